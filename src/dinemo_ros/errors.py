@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors a user can act on: each message says what, where, what is allowed and what to do."""
+
+
+class DinemoError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class CameraError(DinemoError):
+    """Intrinsics that cannot be a camera: missing, not finite, not positive, or of another image size."""
+
+
+class BundleError(DinemoError):
+    """A model bundle that is missing, truncated, changed or not ours."""
+
+
+class ImageError(DinemoError):
+    """Pixels that cannot be used: unreadable file, unknown encoding, wrong size, short data."""
+
+
+class RoiError(DinemoError):
+    """A region of interest that is not finite, empty, or entirely outside the image."""
+
+
+class DatasetError(DinemoError):
+    """A folder, video, bag or annotation file that does not have the layout it should have."""

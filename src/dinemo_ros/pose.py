@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the estimator returns: one :class:`ObjectPose` per object, its runner-up hypotheses with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .geometry import ray_rotation, viewpoint_from_rotation
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One candidate pose of an object.
+
+    Attributes:
+        T_cam_obj: [4, 4] object frame to camera optical frame, metres.
+        score: mean evidence of the visible vertices against clutter, 0 (none) to 1 (all agree).
+        size: [3] length, width, height in metres (object x, y, z).
+    """
+
+    T_cam_obj: np.ndarray
+    score: float
+    size: np.ndarray
+
+    def viewpoint(self) -> tuple[float, float, float]:
+        """Azimuth, elevation, theta in radians (PASCAL3D+), seen along the ray to the object."""
+        ray = self.T_cam_obj[:3, 3]
+        return viewpoint_from_rotation(ray_rotation(ray).T @ self.T_cam_obj[:3, :3])
+
+
+@dataclass(frozen=True)
+class ObjectPose(Hypothesis):
+    """The chosen hypothesis, and what is known about its reliability.
+
+    Attributes:
+        category: name from the bundle, e.g. ``"car"``.
+        covariance: [6, 6] of (x, y, z, rot_x, rot_y, rot_z) about the camera axes, in the order of
+            ``geometry_msgs/PoseWithCovariance``; metres and radians. The axis along the viewing ray
+            holds the scale ambiguity of a single RGB image (the category's size prior).
+        roi: (x_min, y_min, x_max, y_max) in image pixels that was looked at.
+        runners_up: other hypotheses, best first; a front/back flip shows up here with its score.
+        visible: share of the vertices that face the camera and are explained by the object, 0 to 1.
+    """
+
+    category: str = ""
+    covariance: np.ndarray = field(default_factory=lambda: np.eye(6))
+    roi: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    runners_up: tuple[Hypothesis, ...] = ()
+    visible: float = 0.0
