@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Geometry of a category's neural mesh: the mean solid of a few CAD models, or a box.
+
+    python -m training.shape.mean_mesh --cad CAD_FOLDER --out car_mean.npz
+    python -m training.shape.mean_mesh --box 4.25x1.75x1.50 --out car_box.npz
+
+Every CAD model is stretched to a common box, made solid, averaged and mirrored; the level set where half of the
+models agree is the shape. Axes of CAD files are those of PASCAL3D+ (z up, front = -y, left = +x).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from scipy import ndimage
+from skimage import measure
+
+from .occupancy import body_bounds, solid_occupancy, surface_points
+from .symmetric_remesh import symmetric_remesh
+
+CAR_SIZE = (4.25, 1.75, 1.50)  # metres, mean length, width, height of passenger cars
+VOXEL = 0.025  # metres
+SURFACE_POINTS = 2_000_000
+
+
+def read_cad(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [V, 3] in the object frame (arbitrary unit) and faces [F, 3] of a PASCAL3D+ style OBJ or OFF file."""
+    mesh = trimesh.load(path, force="mesh", process=False)
+    x, y, z = np.asarray(mesh.vertices, dtype=np.float64).T
+    return np.stack([-y, x, z], axis=1), np.asarray(mesh.faces)
+
+
+def mean_occupancy(shapes: list[tuple[np.ndarray, np.ndarray]], size: np.ndarray) -> np.ndarray:
+    """Share of ``shapes`` (vertices, faces) that fill each voxel of the box ``size`` [3], left-right symmetric."""
+    grid = tuple(2 * (size / VOXEL / 2).astype(int) + 1)  # odd: one layer lies on the plane of symmetry
+    total = np.zeros(grid)
+    for vertices, faces in shapes:
+        points = surface_points(vertices, faces, SURFACE_POINTS)
+        lower, upper = body_bounds(points)
+        total += solid_occupancy(points, lower, upper, grid)
+    mean = total / len(shapes)
+    return 0.5 * (mean + mean[:, ::-1])
+
+
+def mean_mesh(shapes: list[tuple[np.ndarray, np.ndarray]], size: np.ndarray, vertex_count: int = 800,
+              smoothing: float = 0.045) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [V, 3] in metres, object frame, and faces [F, 3] (outward) of the mean shape in the box ``size`` [3].
+
+    ``smoothing`` is the standard deviation in metres of the blur before the level set is taken.
+    """
+    size = np.asarray(size, dtype=np.float64)
+    occupancy = np.pad(mean_occupancy(shapes, size), 6)
+    level = ndimage.gaussian_filter(occupancy, smoothing / VOXEL)
+    solid, parts = ndimage.label(level > 0.5)
+    if parts > 1:  # keep the body: a stray blob would receive vertices that no image ever shows
+        largest = 1 + int(np.argmax(ndimage.sum(level > 0.5, solid, range(1, parts + 1))))
+        level[(solid != largest) & (solid != 0)] = 0.0
+    left_half = level[:, level.shape[1] // 2:]  # the surface of y >= 0, open on the plane of symmetry
+    vertices, faces, _, _ = measure.marching_cubes(left_half, 0.5, gradient_direction="ascent")
+    vertices, faces = symmetric_remesh(_fill_box(vertices, size), faces, vertex_count)
+    return _fill_box(vertices, size), faces
+
+
+def _fill_box(points: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Scale and shift ``points`` [N, 3] so that their bounds are exactly +-size/2; y = 0 stays the symmetry plane."""
+    lower, upper = points.min(axis=0), points.max(axis=0)
+    lower[1] = -upper[1]
+    return (points - 0.5 * (lower + upper)) / (upper - lower) * size
+
+
+def box_mesh(size: np.ndarray, vertex_count: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [V, 3] in metres and faces [F, 3] of a cuboid with NeMo's grid spacing (edge = sqrt(area / count)).
+
+    As in NeMo the six sides have vertices of their own, so edges and corners are doubled and every vertex has one
+    clear normal.
+    """
+    size = np.asarray(size, dtype=np.float64)
+    area = 2 * (size[0] * size[1] + size[1] * size[2] + size[2] * size[0])
+    edge = np.sqrt(area / vertex_count)
+    samples = (size / edge + 1).astype(int)
+    vertices, faces = [], []
+    for axis in (2, 1, 0):
+        for sign in (-1.0, 1.0):
+            u, v = (axis + 1) % 3, (axis + 2) % 3
+            nu, nv = max(2, samples[u]), max(2, samples[v])
+            grid_u, grid_v = np.meshgrid(np.linspace(-0.5, 0.5, nu), np.linspace(-0.5, 0.5, nv), indexing="ij")
+            side = np.zeros((nu * nv, 3))
+            side[:, axis], side[:, u], side[:, v] = 0.5 * sign, grid_u.ravel(), grid_v.ravel()
+            corner = (np.arange(nu - 1)[:, None] * nv + np.arange(nv - 1)).ravel()
+            quads = np.stack([corner, corner + nv, corner + nv + 1, corner + 1], axis=1)
+            quads = quads if sign > 0 else quads[:, ::-1]
+            offset = sum(len(part) for part in vertices)
+            faces += [quads[:, [0, 1, 2]] + offset, quads[:, [0, 2, 3]] + offset]
+            vertices.append(side * size)
+    return np.concatenate(vertices), np.concatenate(faces)
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area-weighted outward unit normals [V, 3]."""
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    face_normals = np.cross(b - a, c - a)
+    normals = np.zeros_like(vertices)
+    for k in range(3):
+        np.add.at(normals, faces[:, k], face_normals)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+
+def save_shape(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
+    """Write vertices, faces and normals as npz (float32 metres, int32, float32)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, vertices=vertices.astype(np.float32), faces=faces.astype(np.int32),
+             normals=vertex_normals(vertices, faces).astype(np.float32))
+
+
+def parse_size(text: str) -> np.ndarray:
+    """``"4.25x1.75x1.5"`` -> [3] metres."""
+    try:
+        size = np.array([float(part) for part in text.lower().removeprefix("box:").split("x")])
+    except ValueError:
+        size = np.empty(0)
+    if size.shape != (3,) or not (size > 0).all():
+        raise SystemExit(f"size {text!r} is not LENGTHxWIDTHxHEIGHT in metres, for example 4.25x1.75x1.50")
+    return size
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--cad", type=Path, nargs="+", help="folders or files of CAD models (OBJ, OFF)")
+    source.add_argument("--box", help="LENGTHxWIDTHxHEIGHT in metres: a cuboid instead of a CAD mean")
+    parser.add_argument("--size", default="x".join(map(str, CAR_SIZE)), help="box of the mean shape, metres")
+    parser.add_argument("--vertices", type=int, default=800)
+    parser.add_argument("--out", type=Path, required=True, help="npz to write")
+    args = parser.parse_args()
+    if args.box:
+        vertices, faces = box_mesh(parse_size(args.box))
+    else:
+        files = [f for p in args.cad for f in (sorted(p.glob("*.o[bf][jf]")) if p.is_dir() else [p])]
+        if not files:
+            raise SystemExit(f"no .obj or .off file in {', '.join(map(str, args.cad))}")
+        vertices, faces = mean_mesh([read_cad(f) for f in files], parse_size(args.size), args.vertices)
+    save_shape(args.out, vertices, faces)
+    print(f"{args.out}: {len(vertices)} vertices, {len(faces)} faces")
+
+
+if __name__ == "__main__":
+    main()
