@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Prepare a checkout: virtual environment, ROS 2, message packages, colcon build. Called by demo.sh and test.sh.
+#
+#   bash scripts/setup.sh [--test] [--train]
+#
+# --test adds what the tests need, --train a second environment .venv-train with torch for the training half.
+# With a ROS distribution sourced (ROS_DISTRO set) that one is used, otherwise ROS 2 comes as wheels.
+# PYTHON chooses the interpreter (3.10 to 3.14). Every step leaves a stamp: a second run takes seconds.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+ROOT=$PWD
+VENV=$ROOT/.venv
+STAMPS=$VENV/.dinemo/stamps
+WORK=$VENV/.dinemo
+PYTHON=${PYTHON:-python3}
+TEST=0 TRAIN=0
+for argument in "$@"; do
+  case $argument in
+    --test) TEST=1 ;;
+    --train) TRAIN=1 ;;
+    *) sed -n '3,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+  esac
+done
+
+# A shell inside another environment of these wheels hands down library paths that would load the wrong files.
+if [[ -n ${_ROS_WHEELS_BOOTSTRAP_COMPLETE:-} ]]; then unset LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE; fi
+unset VIRTUAL_ENV PYTHONHOME
+
+say() { printf '\033[1m[setup %3ds]\033[0m %s\n' "$SECONDS" "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+# once NAME FINGERPRINT COMMAND...: run COMMAND unless it already succeeded with the same fingerprint.
+once() {
+  local stamp=$STAMPS/$1 fingerprint=$2; shift 2
+  [[ -f $stamp && $(<"$stamp") == "$fingerprint" ]] && return
+  "$@"
+  mkdir -p "$STAMPS" && printf %s "$fingerprint" > "$stamp"
+}
+fingerprint() { cat -- "$@" | sha256sum | cut -c1-16; }
+
+install_system_packages() {
+  local missing=()
+  command -v g++ > /dev/null || missing+=(g++)
+  "$PYTHON" -c 'import venv, ensurepip' 2> /dev/null || missing+=(python3-venv)
+  "$PYTHON" -c 'import os, sysconfig; assert os.path.isfile(sysconfig.get_config_var("INCLUDEPY") + "/Python.h")' \
+    2> /dev/null || missing+=(python3-dev)
+  ((${#missing[@]})) || return 0
+  local run=()
+  if ((EUID != 0)); then command -v sudo > /dev/null && run=(sudo) || die "please install: ${missing[*]}"; fi
+  command -v apt-get > /dev/null || die "please install the equivalent of: ${missing[*]}"
+  say "apt-get install ${missing[*]}"
+  "${run[@]}" apt-get -qq update
+  "${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" > /dev/null
+}
+
+make_venv() {
+  say "creating $1"
+  rm -rf "$1"
+  "$PYTHON" -m venv "${@:2}" "$1"
+}
+
+# pip with the machine's own configuration.
+pip_install() { "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "$@"; }
+
+install_runtime_beside_distribution() {
+  say "installing the runtime beside ROS 2 $ROS_DISTRO"
+  # The distribution's message packages are compiled against its numpy: another major version would crash them.
+  local numpy; numpy=$("$PYTHON" -c 'import numpy; print(numpy.__version__)' 2> /dev/null || true)
+  local constraint=$WORK/constraints.txt
+  mkdir -p "$WORK" && printf '%s' "${numpy:+numpy==$numpy}" > "$constraint"
+  local tools=(wheel)
+  "$VENV/bin/python" -c 'import colcon_ros' 2> /dev/null || tools+=(colcon-ros colcon-bash catkin_pkg)
+  pip_install -c "$constraint" "setuptools<80" "${tools[@]}"
+  pip_install -c "$constraint" --no-build-isolation -e ".[$EXTRAS]"
+  "$VENV/bin/python" -c 'import vision_msgs.msg, tf2_msgs.msg, visualization_msgs.msg, diagnostic_msgs.msg' \
+    || die "please run: sudo apt install ros-$ROS_DISTRO-vision-msgs ros-$ROS_DISTRO-tf2-ros-py" \
+           "ros-$ROS_DISTRO-visualization-msgs ros-$ROS_DISTRO-diagnostic-msgs"
+}
+
+install_runtime_with_wheels() {
+  say "installing ROS 2 and the runtime from wheels"
+  pip_install -r scripts/requirements-ros.txt
+  pip_install --no-build-isolation -e ".[$EXTRAS]"
+}
+
+generate_messages() {
+  say "generating the two message packages that no wheel carries"
+  "$VENV/bin/python" tests/ros_support/build_messages.py "$WORK/messages"
+}
+
+colcon_build() {
+  say "colcon build"
+  local log=$WORK/colcon.log
+  # colcon builds an ament_python package with the venv's Python only when it runs inside that venv.
+  PATH=$VENV/bin:$PATH VIRTUAL_ENV=$VENV AMENT_PREFIX_PATH=${AMENT_PREFIX_PATH:-$VENV} \
+    "$VENV/bin/python" -m colcon --log-base log build --base-paths "$ROOT" --build-base build --install-base install \
+    > "$log" 2>&1 || { cat "$log" >&2; die "colcon build failed"; }
+}
+
+install_training() {
+  make_venv "$ROOT/.venv-train"
+  say "installing torch and the training tools (about 5 GB, one to three minutes)"
+  "$ROOT/.venv-train/bin/python" -m pip install -qq --disable-pip-version-check -e ".[train,test,bag]"
+}
+
+"$PYTHON" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' \
+  || die "$("$PYTHON" --version 2>&1) at $PYTHON: Python 3.10 to 3.14 is needed, choose one with PYTHON=..."
+install_system_packages
+
+python_id=$("$PYTHON" -c 'import sys; print(sys.version, sys.executable)')
+package_files=(setup.py setup.cfg scripts/requirements-ros.txt)
+EXTRAS=bag
+((TEST)) && EXTRAS=bag,test
+# An environment that already has the tests' packages also serves the demo.
+[[ -f $STAMPS/extras ]] && EXTRAS=$(<"$STAMPS/extras") && ((TEST)) && EXTRAS=bag,test
+if [[ -n ${ROS_DISTRO:-} ]]; then
+  once venv "$python_id $ROS_DISTRO" make_venv "$VENV" --system-site-packages
+  once runtime "$EXTRAS $(fingerprint "${package_files[@]}")" install_runtime_beside_distribution
+else
+  once venv "$python_id" make_venv "$VENV"
+  once runtime "$EXTRAS $(fingerprint "${package_files[@]}")" install_runtime_with_wheels
+  once messages "$(fingerprint tests/ros_support/build_messages.py tests/ros_support/*/msg/* tests/ros_support/*/C*)" \
+    generate_messages
+fi
+printf %s "$EXTRAS" > "$STAMPS/extras"
+once build "$(find src training launch config engines package.xml setup.py setup.cfg -type f -not -path '*/__pycache__/*' \
+  -not -path '*.egg-info/*' -printf '%p %s %T@\n' | sort | sha256sum)" colcon_build
+if ((TRAIN)); then
+  STAMPS=$ROOT/.venv-train/.dinemo/stamps once training "$python_id $(fingerprint setup.py)" install_training
+fi
+say "ready"

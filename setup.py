@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ament_python package; also a plain pip package. All metadata lives here: colcon of ROS 2 Humble runs
+setuptools 59, which does not read a [project] table."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "dinemo_ros"
+SHARE = Path("share") / NAME
+
+
+def share_files(*folders: str) -> list[tuple[str, list[str]]]:
+    """(destination, files) for every file below ``folders``, keeping the tree, below share/dinemo_ros."""
+    by_folder: dict[str, list[str]] = {}
+    for folder in folders:
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                by_folder.setdefault(str(SHARE / path.parent), []).append(str(path))
+    return list(by_folder.items())
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="6D pose of objects of a known category from one RGB camera, learnt without 3-D labels",
+    license="Apache-2.0",
+    maintainer="dinemo_ros maintainers",
+    maintainer_email="dinemo_ros@example.org",
+    python_requires=">=3.10,<3.15",
+    package_dir={"": "src", "training": "training"},
+    packages=find_packages("src") + find_packages(".", include=["training", "training.*"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (str(SHARE), ["package.xml"]),
+        *share_files("engines", "config", "launch"),
+    ],
+    install_requires=["numpy", "opencv-python-headless", "onnxruntime", "numba", "PyYAML", "tqdm"],
+    extras_require={
+        "bag": ["rosbags>=0.10"],
+        "test": ["pytest", "pytest-cov", "ruff"],
+        # torch 2.13 cpu wheels do not match any torchvision on PyPI; this pair does.
+        "train": ["torch==2.12.1", "torchvision==0.27.1", "timm", "onnx", "onnxscript", "trimesh", "scikit-image",
+                  "fast-simplification", "scipy", "matplotlib", "safetensors"],
+    },
+    entry_points={
+        "console_scripts": [
+            "dinemo = dinemo_ros.cli.main:main",
+            "pose_node = dinemo_ros.node.pose_node:main",
+            "image_source_node = dinemo_ros.node.image_source_node:main",
+        ],
+    },
+    zip_safe=False,
+)
