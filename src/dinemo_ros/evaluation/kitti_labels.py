@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KITTI object annotations in our frames (Geiger, Lenz, Urtasun, CVPR 2012; readme of the object devkit).
+
+KITTI's label frame is the rectified frame of camera 0: x right, y down, z forward. ``location`` is the middle of the
+bottom face, ``rotation_y`` turns about y, and at 0 the object looks along x. The picture is that of camera 2, whose
+centre lies beside camera 0: ``P2 = K [I | b]`` with ``b = K^-1 P2[:, 3]``, so a point p of the label frame is p + b
+in the optical frame of the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..camera import Camera
+from ..errors import DatasetError
+from ..geometry import se3
+
+# Our object axes (x forward, y left, z up) in KITTI's (x forward, y down, z left).
+_KITTI_FROM_OBJECT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+# Type, truncated, occluded, alpha, box (4), dimensions (3), location (3), rotation_y.
+_LABEL_FIELDS = 15
+
+
+@dataclass(frozen=True)
+class KittiObject:
+    """One annotated object.
+
+    Attributes:
+        kind: "Car", "Van", ..., "DontCare".
+        truncation: 0 to 1 (-1 for DontCare).
+        occlusion: 0 visible, 1 partly, 2 largely, 3 unknown (-1 for DontCare).
+        roi: [4] pixel edges (x_min, y_min, x_max, y_max).
+        size: [3] metres, length, width, height (object x, y, z).
+        T_cam_obj: [4, 4] metres, object frame (centre of the box) to the optical frame of camera 2.
+    """
+
+    kind: str
+    truncation: float
+    occlusion: int
+    roi: np.ndarray
+    size: np.ndarray
+    T_cam_obj: np.ndarray
+
+    @property
+    def height_px(self) -> float:
+        return float(self.roi[3] - self.roi[1])
+
+    @property
+    def is_easy_car(self) -> bool:
+        """KITTI's easy set: truncation < 0.15, at most partly occluded, at least 40 pixels high."""
+        return self.kind == "Car" and self.truncation < 0.15 and self.occlusion <= 1 and self.height_px >= 40.0
+
+
+@dataclass(frozen=True)
+class KittiFrame:
+    """One picture with what is known about it."""
+
+    image: Path
+    P2: np.ndarray
+    objects: tuple[KittiObject, ...]
+
+    def camera(self, width: int, height: int) -> Camera:
+        """Intrinsics of the (rectified, so undistorted) picture of the given size."""
+        return Camera(width, height, self.P2[:, :3] / self.P2[2, 2])
+
+
+def read_kitti(directory: Path) -> list[KittiFrame]:
+    """Frames of ``directory`` with ``image_2``, ``calib`` and ``label_2``, in order of their number.
+
+    Raises:
+        DatasetError: a folder or a file is missing or has another layout; the sentence names file and line.
+    """
+    for name in ("image_2", "calib", "label_2"):
+        if not (directory / name).is_dir():
+            raise DatasetError(f"{directory}: no folder {name}; expected image_2/*.png, calib/*.txt and label_2/*.txt")
+    images = sorted(p for p in (directory / "image_2").iterdir() if p.suffix.lower() in (".png", ".jpg"))
+    if not images:
+        raise DatasetError(f"{directory / 'image_2'}: no .png or .jpg image")
+    frames = []
+    for image in images:
+        P2 = read_projection(directory / "calib" / f"{image.stem}.txt")
+        frames.append(KittiFrame(image, P2, read_labels(directory / "label_2" / f"{image.stem}.txt", P2)))
+    return frames
+
+
+def read_projection(path: Path) -> np.ndarray:
+    """P2 [3, 4] of a calib file: label frame to pixels of camera 2."""
+    for line in _lines(path):
+        name, _, values = line.partition(":")
+        if name.strip() == "P2":
+            try:
+                P2 = np.array([float(v) for v in values.split()]).reshape(3, 4)
+            except ValueError as error:
+                raise DatasetError(f"{path}: P2 must be 12 numbers, got {values.strip()!r}") from error
+            if not np.isfinite(P2).all() or P2[0, 0] <= 0 or P2[1, 1] <= 0 or P2[2, 2] <= 0:
+                raise DatasetError(f"{path}: P2 is no camera: {P2.tolist()}")
+            return P2
+    raise DatasetError(f"{path}: has no line 'P2: ...'")
+
+
+def read_labels(path: Path, P2: np.ndarray) -> tuple[KittiObject, ...]:
+    """Objects of a label file, moved into the optical frame of the camera with projection ``P2`` [3, 4]."""
+    offset = np.linalg.solve(P2[:, :3], P2[:, 3])
+    objects = []
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        kind, *rest = line.split()
+        try:
+            values = [float(v) for v in rest]
+        except ValueError as error:
+            raise DatasetError(f"{path}, line {number}: {error}") from error
+        if len(values) < _LABEL_FIELDS - 1:
+            raise DatasetError(f"{path}, line {number}: has {len(values) + 1} fields, a KITTI label has "
+                               f"{_LABEL_FIELDS}")
+        objects.append(_object(kind, values, offset))
+    return tuple(objects)
+
+
+def _object(kind: str, values: list[float], offset: np.ndarray) -> KittiObject:
+    truncation, occlusion, _alpha, *box = values[:7]
+    height, width, length = values[7:10]
+    bottom, rotation_y = np.array(values[10:13]), values[13]
+    cos, sin = np.cos(rotation_y), np.sin(rotation_y)
+    R_y = np.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
+    centre = bottom + [0.0, -height / 2, 0.0] + offset
+    return KittiObject(
+        kind, truncation, int(occlusion),
+        roi=np.array(box) + 0.5,  # labels count pixel centres as integers, a ROI has pixel edges
+        size=np.array([length, width, height]),
+        T_cam_obj=se3(R_y @ _KITTI_FROM_OBJECT, centre),
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error})") from error

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Error measures of object pose (FACTS of NeMo, PASCAL3D+): angles in degrees here, because they are reported so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+FLIP_DEG = 150.0
+
+
+@dataclass(frozen=True)
+class AngleSummary:
+    """What is reported for a set of frames; shares are fractions of all ``n`` frames.
+
+    Attributes:
+        n: frames, those without a pose included.
+        acc30, acc10: share with an error below 30 and 10 degrees; a frame without a pose is wrong.
+        median_deg: median error, a frame without a pose counted as 180.
+        flips: share with an error above 150 degrees; a frame without a pose is no flip, see ``missing``.
+        missing: share without a pose.
+    """
+
+    n: int
+    acc30: float
+    acc10: float
+    median_deg: float
+    flips: float
+    missing: float
+
+
+def azimuth_error_deg(estimate_deg: float, truth_deg: float) -> float:
+    """Smallest turn between two azimuths, 0 to 180 degrees."""
+    return abs((estimate_deg - truth_deg + 180.0) % 360.0 - 180.0)
+
+
+def summarise_angles(errors_deg: Sequence[float | None]) -> AngleSummary:
+    """Summary of the errors of all frames; None stands for a frame without a pose. At least one frame is needed."""
+    if len(errors_deg) == 0:
+        raise ValueError("no frames to summarise")
+    found = np.array([180.0 if error is None else error for error in errors_deg])
+    missing = np.array([error is None for error in errors_deg])
+    return AngleSummary(
+        n=len(found),
+        acc30=float(np.mean((found < 30.0) & ~missing)),
+        acc10=float(np.mean((found < 10.0) & ~missing)),
+        median_deg=float(np.median(found)),
+        flips=float(np.mean((found > FLIP_DEG) & ~missing)),
+        missing=float(np.mean(missing)),
+    )

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of images, or a single one, as a source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..camera import Camera
+from ..errors import DatasetError, ImageError
+from ..image_codec import decode_compressed
+from .frame import Frame, Source
+
+CAMERA_FILE = "camera_info.yaml"
+DEFAULT_FPS = 10.0
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# Files that belong beside images and need no word; anything else that is no image is named.
+_SIDECARS = (".yaml", ".yml", ".json", ".jsonl", ".md")
+
+
+class FolderSource(Source):
+    """Images of one folder (sub-folders left out) in natural order; a file that cannot be read is skipped and named.
+
+    Raises:
+        DatasetError: the folder cannot be read or holds nothing that could be an image.
+        CameraError: its ``camera_info.yaml`` is not one.
+    """
+
+    def __init__(self, path: Path, fps: float | None = None) -> None:
+        super().__init__(f"images of {path}" if path.is_dir() else f"image {path}")
+        self._period = 1.0 / (fps or DEFAULT_FPS)
+        try:
+            folder, files = (path, sorted(path.iterdir(), key=_natural)) if path.is_dir() else (path.parent, [path])
+        except OSError as error:
+            raise DatasetError(f"{path}: folder cannot be read ({error.strerror})") from error
+        self._files = [f for f in files if _worth_a_look(f)] if path.is_dir() else files
+        if not any(f.suffix.lower() in IMAGE_SUFFIXES for f in self._files):
+            raise DatasetError(f"{path}: no image here; known are {', '.join(IMAGE_SUFFIXES)}, a video, or a rosbag2")
+        camera_file = folder / CAMERA_FILE
+        self._camera = Camera.from_yaml(camera_file) if camera_file.is_file() else None
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def _frames(self) -> Iterator[Frame]:
+        index = 0
+        for file in self._files:
+            if file.suffix.lower() not in IMAGE_SUFFIXES:
+                self.skipped.append(f"{file.name}: not an image file")
+                continue
+            try:
+                image = read_image(file)
+            except ImageError as error:
+                self.skipped.append(str(error))
+                continue
+            yield Frame(index * self._period, image, self._camera, file.name)
+            index += 1
+
+
+def read_image(path: Path) -> np.ndarray:
+    """RGB uint8 [H, W, 3] of an image file; ImageError names the file and what is wrong with it."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path.name}: cannot be read ({error.strerror})") from error
+    try:
+        return decode_compressed(path.suffix, data)
+    except ImageError as error:
+        raise ImageError(f"{path.name}: {error}") from error
+
+
+def _worth_a_look(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".") and path.suffix.lower() not in _SIDECARS
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key with numbers by value: 2.png before 10.png."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name)]

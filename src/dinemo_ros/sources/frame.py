@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One image of a source, and what every source offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..camera import Camera
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image.
+
+    Attributes:
+        stamp_s: seconds; since the first frame, or the header's stamp for a bag.
+        image_rgb: uint8 [H, W, 3].
+        camera: intrinsics that came with the source, None where it has none.
+        name: file name, or ``NAME:000012`` for the frame number in a video or bag.
+        frame_id: TF frame of the camera, "" where the source has none.
+    """
+
+    stamp_s: float
+    image_rgb: np.ndarray
+    camera: Camera | None
+    name: str
+    frame_id: str = ""
+
+
+class Source(ABC):
+    """Yields frames in order; may be iterated again, from the start.
+
+    Attributes:
+        description: what is read, in words.
+        skipped: one sentence for every input that could not be used, filled while iterating.
+        notes: what a user should know about the source as a whole (said once).
+    """
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+        self.skipped: list[str] = []
+        self.notes: list[str] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.skipped.clear()
+        return self._frames()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Frames to expect, unreadable ones included; a container that does not say counts 0."""
+
+    @abstractmethod
+    def _frames(self) -> Iterator[Frame]:
+        """Yield the frames, and add what cannot be used to ``skipped``."""
