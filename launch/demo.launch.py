@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pose node on a folder of images, a video or a rosbag2; by default on the rendered sequence that ships with it.
+
+    ros2 launch dinemo_ros demo.launch.py path:=drive.mp4 rviz:=true
+"""
+
+import os
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+# Kilted and later read the first, Humble and Jazzy the second.
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+
+
+def shared(*parts):
+    """A file in the share folder of the package."""
+    return PathJoinSubstitution([FindPackageShare("dinemo_ros"), *parts])
+
+
+def generate_launch_description():
+    arguments = [
+        DeclareLaunchArgument("path", default_value=shared("config", "demo_sequence"),
+                              description="Folder of images, video file, or rosbag2 (folder, .mcap or .db3)."),
+        DeclareLaunchArgument("rate_hz", default_value="0.0",
+                              description="Images per second; 0 keeps the source's own timing (folders: 10)."),
+        DeclareLaunchArgument("loop", default_value="true", choices=["true", "false"],
+                              description="Play the source again when it ends."),
+        DeclareLaunchArgument("hfov_deg", default_value="0.0",
+                              description="Horizontal field of view in degrees where the source has no camera."),
+        DeclareLaunchArgument("category", default_value="car",
+                              description="Object category, the name of a shipped bundle."),
+        DeclareLaunchArgument("bundle", default_value="",
+                              description="Folder of a model bundle; empty takes the one shipped for the category."),
+        DeclareLaunchArgument("backend", default_value="auto", choices=["auto", "onnxruntime"],
+                              description="What runs the network."),
+        DeclareLaunchArgument("namespace", default_value="",
+                              description="Namespace of the nodes and their topics."),
+        DeclareLaunchArgument("autostart", default_value="true", choices=["true", "false"],
+                              description="Configure and activate the node at once; false leaves both to a lifecycle "
+                                          "manager."),
+        DeclareLaunchArgument("rviz", default_value="true", choices=["true", "false"],
+                              description="Open RViz with the overlay, the markers and the frames."),
+        DeclareLaunchArgument("params_file", default_value=shared("config", "pose.yaml"),
+                              description="YAML of pose_node's parameters; what it sets wins over the arguments."),
+    ]
+    # A profile the user has chosen is kept.
+    profile = {name: os.environ.get(name) or shared("config", "fastdds.xml") for name in PROFILE_VARIABLES}
+    source = Node(
+        package="dinemo_ros", executable="image_source_node",
+        namespace=LaunchConfiguration("namespace"), output="screen", additional_env=profile,
+        parameters=[{
+            "path": ParameterValue(LaunchConfiguration("path"), value_type=str),
+            "rate_hz": ParameterValue(LaunchConfiguration("rate_hz"), value_type=float),
+            "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
+            "hfov_deg": ParameterValue(LaunchConfiguration("hfov_deg"), value_type=float),
+        }])
+    pose_node = Node(
+        package="dinemo_ros", executable="pose_node", namespace=LaunchConfiguration("namespace"), output="screen",
+        additional_env=profile,
+        # The file comes last: an argument's default must not override what a user's file says. No name= here, because
+        # launch_ros would key the dictionary by it, and rclpy lets that win over the file's /** in any order.
+        parameters=[{
+            "category": ParameterValue(LaunchConfiguration("category"), value_type=str),
+            "bundle": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
+            "backend": ParameterValue(LaunchConfiguration("backend"), value_type=str),
+            "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
+        }, LaunchConfiguration("params_file")])
+    rviz = Node(
+        package="rviz2", executable="rviz2", name="rviz2", namespace=LaunchConfiguration("namespace"),
+        arguments=["-d", shared("config", "dinemo.rviz")], condition=IfCondition(LaunchConfiguration("rviz")))
+    return LaunchDescription([*arguments, source, pose_node, rviz])

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pose node beside a camera that is already running.
+
+    ros2 launch dinemo_ros pose.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
+
+``ros2 launch dinemo_ros pose.launch.py --show-args`` lists every argument.
+"""
+
+import os
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+# Kilted and later read the first, Humble and Jazzy the second.
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+
+
+def shared(*parts):
+    """A file in the share folder of the package."""
+    return PathJoinSubstitution([FindPackageShare("dinemo_ros"), *parts])
+
+
+def generate_launch_description():
+    arguments = [
+        DeclareLaunchArgument("image", default_value="image",
+                              description="Topic of the camera images, sensor_msgs/Image or CompressedImage."),
+        DeclareLaunchArgument("camera_info", default_value="camera_info",
+                              description="Topic of the camera's sensor_msgs/CameraInfo."),
+        DeclareLaunchArgument("detections_2d", default_value="detections_2d",
+                              description="Topic of a detector's vision_msgs/Detection2DArray. While nobody publishes "
+                                          "it, the model finds objects by itself."),
+        DeclareLaunchArgument("category", default_value="car",
+                              description="Object category, the name of a shipped bundle."),
+        DeclareLaunchArgument("bundle", default_value="",
+                              description="Folder of a model bundle; empty takes the one shipped for the category."),
+        DeclareLaunchArgument("backend", default_value="auto", choices=["auto", "onnxruntime"],
+                              description="What runs the network."),
+        DeclareLaunchArgument("namespace", default_value="",
+                              description="Namespace of the node and its topics."),
+        DeclareLaunchArgument("autostart", default_value="true", choices=["true", "false"],
+                              description="Configure and activate the node at once; false leaves both to a lifecycle "
+                                          "manager."),
+        DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"],
+                              description="Open RViz with the overlay, the markers and the frames."),
+        DeclareLaunchArgument("params_file", default_value=shared("config", "pose.yaml"),
+                              description="YAML of the node's parameters; what it sets wins over the arguments."),
+    ]
+    # A profile the user has chosen is kept.
+    profile = {name: os.environ.get(name) or shared("config", "fastdds.xml") for name in PROFILE_VARIABLES}
+    pose_node = Node(
+        package="dinemo_ros", executable="pose_node", namespace=LaunchConfiguration("namespace"), output="screen",
+        additional_env=profile,
+        # The file comes last: an argument's default must not override what a user's file says. No name= here, because
+        # launch_ros would key the dictionary by it, and rclpy lets that win over the file's /** in any order.
+        parameters=[{
+            "category": ParameterValue(LaunchConfiguration("category"), value_type=str),
+            "bundle": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
+            "backend": ParameterValue(LaunchConfiguration("backend"), value_type=str),
+            "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
+        }, LaunchConfiguration("params_file")],
+        remappings=[("image", LaunchConfiguration("image")), ("camera_info", LaunchConfiguration("camera_info")),
+                    ("detections_2d", LaunchConfiguration("detections_2d"))])
+    rviz = Node(
+        package="rviz2", executable="rviz2", name="rviz2", namespace=LaunchConfiguration("namespace"),
+        arguments=["-d", shared("config", "dinemo.rviz")], condition=IfCondition(LaunchConfiguration("rviz")))
+    return LaunchDescription([*arguments, pose_node, rviz])

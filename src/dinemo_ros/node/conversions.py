@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between ROS messages and the package's own types. No decisions here, only conversions."""
+
+from __future__ import annotations
+
+import math
+from array import array
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose, PoseStamped, PoseWithCovariance, Quaternion, TransformStamped, Vector3
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray, Detection3D, Detection3DArray, ObjectHypothesisWithPose
+
+from ..camera import Camera
+from ..image_codec import decode_compressed, decode_image
+from ..pose import Hypothesis, ObjectPose
+
+#: First entry of a covariance that is not known, as in sensor_msgs/Imu.
+_UNKNOWN_COVARIANCE = [-1.0] + [0.0] * 35
+
+
+def nanoseconds(stamp) -> int:
+    """builtin_interfaces/Time as integer nanoseconds."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def image_to_rgb(message: Image | CompressedImage) -> np.ndarray:
+    """RGB uint8 [H, W, 3]; :class:`ImageError` on anything that is not such an image."""
+    if isinstance(message, CompressedImage):
+        return decode_compressed(message.format, message.data)
+    return decode_image(message.encoding, message.height, message.width, message.step, message.data,
+                        bool(message.is_bigendian))
+
+
+def rgb_to_image(header: Header, rgb: np.ndarray) -> Image:
+    """sensor_msgs/Image, rgb8, of uint8 [H, W, 3]."""
+    # array('B') filled through a memoryview: an ndarray or a list assigned to data takes 100 ms and more.
+    data = array("B")
+    data.frombytes(memoryview(np.ascontiguousarray(rgb)).cast("B"))
+    height, width = rgb.shape[:2]
+    return Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=data)
+
+
+def camera_from_info(info: CameraInfo, rectified: bool = False) -> Camera:
+    """Camera of a CameraInfo; binning and region of interest applied. :class:`CameraError` if it is none.
+
+    Args:
+        rectified: the image is rectified: take P, which is then the camera matrix, and no distortion.
+    """
+    if rectified:
+        K, model, distortion = np.array(info.p, dtype=np.float64).reshape(3, 4)[:, :3].copy(), "", ()
+    else:
+        K, model, distortion = np.array(info.k, dtype=np.float64).reshape(3, 3).copy(), info.distortion_model, info.d
+    distortion = tuple(float(v) for v in distortion)
+    if not any(distortion):  # an all-zero lens model is none; NaN counts as true and is refused by Camera
+        model, distortion = "", ()
+    width = info.roi.width or info.width
+    height = info.roi.height or info.height
+    bin_x, bin_y = max(info.binning_x, 1), max(info.binning_y, 1)
+    K[0, 2] = (K[0, 2] - info.roi.x_offset + 0.5) / bin_x - 0.5  # pixel centres at integers
+    K[1, 2] = (K[1, 2] - info.roi.y_offset + 0.5) / bin_y - 0.5
+    K[0, 0], K[0, 1], K[1, 1] = K[0, 0] / bin_x, K[0, 1] / bin_x, K[1, 1] / bin_y
+    return Camera(width // bin_x, height // bin_y, K, model, distortion)
+
+
+def camera_to_info(header: Header, camera: Camera) -> CameraInfo:
+    """CameraInfo of a camera; P is K, as for a monocular camera."""
+    P = np.hstack([camera.K, np.zeros((3, 1))])
+    return CameraInfo(header=header, width=camera.width, height=camera.height, k=camera.K.ravel().tolist(),
+                      d=list(camera.distortion) or [0.0] * 5, distortion_model=camera.distortion_model or "plumb_bob",
+                      r=np.eye(3).ravel().tolist(), p=P.ravel().tolist())
+
+
+def detections_to_rois(message: Detection2DArray, class_id: str = "",
+                       min_score: float = 0.0) -> list[tuple[float, float, float, float]]:
+    """Boxes as (x_min, y_min, x_max, y_max) in pixels, unchecked; the rotation of a box is ignored.
+
+    A detection without hypothesis passes when no class is asked for.
+    """
+    rois = []
+    for detection in message.detections:
+        best = max((r.hypothesis for r in detection.results), key=lambda h: h.score, default=None)
+        if best is None:
+            if class_id:
+                continue
+        elif (class_id and best.class_id != class_id) or best.score < min_score:
+            continue
+        box = detection.bbox
+        x, y = box.center.position.x, box.center.position.y
+        half_width, half_height = 0.5 * box.size_x, 0.5 * box.size_y
+        rois.append((x - half_width, y - half_height, x + half_width, y + half_height))
+    return rois
+
+
+def quaternion_from_rotation(R: np.ndarray) -> tuple[float, float, float, float]:
+    """(x, y, z, w) with w >= 0 of a rotation matrix [3, 3], by the largest component (Shepperd 1978)."""
+    squares = 0.25 * np.maximum(0.0, 1.0 + np.array([R[0, 0] - R[1, 1] - R[2, 2], R[1, 1] - R[0, 0] - R[2, 2],
+                                                     R[2, 2] - R[0, 0] - R[1, 1], R[0, 0] + R[1, 1] + R[2, 2]]))
+    largest = int(np.argmax(squares))
+    pivot = math.sqrt(squares[largest])
+    sums = {(0, 1): R[1, 0] + R[0, 1], (0, 2): R[0, 2] + R[2, 0], (1, 2): R[2, 1] + R[1, 2],
+            (0, 3): R[2, 1] - R[1, 2], (1, 3): R[0, 2] - R[2, 0], (2, 3): R[1, 0] - R[0, 1]}
+    q = np.array([pivot if i == largest else sums[min(i, largest), max(i, largest)] / (4.0 * pivot)
+                  for i in range(4)])
+    q *= (-1.0 if q[3] < 0 else 1.0) / np.linalg.norm(q)
+    return float(q[0]), float(q[1]), float(q[2]), float(q[3])
+
+
+def pose_message(T_cam_obj: np.ndarray) -> Pose:
+    """geometry_msgs/Pose of a transform [4, 4]."""
+    x, y, z = (float(v) for v in T_cam_obj[:3, 3])
+    qx, qy, qz, qw = quaternion_from_rotation(T_cam_obj[:3, :3])
+    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+
+
+def pose_stamped(header: Header, pose: ObjectPose) -> PoseStamped:
+    return PoseStamped(header=header, pose=pose_message(pose.T_cam_obj))
+
+
+def transform_message(header: Header, child_frame: str, pose: ObjectPose) -> TransformStamped:
+    message = TransformStamped(header=header, child_frame_id=child_frame)
+    p = pose_message(pose.T_cam_obj)
+    message.transform.translation = Vector3(x=p.position.x, y=p.position.y, z=p.position.z)
+    message.transform.rotation = p.orientation
+    return message
+
+
+def detections_message(header: Header, poses: list[ObjectPose], ids: list[str]) -> Detection3DArray:
+    """One Detection3D per object; results[0] is the answer, the following ones its runner-up hypotheses."""
+    detections = []
+    for pose, identity in zip(poses, ids, strict=True):
+        detection = Detection3D(header=header, id=identity)
+        detection.bbox.center = pose_message(pose.T_cam_obj)
+        detection.bbox.size = Vector3(x=float(pose.size[0]), y=float(pose.size[1]), z=float(pose.size[2]))
+        covariance = np.asarray(pose.covariance, dtype=np.float64).ravel().tolist()
+        detection.results = [_hypothesis(pose, pose.category, covariance)]
+        detection.results += [_hypothesis(other, pose.category, _UNKNOWN_COVARIANCE) for other in pose.runners_up]
+        detections.append(detection)
+    return Detection3DArray(header=header, detections=detections)
+
+
+def _hypothesis(hypothesis: Hypothesis, category: str, covariance: list[float]) -> ObjectHypothesisWithPose:
+    message = ObjectHypothesisWithPose()
+    message.hypothesis.class_id, message.hypothesis.score = category, float(hypothesis.score)
+    message.pose = PoseWithCovariance(pose=pose_message(hypothesis.T_cam_obj), covariance=covariance)
+    return message

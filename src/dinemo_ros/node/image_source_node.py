@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``image_source_node``: plays a folder, a video or a rosbag2 as ``image`` + ``camera_info``, like a camera driver."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import cv2
+import rclpy
+from builtin_interfaces.msg import Time
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from ..camera import Camera
+from ..errors import DinemoError
+from ..sources import Frame, open_source
+from ..sources.bag import BagSource
+from . import conversions, parameters
+
+_DEFAULT_HFOV_DEG = 60.0
+_WAIT_S = 0.05
+_LINGER_S = 0.5  # the last image must leave shared memory before the publisher goes
+
+
+class ImageSourceNode(Node):
+    """See the module; parameters are in :data:`dinemo_ros.node.parameters.IMAGE_SOURCE`."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__("image_source_node", **kwargs)
+        parameters.declare(self, parameters.IMAGE_SOURCE)
+        settings = self._settings = parameters.read(self, parameters.IMAGE_SOURCE)
+        if not settings.path:
+            raise parameters.ParameterError("parameter 'path' is empty: give a folder, a video or a rosbag2")
+        self._source = open_source(settings.path, fps=settings.rate_hz or None)
+        self._camera = Camera.from_yaml(settings.camera_file) if settings.camera_file else None
+        self._recorded_stamps = settings.stamps == "source" or (
+            settings.stamps == "auto" and isinstance(self._source, BagSource))
+        # Reliable serves subscribers of either kind; those that ask for best effort get it as such.
+        self._images = self.create_publisher(CompressedImage if settings.compressed else Image, "image",
+                                             QoSProfile(depth=2))
+        self._infos = self.create_publisher(CameraInfo, "camera_info", QoSProfile(depth=10))
+        self._said_hfov = False
+        self.published = 0
+
+    def play(self) -> None:
+        """Publish every frame at its time, once or for ever."""
+        self.get_logger().info(f"playing {self._source.description}")
+        while self._settings.wait_for_subscriber and not self._images.get_subscription_count():
+            rclpy.spin_once(self, timeout_sec=_WAIT_S)
+        while True:
+            self._play_once()
+            for sentence in self._source.skipped:
+                self.get_logger().warning(f"skipped: {sentence}")
+            if not self._settings.loop:
+                break
+        self._wait_until(time.monotonic() + _LINGER_S)
+        self.get_logger().info(f"done: {self.published} images published, {len(self._source.skipped)} skipped")
+
+    def _play_once(self) -> None:
+        start, first_stamp = None, 0.0
+        for index, frame in enumerate(self._source):
+            if start is None:
+                start, first_stamp = time.monotonic(), frame.stamp_s
+            rate = self._settings.rate_hz
+            self._wait_until(start + (index / rate if rate else frame.stamp_s - first_stamp))
+            self._publish(frame)
+
+    def _wait_until(self, due: float) -> None:
+        while (remaining := due - time.monotonic()) > 0:
+            rclpy.spin_once(self, timeout_sec=remaining)
+
+    def _publish(self, frame: Frame) -> None:
+        header = Header(frame_id=frame.frame_id or self._settings.frame_id, stamp=self._stamp(frame))
+        # The camera first: who gets the image has it already.
+        self._infos.publish(conversions.camera_to_info(header, self._camera_of(frame)))
+        if self._settings.compressed:
+            data = cv2.imencode(".jpg", cv2.cvtColor(frame.image_rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+            self._images.publish(CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=data))
+        else:
+            self._images.publish(conversions.rgb_to_image(header, frame.image_rgb))
+        self.published += 1
+
+    def _stamp(self, frame: Frame) -> Time:
+        if not self._recorded_stamps:
+            return self.get_clock().now().to_msg()
+        nanoseconds = round(frame.stamp_s * 1e9)
+        return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+    def _camera_of(self, frame: Frame) -> Camera:
+        """The camera of the file, of the source, or of the field of view; a file is scaled to the image."""
+        height, width = frame.image_rgb.shape[:2]
+        if self._camera:
+            return self._camera.scaled(width, height)
+        if self._settings.hfov_deg:
+            return Camera.from_hfov(width, height, self._settings.hfov_deg)
+        if frame.camera:
+            return frame.camera
+        if not self._said_hfov:
+            self._said_hfov = True
+            self.get_logger().warning(f"{self._source.description} has no camera: a horizontal field of view of "
+                                      f"{_DEFAULT_HFOV_DEG:g} deg is assumed; distances depend on it (parameters "
+                                      "hfov_deg, camera_file)")
+        return Camera.from_hfov(width, height, _DEFAULT_HFOV_DEG)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Play until the end, SIGINT or SIGTERM; 0, or 1 if there is nothing to play."""
+    try:
+        rclpy.init(args=args)
+        node = ImageSourceNode()
+        node.play()
+    except DinemoError as error:
+        print(f"image_source_node: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""visualization_msgs/MarkerArray of the estimated objects: mesh or box, axes, label."""
+
+from __future__ import annotations
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Point, Vector3
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from ..neural_mesh import NeuralMesh
+from ..pose import ObjectPose
+from .conversions import pose_message
+
+_BODY = ColorRGBA(r=0.10, g=0.60, b=0.95, a=0.55)
+_WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+_AXES = (ColorRGBA(r=1.0, a=1.0), ColorRGBA(g=0.8, a=1.0), ColorRGBA(r=0.2, g=0.4, b=1.0, a=1.0))  # x, y, z
+_NAMESPACES = ("body", "axes", "label")
+
+
+def _point(xyz) -> Point:
+    return Point(x=float(xyz[0]), y=float(xyz[1]), z=float(xyz[2]))
+
+
+class MarkerMaker:
+    """Makes the markers; remembers how many objects it showed, to remove those that are gone."""
+
+    def __init__(self, mesh: NeuralMesh, mean_size) -> None:
+        """``mean_size`` [3] metres is what the mesh's vertices are scaled to."""
+        self._mean_size = np.asarray(mean_size, dtype=np.float64)
+        self._triangles = [_point(mesh.vertices[index]) for index in mesh.faces.ravel()]
+        self._shown = 0
+
+    def make(self, header: Header, poses: list[ObjectPose], style: str, lifetime_s: float) -> MarkerArray:
+        """Markers of ``poses``, camera optical frame; ``style`` is 'mesh' or 'box'."""
+        lifetime = Duration(sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * 1e9))
+        markers = []
+        for index, pose in enumerate(poses):
+            body = self._mesh(pose) if style == "mesh" else self._box(pose)
+            for namespace, marker in zip(_NAMESPACES, (body, self._axes(pose), self._label(pose)), strict=True):
+                marker.header, marker.ns, marker.id, marker.lifetime = header, namespace, index, lifetime
+                markers.append(marker)
+        for index in range(len(poses), self._shown):
+            markers += [Marker(header=header, ns=namespace, id=index, action=Marker.DELETE)
+                        for namespace in _NAMESPACES]
+        self._shown = len(poses)
+        return MarkerArray(markers=markers)
+
+    def _mesh(self, pose: ObjectPose) -> Marker:
+        scale = np.asarray(pose.size) / self._mean_size
+        return Marker(type=Marker.TRIANGLE_LIST, pose=pose_message(pose.T_cam_obj), points=self._triangles,
+                      scale=_vector(scale), color=_BODY)
+
+    def _box(self, pose: ObjectPose) -> Marker:
+        return Marker(type=Marker.CUBE, pose=pose_message(pose.T_cam_obj), scale=_vector(pose.size), color=_BODY)
+
+    def _axes(self, pose: ObjectPose) -> Marker:
+        length = 0.75 * float(np.max(pose.size))
+        tips = [_point(length * axis) for axis in np.eye(3)]
+        return Marker(type=Marker.LINE_LIST, pose=pose_message(pose.T_cam_obj), scale=Vector3(x=0.015 * length),
+                      points=[p for tip in tips for p in (Point(), tip)], colors=[c for c in _AXES for _ in (0, 1)],
+                      color=_WHITE)
+
+    def _label(self, pose: ObjectPose) -> Marker:
+        above = np.array(pose.T_cam_obj)
+        above[:3, 3] += above[:3, :3] @ [0.0, 0.0, 0.8 * float(pose.size[2])]
+        distance = float(np.linalg.norm(pose.T_cam_obj[:3, 3]))
+        return Marker(type=Marker.TEXT_VIEW_FACING, pose=pose_message(above), color=_WHITE,
+                      scale=Vector3(z=0.2 * float(pose.size[2])),
+                      text=f"{pose.category} {pose.score:.2f}, {distance:.1f} m")
+
+
+def _vector(xyz) -> Vector3:
+    return Vector3(x=float(xyz[0]), y=float(xyz[1]), z=float(xyz[2]))

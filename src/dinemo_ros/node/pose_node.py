@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``pose_node``: images in, 6D poses out. A lifecycle node round :class:`dinemo_ros.estimator.PoseEstimator`.
+
+Subscribes ``image`` (Image or CompressedImage), ``camera_info``, optionally ``detections_2d``; publishes ``/tf``,
+``detections``, ``pose``, ``markers``, ``overlay``, ``/diagnostics``. It subscribes only while active. An input that
+cannot be used is skipped, said once, counted in the diagnostics; the node stays alive.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from types import SimpleNamespace
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from vision_msgs.msg import Detection2DArray
+
+from ..bundle import find_bundle, load_bundle
+from ..camera import Camera
+from ..errors import DinemoError
+from ..estimator import PoseEstimator
+from ..pose import ObjectPose
+from . import conversions, parameters
+from .diagnostics import Monitor, array_message, cause_of
+from .publishers import Outputs, TransformBroadcaster
+from .synchronizer import StampMatcher
+from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, check_rois
+
+# REP 2003; one image, because with a deeper queue a busy node works on stale ones.
+_NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+_RECENT = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+_IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+_TRANSPORTS = {"raw": Image, "compressed": CompressedImage}
+_WATCH_PERIOD_S = 0.25
+_UNMATCHED_TOLERATED = 20
+
+
+class PoseNode(LifecycleNode):
+    """See the module; parameters are in :data:`dinemo_ros.node.parameters.POSE_NODE`."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__("pose_node", **kwargs)
+        parameters.declare(self, parameters.POSE_NODE)
+        self._state = "unconfigured"
+        self._monitor = Monitor(self.get_logger(), f"{self.get_fully_qualified_name().lstrip('/')}: pose estimation")
+        self._broadcaster = TransformBroadcaster(self)
+        self._estimator: PoseEstimator | None = None
+        self._outputs: Outputs | None = None
+        self._inputs: list = []
+        self._image_input, self._watch_timer = None, None
+        self._camera_infos, self._order, self._matcher = CameraInfos(), StampOrder(), StampMatcher()
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(self._settings().diagnostics_period_s, self._publish_diagnostics)
+
+    def _settings(self) -> SimpleNamespace:
+        return parameters.read(self, parameters.POSE_NODE)
+
+    def _topic(self, name: str) -> str:
+        return self.resolve_topic_name(name)
+
+    # Transitions
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        settings = self._settings()
+        try:
+            bundle = load_bundle(settings.bundle or find_bundle(settings.category))
+            self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend)
+            self._warm_up(bundle.card.image.size)
+        except DinemoError as error:
+            self._estimator = None
+            self.get_logger().error(f"cannot configure: {error}")
+            self._monitor.reject(cause_of(error), f"cannot configure: {error}", 0.0, lost_image=False)
+            return TransitionCallbackReturn.FAILURE
+        self._outputs = Outputs(self, bundle, self._broadcaster)
+        self._monitor.hardware_id = f"{bundle.card.category} {bundle.card.version}"
+        self._state = "inactive"
+        self.get_logger().info(f"configured: {bundle.card.category} {bundle.card.version} from {bundle.path}")
+        return super().on_configure(state)
+
+    def _warm_up(self, side: int) -> None:
+        """Compile and allocate now, so that the first image is as fast as the others."""
+        image = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
+        self._estimator.estimate(image, Camera.from_hfov(side, side, 50.0), [(0.0, 0.0, float(side), float(side))])
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._camera_infos, self._order, self._matcher = CameraInfos(), StampOrder(), StampMatcher()
+        self._inputs = [
+            self.create_subscription(CameraInfo, "camera_info", self._camera_infos.add, _RECENT),
+            self.create_subscription(Detection2DArray, "detections_2d", self._on_detections, _RECENT),
+        ]
+        self._watch_timer = self.create_timer(_WATCH_PERIOD_S, self._watch_inputs)
+        self._monitor.start()
+        self._state = "active"
+        self._watch_inputs()
+        self.get_logger().info(f"active: images from {self._topic('image')}, camera from {self._topic('camera_info')}")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._close_inputs()
+        self._state = "inactive"
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = super().on_cleanup(state)
+        self._release()
+        self._state = "unconfigured"
+        return result
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = super().on_shutdown(state)
+        self._close_inputs()
+        self._release()
+        self._state = "finalized"
+        return result
+
+    def _release(self) -> None:
+        if self._outputs:
+            self._outputs.destroy()
+        self._outputs = self._estimator = None
+
+    def _close_inputs(self) -> None:
+        for subscription in filter(None, [*self._inputs, self._image_input]):
+            self.destroy_subscription(subscription)
+        self._inputs, self._image_input = [], None
+        if self._watch_timer:
+            self.destroy_timer(self._watch_timer)
+            self._watch_timer = None
+
+    # Inputs
+
+    def _watch_inputs(self) -> None:
+        """Subscribe to ``image`` with the type it is published with; say so when nothing comes."""
+        settings, topic = self._settings(), self._topic("image")
+        wanted = _TRANSPORTS.get(settings.image_transport) or self._published_type(topic, settings)
+        if wanted and (self._image_input is None or self._image_input.msg_type is not wanted):
+            if self._image_input:
+                self.destroy_subscription(self._image_input)
+            self._image_input = self.create_subscription(wanted, "image", self._on_image, _NEWEST)
+            self.get_logger().info(f"subscribed to {topic} ({wanted.__name__})")
+        if self._monitor.waited_s() > settings.stale_after_s:
+            publishers = self.count_publishers(topic)
+            self._monitor.warn("stale", f"{topic}: no image for {self._monitor.waited_s():.0f} s "
+                               f"({publishers} publisher{'s' * (publishers != 1)}), so no pose: is the camera running, "
+                               "is the topic remapped?", settings.warn_period_s)
+
+    def _published_type(self, topic: str, settings: SimpleNamespace) -> type | None:
+        names = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
+        if names and not names & set(_IMAGE_TYPES):
+            self._monitor.reject("topic", f"{topic} carries {', '.join(sorted(names))}, so no pose: remap 'image' to "
+                                 "an Image or CompressedImage", settings.warn_period_s, lost_image=False)
+        return next((kind for name, kind in _IMAGE_TYPES.items() if name in names), None)
+
+    def _uses_detections(self, settings: SimpleNamespace) -> bool:
+        return settings.rois == "detections" or (
+            settings.rois == "auto" and self.count_publishers(self._topic("detections_2d")) > 0)
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        settings = self._settings()
+        self._monitor.image_received()
+        stamp = conversions.nanoseconds(message.header.stamp)
+        try:
+            self._order.check(stamp, settings.time_jump_s)
+        except RestartError as error:
+            self._matcher.clear()
+            self._reject("image", error, "", settings, lost_image=False)
+        except DinemoError as error:
+            return self._reject("image", error, "this image is skipped", settings)
+        if not self._uses_detections(settings):
+            return self._process(message, None, settings)
+        pair = self._matcher.add_image(stamp, message)
+        if pair:
+            self._process(*pair, settings)
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        settings = self._settings()
+        if not self._uses_detections(settings):
+            return
+        pair = self._matcher.add_detections(conversions.nanoseconds(message.header.stamp), message)
+        if pair:
+            self._process(*pair, settings)
+        elif self._matcher.unmatched > _UNMATCHED_TOLERATED:
+            self._monitor.reject("detections", f"{self._topic('detections_2d')}: the stamps of the last "
+                                 f"{self._matcher.unmatched} messages match no image, so no pose: the detector must "
+                                 "copy the image's header", settings.warn_period_s, lost_image=False)
+
+    # Work
+
+    def _process(self, message: Image | CompressedImage, detections: Detection2DArray | None,
+                 settings: SimpleNamespace) -> None:
+        """Estimate and publish one image, or say why not."""
+        started, source = time.monotonic(), "image"
+        try:
+            check_frame_id(message.header)
+            image = conversions.image_to_rgb(message)
+            source = "camera_info"
+            camera = self._camera(message, image, settings)
+            source = "image"
+            rois = None if detections is None else self._rois(detections, camera, settings)
+            poses = self._estimate(image, camera, rois, settings)
+            self._outputs.publish(message.header, image, camera, poses, settings)
+        except DinemoError as error:
+            return self._reject(source, error, "no pose for this image", settings)
+        except Exception as error:  # a robot's node must outlive a bug: full trace in the log, counted as internal
+            self.get_logger().debug(traceback.format_exc())
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            reason = DinemoError(f"unexpected {type(error).__name__} in {where.name} ({where.filename}:"
+                                 f"{where.lineno}): {error}; please report it")
+            return self._reject(source, reason, "no pose for this image", settings)
+        self._monitor.image_done(len(poses), time.monotonic() - started, self._estimator.timings)
+
+    def _camera(self, message, image: np.ndarray, settings: SimpleNamespace) -> Camera:
+        height, width = image.shape[:2]
+        if not len(self._camera_infos) and settings.default_hfov_deg > 0:
+            self._monitor.warn("hfov", f"{self._topic('camera_info')}: none has arrived, a horizontal field of view of "
+                               f"{settings.default_hfov_deg:g} deg is assumed (parameter default_hfov_deg)", 60.0)
+            return Camera.from_hfov(width, height, settings.default_hfov_deg)
+        stamp = conversions.nanoseconds(message.header.stamp)
+        return self._camera_infos.camera(stamp, width, height, settings.image_is_rectified)
+
+    def _rois(self, detections: Detection2DArray, camera: Camera, settings: SimpleNamespace) -> list:
+        boxes = conversions.detections_to_rois(detections, settings.detections_class_id,
+                                               settings.detections_min_score)
+        good, bad = check_rois(boxes, camera.width, camera.height)
+        for error in bad:
+            self._reject("detections_2d", error, "this box is skipped", settings, lost_image=False)
+        return good
+
+    def _estimate(self, image: np.ndarray, camera: Camera, rois: list | None,
+                  settings: SimpleNamespace) -> list[ObjectPose]:
+        if rois is not None and not rois:
+            return []
+        poses = self._estimator.estimate(image, camera, rois)
+        return [pose for pose in poses if pose.score >= settings.min_score][:settings.max_objects]
+
+    # Reports
+
+    def _reject(self, topic: str, error: Exception, consequence: str, settings: SimpleNamespace,
+                lost_image: bool = True) -> None:
+        message = f"{self._topic(topic)}: {error}{f'; {consequence}' if consequence else ''}"
+        self._monitor.reject(cause_of(error), message, settings.warn_period_s, lost_image)
+
+    def _publish_diagnostics(self) -> None:
+        status = self._monitor.status(self._state, self._settings().stale_after_s, self._topic("image"))
+        self._diagnostics.publish(array_message(self.get_clock().now().to_msg(), status))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; 0, or 1 if a parameter is impossible."""
+    try:
+        rclpy.init(args=args)
+        node = PoseNode()
+        if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            node.trigger_activate()
+        rclpy.spin(node)
+    except parameters.ParameterError as error:
+        print(f"pose_node: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        rclpy.try_shutdown()
+    return 0

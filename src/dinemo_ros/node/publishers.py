@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything the node publishes about one image."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, TransformStamped
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import Detection3DArray
+from visualization_msgs.msg import MarkerArray
+
+from ..bundle import Bundle
+from ..camera import Camera
+from ..overlay import draw_poses
+from ..pose import ObjectPose
+from . import conversions
+from .markers import MarkerMaker
+
+try:
+    from tf2_ros import TransformBroadcaster
+except ImportError:  # ROS 2 from wheels has no tf2_ros
+
+    class TransformBroadcaster:
+        """What tf2_ros.TransformBroadcaster does: TFMessage on /tf, reliable, volatile, depth 100."""
+
+        def __init__(self, node: Node) -> None:
+            self._publisher = node.create_publisher(TFMessage, "/tf", QoSProfile(depth=100))
+
+        def sendTransform(self, transforms: list[TransformStamped]) -> None:
+            self._publisher.publish(TFMessage(transforms=transforms))
+
+
+class Outputs:
+    """The publishers of a configured pose node. Costly messages are made only when somebody subscribes."""
+
+    def __init__(self, node: LifecycleNode, bundle: Bundle, broadcaster: TransformBroadcaster) -> None:
+        self._node, self._bundle, self._tf = node, bundle, broadcaster
+        self._markers_of = MarkerMaker(bundle.mesh, bundle.card.size_prior.mean_m)
+        create = node.create_lifecycle_publisher
+        self._detections = create(Detection3DArray, "detections", 10)
+        self._pose = create(PoseStamped, "pose", 10)
+        self._markers = create(MarkerArray, "markers", 10)
+        self._overlay = create(Image, "overlay", 2)
+
+    def destroy(self) -> None:
+        for publisher in (self._detections, self._pose, self._markers, self._overlay):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def publish(self, header: Header, image: np.ndarray, camera: Camera, poses: list[ObjectPose],
+                settings: SimpleNamespace) -> None:
+        """Publish ``poses`` (best first) of ``image`` uint8 [H, W, 3] RGB, with the image's own ``header``."""
+        frames = [f"{settings.child_frame_prefix}{pose.category}_{rank}" for rank, pose in enumerate(poses)]
+        self._detections.publish(conversions.detections_message(header, poses, frames))
+        if poses:
+            self._pose.publish(conversions.pose_stamped(header, poses[0]))
+            if settings.publish_tf:
+                self._tf.sendTransform([conversions.transform_message(header, frame, pose)
+                                        for frame, pose in zip(frames, poses, strict=True)])
+        if self._markers.get_subscription_count():
+            self._markers.publish(self._markers_of.make(header, poses, settings.marker_style,
+                                                        settings.marker_lifetime_s))
+        if self._overlay.get_subscription_count():
+            drawn = draw_poses(image, camera, poses, self._bundle.mesh)
+            self._overlay.publish(conversions.rgb_to_image(header, drawn))

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs images with the 2-D detections made from them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+
+class StampMatcher:
+    """Holds the last few images and detections and hands out the pairs of equal stamp.
+
+    A detector answers late and copies the image's header, so equality is exact. An image that was skipped, because
+    the node was busy, leaves its detections without partner: that is normal, ``unmatched`` in a row is not.
+    """
+
+    KEPT = 10
+
+    def __init__(self) -> None:
+        self._images: OrderedDict[int, object] = OrderedDict()
+        self._detections: OrderedDict[int, object] = OrderedDict()
+        self.unmatched = 0
+
+    def clear(self) -> None:
+        self._images.clear()
+        self._detections.clear()
+        self.unmatched = 0
+
+    def add_image(self, stamp_ns: int, image):
+        """(image, detections) if the partner is here already, else None."""
+        self._put(self._images, stamp_ns, image)
+        return self._pair(stamp_ns)
+
+    def add_detections(self, stamp_ns: int, detections):
+        """(image, detections) if the partner is here already, else None."""
+        self._put(self._detections, stamp_ns, detections)
+        return self._pair(stamp_ns)
+
+    def _put(self, kept: OrderedDict, stamp_ns: int, message) -> None:
+        kept[stamp_ns] = message
+        while len(kept) > self.KEPT:
+            kept.popitem(last=False)
+            self.unmatched += kept is self._detections
+
+    def _pair(self, stamp_ns: int):
+        if stamp_ns not in self._images or stamp_ns not in self._detections:
+            return None
+        pair = self._images[stamp_ns], self._detections[stamp_ns]
+        for kept in (self._images, self._detections):  # older ones are overtaken
+            for old in [stamp for stamp in kept if stamp <= stamp_ns]:
+                del kept[old]
+        self.unmatched = 0
+        return pair
