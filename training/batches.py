@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training batches: augmented crops with vertex-to-pixel links and background cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from dinemo_ros.solver.visibility import direction_index, visibility_table
+
+from . import augment
+from .category_shape import CategoryShape
+from .posed_crops import PosedCrop
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How many links are sampled per picture; the loss averages over them."""
+
+    vertices: int = 96    # visible vertices per picture
+    background: int = 64  # background points per picture
+
+
+class CorrespondenceSampler:
+    """Projects the category mesh, scaled to the instance's box, into augmented crops.
+
+    Every instance uses the mean shape: the student learns where a pixel lies *in the category box*, which is what
+    the solver needs to know, rather than which part it is (a hood is longer here and shorter there).
+    """
+
+    def __init__(self, shape: CategoryShape, augmentation: augment.AugmentConfig, config: BatchConfig = BatchConfig()):
+        self.shape, self.augmentation, self.config = shape, augmentation, config
+        self.table = visibility_table(shape.vertices, shape.faces, shape.normals)
+
+    def visible(self, T_cam_obj: np.ndarray, size: np.ndarray) -> np.ndarray:
+        """[V] bool: vertices of the instance that face this camera and are not behind the object itself."""
+        scale = size / self.shape.size
+        centre = camera_centre(T_cam_obj) / scale  # the camera in the frame of the mean shape
+        row = self.table.visible[direction_index(centre, self.table.azimuths, self.table.elevations)] > 0
+        return row & (((centre - self.shape.vertices) * self.shape.normals).sum(1) > 0)
+
+    def sample(self, rng: np.random.Generator, crop: PosedCrop, other: np.ndarray) -> dict[str, np.ndarray]:
+        """One training example from ``crop``; ``other`` [S, S, 3] supplies backgrounds and occluders."""
+        a = self.augmentation
+        points = self.shape.at_size(crop.size)
+        image, mask, K, T = augment.random_view(rng, crop.image(), crop.foreground(), crop.K, crop.T_cam_obj,
+                                                project(points, crop.K, crop.T_cam_obj), a)
+        if mask is not None and rng.random() < a.background:
+            image = augment.replace_background(rng, image, mask, other)
+        hidden = np.zeros(image.shape[:2], np.uint8)
+        if rng.random() < a.occlude:
+            image, hidden = augment.occlude(rng, image, np.roll(other, a.size // 3, axis=(0, 1)))
+        image = augment.photometric(rng, image, a.low_resolution)
+
+        uv = project(points, K, T)
+        visible = self.visible(T, crop.size)
+        inside = (uv >= 0).all(1) & (uv <= a.size - 1).all(1)
+        shown = np.zeros(len(uv), bool)
+        cells = uv[inside].round().astype(int)
+        shown[inside] = hidden[cells[:, 1], cells[:, 0]] == 0
+        candidates = np.flatnonzero(visible & shown)
+        silhouette = self._silhouette(uv, mask)
+        return {"image": image, **self._pick_vertices(rng, candidates, uv, crop.weight, a.size),
+                **self._pick_background(rng, silhouette, a.size)}
+
+    def _pick_vertices(self, rng, candidates, uv, weight, S):
+        n = self.config.vertices
+        ids, w = np.zeros(n, np.int64), np.zeros(n, np.float32)
+        if len(candidates):
+            chosen = rng.choice(candidates, min(n, len(candidates)), replace=False)
+            ids[: len(chosen)], w[: len(chosen)] = chosen, weight
+        return {"vertex_ids": ids, "weights": w, "pixels": grid_coordinates(uv[ids], S)}
+
+    def _silhouette(self, uv, mask):
+        """Pixels that may belong to the object: its hull, and the mask where one exists, with a rim nobody judges."""
+        S = self.augmentation.size
+        filled = np.zeros((S, S), np.uint8)
+        hull = cv2.convexHull(np.clip(uv, -4 * S, 4 * S).astype(np.float32)).astype(np.int32)
+        cv2.fillConvexPoly(filled, hull, 255)
+        if mask is not None:
+            filled = cv2.bitwise_and(filled, np.where(cv2.dilate(mask, np.ones((9, 9))) > 0, 255, 0).astype(np.uint8))
+            return filled
+        return cv2.dilate(filled, np.ones((13, 13)))
+
+    def _pick_background(self, rng, silhouette, S):
+        m = self.config.background
+        rows, columns = np.nonzero(silhouette == 0)
+        points, w = np.zeros((m, 2)), np.zeros(m, np.float32)
+        if len(rows):
+            chosen = rng.integers(0, len(rows), m)
+            points, w[:] = np.stack([columns[chosen], rows[chosen]], 1), 1.0
+        return {"background": grid_coordinates(points, S), "background_weight": w}
+
+
+def project(points: np.ndarray, K: np.ndarray, T_cam_obj: np.ndarray) -> np.ndarray:
+    """Pixels [V, 2] of object points [V, 3]; points behind the camera land far outside."""
+    p = points @ T_cam_obj[:3, :3].T + T_cam_obj[:3, 3]
+    q = p @ K.T
+    return q[:, :2] / np.maximum(q[:, 2:], 1e-3)
+
+
+def camera_centre(T_cam_obj: np.ndarray) -> np.ndarray:
+    """Camera position [3] in the object frame, metres."""
+    return -T_cam_obj[:3, :3].T @ T_cam_obj[:3, 3]
+
+
+def grid_coordinates(uv: np.ndarray, size: int) -> np.ndarray:
+    """Integer-centred pixels [N, 2] -> torch ``grid_sample`` coordinates (align_corners=False), float32."""
+    return ((2 * uv + 1) / size - 1).astype(np.float32)

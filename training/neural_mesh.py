@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainable neural mesh: a feature per vertex and a few clutter features, all learnt by back-propagation.
+
+NeMo keeps vertex features as a moving average; learning them by gradient measured better (FACTS 2.11).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class NeuralMeshFeatures(nn.Module):
+    """Vertex features C [V, D] and clutter features [K, D], unit norm when read."""
+
+    def __init__(self, vertices: int, dim: int = 64, clutter: int = 16):
+        super().__init__()
+        self.raw_vertices = nn.Parameter(torch.randn(vertices, dim))
+        self.raw_clutter = nn.Parameter(torch.randn(clutter, dim))
+
+    @property
+    def vertices(self) -> Tensor:
+        return F.normalize(self.raw_vertices, dim=1)
+
+    @property
+    def clutter(self) -> Tensor:
+        return F.normalize(self.raw_clutter, dim=1)
+
+
+def contrastive_loss(features: Tensor, mesh: NeuralMeshFeatures, pixels: Tensor, vertex_ids: Tensor, weights: Tensor,
+                     neighbours: Tensor, background: Tensor, background_weight: Tensor,
+                     temperature: float = 0.07) -> dict[str, Tensor]:
+    """Part-contrastive loss of the NeMo family with soft targets over near vertices.
+
+    Every sampled vertex looks up the image feature at its projection and must be classified as itself among all
+    vertices and the clutter. NeMo removes near vertices from the denominator; here they share the target by
+    distance (``neighbours``), which keeps the similarity volume smooth enough for second-order pose refinement.
+
+    Args:
+        features: [B, D, h, w] unit norm.
+        pixels: [B, N, 2] projections of the sampled vertices in grid_sample coordinates (-1..1).
+        vertex_ids: [B, N] int64.
+        weights: [B, N] trust in each correspondence, 0 drops it.
+        neighbours: [V, V] rows sum to one: the target distribution of each vertex.
+        background: [B, M, 2] cells off the object, grid_sample coordinates.
+        background_weight: [B, M].
+
+    Returns:
+        ``vertex`` and ``clutter``: scalar losses, and ``accuracy``: share of arg-max hits within the target's support.
+    """
+    f = _sample(features, pixels)                                        # [B, N, D]
+    logits = _log_posterior(f, mesh, temperature)                        # [B, N, V + 1]
+    target = neighbours[vertex_ids]                                      # [B, N, V]
+    cross_entropy = -(target * logits[..., :-1]).sum(-1)
+    total = weights.sum().clamp(min=1.0)
+    vertex_loss = (cross_entropy * weights).sum() / total
+    off = _log_posterior(_sample(features, background), mesh, temperature)[..., -1]
+    clutter_loss = -(off * background_weight).sum() / background_weight.sum().clamp(min=1.0)
+    with torch.no_grad():
+        best = logits[..., :-1].argmax(-1, keepdim=True)
+        hit = target.gather(-1, best)[..., 0] > 0.2 * target.amax(-1)
+        accuracy = (hit * weights).sum() / total
+    return {"vertex": vertex_loss, "clutter": clutter_loss, "accuracy": accuracy}
+
+
+def _sample(features: Tensor, pixels: Tensor) -> Tensor:
+    sampled = F.grid_sample(features, pixels.unsqueeze(2), mode="bilinear", align_corners=False)  # [B, D, N, 1]
+    return F.normalize(sampled[..., 0].transpose(1, 2), dim=-1)
+
+
+def _log_posterior(f: Tensor, mesh: NeuralMeshFeatures, temperature: float) -> Tensor:
+    """log p(vertex or clutter | feature) [B, N, V + 1]; the last entry sums over the clutter features."""
+    vertex = f @ mesh.vertices.T / temperature
+    clutter = torch.logsumexp(f @ mesh.clutter.T / temperature, dim=-1, keepdim=True)
+    return F.log_softmax(torch.cat([vertex, clutter], dim=-1), dim=-1)
+
+
+def neighbour_targets(vertices: Tensor, sigma: float) -> Tensor:
+    """Soft targets [V, V]: Gaussian in the distance between vertices [V, 3] metres, rows sum to one."""
+    distance = torch.cdist(vertices, vertices)
+    kernel = torch.exp(-0.5 * (distance / sigma) ** 2)
+    kernel[distance > 3 * sigma] = 0.0
+    return kernel / kernel.sum(dim=1, keepdim=True)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Crops with a pose attached: the one training format of synthetic renders, sequences and pseudo-labelled photographs.
+
+On disk: ``images/<name>.jpg``, optional ``masks/<name>.png`` (255 = object) and ``labels.npz`` (no pickles):
+``names`` [N] str, ``K`` [N, 3, 3] px, ``T_cam_obj`` [N, 4, 4] metres, ``size`` [N, 3] metres (length, width, height),
+optional ``weight`` [N] trust in the pose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+
+@dataclass
+class PosedCrop:
+    """One picture held in memory as compressed bytes, so that tens of thousands fit."""
+
+    name: str
+    picture: bytes
+    mask: bytes | None
+    K: np.ndarray          # [3, 3] px
+    T_cam_obj: np.ndarray  # [4, 4] m
+    size: np.ndarray       # [3] m
+    weight: float = 1.0
+
+    def image(self) -> np.ndarray:
+        """RGB uint8 [H, W, 3]."""
+        return cv2.cvtColor(cv2.imdecode(np.frombuffer(self.picture, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+    def foreground(self) -> np.ndarray | None:
+        """uint8 [H, W], 255 on the object, or None where nobody knows."""
+        return None if self.mask is None else cv2.imdecode(np.frombuffer(self.mask, np.uint8), cv2.IMREAD_GRAYSCALE)
+
+
+def save_picture(folder: Path, name: str, image: np.ndarray, mask: np.ndarray | None = None) -> None:
+    """Store one picture (RGB uint8) and, where known, its mask under their place in ``folder``."""
+    for sub in ("images", "masks"):
+        (folder / sub).mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / "images" / f"{name}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 93])
+    if mask is not None:
+        cv2.imwrite(str(folder / "masks" / f"{name}.png"), mask)
+
+
+def save_labels(folder: Path, names: list[str], K: np.ndarray, T_cam_obj: np.ndarray, size: np.ndarray,
+                weight: np.ndarray | None = None) -> None:
+    """Write ``labels.npz`` of pictures that are already in ``folder``; atomic, so a kill leaves the old one."""
+    temporary = folder / "labels.tmp.npz"
+    np.savez_compressed(temporary, names=np.array(names), K=K.astype(np.float64), T_cam_obj=T_cam_obj.astype(np.float64),
+                        size=size.astype(np.float64), weight=np.ones(len(names)) if weight is None else weight)
+    temporary.replace(folder / "labels.npz")
+
+
+def load_posed_crops(folder: str | Path, limit: int | None = None) -> list[PosedCrop]:
+    """Read a folder of posed crops; pictures are kept compressed."""
+    folder = Path(folder)
+    with np.load(folder / "labels.npz", allow_pickle=False) as labels:
+        data = {key: labels[key] for key in ("names", "K", "T_cam_obj", "size")}
+        weight = labels["weight"] if "weight" in labels else np.ones(len(data["names"]))
+    crops = []
+    for i, name in enumerate(data["names"][:limit]):
+        mask = folder / "masks" / f"{name}.png"
+        crops.append(PosedCrop(str(name), (folder / "images" / f"{name}.jpg").read_bytes(),
+                               mask.read_bytes() if mask.is_file() else None,
+                               data["K"][i], data["T_cam_obj"][i], data["size"][i], float(weight[i])))
+    return crops

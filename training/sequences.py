@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Object-centric sequences become posed templates, without pose labels.
+
+One reference sequence says which way is front (the one human choice per category). Every other sequence is aligned to
+it: each frame votes for an azimuth by teacher similarity to all template views *and their mirror images*; then the
+whole sequence decides, because neighbouring frames turn by about the same step in the same sense. Aligned sequences
+join the templates and the rest votes again, which is how UOP3D's lesson (several videos beat one) enters here.
+
+    python -m training.sequences --reference DIR/kadjar --azimuths DIR/azimuth.json --sequence DIR/a DIR/b \
+        --shape car_mean.npz --out runs/car/sequences
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from .foreground import SaliencyMask, mask_box
+from .posed_crops import save_labels, save_picture
+from .silhouette import fit_sequence, frame_pose
+from .teachers import CnnTeacher, Teacher
+
+BINS = 72                  # azimuth votes, 5 degrees each
+_SOFTMAX = 0.02            # temperature of the vote over template views (cosine units)
+_KERNEL_DEG = 8.0          # spread of one view's vote
+_UNIFORM_LOG_VOTE = -2.5   # mean log vote above which an equal-step sequence counts as explained
+_CROP = 288                # stored crops, pixels
+
+
+@dataclass
+class Sequence:
+    """Frames of one object with foreground masks and teacher descriptors [N, C] of the frames and their mirrors."""
+
+    name: str
+    files: list[Path]
+    images: list[np.ndarray]
+    masks: list[np.ndarray]
+    descriptors: torch.Tensor
+    mirrored: torch.Tensor
+
+
+def read_sequence(folder: Path, saliency: SaliencyMask, teacher: Teacher) -> Sequence:
+    """Read a folder of frames in name order; frames without a salient object are left out and named."""
+    files, images, masks = [], [], []
+    for path in tqdm(sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"}), desc=folder.name):
+        image = cv2.imread(str(path))
+        mask = None if image is None else saliency(image[..., ::-1])
+        if mask is None or mask_box(mask) is None:
+            print(f"{path}: no picture or no salient object, left out")
+            continue
+        files.append(path), images.append(image[..., ::-1]), masks.append(mask)
+    return Sequence(folder.name, files, images, masks, *describe(images, masks, teacher))
+
+
+def describe(images, masks, teacher: Teacher, side: int = 224) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masked teacher features of the box, flattened and normalised: [N, C] of the pictures, [N, C] of their mirrors."""
+    crops, weights = [], []
+    for image, mask in zip(images, masks):
+        A = _square(mask_box(mask), side, 1.1)
+        crops.append(cv2.warpAffine(image, A, (side, side), flags=cv2.INTER_AREA, borderValue=(114, 114, 114)))
+        weights.append(cv2.warpAffine(mask, A, (side, side), flags=cv2.INTER_AREA))
+    x = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()
+    w = torch.from_numpy(np.stack(weights))[:, None].float() / 255
+    out = []
+    for pictures, weight in ((x, w), (x.flip(3), w.flip(3))):
+        maps = torch.cat([teacher(batch) for batch in pictures.split(16)])
+        out.append(F.normalize((maps * F.interpolate(weight, size=maps.shape[-2:], mode="area")).flatten(1), dim=1))
+    return out[0], out[1]
+
+
+def azimuth_votes(queries: torch.Tensor, bank: torch.Tensor, bank_azimuths: np.ndarray) -> np.ndarray:
+    """Votes [N, BINS] that sum to one per row: softmax over template views, spread over neighbouring azimuths."""
+    weight = torch.softmax(queries @ bank.T / _SOFTMAX, dim=1).numpy()
+    centres = np.arange(BINS) * 2 * np.pi / BINS
+    kernel = np.exp(-0.5 * (_wrap(bank_azimuths[:, None] - centres) / np.deg2rad(_KERNEL_DEG)) ** 2)
+    votes = weight @ kernel
+    return votes / votes.sum(1, keepdims=True)
+
+
+def equal_steps(votes: np.ndarray) -> tuple[float, np.ndarray]:
+    """Best full turn in equal steps, either way round: mean log vote and azimuths [N] in radians."""
+    log, n = np.log(votes + 1e-3), len(votes)
+    best = (-np.inf, None)
+    for sense in (1, -1):
+        for offset in np.arange(0, 2 * np.pi, np.deg2rad(1.0)):
+            azimuth = (offset + sense * 2 * np.pi * np.arange(n) / n) % (2 * np.pi)
+            position = azimuth / (2 * np.pi) * BINS
+            low = position.astype(int) % BINS
+            part = position - np.floor(position)
+            score = float(np.mean((1 - part) * log[np.arange(n), low] + part * log[np.arange(n), (low + 1) % BINS]))
+            if score > best[0]:
+                best = (score, azimuth)
+    return best
+
+
+def smooth_path(votes: np.ndarray, step_deg: float = 9.0, jump_cost: float = 5.0) -> np.ndarray:
+    """Azimuths [N] of a sequence with uneven steps or breaks: Viterbi over the vote bins.
+
+    A step costs its squared size in units of ``step_deg``, but never more than ``jump_cost`` (frames out of order).
+    """
+    log = np.log(votes + 1e-3)
+    delta = _wrap((np.arange(BINS)[:, None] - np.arange(BINS)) * 2 * np.pi / BINS)
+    cost = np.minimum(0.5 * (np.rad2deg(delta) / step_deg) ** 2, jump_cost)
+    total, back = log[0], []
+    for row in log[1:]:
+        candidate = total[None] - cost
+        back.append(candidate.argmax(1))
+        total = candidate.max(1) + row
+    state = [int(total.argmax())]
+    for pointers in reversed(back):
+        state.append(int(pointers[state[-1]]))
+    return np.array(state[::-1]) * 2 * np.pi / BINS
+
+
+def align(reference: Sequence, azimuths: np.ndarray, others: list[Sequence]) -> dict[str, np.ndarray]:
+    """Azimuths [N] in radians of every sequence, the surest first, each joining the templates of the next."""
+    bank = [(reference, azimuths)]
+    aligned = {reference.name: azimuths}
+    waiting = list(others)
+    while waiting:
+        views = torch.cat([torch.cat([s.descriptors, s.mirrored]) for s, _ in bank])
+        angles = np.concatenate([np.concatenate([a, -a]) for _, a in bank])
+        ranked = []
+        for sequence in waiting:
+            votes = azimuth_votes(sequence.descriptors, views, angles)
+            score, equal = equal_steps(votes)
+            chosen = equal if score > _UNIFORM_LOG_VOTE else smooth_path(votes)
+            ranked.append((score, sequence, chosen, score > _UNIFORM_LOG_VOTE))
+        score, sequence, chosen, uniform = max(ranked, key=lambda r: r[0])
+        print(f"{sequence.name}: {'equal steps' if uniform else 'smooth path'}, mean log vote {score:.2f}, "
+              f"first azimuths {np.rad2deg(chosen[:4]).round()}")
+        aligned[sequence.name] = chosen
+        bank.append((sequence, chosen))
+        waiting.remove(sequence)
+    return aligned
+
+
+def write_templates(sequences: list[Sequence], aligned: dict[str, np.ndarray], reference: str, shape: dict, out: Path,
+                    min_iou: float = 0.72) -> None:
+    """Fit camera and box of every sequence by silhouette and store its frames as posed crops."""
+    mean_size = np.ptp(shape["vertices"], axis=0)
+    names, Ks, Ts, sizes = [], [], [], []
+    for sequence in sequences:
+        azimuth = aligned[sequence.name]
+        fit = fit_sequence(shape["vertices"], shape["faces"], mean_size, sequence.masks, azimuth,
+                           fit_offset=sequence.name != reference)
+        points = shape["vertices"] * (fit.size / mean_size)
+        kept = 0
+        for i, (image, mask) in enumerate(zip(sequence.images, sequence.masks)):
+            K, T, iou = frame_pose(points, shape["faces"], azimuth[i] + fit.azimuth_offset, fit.elevation,
+                                   fit.distance * fit.size[0], mask)
+            if iou < min_iou:
+                continue
+            A = np.vstack([_square(mask_box(mask), _CROP, 1.3), [0, 0, 1]])
+            stem = f"{sequence.name}_{sequence.files[i].stem}"
+            picture = cv2.warpAffine(image, A[:2], (_CROP, _CROP), flags=cv2.INTER_AREA, borderValue=(114, 114, 114))
+            cut = cv2.warpAffine(mask, A[:2], (_CROP, _CROP), flags=cv2.INTER_AREA)
+            save_picture(out, stem, picture, cut)
+            names.append(stem), Ks.append(A @ K), Ts.append(T), sizes.append(fit.size)
+            kept += 1
+        print(f"{sequence.name}: {kept} of {len(azimuth)} frames kept, elevation {np.rad2deg(fit.elevation):.1f} deg, "
+              f"distance {fit.distance:.1f} lengths, size {fit.size.round(2)} m, IoU {fit.iou.mean():.2f}")
+    save_labels(out, names, np.array(Ks), np.array(Ts), np.array(sizes))
+
+
+def read_reference_azimuths(path: Path, name: str, files: list[Path]) -> np.ndarray:
+    """Azimuths [N] in radians of the reference sequence, the one human choice per category."""
+    table = json.loads(path.read_text())[name]["azimuth_deg"]
+    return np.deg2rad([table[f.name] for f in files])
+
+
+def _square(box, side: int, margin: float) -> np.ndarray:
+    """Affine [2, 3] that puts a box into the middle of a square picture."""
+    x0, y0, x1, y1 = box
+    s = side / (margin * max(x1 - x0, y1 - y0))
+    return np.array([[s, 0, 0.5 * (side - 1) - s * (0.5 * (x0 + x1) - 0.5)],
+                     [0, s, 0.5 * (side - 1) - s * (0.5 * (y0 + y1) - 0.5)]])
+
+
+def _wrap(angle):
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reference", type=Path, required=True, help="folder of the sequence that defines front")
+    parser.add_argument("--azimuths", type=Path, required=True, help="JSON with its azimuths; no other entry is read")
+    parser.add_argument("--sequence", type=Path, nargs="*", default=[], help="folders of unposed sequences")
+    parser.add_argument("--shape", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    shape = dict(np.load(args.shape, allow_pickle=False))
+    saliency, teacher = SaliencyMask(), CnnTeacher()
+    reference = read_sequence(args.reference, saliency, teacher)
+    others = [read_sequence(folder, saliency, teacher) for folder in args.sequence]
+    azimuths = read_reference_azimuths(args.azimuths, reference.name, reference.files)
+    aligned = align(reference, azimuths, others)
+    write_templates([reference, *others], aligned, reference.name, shape, args.out)
+    (args.out / "azimuths.json").write_text(json.dumps(
+        {name: np.rad2deg(a).round(2).tolist() for name, a in aligned.items()}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
