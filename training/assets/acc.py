@@ -18,6 +18,13 @@ OBJECT_FROM_ACC = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])
 _INCH = 0.0254
 # Inner skins coincide with the outer ones; wings and drivers are for the race track, not for a passenger car.
 _LEFT_OUT = ("INSIDE", "REARWING", "DRIVERPART", "ANTENNA", "ROLLBAR")
+# Windows painted as light grey gradients, boxes as shares of the texture; the other cars have dark ones.
+_WINDOWS = {
+    "155-DTM": ((0.25, 0.41, 0.56, 0.51), (0.17, 0.54, 0.29, 0.76), (0.49, 0.54, 0.63, 0.77), (0.25, 0.80, 0.56, 0.90)),
+    "p406": ((0.27, 0.42, 0.56, 0.51), (0.19, 0.52, 0.34, 0.79), (0.54, 0.51, 0.70, 0.79), (0.27, 0.78, 0.56, 0.89)),
+    "acura-nsx-sz": ((0.26, 0.58, 0.45, 0.83), (0.57, 0.57, 0.76, 0.82), (0.41, 0.54, 0.68, 0.61),
+                     (0.41, 0.78, 0.68, 0.86)),
+}
 
 
 def read_acc_car(folder: Path) -> list[Part]:
@@ -44,7 +51,7 @@ def _read_objects(path: Path) -> list[Part]:
             faces, corner_vertex, corner_uv = _read_surfaces(lines, int(rest))
             if texture not in materials:
                 image = np.asarray(Image.open(path.parent / texture).convert("RGB"))
-                materials[texture] = Material((1.0, 1.0, 1.0), painted_texture(image), gloss=0.7, tint=1.0)
+                materials[texture] = Material((1.0, 1.0, 1.0), painted_texture(image, _WINDOWS.get(path.stem, ())), gloss=0.7, tint=1.0)
             if len(faces) and not any(word in name for word in _LEFT_OUT):
                 parts.append(Part(vertices[corner_vertex], faces, materials[texture], corner_uv,
                                   None if normals is None else normals[corner_vertex]))

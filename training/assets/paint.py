@@ -9,10 +9,10 @@ import numpy as np
 LARGEST_TEXTURE = 512  # pixels; finer detail only aliases in pictures of 300 pixels
 
 
-def painted_texture(image: np.ndarray) -> np.ndarray:
+def painted_texture(image: np.ndarray, windows: tuple[tuple[float, float, float, float], ...] = ()) -> np.ndarray:
     """Texture [H, W, 4] uint8 from sRGB [H, W, 3]: the picture and the share of body paint.
 
-    The most frequent colour that is neither black nor (nearly) black is taken for the body colour. Channel 3 is 255
+    The most frequent colour that is not (nearly) black is taken for the body colour. Channel 3 is 255
     where the texel has about that colour (a darker shade counts: panels are drawn with shadows), else 0.
     """
     scale = LARGEST_TEXTURE / max(image.shape[:2])
@@ -25,8 +25,15 @@ def painted_texture(image: np.ndarray) -> np.ndarray:
     histogram, _ = np.histogramdd(lab[bright], bins=(6, 32, 32), range=((0, 256),) * 3)
     _, a, b = np.unravel_index(np.argmax(histogram), histogram.shape)
     chroma = np.hypot(lab[..., 1] - (a + 0.5) * 8, lab[..., 2] - (b + 0.5) * 8)
+    image = image.copy()
+    glass = np.zeros(image.shape[:2], dtype=bool)
+    for box in windows:
+        x0, y0, x1, y1 = (int(round(c * image.shape[1 - k % 2])) for k, c in enumerate(box))
+        inside = image[y0:y1, x0:x1].astype(int)
+        glass[y0:y1, x0:x1] = (np.ptp(inside, axis=-1) < 18) & (inside.max(axis=-1) < 228)
+    image[glass] = (image[glass] * 0.15).astype(np.uint8)
     mask = np.clip((24 - chroma) / 10, 0, 1) * np.clip((lab[..., 0] - 60) / 30, 0, 1)
-    return np.dstack([image, (255 * mask).astype(np.uint8)])
+    return np.dstack([image, np.where(glass, 0, 255 * mask).astype(np.uint8)])
 
 
 def paint_luma(texture: np.ndarray) -> float:

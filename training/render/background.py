@@ -55,12 +55,19 @@ def _noise_at(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
                      cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
+@dataclass(frozen=True)
+class Photos:
+    """Photographs to take surroundings from: ``free`` show no object, of ``around`` only the upper corners are used."""
+
+    free: list[Path]
+    around: list[Path]
+
+
 def random_background(view: View, environment: Environment, rng: np.random.Generator,
-                      photos: list[Path]) -> tuple[np.ndarray, bool]:
+                      photos: Photos) -> tuple[np.ndarray, bool]:
     """Picture [S, S, 3] float32 linear RGB, and whether it has a floor on which the car should cast a shadow."""
-    kinds = {"scene": 0.34, "plain": 0.16, "studio": 0.14, "noise": 0.12, "clutter": 0.12, "photo": 0.12}
-    if not photos:
-        kinds["photo"] = 0.0
+    kinds = {"scene": 0.32, "plain": 0.14, "studio": 0.12, "noise": 0.10, "clutter": 0.12,
+             "photo": 0.12 if photos.free else 0.0, "corners": 0.2 if photos.around else 0.0}
     shares = np.array(list(kinds.values()))
     kind = rng.choice(list(kinds), p=shares / shares.sum())
     if kind == "scene":
@@ -75,7 +82,9 @@ def random_background(view: View, environment: Environment, rng: np.random.Gener
         return _noise(view.side, rng), False
     if kind == "clutter":
         return _clutter(view.side, rng), bool(rng.random() < 0.3)
-    return _photo(view.side, rng, photos), False
+    if kind == "photo":
+        return _photo(view.side, rng, photos.free), False
+    return _photo_corners(view, environment, rng, photos.around), True
 
 
 def random_colour(rng: np.random.Generator) -> np.ndarray:
@@ -190,11 +199,35 @@ def contact_shadow(view: View, size: np.ndarray, softness: float, strength: floa
 
 def _photo(side: int, rng: np.random.Generator, photos: list[Path]) -> np.ndarray:
     """A random crop of a random photograph."""
-    picture = cv2.imread(str(photos[int(rng.integers(len(photos)))]))
-    if picture is None:
-        return _noise(side, rng)
+    picture = _read(rng, photos)
     height, width = picture.shape[:2]
     crop = int(rng.uniform(0.4, 1.0) * min(height, width))
     top, left = int(rng.integers(height - crop + 1)), int(rng.integers(width - crop + 1))
-    patch = cv2.resize(picture[top:top + crop, left:left + crop, ::-1], (side, side), interpolation=cv2.INTER_AREA)
-    return linear(patch[:, ::(-1 if rng.random() < 0.5 else 1)] / 255.0)
+    patch = cv2.resize(picture[top:top + crop, left:left + crop], (side, side), interpolation=cv2.INTER_AREA)
+    return linear(patch / 255.0)
+
+
+def _photo_corners(view: View, environment: Environment, rng: np.random.Generator, photos: list[Path]) -> np.ndarray:
+    """A wall or sky woven from an upper corner of a photograph of a centred object, over a procedural ground.
+
+    True colours and textures of walls, trees and skies without a second object (the lower border shows its wheels).
+    """
+    picture = _read(rng, photos)
+    corner = picture[:max(8, int(0.15 * picture.shape[0])), :max(8, int(0.2 * picture.shape[1]))]
+    wall = linear(np.clip(_woven(corner, (view.side, view.side)), 0, 255) / 255.0)
+    return _with_ground(wall, view, view.rays(), environment, rng).astype(np.float32)
+
+
+def _woven(patch: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """``patch`` mirrored side by side and stretched to ``size`` (W, H)."""
+    row = np.hstack([patch, patch[:, ::-1]])
+    return cv2.resize(np.vstack([row[::-1], row]), size, interpolation=cv2.INTER_CUBIC)
+
+
+def _read(rng: np.random.Generator, photos: list[Path]) -> np.ndarray:
+    """A random photograph [H, W, 3] RGB, mirrored half of the time."""
+    path = photos[int(rng.integers(len(photos)))]
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise OSError(f"{path}: not a readable picture; remove it from the folder of backgrounds")
+    return picture[:, ::(-1 if rng.random() < 0.5 else 1), ::-1]

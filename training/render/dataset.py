@@ -27,7 +27,7 @@ from dinemo_ros.geometry import ray_rotation, rotation_from_viewpoint, se3
 from training.assets.asset import Asset
 from training.assets.fleet import HELD_OUT, load_fleet
 
-from .background import View, contact_shadow, ground_points, random_background, random_colour
+from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
 from .environment import Environment, random_environment
 from .rasterizer import rasterize
 from .shading import Look, material_table, repainted, shade
@@ -100,7 +100,7 @@ def sun_shadow(asset: Asset, view: View, sun: np.ndarray) -> np.ndarray:
 class Synthesizer:
     """Draws sample k of a data set: ``label(k)`` is cheap, ``render(k)`` makes the picture."""
 
-    def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: list[Path]):
+    def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos):
         self._assets, self._weights, self._seed, self._photos = assets, weights, seed, photos
         self._looks = [material_table(asset.materials) for asset in assets]
 
@@ -230,6 +230,11 @@ def _write(path: Path, picture: np.ndarray, options: list[int]) -> None:
     os.replace(temporary, path)
 
 
+def _pictures(folder: Path | None) -> list[Path]:
+    """Picture files below ``folder``, sorted; none without a folder."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".png", ".jpeg")) if folder else []
+
+
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     for source, what in (("gazebo", "gazebo_cars"), ("torcs", "usr/share/games/torcs/cars of Debian torcs-data"),
                          ("metadrive", "metadrive/assets/models/vehicle of the wheel"), ("cad", "PASCAL3D+ style OBJ")):
@@ -244,6 +249,8 @@ def main() -> None:
     parser.add_argument("--assets", nargs="*", help="names of cars; default: all but the held-out ones")
     parser.add_argument("--held-out", action="store_true", help=f"only the held-out cars: {', '.join(HELD_OUT)}")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs without cars")
+    parser.add_argument("--photo-corners", type=Path, help="folder of photographs of a centred object: only the "
+                        "upper corners become background")
     add_source_arguments(parser)
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -252,8 +259,7 @@ def main() -> None:
     if not args.assets:
         chosen = [k for k, asset in enumerate(assets) if (asset.name in HELD_OUT) == args.held_out]
         assets, weights = [assets[k] for k in chosen], weights[chosen] / weights[chosen].sum()
-    photos = sorted(p for p in args.backgrounds.rglob("*") if p.suffix.lower() in (".jpg", ".png", ".jpeg")) \
-        if args.backgrounds else []
+    photos = Photos(_pictures(args.backgrounds), _pictures(args.photo_corners))
     print(f"{len(assets)} cars: {', '.join(asset.name for asset in assets)}")
     write_dataset(args.out, Synthesizer(assets, weights, args.seed, photos), args.count)
 
