@@ -70,12 +70,20 @@ def _assign(points: np.ndarray, on_plane: np.ndarray, seeds: np.ndarray, is_plan
 
 
 def _dual_faces(label: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Triangles [_, 3] of cluster ids, one per fine triangle with three different labels, each once."""
+    """Triangles [_, 3] of cluster ids, one per triple of clusters that meet in fine triangles.
+
+    Ragged cluster borders let a triple meet more than once, in both senses of rotation: the majority decides, and
+    a tie is a fold that bounds nothing.
+    """
     triangles = label[faces]
     a, b, c = triangles.T
     triangles = triangles[(a != b) & (b != c) & (c != a)]
-    _, first = np.unique(np.sort(triangles, axis=1), axis=0, return_index=True)
-    return triangles[first]
+    rising = np.sort(triangles, axis=1)
+    even = (triangles == rising).all(axis=1) | (np.roll(triangles, 1, 1) == rising).all(axis=1) \
+        | (np.roll(triangles, 2, 1) == rising).all(axis=1)
+    unique, group = np.unique(rising, axis=0, return_inverse=True)
+    sense = np.bincount(group.ravel(), np.where(even, 1, -1), minlength=len(unique))
+    return np.concatenate([unique[sense > 0], unique[sense < 0][:, ::-1]])
 
 
 def _mirror(seeds: np.ndarray, faces: np.ndarray, is_plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
