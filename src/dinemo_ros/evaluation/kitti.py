@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..estimator import PoseEstimator
 from ..geometry import rotation_angle
 from ..pose import Hypothesis, ObjectPose
 from ..sources.folder import read_image
 from .boxes import area, intersection, iou, match_greedily
 from .kitti_labels import KittiFrame, KittiObject
 from .metrics import azimuth_error_deg
+
+if TYPE_CHECKING:
+    from ..estimator import PoseEstimator
 
 IOU_THRESHOLD = 0.5
 _MIN_HEIGHT_PX = 40.0  # of the easy set; smaller detections are neither right nor wrong, as in KITTI's own protocol

@@ -13,12 +13,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..camera import Camera
 from ..errors import DatasetError, ImageError
-from ..estimator import PoseEstimator
 from ..sources.folder import read_image
 from .metrics import azimuth_error_deg, summarise_angles
+
+if TYPE_CHECKING:
+    from ..estimator import PoseEstimator
 
 ANNOTATIONS = "azimuth.json"
 

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry point of ``dinemo``.
+
+Exit codes: 0 done, 1 bad input or nothing could be estimated (one line on stderr says what), 2 wrong usage,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import DinemoError
+from . import bench, doctor, estimate, evaluate
+
+# One module per sub-command; each has ``add_parser(subparsers)`` that sets ``run`` to a function of the arguments.
+COMMANDS = (estimate, evaluate, bench, doctor)
+
+_EXAMPLES = """\
+examples:
+  dinemo doctor                                   what is installed, and what is missing
+  dinemo estimate street.jpg --hfov 70 --out out  pose of the cars in a picture, overlay in out/
+  dinemo estimate drive.mcap --json poses.jsonl   the same for every image of a bag
+  dinemo eval kitti DIR --json report.json        errors against KITTI's 3-D labels
+  dinemo bench --json bench.json                  where the milliseconds go on this machine
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one ``dinemo`` command; returns its exit code (wrong usage leaves through SystemExit(2))."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except DinemoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away (dinemo ... | head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="dinemo", description="6D pose of objects of a known category from one RGB camera.", epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"dinemo_ros {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several sub-commands share, and what becomes of them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..estimator import PoseEstimator
+
+# Horizontal field of view where neither a calibration nor --hfov is given: between a phone's main camera (65) and
+# the short telephoto that objects are portrayed with (25). Orientation hardly depends on it, distance is
+# proportional to 1 / tan(hfov / 2).
+DEFAULT_HFOV_DEG = 40.0
+
+
+def add_estimator_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", metavar="DIR", help="model bundle: a folder with model.yaml, or the name of a "
+                        "shipped category (default: car)", default="car")
+    parser.add_argument("--threads", type=threads, metavar="N", default=available_cpus(),
+                        help="CPU threads (default: all that this process may use, here %(default)s)")
+
+
+def make_estimator(arguments: argparse.Namespace) -> PoseEstimator:
+    """The estimator that ``--bundle`` and ``--threads`` ask for; BundleError if the bundle is no good."""
+    from ..bundle import load_bundle
+
+    bundle = load_bundle(bundle_folder(arguments.bundle))
+    # Imported late: this loads ONNX Runtime and Numba, which --help and wrong usage need not wait for.
+    from ..estimator import PoseEstimator
+
+    return PoseEstimator(bundle, threads=arguments.threads)
+
+
+def bundle_folder(name: str) -> Path:
+    """A shipped category's folder if ``name`` is a bare name, else the folder itself."""
+    from ..bundle import find_bundle
+
+    is_bare = os.sep not in name and not Path(name).is_dir()
+    return find_bundle(name) if is_bare else Path(name)
+
+
+def available_cpus() -> int:
+    """CPUs this process may run on (fewer than the machine has, in a container or under taskset)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads(text: str) -> int:
+    return _number(text, int, 1, 256, "a number of threads")
+
+
+def frame_count(text: str) -> int:
+    return _number(text, int, 1, 100_000, "a number of frames")
+
+
+def hfov(text: str) -> float:
+    return _number(text, float, 1.0, 170.0, "a horizontal field of view in degrees")
+
+
+def roi(text: str) -> tuple[float, float, float, float]:
+    """``x0,y0,x1,y1`` in pixels; whether it lies in the image is checked against the image."""
+    try:
+        box = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        box = ()
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no region; write x0,y0,x1,y1 in pixels, e.g. 120,80,360,240")
+    return box
+
+
+def _number(text: str, kind: type, low: float, high: float, what: str):
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {low:g} to {high:g}")
+    return value

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results on disk: a file appears under its name when it is complete, never half written."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DinemoError
+from ..pose import Hypothesis, ObjectPose
+
+_DIGITS = 8  # significant digits; far below any error of a pose, and files stay readable
+
+
+class OutputError(DinemoError):
+    """A file that cannot be written."""
+
+
+class AtomicFile:
+    """Text file that is written beside its place and moved there on success.
+
+    After an exception what was written so far stays in ``NAME.part``: hours of poses are not thrown away.
+
+    Raises:
+        OutputError: the place cannot be written; at once, not after the work is done.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._part = self._path.with_name(self._path.name + ".part")
+        if self._path.is_dir():
+            raise OutputError(f"{self._path}: is a folder; give the name of a file")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._part.open("w", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from error
+
+    def __enter__(self) -> AtomicFile:
+        return self
+
+    def write(self, text: str) -> None:
+        try:
+            self._file.write(text)
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from error
+
+    def __exit__(self, kind, *_) -> None:
+        try:
+            self._file.close()
+            if kind is None:
+                os.replace(self._part, self._path)
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from error
+
+
+def output_folder(path: str | Path) -> Path:
+    """``path`` as an existing folder, made if need be."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made a folder ({error.strerror})") from error
+    return folder
+
+
+def to_json(document: Any, indent: int | None = None) -> str:
+    """Strict JSON (no NaN) with numbers of 8 significant digits."""
+    return json.dumps(_plain(document), indent=indent, allow_nan=False)
+
+
+def object_entry(pose: ObjectPose) -> dict:
+    """One object as written by ``dinemo estimate``; lengths in metres, angles in degrees, covariance in m and rad."""
+    return {
+        "category": pose.category,
+        **_hypothesis_entry(pose),
+        "covariance": pose.covariance,
+        "roi": pose.roi,
+        "visible": pose.visible,
+        "runner_up": _hypothesis_entry(pose.runners_up[0]) if pose.runners_up else None,
+    }
+
+
+def _hypothesis_entry(pose: Hypothesis) -> dict:
+    azimuth, elevation, theta = np.degrees(pose.viewpoint())
+    return {"score": pose.score, "T_cam_obj": pose.T_cam_obj, "azimuth": azimuth, "elevation": elevation,
+            "theta": theta, "size": pose.size}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (float, np.floating)):
+        return float(f"{float(value):.{_DIGITS}g}")
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files appear whole or not at all; numbers are JSON."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dinemo_ros.cli.output import AtomicFile, OutputError, object_entry, to_json
+from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.pose import Hypothesis, ObjectPose
+
+
+def test_file_appears_when_complete(tmp_path):
+    path = tmp_path / "new" / "report.json"
+    with AtomicFile(path) as file:
+        file.write("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert [p.name for p in path.parent.iterdir()] == ["report.json"]
+
+
+def test_after_an_error_the_old_file_stays_and_the_new_part_is_kept(tmp_path):
+    path = tmp_path / "poses.jsonl"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), AtomicFile(path) as file:
+        file.write("new line")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert (tmp_path / "poses.jsonl.part").read_text() == "new line"
+
+
+def test_unwritable_places_are_refused_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is a folder"):
+        AtomicFile(tmp_path)
+    with pytest.raises(OutputError, match="cannot be written"):
+        AtomicFile(tmp_path / "file" / "x.json")
+
+
+def test_object_entry_is_what_the_help_promises():
+    T = se3(rotation_from_viewpoint(*np.radians([143.0, 10.0, -3.0])), np.array([0, 0, 7.3]))
+    flipped = se3(rotation_from_viewpoint(*np.radians([323.0, 10.0, 0.0])), np.array([0, 0, 7.0]))
+    pose = ObjectPose(T, np.float32(0.8125), np.array([4.4, 1.8, 1.5]), category="car", roi=(1, 2, 3, 4.5),
+                      runners_up=(Hypothesis(flipped, 0.5, np.ones(3)),))
+    entry = json.loads(to_json(object_entry(pose)))
+    assert (entry["category"], entry["score"], entry["size"], entry["roi"]) == ("car", 0.8125, [4.4, 1.8, 1.5],
+                                                                              [1, 2, 3, 4.5])
+    assert np.allclose(entry["T_cam_obj"], T, atol=1e-7)
+    assert [entry[k] for k in ("azimuth", "elevation", "theta")] == pytest.approx([143.0, 10.0, -3.0], abs=1e-5)
+    assert np.shape(entry["covariance"]) == (6, 6)
+    assert entry["runner_up"]["azimuth"] == pytest.approx(323.0, abs=1e-5)
+    assert json.loads(to_json(object_entry(ObjectPose(T, 0.5, np.ones(3)))))["runner_up"] is None
+
+
+def test_json_is_strict():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json({"x": float("nan")})
+    assert to_json({"n": np.int64(3), "ok": np.bool_(True), "x": [np.float64(1 / 3)]}) == \
+        '{"n": 3, "ok": true, "x": [0.33333333]}'
