@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle: a folder with everything a robot needs to know about one category.
+
+``model.yaml`` (the card), ``backbone.onnx`` (pixels to features), ``mesh.npz`` (the neural mesh) and a README.
+Hashes in the card tie the files together. Nothing in a bundle is executable: YAML is read with the safe loader,
+arrays without pickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import types
+import typing
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from .errors import BundleError
+from .neural_mesh import NeuralMesh
+
+FORMAT = "dinemo-bundle/1"
+CARD_FILE, BACKBONE_FILE, MESH_FILE = "model.yaml", "backbone.onnx", "mesh.npz"
+
+
+@dataclass(frozen=True)
+class SizePrior:
+    """Category size: mean length, width, height (object x, y, z) in metres, spread of their logarithms."""
+
+    mean_m: tuple[float, ...]
+    log_sigma: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _require(len(self.mean_m) == 3 and min(self.mean_m) > 0, "size_prior.mean_m", self.mean_m,
+                 "three positive lengths in metres")
+        _require(len(self.log_sigma) == 3 and 0 < min(self.log_sigma) <= max(self.log_sigma) < 1,
+                 "size_prior.log_sigma", self.log_sigma, "three numbers in (0, 1)")
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """Crop side in pixels, how much wider than the ROI it is, and pixels per feature cell."""
+
+    size: int = 256
+    margin: float = 1.15
+    stride: int = 8
+
+    def __post_init__(self) -> None:
+        _require(self.size % 32 == 0 and 64 <= self.size <= 1024, "image.size", self.size,
+                 "a multiple of 32 from 64 to 1024")
+        _require(1.0 <= self.margin <= 3.0, "image.margin", self.margin, "1 to 3")
+        _require(self.stride == 8, "image.stride", self.stride, "8")
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Feature length, and the softmax temperature that the features were trained with."""
+
+    dim: int = 64
+    temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.dim <= 2048, "features.dim", self.dim, "1 to 2048")
+        _require(0.005 <= self.temperature <= 1.0, "features.temperature", self.temperature, "0.005 to 1")
+
+
+@dataclass(frozen=True)
+class ScoreSpec:
+    """Poses whose score is below ``accept`` are not reported."""
+
+    accept: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.accept <= 1.0, "score.accept", self.accept, "0 to 1")
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """Coarse search grid: number of azimuths, elevations and thetas in degrees, distances relative to the ROI's."""
+
+    azimuth: int = 48
+    elevation_deg: tuple[float, ...] = (-5.0, 0.0, 8.0, 18.0, 30.0)
+    theta_deg: tuple[float, ...] = (-8.0, 0.0, 8.0)
+    scale: tuple[float, ...] = (0.8, 0.9, 1.0, 1.12, 1.25)
+
+    def __post_init__(self) -> None:
+        _require(4 <= self.azimuth <= 360, "search.azimuth", self.azimuth, "4 to 360 steps")
+        for name, low, high in (("elevation_deg", -90, 90), ("theta_deg", -180, 180), ("scale", 0.1, 10)):
+            values = getattr(self, name)
+            _require(1 <= len(values) <= 64 and low <= min(values) <= max(values) <= high, f"search.{name}", values,
+                     f"1 to 64 numbers from {low} to {high}")
+
+
+@dataclass(frozen=True)
+class Card:
+    """``model.yaml``: who the bundle is for, how to feed it, and the hashes of its files."""
+
+    category: str
+    version: str
+    size_prior: SizePrior
+    format: str = FORMAT
+    description: str = ""
+    license: str = ""
+    symmetry: str = "none"
+    image: ImageSpec = field(default_factory=ImageSpec)
+    features: FeatureSpec = field(default_factory=FeatureSpec)
+    score: ScoreSpec = field(default_factory=ScoreSpec)
+    search: SearchSpec = field(default_factory=SearchSpec)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require(re.fullmatch(r"[a-z0-9_]+", self.category) is not None, "category", self.category,
+                 "lower-case letters, digits and underscores")
+        _require(self.symmetry == "none", "symmetry", self.symmetry, "none (symmetric categories are not supported)")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle: its folder, card and neural mesh; the backbone stays a file for the inference backend."""
+
+    path: Path
+    card: Card
+    mesh: NeuralMesh
+
+    @property
+    def backbone_path(self) -> Path:
+        return self.path / BACKBONE_FILE
+
+
+def find_bundle(category: str) -> Path:
+    """Folder of the bundle shipped for ``category``: sourced ROS workspaces, this Python's share, the source tree."""
+    roots = [Path(prefix) / "share" / "dinemo_ros" for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":")
+             if prefix]
+    roots += [Path(sys.prefix) / "share" / "dinemo_ros", Path(__file__).resolve().parents[2]]
+    for root in roots:
+        if (root / "engines" / category / CARD_FILE).is_file():
+            return root / "engines" / category
+    known = sorted({card.parent.name for root in roots for card in root.glob(f"engines/*/{CARD_FILE}")})
+    raise BundleError(f"no bundle for category {category!r} is installed (found: {', '.join(known) or 'none'}); "
+                      "name one of these, or give the folder of a bundle")
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read and check a bundle folder; every failure is a BundleError that says what is wrong with which file."""
+    path = Path(path)
+    if not path.is_dir():
+        raise BundleError(f"bundle {path}: no such folder; give the folder that holds {CARD_FILE}")
+    card = _read_card(path / CARD_FILE)
+    for name in (BACKBONE_FILE, MESH_FILE):
+        _check_file(path / name, card.files.get(name))
+    mesh = NeuralMesh.load(path / MESH_FILE)
+    _check_mesh(path, card, mesh)
+    return Bundle(path, card, mesh)
+
+
+def write_bundle(directory: str | Path, card: Card, backbone: bytes, mesh: NeuralMesh) -> Bundle:
+    """Write card, ONNX file content and mesh into ``directory``, fill in the hashes, and read it back checked."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / BACKBONE_FILE).write_bytes(backbone)
+    mesh.save(directory / MESH_FILE)
+    hashes = {name: _sha256(directory / name) for name in (BACKBONE_FILE, MESH_FILE)}
+    document = _plain(asdict(replace(card, files=hashes)))
+    order = ["format"] + [name for name in document if name != "format"]
+    text = yaml.safe_dump({name: document[name] for name in order}, sort_keys=False, default_flow_style=None, width=110)
+    (directory / CARD_FILE).write_text(text)
+    return load_bundle(directory)
+
+
+def _read_card(path: Path) -> Card:
+    if not path.is_file():
+        raise BundleError(f"{path.parent}: not a bundle, it has no {CARD_FILE}")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BundleError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
+    found = document.get("format") if isinstance(document, dict) else None
+    if not isinstance(found, str) or not re.fullmatch(r"dinemo-bundle/\d+", found):
+        raise BundleError(f"{path}: not a dinemo bundle (format is {found!r}, expected {FORMAT!r})")
+    if found != FORMAT:
+        raise BundleError(f"{path}: format is {found}, this version reads {FORMAT}: upgrade dinemo_ros or take a "
+                          "bundle of that format")
+    try:
+        return _parse(Card, document, "")
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+
+
+def _check_file(path: Path, expected: str | None) -> None:
+    if expected is None:
+        raise BundleError(f"{path.parent / CARD_FILE}: files has no sha256 of {path.name}")
+    if not path.is_file():
+        raise BundleError(f"{path}: missing; copy the whole bundle folder again")
+    found = _sha256(path)
+    if found != expected:
+        raise BundleError(f"{path}: truncated or changed ({path.stat().st_size} bytes, sha256 {found[:12]}..., expected "
+                          f"{expected[:12]}...); copy the bundle again")
+
+
+def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:
+    if mesh.features.shape[1] != card.features.dim:
+        raise BundleError(f"{path / MESH_FILE}: features have {mesh.features.shape[1]} channels, {CARD_FILE} says "
+                          f"{card.features.dim}")
+    # Catches another unit or swapped axes, the two ways a mesh goes wrong unnoticed.
+    if not np.allclose(mesh.extent, card.size_prior.mean_m, rtol=0.15):
+        raise BundleError(f"{path / MESH_FILE}: the mesh measures {np.round(mesh.extent, 3).tolist()} m (x, y, z), "
+                          f"size_prior.mean_m in {CARD_FILE} says {list(card.size_prior.mean_m)}")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _require(condition: bool, key: str, value, allowed: str) -> None:
+    if not condition:
+        raise BundleError(f"{key} is {value!r}; allowed: {allowed}")
+
+
+def _plain(value):
+    """Tuples to lists, so that the safe YAML dumper writes them as sequences."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _parse(schema: type, document, where: str):
+    """Build the dataclass ``schema`` from a YAML mapping, refusing unknown keys and wrong types."""
+    if not isinstance(document, dict):
+        raise BundleError(f"{where or 'the file'} must be a mapping, got {document!r}")
+    types_of = typing.get_type_hints(schema)
+    for key in document:
+        if key not in types_of:
+            raise BundleError(f"unknown key {_join(where, key)!r}; allowed: {', '.join(types_of)}")
+    for item in fields(schema):
+        if item.name not in document and item.default is MISSING and item.default_factory is MISSING:
+            raise BundleError(f"key {_join(where, item.name)!r} is missing")
+    return schema(**{key: _convert(types_of[key], value, _join(where, key)) for key, value in document.items()})
+
+
+def _convert(kind, value, where: str):
+    if is_dataclass(kind):
+        return _parse(kind, value, where)
+    if isinstance(kind, types.GenericAlias) and kind.__origin__ is tuple:
+        if not isinstance(value, list):
+            raise BundleError(f"{where} must be a list of numbers, got {value!r}")
+        return tuple(_convert(float, item, where) for item in value)
+    if isinstance(kind, types.GenericAlias):  # files: name -> sha256
+        if not isinstance(value, dict) or not all(isinstance(x, str) for pair in value.items() for x in pair):
+            raise BundleError(f"{where} must map file names to sha256 sums, got {value!r}")
+        unknown = set(value) - {BACKBONE_FILE, MESH_FILE}
+        if unknown:
+            raise BundleError(f"unknown key {_join(where, min(unknown))!r}; allowed: {BACKBONE_FILE}, {MESH_FILE}")
+        return dict(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or isinstance(value, bool) or (kind is float and not np.isfinite(value)):
+        raise BundleError(f"{where} must be a {'finite number' if kind is float else kind.__name__}, got {value!r}")
+    return value
+
+
+def _join(where: str, key) -> str:
+    return f"{where}.{key}" if where else str(key)

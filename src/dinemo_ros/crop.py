@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Crops as virtual cameras.
+
+A region of interest is looked at by a virtual pinhole camera with square pixels whose optical axis passes through
+the middle of the region. What the network sees is then free of lens distortion, independent of where in the image
+the object stands, and a pose in that camera becomes a pose in the real one by one known rotation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .camera import Camera
+from .errors import RoiError
+from .geometry import ray_rotation
+
+BORDER_GREY = (114, 114, 114)  # what lies outside the image; the training crops are padded with the same
+_GRID_STEP = 16  # pixels between the crop pixels whose ray is traced exactly when the lens distorts
+
+
+@dataclass(frozen=True)
+class CropCamera:
+    """A virtual camera, size x size pixels, principal point in the middle of the picture.
+
+    Attributes:
+        size: pixels per side.
+        focal: pixels.
+        R_cam_crop: [3, 3] crop camera frame to real camera optical frame (same centre).
+        box: [4] the ROI as (x_min, y_min, x_max, y_max) in crop pixels, pixel centres at integers.
+        open_sides: which of these four sides touch the image border, where the object may go on unseen.
+    """
+
+    size: int
+    focal: float
+    R_cam_crop: np.ndarray
+    box: np.ndarray
+    open_sides: tuple[bool, bool, bool, bool]
+
+    @property
+    def centre(self) -> float:
+        """Principal point, pixels, the same in x and y."""
+        return 0.5 * (self.size - 1)
+
+    @property
+    def K(self) -> np.ndarray:
+        return np.array([[self.focal, 0, self.centre], [0, self.focal, self.centre], [0, 0, 1.0]])
+
+
+def check_roi(roi, width: int, height: int) -> np.ndarray:
+    """The ROI as float64 [4] clipped to the image.
+
+    Raises:
+        RoiError: not four finite numbers, not x_min < x_max and y_min < y_max, or less than one pixel inside.
+    """
+    try:
+        box = np.asarray(roi, dtype=np.float64)
+    except (TypeError, ValueError):
+        box = np.empty(0)
+    if box.shape != (4,) or not np.isfinite(box).all():
+        raise RoiError(f"ROI must be four finite numbers (x_min, y_min, x_max, y_max), got {roi!r}")
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise RoiError(f"ROI {box.tolist()} is empty: it needs x_min < x_max and y_min < y_max in pixels")
+    clipped = np.clip(box, 0, [width, height, width, height])
+    if np.min(clipped[2:] - clipped[:2]) < 1.0:
+        raise RoiError(f"ROI {box.tolist()} lies outside the {width}x{height} image")
+    return clipped
+
+
+def crop_camera(camera: Camera, roi: np.ndarray, size: int, margin: float) -> CropCamera:
+    """Virtual camera for a ROI [4] given as pixel edges (0 is the left edge of the first column)."""
+    x_min, y_min, x_max, y_max = np.asarray(roi, dtype=np.float64) - 0.5  # edges to pixel-centre coordinates
+    x, y = 0.5 * (x_min + x_max), 0.5 * (y_min + y_max)
+    rays = camera.rays(np.array([[x, y], [x_min, y], [x_max, y], [x, y_min], [x, y_max]]))
+    R_cam_crop = ray_rotation(rays[0])
+    sides = rays[1:] @ R_cam_crop  # the middles of the four sides seen from the crop camera
+    sides = sides[:, :2] / np.maximum(sides[:, 2:], 0.05)  # a side can hardly be 90 degrees off the centre
+    left, right, top, bottom = sides[0, 0], sides[1, 0], sides[2, 1], sides[3, 1]
+    focal = 0.5 * size / (margin * max(-left, right, -top, bottom))
+    box = focal * np.array([left, top, right, bottom]) + 0.5 * (size - 1)
+    touch = 1.5  # pixels; detectors clip boxes to the image, not always to the last digit
+    open_sides = (x_min <= touch, y_min <= touch, x_max >= camera.width - touch, y_max >= camera.height - touch)
+    return CropCamera(size, float(focal), R_cam_crop, box, open_sides)
+
+
+def warp_crop(image: np.ndarray, camera: Camera, crop: CropCamera, out: np.ndarray) -> None:
+    """Fill ``out`` uint8 [S, S, 3] with what ``crop`` sees of ``image`` uint8 [H, W, 3]."""
+    shrink = max(1, int(_footprint(camera, crop)))
+    source, offset = (image, 0.0) if shrink == 1 else _shrunk(image, shrink)
+    if camera.distortion:
+        pixels = (_distorted_map(camera, crop) + offset) / shrink - offset
+        cv2.remap(source, pixels.astype(np.float32), None, cv2.INTER_LINEAR, out, cv2.BORDER_CONSTANT, BORDER_GREY)
+        return
+    H = camera.K @ crop.R_cam_crop @ np.linalg.inv(crop.K)
+    shift = offset / shrink - offset  # (u + 0.5) / n - 0.5
+    to_source = np.array([[1 / shrink, 0, shift], [0, 1 / shrink, shift], [0, 0, 1]])
+    cv2.warpPerspective(source, to_source @ H, (crop.size, crop.size), out, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                        cv2.BORDER_CONSTANT, BORDER_GREY)
+
+
+def _footprint(camera: Camera, crop: CropCamera) -> float:
+    """Image pixels per crop pixel in the middle of the crop."""
+    centre = crop.centre + np.array([[0, 0], [1, 0], [0, 1.0]])
+    rays = np.column_stack([(centre - crop.centre) / crop.focal, np.ones(3)]) @ crop.R_cam_crop.T
+    pixels = camera.project(rays)
+    return float(np.linalg.norm(pixels[1:] - pixels[0], axis=1).min())
+
+
+def _shrunk(image: np.ndarray, n: int) -> tuple[np.ndarray, float]:
+    """The image averaged over n x n pixels: sampling a large ROI bilinearly would alias."""
+    height, width = image.shape[0] // n, image.shape[1] // n
+    return cv2.resize(image[:height * n, :width * n], (width, height), interpolation=cv2.INTER_AREA), 0.5
+
+
+def _distorted_map(camera: Camera, crop: CropCamera) -> np.ndarray:
+    """Image pixel [S, S, 2] of every crop pixel: rays traced on a coarse grid, bilinear between (they are smooth)."""
+    nodes = crop.size // _GRID_STEP + 1
+    at = np.arange(nodes) * _GRID_STEP - crop.centre
+    x, y = np.meshgrid(at, at)
+    rays = np.stack([x / crop.focal, y / crop.focal, np.ones_like(x)], axis=-1).reshape(-1, 3) @ crop.R_cam_crop.T
+    rays[:, 2] = np.maximum(rays[:, 2], 1e-3)
+    coarse = camera.project(rays).reshape(nodes, nodes, 2)
+    weight = np.arange(crop.size) / _GRID_STEP
+    W = np.maximum(0.0, 1.0 - np.abs(weight[:, None] - np.arange(nodes)))  # [S, nodes] linear interpolation
+    return np.einsum("ia,abc,jb->ijc", W, coarse, W, optimize=True)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image in, object poses out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from .bundle import Bundle
+from .camera import Camera
+from .crop import CropCamera, check_roi, crop_camera, warp_crop
+from .errors import ImageError
+from .features import create_extractor
+from .geometry import se3
+from .pose import Hypothesis, ObjectPose
+from .proposals import Proposer
+from .solver import PoseSolver, SolvedPose
+from .solver.coarse import Target
+
+Roi = tuple[float, float, float, float]
+
+
+class PoseEstimator:
+    """Poses of the objects of one category.
+
+    Args:
+        bundle: from :func:`dinemo_ros.bundle.load_bundle`.
+        threads: CPU threads for the backbone and for the solver.
+        backend: "auto" or "onnxruntime".
+        evidence: "clutter" or "posterior", see :mod:`dinemo_ros.solver.similarity`.
+
+    Building one loads the model, compiles the kernels (seconds once, then from numba's cache) and runs once on an empty
+    crop, so that the first image costs what every image costs. Not for two callers at the same time: buffers are reused.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 2, backend: str = "auto", evidence: str = "clutter") -> None:
+        self.bundle = bundle
+        self.extractor = create_extractor(bundle, backend, threads)
+        self.solver = PoseSolver(bundle.mesh, bundle.card, threads, evidence)
+        self.proposer = Proposer(bundle, self.extractor)
+        self.timings: dict[str, float] = {}
+        self._warm_up()
+
+    def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None) -> list[ObjectPose]:
+        """Poses of the objects in ``image``, best score first; none below the card's accepted score.
+
+        Args:
+            image: uint8 [H, W, 3] RGB.
+            camera: intrinsics of this image.
+            rois: (x_min, y_min, x_max, y_max) in pixels, one object each; None looks for objects itself.
+
+        Raises:
+            ImageError, CameraError, RoiError: the input cannot be used; the message says why.
+        """
+        begin = time.perf_counter()
+        check_image(image)
+        camera.require_size(image.shape[1], image.shape[0])
+        self.timings = dict.fromkeys(("crop", "features", "similarity", "coarse", "refine"), 0.0)
+        proposed = rois is None
+        if proposed:
+            rois = self.proposer(image)
+            self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)
+        boxes = [check_roi(roi, camera.width, camera.height) for roi in rois]
+        poses = [self._pose(crop, features, box, camera) for crop, features, box in self._crops(image, camera, boxes)]
+        poses = [pose for pose in poses if pose is not None and pose.score >= self.bundle.card.score.accept]
+        poses.sort(key=lambda pose: -pose.score)
+        if proposed:
+            poses = self.proposer.without_duplicates(poses, camera)
+        self.timings["total"] = 1e3 * (time.perf_counter() - begin)
+        return poses
+
+    def _crops(self, image: np.ndarray, camera: Camera, boxes: list[np.ndarray]):
+        """Crop camera, features [D, h, h] and ROI of every box; one box at a time keeps latency and memory flat."""
+        spec = self.bundle.card.image
+        buffer = np.empty((1, spec.size, spec.size, 3), np.uint8)
+        for box in boxes:
+            start = time.perf_counter()
+            crop = crop_camera(camera, box, spec.size, spec.margin)
+            warp_crop(image, camera, crop, buffer[0])
+            warped = time.perf_counter()
+            features = self.extractor(buffer)[0]
+            self.timings["crop"] += 1e3 * (warped - start)
+            self.timings["features"] += 1e3 * (time.perf_counter() - warped)
+            yield crop, features, box
+
+    def _pose(self, crop: CropCamera, features: np.ndarray, box: np.ndarray, camera: Camera) -> ObjectPose | None:
+        hypotheses = self.solver.solve(features, target_of(crop, self.bundle.card.image.stride))
+        for stage, milliseconds in self.solver.timings.items():
+            self.timings[stage] += milliseconds
+        if not hypotheses:
+            return None
+        best, *others = [in_camera(crop.R_cam_crop, hypothesis) for hypothesis in hypotheses]
+        rotate = np.kron(np.eye(2), crop.R_cam_crop)  # positions and rotation vectors both turn with the axes
+        return ObjectPose(best.T_cam_obj, best.score, best.size, category=self.bundle.card.category,
+                          covariance=rotate @ hypotheses[0].covariance @ rotate.T, roi=tuple(box.tolist()),
+                          runners_up=tuple(others), visible=hypotheses[0].visible)
+
+    def _warm_up(self) -> None:
+        spec = self.bundle.card.image
+        focal = float(spec.size)
+        camera = Camera(spec.size, spec.size, np.array([[focal, 0, spec.size / 2], [0, focal, spec.size / 2], [0, 0, 1]]))
+        self.estimate(np.full((spec.size, spec.size, 3), 114, np.uint8), camera, [(0, 0, spec.size, spec.size)])
+
+
+def target_of(crop: CropCamera, stride: int) -> Target:
+    """The crop camera in feature cells: cell j of the map is centred on crop pixel stride * j + (stride - 1) / 2."""
+    half = 0.5 * (stride - 1)
+    return Target((crop.box - half) / stride, np.array(crop.open_sides, np.uint8), crop.focal / stride,
+                  (crop.centre - half) / stride)
+
+
+def in_camera(R_cam_crop: np.ndarray, solved: SolvedPose) -> Hypothesis:
+    """A solved pose in the real camera's optical frame."""
+    return Hypothesis(se3(R_cam_crop, np.zeros(3)) @ solved.T_crop_obj, solved.score, solved.size)
+
+
+def check_image(image: np.ndarray) -> None:
+    """ImageError unless ``image`` is uint8 [H, W, 3] with at least 16 pixels a side."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ImageError(f"image must be a uint8 array [height, width, 3] in RGB order, got {found}")
+    if min(image.shape[:2]) < 16:
+        raise ImageError(f"image is {image.shape[1]}x{image.shape[0]} pixels; at least 16x16 are needed")

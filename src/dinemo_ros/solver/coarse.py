@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Coarse search: every viewpoint, some distances, all small image shifts, scored by gathering from the volume.
+
+The ROI and the category size give each viewpoint its distance and position up to the ROI's error; the scales and shifts
+around them absorb that error. A shift by whole cells needs no new projection, so 49 of them cost little more than one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .jit import kernel
+from .views import ViewTable
+
+SHIFT = 3  # cells; the search looks at (2 SHIFT + 1)^2 image shifts
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to look: the ROI in the crop's cells and the crop camera.
+
+    Attributes:
+        box: [4] float64 (x_min, y_min, x_max, y_max) cells, cell centres at integers.
+        open_sides: [4] uint8, 1 where the object may continue outside the image.
+        focal, centre: crop camera in cells (square, same principal point in x and y).
+    """
+
+    box: np.ndarray
+    open_sides: np.ndarray
+    focal: float
+    centre: float
+
+
+def select_distinct(rotations: np.ndarray, scores: np.ndarray, angle: float, count: int, floor: float) -> list[int]:
+    """Greedy non-maximum suppression in rotation space: indices, best first, pairwise at least ``angle`` apart.
+
+    rotations [G, 3, 3], scores [G], angle in radians; candidates below ``floor`` times the best are left out. Front
+    and back of an object are pi apart, so a flip survives as a candidate of its own.
+    """
+    chosen: list[int] = []
+    flat = rotations.reshape(-1, 9)
+    alive = scores > max(floor * scores.max(), 0.0)
+    same = 1.0 + 2.0 * math.cos(angle)  # trace(Ra^T Rb) = 1 + 2 cos(angle between)
+    while alive.any() and len(chosen) < count:
+        best = int(np.argmax(np.where(alive, scores, -1.0)))
+        chosen.append(best)
+        alive &= flat @ flat[best] < same
+        alive[best] = False
+    return chosen
+
+
+def coarse_search(evidence: np.ndarray, pad: int, views: ViewTable, target: Target, scales: np.ndarray, score: np.ndarray,
+                  translation: np.ndarray, first: int, last: int) -> None:
+    """Score viewpoints ``first`` to ``last`` into ``score`` [G] and ``translation`` [G, 3] metres, crop camera."""
+    _search(evidence, pad, views.index, views.points, views.weight, views.outline, target.box, target.open_sides,
+            target.focal, target.centre, scales, score, translation, first, last)
+
+
+@kernel
+def _search(evidence, pad, index, points, weight, outline, box, open_sides, focal, centre, scales, score, translation,
+            first, last):
+    side = 2 * SHIFT + 1
+    total = np.empty((side, side), np.float32)
+    for g in range(first, last):
+        score[g] = -1.0
+        x, y, z = place(outline[g], box, open_sides, focal, centre)
+        for s in range(scales.shape[0]):
+            d = z * scales[s]
+            gather(evidence, pad, index[g], points[g], weight[g], x * d, y * d, d, focal, centre, total)
+            for i in range(side):
+                for j in range(side):
+                    if total[i, j] > score[g]:
+                        score[g] = total[i, j]
+                        translation[g, 0] = (x + (j - SHIFT) / focal) * d
+                        translation[g, 1] = (y + (i - SHIFT) / focal) * d
+                        translation[g, 2] = d
+
+
+@kernel
+def place(outline, box, open_sides, focal, centre):
+    """Position (x/z, y/z, z) at which rotated points ``outline`` [M, 3] metres fill the ROI.
+
+    A side on the image border says nothing about where the object ends, so it is left out.
+    """
+    use_x = not (open_sides[0] or open_sides[2])
+    use_y = not (open_sides[1] or open_sides[3])
+    width, height = max(box[2] - box[0], 1.0), max(box[3] - box[1], 1.0)
+    nearest = 0.0
+    for m in range(outline.shape[0]):
+        nearest = min(nearest, outline[m, 2])
+    d = 4.0 - nearest
+    left = right = top = bottom = 0.0
+    for _ in range(5):  # width is nearly inverse to distance: a fixed-point step multiplies by the ratio
+        left, right, top, bottom = 1e9, -1e9, 1e9, -1e9
+        for m in range(outline.shape[0]):
+            u, v = outline[m, 0] / (outline[m, 2] + d), outline[m, 1] / (outline[m, 2] + d)
+            left, right, top, bottom = min(left, u), max(right, u), min(top, v), max(bottom, v)
+        ratio_x, ratio_y = focal * (right - left) / width, focal * (bottom - top) / height
+        if use_x == use_y:
+            # Either both are trustworthy, or both are cut and the larger picture is the better guess.
+            ratio = math.sqrt(ratio_x * ratio_y) if use_x else min(ratio_x, ratio_y)
+        else:
+            ratio = ratio_x if use_x else ratio_y
+        d = max(d * ratio, 0.3 - nearest)
+    x = _align(left, right, (box[0] - centre) / focal, (box[2] - centre) / focal, open_sides[0], open_sides[2])
+    y = _align(top, bottom, (box[1] - centre) / focal, (box[3] - centre) / focal, open_sides[1], open_sides[3])
+    return x, y, d
+
+
+@kernel
+def _align(low, high, box_low, box_high, open_low, open_high):
+    """Offset that puts the interval low..high onto the ROI's, by its middle or by the side that is not cut."""
+    if open_low and not open_high:
+        return box_high - high
+    if open_high and not open_low:
+        return box_low - low
+    return 0.5 * (box_low + box_high - low - high)
+
+
+@kernel
+def gather(evidence, pad, index, points, weight, x, y, z, focal, centre, total):
+    """Mean evidence [2 SHIFT + 1, 2 SHIFT + 1] of the vertices of one view at position (x, y, z), per image shift.
+
+    A vertex outside the crop counts with evidence zero.
+    """
+    side = 2 * SHIFT + 1
+    total[:] = 0.0
+    mass = np.float32(1e-6)
+    limit_y, limit_x = evidence.shape[1] - side, evidence.shape[2] - side
+    for n in range(index.shape[0]):
+        if weight[n] == 0.0:
+            break
+        mass += weight[n]
+        depth = points[n, 2] + z
+        if depth < 0.1:
+            continue
+        j = int(math.floor(focal * (points[n, 0] + x) / depth + centre + 0.5)) + pad - SHIFT
+        i = int(math.floor(focal * (points[n, 1] + y) / depth + centre + 0.5)) + pad - SHIFT
+        if i < 0 or j < 0 or i > limit_y or j > limit_x:
+            continue
+        plane = evidence[index[n]]
+        for a in range(side):
+            for b in range(side):
+                total[a, b] += plane[i + a, j + b]
+    total /= mass

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The refinement's objective with its exact gradient and Newton matrix.
+
+Every visible vertex v, projected to pi_v, looks at its own odds map P_v through a Gaussian window:
+
+    Z_v = sum_p P_v(p) g(p - pi_v),  g a Gaussian of ``sigma`` cells that sums to one
+    value = sum_v w_v log(1 + Z_v)
+
+log(1 + odds) is the smooth form of NeMo's max(object, clutter): a vertex that clutter explains better is occluded and
+has no say. With m, C the mean and covariance of p under P_v g, and gamma = Z / (1 + Z) the share of the object,
+
+    d value / d pi_v = gamma (m - pi_v) / sigma^2,    -d^2 / d pi_v^2 ~ gamma (I / sigma^2 - C / sigma^4)
+
+which for a Gaussian peak of variance s^2 is gamma / (sigma^2 + s^2): mean shift towards the match, but with the step
+length of Newton. A wide window first and a narrow one later gives a wide basin and then sub-cell accuracy, no rendering.
+
+Unknowns (9): translation of the object's origin and rotation about it along the crop camera's axes,
+X = exp(rotation) R diag(exp(log_size)) V + t + translation, then the three log-sizes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .jit import kernel
+from .linear import transform
+from .visibility import direction_index
+
+PARAMETERS = 9
+_MIN_DEPTH = 0.1  # metres
+_SOFT_FACING = 0.3  # cosine at which a vertex has full weight; grazing ones fade, so the set changes smoothly
+_MIN_INFORMATION = 0.02  # of 1/sigma^2: keeps a vertex with several matches from pushing the matrix out of definiteness
+
+
+@kernel
+def choose_vertices(vertices, normals, visible, azimuths, elevations, R, t, log_size, limit, index, weight):
+    """Up to ``limit`` visible vertices at a pose into index [limit], weight [limit]; returns how many."""
+    size = np.exp(log_size)
+    camera = np.empty(3)  # centre -R^T t in the mean-size object frame
+    for k in range(3):
+        camera[k] = -(R[0, k] * t[0] + R[1, k] * t[1] + R[2, k] * t[2]) / size[k]
+    row = visible[direction_index(camera, azimuths, elevations)]
+    count = 0
+    for v in range(vertices.shape[0]):
+        if count == limit:
+            break
+        if row[v] == 0:
+            continue
+        dot = norm = 0.0
+        for k in range(3):
+            ray = camera[k] - vertices[v, k]
+            dot += ray * normals[v, k]
+            norm += ray * ray
+        facing = dot / math.sqrt(norm)
+        if facing > 0.0:
+            index[count] = v
+            weight[count] = min(facing / _SOFT_FACING, 1.0)
+            count += 1
+    return count
+
+
+@kernel
+def window(plane, u, v, sigma, out):
+    """Gaussian-windowed sum and moments of ``plane`` [h, w] about cell (u, v): out [6] = Z, mean offset, covariance.
+
+    out = (Z, du, dv, C_uu, C_uv, C_vv) in cells; zeros where the window misses the map.
+    """
+    out[:] = 0.0
+    radius = 2.5 * sigma
+    j0, j1 = max(int(math.ceil(u - radius)), 0), min(int(math.floor(u + radius)) + 1, plane.shape[1])
+    i0, i1 = max(int(math.ceil(v - radius)), 0), min(int(math.floor(v + radius)) + 1, plane.shape[0])
+    if j0 >= j1 or i0 >= i1:
+        return
+    scale = -0.5 / (sigma * sigma)
+    kernel_u = np.empty(24, np.float64)
+    for j in range(j0, j1):
+        kernel_u[j - j0] = math.exp(scale * (j - u) ** 2)
+    z = zu = zv = zuu = zuv = zvv = 0.0
+    for i in range(i0, i1):
+        r0 = r1 = r2 = 0.0
+        for j in range(j0, j1):
+            p, d = kernel_u[j - j0] * plane[i, j], j - u
+            r0 += p
+            r1 += p * d
+            r2 += p * d * d
+        g, d = math.exp(scale * (i - v) ** 2), i - v
+        z += g * r0
+        zu += g * r1
+        zv += g * d * r0
+        zuu += g * r2
+        zuv += g * d * r1
+        zvv += g * d * d * r0
+    if z <= 1e-12:
+        return
+    du, dv = zu / z, zv / z
+    out[0] = z / (2 * math.pi * sigma * sigma)
+    out[1], out[2] = du, dv
+    out[3], out[4], out[5] = zuu / z - du * du, zuv / z - du * dv, zvv / z - dv * dv
+
+
+@kernel
+def information(C_uu, C_uv, C_vv, sigma):
+    """I / sigma^2 - C / sigma^4 with eigenvalues clamped to [_MIN_INFORMATION, 1] / sigma^2: (a_uu, a_uv, a_vv)."""
+    k = 1.0 / (sigma * sigma)
+    a, b, c = 1.0 - C_uu * k, -C_uv * k, 1.0 - C_vv * k
+    middle, radius = 0.5 * (a + c), math.sqrt(0.25 * (a - c) ** 2 + b * b)
+    high = min(max(middle + radius, _MIN_INFORMATION), 1.0)
+    low = min(max(middle - radius, _MIN_INFORMATION), 1.0)
+    if radius < 1e-12:
+        return k * high, 0.0, k * high
+    # Spectral form: the projector on the upper eigenvector is (A - low I) / (high - low) of the unclamped matrix.
+    p_uu, p_uv, p_vv = 0.5 * (1.0 + 0.5 * (a - c) / radius), 0.5 * b / radius, 0.5 * (1.0 - 0.5 * (a - c) / radius)
+    return (k * (low + (high - low) * p_uu), k * (high - low) * p_uv, k * (low + (high - low) * p_vv))
+
+
+@kernel
+def projection_jacobian(X, t, R, scaled, focal, J):
+    """J [2, 9]: cells per metre, radian, log-size of the vertex at X [3] = R scaled + t, crop camera frame."""
+    fz = focal / X[2]
+    x, y = X[0] / X[2], X[1] / X[2]
+    rx, ry, rz = X[0] - t[0], X[1] - t[1], X[2] - t[2]
+    J[0, 0], J[0, 1], J[0, 2] = fz, 0.0, -fz * x
+    J[1, 0], J[1, 1], J[1, 2] = 0.0, fz, -fz * y
+    # d X / d rotation = -[R scaled]_x, columns (0, -rz, ry), (rz, 0, -rx), (-ry, rx, 0) of the cross product
+    J[0, 3], J[0, 4], J[0, 5] = -fz * x * ry, fz * (rz + x * rx), -fz * ry
+    J[1, 3], J[1, 4], J[1, 5] = -fz * (rz + y * ry), fz * y * rx, fz * rx
+    for k in range(3):
+        dx, dy, dz = R[0, k] * scaled[k], R[1, k] * scaled[k], R[2, k] * scaled[k]
+        J[0, 6 + k], J[1, 6 + k] = fz * (dx - x * dz), fz * (dy - y * dz)
+
+
+@kernel
+def accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient, normal):
+    """Value, gradient [9] and Newton matrix [9, 9] at a pose, without the size prior.
+
+    Returns (value, misfit): misfit is the mean squared Mahalanobis distance between match and projection per degree
+    of freedom, 1 where the matches scatter as their own width says.
+    """
+    gradient[:] = 0.0
+    normal[:] = 0.0
+    size = np.exp(log_size)
+    value = misfit = mass = 0.0
+    moments, J = np.empty(6), np.empty((2, PARAMETERS))
+    X, scaled, row = np.empty(3), np.empty(3), np.empty(2)
+    for n in range(count):
+        for k in range(3):
+            scaled[k] = size[k] * vertices[index[n], k]
+        transform(R, t, scaled, X)
+        if X[2] < _MIN_DEPTH:
+            continue
+        window(odds[index[n]], focal * X[0] / X[2] + centre, focal * X[1] / X[2] + centre, sigma, moments)
+        if moments[0] <= 0.0:
+            continue
+        value += weight[n] * math.log1p(moments[0])
+        gamma = moments[0] / (1.0 + moments[0])
+        a_uu, a_uv, a_vv = information(moments[3], moments[4], moments[5], sigma)
+        g_u, g_v = moments[1] / sigma**2, moments[2] / sigma**2
+        projection_jacobian(X, t, R, scaled, focal, J)
+        w = weight[n] * gamma
+        misfit += w * (a_vv * g_u * g_u - 2 * a_uv * g_u * g_v + a_uu * g_v * g_v) / (a_uu * a_vv - a_uv * a_uv)
+        mass += w
+        for a in range(PARAMETERS):
+            gradient[a] += w * (J[0, a] * g_u + J[1, a] * g_v)
+            row[0] = w * (a_uu * J[0, a] + a_uv * J[1, a])
+            row[1] = w * (a_uv * J[0, a] + a_vv * J[1, a])
+            for b in range(a + 1):
+                normal[a, b] += row[0] * J[0, b] + row[1] * J[1, b]
+    for a in range(PARAMETERS):
+        for b in range(a):
+            normal[b, a] = normal[a, b]
+    return value, misfit / max(2.0 * mass, 1e-9)

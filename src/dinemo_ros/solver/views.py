@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The coarse search's viewpoints with the vertices each one sees, prepared once when a bundle is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bundle import SearchSpec
+from ..geometry import rotation_from_viewpoint
+from .jit import kernel
+from .visibility import VisibilityTable
+
+# Distances in bounding-box diagonals at which the outermost vertices are looked up: a near camera sees other ones.
+_EXTREME_DISTANCES = (1.2, 3.0, 12.0)
+
+
+@dataclass(frozen=True)
+class ViewTable:
+    """G viewpoints.
+
+    Attributes:
+        rotations: [G, 3, 3] float64, object frame to a camera that looks straight at the object.
+        index: [G, N] int32, visible vertices spread evenly over the visible surface.
+        points: [G, N, 3] float32, these vertices rotated, metres.
+        weight: [G, N] float32, 0 where a view has fewer than N visible vertices.
+        outline: [G, M, 3] float32, rotated vertices among which the outermost left, right, top and bottom are.
+    """
+
+    rotations: np.ndarray
+    index: np.ndarray
+    points: np.ndarray
+    weight: np.ndarray
+    outline: np.ndarray
+
+
+def view_table(vertices: np.ndarray, visibility: VisibilityTable, search: SearchSpec, samples: int) -> ViewTable:
+    """Table for ``vertices`` [V, 3] in farthest-point order: the first visible ones are the evenly spread ones."""
+    angles = [(2 * np.pi * a / search.azimuth, np.deg2rad(e), np.deg2rad(t))
+              for e in search.elevation_deg for a in range(search.azimuth) for t in search.theta_deg]
+    rotations = np.array([rotation_from_viewpoint(*angle) for angle in angles])
+    G = len(angles)
+    index, weight = np.zeros((G, samples), np.int32), np.zeros((G, samples), np.float32)
+    for g, (azimuth, elevation, _) in enumerate(angles):
+        chosen = np.flatnonzero(visibility.row(azimuth, elevation))[:samples]
+        index[g, :len(chosen)], weight[g, :len(chosen)] = chosen, 1.0
+    rotated = np.einsum("gij,vj->gvi", rotations, vertices)  # [G, V, 3]
+    points = np.take_along_axis(rotated, index[:, :, None], axis=1)
+    diagonal = float(np.linalg.norm(np.ptp(vertices, axis=0)))
+    extremes = []
+    for distance in _EXTREME_DISTANCES:
+        plane = rotated[:, :, :2] / (rotated[:, :, 2:] + distance * diagonal)
+        extremes += [plane.argmin(axis=1), plane.argmax(axis=1)]
+    outline = np.take_along_axis(rotated, np.concatenate(extremes, axis=1)[:, :, None], axis=1)
+    as_float32 = [np.ascontiguousarray(a, np.float32) for a in (points, weight, outline)]
+    return ViewTable(rotations, index, *as_float32)
+
+
+@kernel
+def farthest_point_order(points):
+    """Permutation [V] of ``points`` [V, 3] in which every prefix is spread as evenly as can be (greedy)."""
+    V = points.shape[0]
+    order = np.empty(V, np.int64)
+    distance = np.full(V, np.inf)
+    current = 0
+    for k in range(V):
+        order[k] = current
+        farthest = 0
+        for v in range(V):
+            d = np.sum((points[v] - points[current]) ** 2)
+            distance[v] = min(distance[v], d)
+            if distance[v] > distance[farthest]:
+                farthest = v
+        distance[current] = -1.0  # taken, even where another vertex has the same position
+        if farthest == current:
+            for v in range(V):
+                if distance[v] > distance[farthest]:
+                    farthest = v
+        current = farthest
+    return order

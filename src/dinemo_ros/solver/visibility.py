@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which vertices a camera can see, from every direction, computed once when a bundle is loaded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .jit import kernel
+
+_RESOLUTION = 96  # pixels per side of the depth image; a 4.5 m car gets cells of 6 cm
+_DISTANCE = 2.5  # camera distance in bounding-box diagonals: where robots meet objects, between near and infinite
+_TOLERANCE = 0.03  # of the diagonal: how far a vertex may lie behind the surface and still count as on it
+_GRAZING = 0.05  # cosine between normal and viewing ray below which a vertex faces away
+
+
+@dataclass(frozen=True)
+class VisibilityTable:
+    """Visible vertices per camera direction.
+
+    Attributes:
+        visible: [elevations * azimuths, V] uint8; row e * azimuths + a.
+        azimuths, elevations: grid size; azimuth a is 2 pi a / azimuths, elevation e runs from -pi/2 to pi/2.
+    """
+
+    visible: np.ndarray
+    azimuths: int
+    elevations: int
+
+    def row(self, azimuth: float, elevation: float) -> np.ndarray:
+        """[V] bool, vertices seen from a direction in radians (PASCAL3D+ angles)."""
+        direction = np.array([math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth),
+                              math.sin(elevation)])
+        return self.visible[direction_index(direction, self.azimuths, self.elevations)].astype(bool)
+
+
+def visibility_table(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, azimuths: int = 48,
+                     elevations: int = 25) -> VisibilityTable:
+    """Table for a mesh: vertices [V, 3], faces [F, 3], outward unit normals [V, 3], object frame."""
+    azimuth = 2 * np.pi * np.arange(azimuths) / azimuths
+    elevation = np.linspace(-np.pi / 2, np.pi / 2, elevations)
+    a, e = np.meshgrid(azimuth, elevation)
+    directions = np.stack([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)], axis=-1).reshape(-1, 3)
+    diagonal = float(np.linalg.norm(np.ptp(vertices, axis=0)))
+    positions = 0.5 * (vertices.min(0) + vertices.max(0)) + _DISTANCE * diagonal * directions
+    visible = visible_vertices(vertices.astype(np.float64), faces.astype(np.int32), normals.astype(np.float64),
+                               positions.astype(np.float64), directions, diagonal)
+    return VisibilityTable(visible, azimuths, elevations)
+
+
+@kernel
+def direction_index(direction, azimuths, elevations):
+    """Row of the table for a direction [3] object -> camera, of any length, object frame."""
+    x, y, z = direction[0], direction[1], direction[2]
+    a = int(round(math.atan2(y, x) / (2 * math.pi) * azimuths)) % azimuths
+    e = int(round((math.atan2(z, math.hypot(x, y)) / math.pi + 0.5) * (elevations - 1)))
+    return e * azimuths + a
+
+
+@kernel
+def visible_vertices(vertices, faces, normals, positions, directions, diagonal):
+    """Depth-buffer test: uint8 [N, V], from camera positions [N, 3] that look along -directions [N, 3]."""
+    N, V = positions.shape[0], vertices.shape[0]
+    out = np.zeros((N, V), np.uint8)
+    depth = np.empty((_RESOLUTION, _RESOLUTION), np.float64)
+    pixels = np.empty((V, 3), np.float64)
+    half = 0.5 * _RESOLUTION
+    focal = half * (_DISTANCE - 0.5) / 0.55  # the bounding sphere fills the picture
+    for n in range(N):
+        forward = -directions[n]
+        up = np.array([0.0, 0.0, 1.0]) if abs(forward[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
+        right = np.cross(forward, up)
+        right /= np.sqrt(np.sum(right * right))
+        down = np.cross(forward, right)
+        for v in range(V):
+            ray = vertices[v] - positions[n]
+            z = np.sum(ray * forward)
+            pixels[v, 0] = focal * np.sum(ray * right) / z + half
+            pixels[v, 1] = focal * np.sum(ray * down) / z + half
+            pixels[v, 2] = z
+        depth[:] = 1e9
+        for f in range(faces.shape[0]):
+            _draw(depth, pixels[faces[f, 0]], pixels[faces[f, 1]], pixels[faces[f, 2]])
+        for v in range(V):
+            ray = positions[n] - vertices[v]
+            facing = np.sum(ray * normals[v]) / np.sqrt(np.sum(ray * ray))
+            i = min(max(int(pixels[v, 1]), 0), _RESOLUTION - 1)
+            j = min(max(int(pixels[v, 0]), 0), _RESOLUTION - 1)
+            if facing > _GRAZING and pixels[v, 2] <= depth[i, j] + _TOLERANCE * diagonal:
+                out[n, v] = 1
+    return out
+
+
+@kernel
+def _draw(depth, a, b, c):
+    """Lower ``depth`` to the triangle a, b, c, each (x, y, z) in pixels and metres."""
+    area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    if abs(area) < 1e-9:
+        return
+    i0, i1 = max(int(min(a[1], b[1], c[1])), 0), min(int(max(a[1], b[1], c[1])) + 1, depth.shape[0])
+    j0, j1 = max(int(min(a[0], b[0], c[0])), 0), min(int(max(a[0], b[0], c[0])) + 1, depth.shape[1])
+    for i in range(i0, i1):
+        for j in range(j0, j1):
+            x, y = j + 0.5, i + 0.5
+            wa = ((b[0] - x) * (c[1] - y) - (b[1] - y) * (c[0] - x)) / area
+            wb = ((c[0] - x) * (a[1] - y) - (c[1] - y) * (a[0] - x)) / area
+            wc = 1.0 - wa - wb
+            if wa >= 0.0 and wb >= 0.0 and wc >= 0.0:
+                z = wa * a[2] + wb * b[2] + wc * c[2]
+                if z < depth[i, j]:
+                    depth[i, j] = z
