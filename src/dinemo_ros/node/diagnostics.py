@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter, deque
+from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
@@ -14,6 +16,8 @@ from .validation import HeaderError, RestartError
 #: How long a rejection keeps the status from being OK, in seconds.
 _MEMORY_S = 10.0
 _WINDOW = 200  # events over which rates and latencies are taken
+
+_NUMBER = re.compile(r"[\d.]+")
 
 # The first class that fits names the cause.
 _CAUSES = ((RestartError, "time_jump"), (HeaderError, "header"), (ImageError, "image"), (CameraError, "camera_info"),
@@ -43,6 +47,14 @@ class Rate:
         return (len(self._times) - 1) / max(now - self._times[0], 1e-9)
 
 
+@dataclass
+class _Said:
+    """When a warning was logged, and how often it was held back since."""
+
+    time_s: float
+    held_back: int = 0
+
+
 class Monitor:
     """What happened so far. ``logger`` is the node's; times are of the monotonic clock."""
 
@@ -54,7 +66,7 @@ class Monitor:
         self.last_error = ""
         self._error_time = self._image_time = self._success_time = float("-inf")
         self._started = time.monotonic()
-        self._said: dict[str, float] = {}
+        self._said: dict[str, _Said] = {}
         self._unrecovered = 0
         self._in, self._out = Rate(), Rate()
         self._durations: deque[float] = deque(maxlen=_WINDOW)
@@ -87,15 +99,18 @@ class Monitor:
         self.rejected[cause] += 1
         self._unrecovered += lost_image
         self.last_error, self._error_time = message, time.monotonic()
-        self.warn(cause, message, period_s)
+        self.warn(message, period_s)
 
-    def warn(self, key: str, message: str, period_s: float) -> None:
-        """Log a warning, throttled by ``key``."""
-        now = time.monotonic()
-        if now - self._said.get(key, float("-inf")) >= period_s:
-            self._said[key] = now
-            count = self.rejected[key]
-            self._logger.warning(f"{message}{f' ({count} so far)' if count > 1 else ''}")
+    def warn(self, message: str, period_s: float) -> None:
+        """Log a warning, at most once in ``period_s`` seconds; messages that differ in numbers only are the same."""
+        now, key = time.monotonic(), _NUMBER.sub("#", message)
+        said = self._said.get(key)
+        if said and now - said.time_s < period_s:
+            said.held_back += 1
+            return
+        again = f" ({said.held_back} more like it since the last time)" if said and said.held_back else ""
+        self._said[key] = _Said(now)
+        self._logger.warning(message + again)
 
     def waited_s(self) -> float:
         """Seconds since the last image, or since the node became active."""

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
+from vision_msgs.msg import Detection3DArray
 
 from ..camera import Camera
 from ..errors import DinemoError
@@ -23,6 +24,7 @@ from . import conversions, parameters
 
 _DEFAULT_HFOV_DEG = 60.0
 _WAIT_S = 0.05
+_ANSWER_S = 2.0  # how long lockstep waits for an image that is not answered
 _LINGER_S = 0.5  # the last image must leave shared memory before the publisher goes
 
 
@@ -43,13 +45,16 @@ class ImageSourceNode(Node):
         self._images = self.create_publisher(CompressedImage if settings.compressed else Image, "image",
                                              QoSProfile(depth=2))
         self._infos = self.create_publisher(CameraInfo, "camera_info", QoSProfile(depth=10))
+        self._answered_ns = -1
+        if settings.lockstep:
+            self.create_subscription(Detection3DArray, "detections", self._on_answer, QoSProfile(depth=10))
         self._said_hfov = False
         self.published = 0
 
     def play(self) -> None:
         """Publish every frame at its time, once or for ever."""
         self.get_logger().info(f"playing {self._source.description}")
-        while self._settings.wait_for_subscriber and not self._images.get_subscription_count():
+        while not self._ready():
             rclpy.spin_once(self, timeout_sec=_WAIT_S)
         while True:
             self._play_once()
@@ -59,6 +64,13 @@ class ImageSourceNode(Node):
                 break
         self._wait_until(time.monotonic() + _LINGER_S)
         self.get_logger().info(f"done: {self.published} images published, {len(self._source.skipped)} skipped")
+
+    def _ready(self) -> bool:
+        seen = self._images.get_subscription_count() > 0 or not self._settings.wait_for_subscriber
+        return seen and (not self._settings.lockstep or self.count_publishers("detections") > 0)
+
+    def _on_answer(self, message: Detection3DArray) -> None:
+        self._answered_ns = conversions.nanoseconds(message.header.stamp)
 
     def _play_once(self) -> None:
         start, first_stamp = None, 0.0
@@ -83,6 +95,10 @@ class ImageSourceNode(Node):
         else:
             self._images.publish(conversions.rgb_to_image(header, frame.image_rgb))
         self.published += 1
+        if self._settings.lockstep:
+            sent, deadline = conversions.nanoseconds(header.stamp), time.monotonic() + _ANSWER_S
+            while self._answered_ns != sent and (remaining := deadline - time.monotonic()) > 0:
+                rclpy.spin_once(self, timeout_sec=remaining)
 
     def _stamp(self, frame: Frame) -> Time:
         if not self._recorded_stamps:

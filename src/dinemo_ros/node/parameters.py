@@ -125,6 +125,8 @@ IMAGE_SOURCE = (
               "otherwise).", choices=("auto", "clock", "source"), changes=START),
     Parameter("compressed", False, "Publish CompressedImage (JPEG) instead of Image.", changes=START),
     Parameter("wait_for_subscriber", True, "Start when somebody subscribes to 'image'.", changes=START),
+    Parameter("lockstep", False, "Publish an image only when the one before was answered on 'detections', or 2 s have "
+              "passed: every image is used, however slow the machine.", changes=START),
 )
 
 

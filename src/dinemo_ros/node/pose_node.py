@@ -72,7 +72,6 @@ class PoseNode(LifecycleNode):
         try:
             bundle = load_bundle(settings.bundle or find_bundle(settings.category))
             self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend)
-            self._warm_up(bundle.card.image.size)
         except DinemoError as error:
             self._estimator = None
             self.get_logger().error(f"cannot configure: {error}")
@@ -83,11 +82,6 @@ class PoseNode(LifecycleNode):
         self._state = "inactive"
         self.get_logger().info(f"configured: {bundle.card.category} {bundle.card.version} from {bundle.path}")
         return super().on_configure(state)
-
-    def _warm_up(self, side: int) -> None:
-        """Compile and allocate now, so that the first image is as fast as the others."""
-        image = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
-        self._estimator.estimate(image, Camera.from_hfov(side, side, 50.0), [(0.0, 0.0, float(side), float(side))])
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._camera_infos, self._order, self._matcher = CameraInfos(), StampOrder(), StampMatcher()
@@ -146,7 +140,7 @@ class PoseNode(LifecycleNode):
             self.get_logger().info(f"subscribed to {topic} ({wanted.__name__})")
         if self._monitor.waited_s() > settings.stale_after_s:
             publishers = self.count_publishers(topic)
-            self._monitor.warn("stale", f"{topic}: no image for {self._monitor.waited_s():.0f} s "
+            self._monitor.warn(f"{topic}: no image for {self._monitor.waited_s():.0f} s "
                                f"({publishers} publisher{'s' * (publishers != 1)}), so no pose: is the camera running, "
                                "is the topic remapped?", settings.warn_period_s)
 
@@ -218,7 +212,7 @@ class PoseNode(LifecycleNode):
     def _camera(self, message, image: np.ndarray, settings: SimpleNamespace) -> Camera:
         height, width = image.shape[:2]
         if not len(self._camera_infos) and settings.default_hfov_deg > 0:
-            self._monitor.warn("hfov", f"{self._topic('camera_info')}: none has arrived, a horizontal field of view of "
+            self._monitor.warn(f"{self._topic('camera_info')}: none has arrived, a horizontal field of view of "
                                f"{settings.default_hfov_deg:g} deg is assumed (parameter default_hfov_deg)", 60.0)
             return Camera.from_hfov(width, height, settings.default_hfov_deg)
         stamp = conversions.nanoseconds(message.header.stamp)

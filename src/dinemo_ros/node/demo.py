@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo: starts the real nodes, listens to them as any other program would, and compares with the truth if known.
+
+``python -m dinemo_ros.node.demo [PATH]`` after ``scripts/setup.sh`` and ``source scripts/env.sh``, or simply
+``scripts/demo.sh [PATH]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import rclpy
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
+from rclpy.executors import ExternalShutdownException
+
+from ..errors import DinemoError
+from .demo_listener import DemoListener
+
+_READY_S = 120.0  # the first start compiles the solver
+_STOP_S = 10.0
+
+
+def start(executable: str, **settings) -> subprocess.Popen:
+    """Start a node of this package as a process of its own, with parameters."""
+    path = Path(get_package_prefix("dinemo_ros")) / "lib" / "dinemo_ros" / executable
+    words = [str(path), "--ros-args"]
+    for name, value in settings.items():
+        text = str(value).lower() if isinstance(value, bool) else f"'{value}'" if isinstance(value, str) else value
+        words += ["-p", f"{name}:={text}"]
+    # A session of its own: Ctrl-C here is handled here and passed on once. SIGINT restored: a process started in the
+    # background of a shell inherits it ignored.
+    return subprocess.Popen(words, start_new_session=True,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+
+
+def stop(process: subprocess.Popen) -> int:
+    """End a node as Ctrl-C does; its exit code."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def parse(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="demo.sh", description="6D poses from a real ROS 2 node.")
+    parser.add_argument("path", nargs="?", type=Path, help="folder of images, video, or rosbag2 (default: the rendered "
+                        "sequence with ground truth that ships with the package)")
+    parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for overlay pictures (default: "
+                        "%(default)s)")
+    parser.add_argument("--hfov", type=float, default=0.0, metavar="DEG", help="horizontal field of view where PATH "
+                        "has no camera (default: 60)")
+    parser.add_argument("--bundle", default="", metavar="DIR", help="model bundle (default: the shipped car)")
+    return parser.parse_args(words)
+
+
+def run(options: argparse.Namespace) -> int:
+    share = Path(get_package_share_directory("dinemo_ros"))
+    path = (options.path or share / "config" / "demo_sequence").resolve()
+    listener = DemoListener(path, options.out)
+    processes = [start("pose_node", bundle=str(Path(options.bundle).resolve()) if options.bundle else "")]
+    pose_node = processes[0]
+    try:
+        listener.wait_until_ready(pose_node, _READY_S)
+        processes.append(start("image_source_node", path=str(path), hfov_deg=options.hfov, stamps="source",
+                               lockstep=True))
+        listener.listen(pose_node, processes[1])
+    finally:
+        codes = [stop(process) for process in reversed(processes)]
+    if any(codes):
+        print(f"a node ended with an error (exit codes {codes}), see above", file=sys.stderr)
+    return 1 if any(codes) or not listener.summary() else 0
+
+
+def main(words: list[str] | None = None) -> int:
+    options = parse(words)
+    # Nobody else's robot listens in; told so that RViz can.
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    print(f"ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}; topics: /image /detections /pose /markers /overlay /tf",
+          flush=True)
+    started = time.monotonic()
+    try:
+        rclpy.init(args=[])
+        return run(options)
+    except DinemoError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 130
+    finally:
+        rclpy.try_shutdown()
+        print(f"{time.monotonic() - started:.0f} s in all")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launch files, unmodified: resolved, checked, and their processes started for real."""
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import yaml
+from ros_support.launch_stand_in import Launch
+from ros_support.processes import NodeProcess
+
+from dinemo_ros.node import parameters
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "launch").glob("*.launch.py"))
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Starts a resolved launch file; everything is interrupted at the end and must end with 0."""
+    processes: list[NodeProcess] = []
+
+    def start(launch: Launch) -> list[NodeProcess]:
+        for index, (command, env) in enumerate(launch.commands(tmp_path)):
+            processes.append(NodeProcess(command, tmp_path / f"{index}.log", env))
+        return processes
+
+    yield start
+    codes = [process.interrupt() for process in processes]
+    assert not any(codes), [process.output for process in processes]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_every_argument_is_described(file):
+    launch = Launch(file)
+    for argument in launch.arguments.values():
+        assert argument.description and argument.description.endswith(".")
+        if argument.default_value in ("true", "false"):
+            assert argument.choices == ["true", "false"]
+    assert {"category", "bundle", "backend", "namespace", "autostart", "rviz", "params_file"} <= set(launch.arguments)
+    choices = next(p.choices for p in parameters.POSE_NODE if p.name == "backend")
+    assert launch.arguments["backend"].choices == list(choices)
+
+
+def test_pose_has_the_topics_as_arguments():
+    launch = Launch(ROOT / "launch/pose.launch.py", image="/cam/image_raw", camera_info="/cam/camera_info")
+    node, = launch.nodes
+    assert [launch.values["image"], launch.values["camera_info"]] == ["/cam/image_raw", "/cam/camera_info"]
+    assert {source for source, _ in node.remappings} == {"image", "camera_info", "detections_2d"}
+
+
+@pytest.mark.parametrize(("arguments", "executables"), [({"rviz": "false"}, ["pose_node"]),
+                                                        ({"rviz": "true"}, ["pose_node", "rviz2"])])
+def test_rviz_is_optional(arguments, executables):
+    assert [n.executable for n in Launch(ROOT / "launch/pose.launch.py", **arguments).nodes] == executables
+
+
+def test_unknown_choices_are_refused():
+    with pytest.raises(ValueError, match="backend"):
+        Launch(ROOT / "launch/pose.launch.py", backend="abacus")
+
+
+def test_environment_names_the_profile_for_both_generations(monkeypatch):
+    launch = Launch(ROOT / "launch/pose.launch.py")
+    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    env = Launch(ROOT / "launch/pose.launch.py").environment(launch.nodes[0])
+    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        assert Path(env[name]).is_file()
+    size = ElementTree.parse(env[name]).find(".//{http://www.eprosima.com}segment_size")
+    assert int(size.text) == 64 * 1024 * 1024
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/my/own.xml")
+    launch = Launch(ROOT / "launch/pose.launch.py")
+    assert launch.environment(launch.nodes[0])["FASTDDS_DEFAULT_PROFILES_FILE"] == "/my/own.xml"
+
+
+def test_pose_launch_runs(started, make_probe, demo_frames):
+    """Under a namespace, with remapped topics: active by itself, parameters of the YAML in force, a pose comes out."""
+    launch = Launch(ROOT / "launch/pose.launch.py", namespace="robot1", image="front/image",
+                    camera_info="front/camera_info")
+    process, = started(launch)
+    process.wait_for_output("active: images from /robot1/front/image, camera from /robot1/front/camera_info")
+    probe = make_probe("/robot1/front", outputs=())
+    listener = make_probe("/robot1", outputs=("detections",))
+    probe.wait(lambda: probe.images.get_subscription_count() > 0, "the node to subscribe")
+    listener.spin(1.0)
+    header = probe.send(demo_frames[0].image, demo_frames[0].camera)
+    assert listener.answer("detections", header).detections
+
+
+def test_file_wins_over_argument_defaults(started, tmp_path):
+    """What a user's YAML says is not overridden by an argument that was not given."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"autostart": False, "category": "unicorn"}}}))
+    process, = started(Launch(ROOT / "launch/pose.launch.py", params_file=str(file)))
+    import time
+    time.sleep(6.0)
+    assert "configure" not in process.output, process.output
+
+
+def test_argument_reaches_the_node(started):
+    process, = started(Launch(ROOT / "launch/pose.launch.py", category="unicorn"))
+    process.wait_for_output("no bundle for category 'unicorn'")
+
+
+def test_demo_launch_runs(started, make_probe):
+    """The image source and the node find each other, by default on the sequence that ships."""
+    processes = started(Launch(ROOT / "launch/demo.launch.py", rviz="false", namespace="show"))
+    listener = make_probe("/show", outputs=("detections", "overlay"))
+    listener.wait(lambda: any(m.detections for m in listener.received["detections"]), "a pose", 60.0)
+    listener.wait(lambda: listener.received["overlay"], "an overlay")
+    assert len(processes) == 2

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""unconfigured, inactive, active and back; bundles that cannot be used; the end by SIGINT."""
+
+import shutil
+
+import pytest
+import yaml
+from lifecycle_msgs.msg import Transition
+from ros_support.processes import start_node
+
+from dinemo_ros.bundle import find_bundle
+
+NAMESPACE = "/lifecycle_test"
+
+
+def test_transitions(tmp_path, make_probe, demo_frames):
+    """Images are taken only while active, and the node can go round twice."""
+    node = start_node("pose_node", tmp_path / "log", NAMESPACE, autostart=False)
+    probe = make_probe(NAMESPACE)
+    frame = demo_frames[0]
+    assert probe.state() == "unconfigured"
+    assert probe.diagnosis()["message"] == "unconfigured: configure and activate the node"
+    for _ in range(2):
+        assert probe.change_state(Transition.TRANSITION_CONFIGURE)
+        assert probe.state() == "inactive"
+        assert probe.images.get_subscription_count() == 0
+        assert probe.change_state(Transition.TRANSITION_ACTIVATE)
+        probe.wait_for_node()
+        assert probe.answer("detections", probe.send(frame.image, frame.camera)).detections
+        assert probe.change_state(Transition.TRANSITION_DEACTIVATE)
+        probe.wait(lambda: probe.images.get_subscription_count() == 0, "the subscription to end")
+        assert probe.change_state(Transition.TRANSITION_CLEANUP)
+        assert probe.state() == "unconfigured"
+    assert not probe.change_state(Transition.TRANSITION_ACTIVATE), "an unconfigured node cannot become active"
+    assert probe.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert probe.state() == "finalized"
+    assert node.interrupt() == 0
+    assert "Traceback" not in node.output
+
+
+def copied_bundle(folder):
+    shutil.copytree(find_bundle("car"), folder)
+    return folder
+
+
+def without_mesh(folder):
+    (copied_bundle(folder) / "mesh.npz").unlink()
+
+
+def truncated_backbone(folder):
+    file = copied_bundle(folder) / "backbone.onnx"
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def foreign(folder):
+    folder.mkdir()
+    (folder / "model.yaml").write_text("model: somebody else's\n")
+
+
+def newer(folder):
+    file = copied_bundle(folder) / "model.yaml"
+    card = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**card, "format": "dinemo-bundle/99"}))
+
+
+@pytest.mark.parametrize(("spoil", "words"), [
+    (lambda folder: None, "no such folder"), (without_mesh, "mesh.npz: missing"), (truncated_backbone, "truncated"),
+    (foreign, "not a dinemo bundle"), (newer, "upgrade dinemo_ros")],
+    ids=["missing", "no mesh", "truncated", "foreign", "newer"])
+def test_bad_bundle_leaves_the_node_alive_until_it_is_mended(tmp_path, make_probe, spoil, words):
+    """configure fails with one clear sentence, in log and diagnostics; with a good bundle it succeeds."""
+    bundle = tmp_path / "bundle"
+    spoil(bundle)
+    node = start_node("pose_node", tmp_path / "log", NAMESPACE, bundle=str(bundle))
+    node.wait_for_output("cannot configure")
+    probe = make_probe(NAMESPACE, outputs=("/diagnostics",))
+    values = probe.diagnosis()
+    assert values["level"] == 2 and words in values["message"] and str(bundle) in values["message"]
+    assert sum("cannot configure" in line and "ERROR" in line for line in node.output.splitlines()) == 1
+    assert probe.state() == "unconfigured"
+    shutil.rmtree(bundle, ignore_errors=True)
+    copied_bundle(bundle)
+    assert probe.change_state(Transition.TRANSITION_CONFIGURE)
+    assert probe.state() == "inactive"
+    assert node.interrupt() == 0
+
+
+def test_unknown_category_names_the_known_ones(tmp_path):
+    node = start_node("pose_node", tmp_path / "log", NAMESPACE, category="unicorn")
+    node.wait_for_output("no bundle for category 'unicorn' is installed (found: car")
+    assert node.interrupt() == 0
+
+
+def test_impossible_parameter_ends_with_its_name(tmp_path):
+    node = start_node("pose_node", tmp_path / "log", NAMESPACE, threads=0)
+    assert node.process.wait(30) == 1
+    assert "pose_node: parameter 'threads' must be 1 to 256" in node.output and "Traceback" not in node.output
+
+
+@pytest.mark.parametrize("moment", ["early", "active"])
+def test_sigint_ends_with_zero(tmp_path, moment):
+    node = start_node("pose_node", tmp_path / "log", NAMESPACE)
+    if moment == "active":
+        node.wait_for_output("active: images from")
+    else:
+        node.wait_for_output("")  # in the middle of imports or of loading the model
+        import time
+        time.sleep(1.5)
+    assert node.interrupt() == 0, node.output
+    assert "Traceback" not in node.output

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+import yaml
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from dinemo_ros.node import parameters
+
+CONFIG = Path(__file__).parents[2] / "config"
+# Arguments of the launch files; in the file they would win over the arguments.
+LAUNCH_ARGUMENTS = {"category", "bundle", "backend", "autostart"}
+SCHEMAS = pytest.mark.parametrize("schema", [parameters.POSE_NODE, parameters.IMAGE_SOURCE], ids=["pose", "source"])
+
+
+def declared(schema, **overrides) -> Node:
+    node = Node("parameter_probe", parameter_overrides=[Parameter(k, value=v) for k, v in overrides.items()])
+    try:
+        parameters.declare(node, schema)
+    except Exception:
+        node.destroy_node()
+        raise
+    return node
+
+
+@pytest.mark.parametrize(("file", "schema", "left_out"), [
+    ("pose.yaml", parameters.POSE_NODE, LAUNCH_ARGUMENTS), ("image_source.yaml", parameters.IMAGE_SOURCE, set())])
+def test_yaml_holds_every_parameter_with_its_default(file, schema, left_out):
+    content = yaml.safe_load((CONFIG / file).read_text())
+    assert list(content) == ["/**"], "keyed by node name it would be ignored under a namespace"
+    values = content["/**"]["ros__parameters"]
+    assert values == {p.name: p.default for p in schema if p.name not in left_out}
+    assert all(type(values[p.name]) is type(p.default) for p in schema if p.name in values)
+
+
+@SCHEMAS
+def test_schema_is_complete(schema):
+    assert len({p.name for p in schema}) == len(schema)
+    for p in schema:
+        assert len(p.description) > 15 and p.description.endswith(".")
+        assert p.check(p.default) == ""
+        if isinstance(p.default, (int, float)) and not isinstance(p.default, bool):
+            assert p.bounds and p.bounds[0] <= p.default <= p.bounds[1], f"{p.name} needs a range"
+        assert not p.name.endswith("_s") or p.unit == "s"
+
+
+@SCHEMAS
+def test_descriptors_reach_ros(schema):
+    node = declared(schema)
+    try:
+        for p in schema:
+            descriptor = node.describe_parameter(p.name)
+            assert p.description in descriptor.description
+            assert descriptor.read_only == (p.changes == parameters.START)
+            assert bool(descriptor.floating_point_range or descriptor.integer_range) == bool(p.bounds)
+        assert vars(parameters.read(node, schema)) == {p.name: p.default for p in schema}
+    finally:
+        node.destroy_node()
+
+
+@pytest.mark.parametrize(("name", "value"), [("threads", 0), ("default_hfov_deg", 200.0), ("default_hfov_deg", 60),
+                                             ("rois", "somewhere"), ("publish_tf", "yes")])
+def test_impossible_value_at_start_names_the_parameter(name, value):
+    with pytest.raises(parameters.ParameterError, match=f"'{name}'"):
+        declared(parameters.POSE_NODE, **{name: value})
+
+
+def test_live_changes_are_checked():
+    node = declared(parameters.POSE_NODE)
+    try:
+        good = node.set_parameters([Parameter("min_score", value=0.5), Parameter("marker_style", value="box")])
+        assert all(result.successful for result in good)
+        assert node.get_parameter("marker_style").value == "box"
+        for name, value in (("min_score", 1.5), ("marker_style", "sphere"), ("autostart", False)):
+            result = node.set_parameters([Parameter(name, value=value)])[0]
+            assert not result.successful and result.reason
+        assert node.get_parameter("min_score").value == 0.5
+    finally:
+        node.destroy_node()
+
+
+def test_table_has_a_row_per_parameter():
+    rows = parameters.markdown_table(parameters.POSE_NODE).splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == [p.name for p in parameters.POSE_NODE]
+    assert all(row.count("|") == 7 for row in rows)

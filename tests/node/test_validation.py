@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+from std_msgs.msg import Header
+
+from dinemo_ros.camera import Camera
+from dinemo_ros.errors import CameraError
+from dinemo_ros.node import conversions, validation
+from dinemo_ros.node.diagnostics import Monitor
+from dinemo_ros.node.synchronizer import StampMatcher
+
+SECOND = 1_000_000_000
+
+
+def test_stamps_may_stand_still_or_go_on():
+    order = validation.StampOrder()
+    for stamp in (0, 0, 5, SECOND, 100 * SECOND):
+        order.check(stamp, 1.0)
+
+
+def test_small_step_back_is_out_of_order_and_large_one_a_restart():
+    order = validation.StampOrder()
+    order.check(10 * SECOND, 1.0)
+    with pytest.raises(validation.HeaderError, match="out of order") as error:
+        order.check(int(9.5 * SECOND), 1.0)
+    assert not isinstance(error.value, validation.RestartError)
+    with pytest.raises(validation.RestartError, match="jumped back by 8.000 s"):
+        order.check(2 * SECOND, 1.0)
+    order.check(int(2.1 * SECOND), 1.0)  # the new run goes on
+
+
+def test_camera_info_of_the_same_stamp_is_preferred():
+    infos = validation.CameraInfos()
+    with pytest.raises(CameraError, match="no camera_info has arrived"):
+        infos.camera(0, 64, 48, False)
+    for stamp, hfov in ((1, 40.0), (2, 60.0)):
+        header = Header()
+        header.stamp.sec = stamp
+        infos.add(conversions.camera_to_info(header, Camera.from_hfov(64, 48, hfov)))
+    assert infos.camera(1 * SECOND, 64, 48, False).hfov_deg == pytest.approx(40)
+    assert infos.camera(7 * SECOND, 64, 48, False).hfov_deg == pytest.approx(60), "no such stamp: the latest"
+    with pytest.raises(CameraError, match="64x48, the image is 65x48"):
+        infos.camera(2 * SECOND, 65, 48, False)
+
+
+def test_only_bad_boxes_are_left_out():
+    nan = float("nan")
+    good, bad = validation.check_rois([(1, 2, 30, 40), (nan, 0, 5, 5), (-20, -20, -5, -5), (30, 5, 20, 9),
+                                       (-10, 5, 20, 40)], 64, 48)
+    assert good == [(1, 2, 30, 40), (-10, 5, 20, 40)], "a box that sticks out is cut, not refused"
+    assert len(bad) == 3
+
+
+def test_matcher_pairs_equal_stamps_in_either_order_and_drops_older_ones():
+    matcher = StampMatcher()
+    assert matcher.add_image(1, "image 1") is None
+    assert matcher.add_image(2, "image 2") is None
+    assert matcher.add_detections(2, "boxes 2") == ("image 2", "boxes 2")
+    assert matcher.add_detections(1, "boxes 1") is None, "image 1 was overtaken"
+    assert matcher.add_detections(3, "boxes 3") is None
+    assert matcher.add_image(3, "image 3") == ("image 3", "boxes 3")
+
+
+def test_matcher_counts_detections_that_never_match():
+    matcher = StampMatcher()
+    for stamp in range(StampMatcher.KEPT + 5):
+        matcher.add_detections(1000 + stamp, "boxes")
+    assert matcher.unmatched == 5
+
+
+class Recorder:
+    """A logger that keeps what it is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def warning(self, line):
+        self.lines.append(line)
+
+    info = warning
+
+
+def test_monitor_says_each_thing_once_and_counts_all():
+    log = Recorder()
+    monitor = Monitor(log, "pose_node: pose estimation")
+    for size in (3, 4, 5):
+        monitor.reject("image", f"/image: data has {size} bytes", 60.0)
+    monitor.reject("image", "/image: unknown encoding", 60.0)
+    assert log.lines == ["/image: data has 3 bytes", "/image: unknown encoding"]
+    assert monitor.rejected["image"] == 4
+    monitor.image_done(1, 0.05, {"crop": 1.0})
+    assert log.lines[-1] == "images are good again after 4 rejected"
+
+
+def test_monitor_status_tells_what_is_wrong_and_recovers():
+    monitor = Monitor(Recorder(), "pose_node: pose estimation")
+    monitor.start()
+    monitor.image_received()
+    monitor.reject("camera_info", "/camera_info: focal length 0", 5.0)
+    status = monitor.status("active", 3.0, "/image")
+    values = {v.key: v.value for v in status.values}
+    assert status.level == b"\x02" and "focal length 0" in status.message
+    assert values["rejected_camera_info"] == "1" and values["rejected_image"] == "0"
+    monitor.image_done(2, 0.04, {})
+    status = monitor.status("active", 3.0, "/image")
+    assert status.level == b"\x01", "it worked again, but something was wrong a moment ago"
+    assert {v.key: v.value for v in status.values}["objects_published"] == "2"
+    assert monitor.status("active", -1.0, "/image").message.startswith("no image on /image")

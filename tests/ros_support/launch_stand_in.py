@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the package's unmodified launch files where ``launch`` and ``launch_ros`` are not installed.
+
+Knows the few actions and substitutions our launch files keep to, and builds the command line that launch_ros builds.
+An unknown keyword or argument is an error here as there, so a typing mistake does not pass.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import types
+from pathlib import Path
+from unittest import mock
+
+import yaml
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
+
+
+class LaunchConfiguration:
+    def __init__(self, name):
+        self.name = name
+
+    def perform(self, values):
+        if self.name not in values:
+            raise KeyError(f"launch configuration '{self.name}' is not declared")
+        return values[self.name]
+
+
+class PathJoinSubstitution:
+    def __init__(self, parts):
+        self.parts = parts
+
+    def perform(self, values):
+        return os.path.join(*(text(part, values) for part in self.parts))
+
+
+class FindPackageShare:
+    def __init__(self, package):
+        self.package = package
+
+    def perform(self, values):
+        return get_package_share_directory(text(self.package, values))
+
+
+class ParameterValue:
+    def __init__(self, value, *, value_type):
+        self.value, self.value_type = value, value_type
+
+    def perform(self, values):
+        """A typed value, checked as launch_ros does: YAML must read the text as that type."""
+        raw = text(self.value, values)
+        parsed = raw if self.value_type is str else yaml.safe_load(raw)
+        if type(parsed) is not self.value_type:
+            raise ValueError(f"{raw!r} is no {self.value_type.__name__}")
+        return parsed
+
+
+class IfCondition:
+    def __init__(self, predicate):
+        self.predicate = predicate
+
+    def evaluate(self, values):
+        return {"true": True, "1": True, "false": False, "0": False}[text(self.predicate, values).lower()]
+
+
+class DeclareLaunchArgument:
+    def __init__(self, name, *, default_value=None, description=None, choices=None):
+        self.name, self.default_value, self.description, self.choices = name, default_value, description, choices
+
+
+class Node:
+    def __init__(self, *, executable, package=None, name=None, namespace=None, parameters=None, remappings=None,
+                 arguments=None, additional_env=None, output=None, condition=None):
+        self.package, self.executable, self.name, self.namespace = package, executable, name, namespace
+        self.parameters, self.remappings = parameters or [], remappings or []
+        self.arguments, self.additional_env = arguments or [], additional_env or {}
+        self.condition = condition
+
+    def command(self, values, folder: Path) -> list[str]:
+        """The command line; parameter dictionaries become YAML files in ``folder``."""
+        words = [str(Path(get_package_prefix(self.package)) / "lib" / self.package / self.executable)]
+        words += [text(word, values) for word in self.arguments] + ["--ros-args"]
+        namespace = text(self.namespace or "", values)
+        if self.name:
+            words += ["-r", f"__node:={self.name}"]
+        if namespace:
+            words += ["-r", f"__ns:=/{namespace.strip('/')}"]
+        for index, entry in enumerate(self.parameters):
+            words += ["--params-file", self._parameter_file(entry, values, namespace, folder / f"{index}.yaml")]
+        for source, target in self.remappings:
+            words += ["-r", f"{text(source, values)}:={text(target, values)}"]
+        return words
+
+    def _parameter_file(self, entry, values, namespace: str, path: Path) -> str:
+        if not isinstance(entry, dict):
+            return text(entry, values)
+        key = "/".join(["", *filter(None, [namespace.strip("/"), self.name])]) if self.name else "/**"
+        content = {name: value.perform(values) if hasattr(value, "perform") else value
+                   for name, value in entry.items()}
+        path.write_text(yaml.safe_dump({key: {"ros__parameters": content}}))
+        return str(path)
+
+
+class LaunchDescription:
+    def __init__(self, entities):
+        self.entities = entities
+
+
+def text(value, values) -> str:
+    return value.perform(values) if hasattr(value, "perform") else value
+
+
+_MODULES = {
+    "launch": [LaunchDescription], "launch.actions": [DeclareLaunchArgument], "launch.conditions": [IfCondition],
+    "launch.substitutions": [LaunchConfiguration, PathJoinSubstitution], "launch_ros": [],
+    "launch_ros.actions": [Node], "launch_ros.parameter_descriptions": [ParameterValue],
+    "launch_ros.substitutions": [FindPackageShare],
+}
+
+
+class Launch:
+    """A launch file resolved with the given arguments."""
+
+    def __init__(self, file: Path, **arguments: str) -> None:
+        with mock.patch.dict(sys.modules, {name: _module(name, names) for name, names in _MODULES.items()}):
+            spec = importlib.util.spec_from_file_location(file.stem.replace(".", "_"), file)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            entities = module.generate_launch_description().entities
+        self.arguments = {e.name: e for e in entities if isinstance(e, DeclareLaunchArgument)}
+        unknown = set(arguments) - set(self.arguments)
+        if unknown:
+            raise KeyError(f"unknown launch arguments {sorted(unknown)}")
+        self.values = {name: arguments.get(name, text(a.default_value, {})) for name, a in self.arguments.items()}
+        for name, argument in self.arguments.items():
+            if argument.choices and self.values[name] not in argument.choices:
+                raise ValueError(f"argument {name}:={self.values[name]} is not one of {argument.choices}")
+        self.nodes = [e for e in entities
+                      if isinstance(e, Node) and (e.condition is None or e.condition.evaluate(self.values))]
+
+    def environment(self, node: Node) -> dict[str, str]:
+        return {**os.environ, **{name: text(value, self.values) for name, value in node.additional_env.items()}}
+
+    def commands(self, folder: Path) -> list[tuple[list[str], dict[str, str]]]:
+        """Command line and environment of every node; parameter files are written into ``folder``."""
+        result = []
+        for index, node in enumerate(self.nodes):
+            place = folder / str(index)
+            place.mkdir()
+            result.append((node.command(self.values, place), self.environment(node)))
+        return result
+
+
+def _module(name: str, members: list[type]) -> types.ModuleType:
+    module = types.ModuleType(name)
+    module.__path__ = []
+    for member in members:
+        setattr(module, member.__name__, member)
+    return module
