@@ -82,11 +82,12 @@ class Asset:
                        ground=self.ground * float(factors[2]))
 
 
-def assemble(name: str, parts: list[Part], object_from_file: np.ndarray, length: float | None = None) -> Asset:
+def assemble(name: str, parts: list[Part], object_from_file: np.ndarray,
+             size: float | tuple[float, float, float] | None = None) -> Asset:
     """Join ``parts`` and bring them into the object frame.
 
-    ``object_from_file`` [3, 3] turns the file's axes (a rotation or reflection); ``length`` in metres rescales the
-    car, None keeps the file's scale (metres).
+    ``object_from_file`` [3, 3] turns the file's axes (a rotation or reflection); ``size`` in metres is the
+    length, or length, width and height of the real car (models are often too wide); None keeps the file's metres.
     """
     materials: list[Material] = []
     parts = [part for part in parts if len(part.faces)]
@@ -109,11 +110,12 @@ def assemble(name: str, parts: list[Part], object_from_file: np.ndarray, length:
     points, corners = np.concatenate(vertices), np.concatenate(faces)
     lower, upper = body_bounds(surface_points(points, corners, 300_000))
     centre = 0.5 * (lower + upper)
-    scale = 1.0 if length is None else length / (upper[0] - lower[0])
-    points = (points - centre) * scale
-    return Asset(name, points, corners.astype(np.int32), np.concatenate(normals).astype(np.float32),
-                 np.concatenate(uv).astype(np.float32), np.concatenate(material).astype(np.int32), tuple(materials),
-                 (upper - lower) * scale, float(points[:, 2].min()))
+    car = Asset(name, points - centre, corners.astype(np.int32), np.concatenate(normals).astype(np.float32),
+                np.concatenate(uv).astype(np.float32), np.concatenate(material).astype(np.int32), tuple(materials),
+                upper - lower, float((points - centre)[:, 2].min()))
+    if size is None:
+        return car
+    return car.scaled(np.asarray(size) / (car.size if np.ndim(size) else np.repeat(car.size[0], 3)))
 
 
 def smooth_normals(vertices: np.ndarray, faces: np.ndarray, crease_deg: float = 40.0) -> np.ndarray:

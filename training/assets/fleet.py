@@ -51,10 +51,10 @@ class Entry:
 
 
 def _gazebo(name: str, folder: str, mesh: str, textures: dict[str, tuple[str, str]], axes: np.ndarray,
-            length: float, glass: tuple[str, ...] = ()) -> Entry:
+            size: tuple[float, float, float], glass: tuple[str, ...] = ()) -> Entry:
     def read(root: Path) -> Asset:
         files = {key: root / car / "materials/textures" / file for key, (car, file) in textures.items()}
-        return assemble(name, read_obj_car(root / folder / "meshes" / mesh, files, glass), axes, length)
+        return assemble(name, read_obj_car(root / folder / "meshes" / mesh, files, glass), axes, size)
     return Entry(name, "gazebo", 1.5, read)
 
 
@@ -86,12 +86,12 @@ def _cad(name: str) -> Entry:
 
 FLEET = (
     _gazebo("hatchback", "hatchback", "hatchback.obj", {"Hatchback": ("hatchback", "hatchback.png"),
-            "Wheels3": ("hatchback", "wheels3.png")}, _FRONT_MINUS_Y, 4.0),
+            "Wheels3": ("hatchback", "wheels3.png")}, _FRONT_MINUS_Y, (4.00, 1.70, 1.52)),
     _gazebo("suv", "suv", "suv.obj", {"SUV_Body": ("suv", "suv.png"), "SUV_Wheels": ("suv", "wheels_01.png")},
-            _FRONT_PLUS_Y, 4.6),
+            _FRONT_PLUS_Y, (4.82, 2.06, 1.98)),
     _gazebo("prius", "prius_hybrid", "Hybrid.obj", {"Hybrid": ("prius_hybrid", "Hybrid.png"),
             "Hybrid_Interior": ("prius_hybrid", "Hybrid_Interior.png"), "Wheels3": ("prius_hybrid", "Wheels3.png")},
-            _FRONT_MINUS_Y, 4.48, glass=("Windows",)),
+            _FRONT_MINUS_Y, (4.54, 1.76, 1.47), glass=("Windows",)),
     _metadrive("ferra", 1.05234, 1.4166, 0.815, 0.313, 0.22, 0.0),
     _metadrive("130", 1.285, 1.203, 0.78, 0.33, 0.22, -0.05),
     _metadrive("beetle", 1.4126, 1.07, 0.66, 0.34, 0.18, -0.2),

@@ -18,16 +18,21 @@ _NOISE_SIZE = 256
 
 @dataclass(frozen=True)
 class View:
-    """The picture to fill: K [3, 3], T_cam_obj [4, 4], side S pixels, ground height z in the object frame."""
+    """The picture to fill: K [3, 3], T_cam_obj [4, 4], size (W, H) pixels, ground height z in the object frame."""
 
     K: np.ndarray
     T_cam_obj: np.ndarray
-    side: int
+    size: tuple[int, int]
     ground: float
 
+    @property
+    def side(self) -> int:
+        """Side of a square picture in pixels."""
+        return self.size[0]
+
     def rays(self) -> np.ndarray:
-        """Viewing directions [S, S, 3] in the object frame, not normalised."""
-        column, row = np.meshgrid(np.arange(self.side), np.arange(self.side))
+        """Viewing directions [H, W, 3] in the object frame, not normalised."""
+        column, row = np.meshgrid(np.arange(self.size[0]), np.arange(self.size[1]))
         x, y = (column - self.K[0, 2]) / self.K[0, 0], (row - self.K[1, 2]) / self.K[1, 1]
         return np.stack([x, y, np.ones_like(x)], axis=-1) @ self.T_cam_obj[:3, :3]
 
@@ -49,8 +54,8 @@ def _noise_bank(seed: int) -> np.ndarray:
     return (noise / noise.std()).astype(np.float32)
 
 
-def _noise_at(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
-    """Noise looked up at coordinates [S, S] in noise pixels, repeating."""
+def noise_at(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
+    """Noise looked up at coordinates [H, W] in noise pixels, repeating."""
     return cv2.remap(_noise_bank(seed % 8), (x % _NOISE_SIZE).astype(np.float32), (y % _NOISE_SIZE).astype(np.float32),
                      cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
@@ -103,7 +108,7 @@ def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 def _noise(side: int, rng: np.random.Generator) -> np.ndarray:
     a, b = random_colour(rng), random_colour(rng)
     y, x = np.mgrid[:side, :side] * rng.uniform(0.15, 1.5) + rng.uniform(0, _NOISE_SIZE, (2, 1, 1))
-    share = 1 / (1 + np.exp(-rng.uniform(0.8, 4) * _noise_at(x, y, int(rng.integers(8)))))
+    share = 1 / (1 + np.exp(-rng.uniform(0.8, 4) * noise_at(x, y, int(rng.integers(8)))))
     return (a + (b - a) * share[..., None]).astype(np.float32)
 
 
@@ -146,15 +151,15 @@ def _scene(view: View, environment: Environment, rng: np.random.Generator) -> np
     up = unit[..., 2]
     azimuth = np.arctan2(unit[..., 1], unit[..., 0])
     sky = environment.horizon + (environment.zenith - environment.horizon) * np.clip(up, 0, 1)[..., None] ** 0.6
-    clouds = 0.08 * _noise_at(azimuth * 60, up * 160, int(rng.integers(4, 8)))
+    clouds = 0.08 * noise_at(azimuth * 60, up * 160, int(rng.integers(4, 8)))
     picture = sky * (1 + clouds[..., None])
     # Skyline: houses, trees, walls; its angular height varies along the horizon.
     scale, phase = rng.uniform(8, 80), rng.uniform(0, 256)
     roughness = int(rng.integers(3, 8))
     bearing = azimuth[view.side // 2] * scale + phase
-    height = rng.uniform(0.0, 0.3) * (1 + 0.25 * _noise_at(bearing[None], np.full((1, view.side), phase), roughness)[0])
+    height = rng.uniform(0.0, 0.3) * (1 + 0.25 * noise_at(bearing[None], np.full((1, view.side), phase), roughness)[0])
     dark, light = _two_colours(rng)
-    texture = 1 / (1 + np.exp(-2 * _noise_at(azimuth * scale * 4 + phase, up * scale * 8, int(rng.integers(8)))))
+    texture = 1 / (1 + np.exp(-2 * noise_at(azimuth * scale * 4 + phase, up * scale * 8, int(rng.integers(8)))))
     skyline = (up < height[None]) & (up > -0.3)
     picture = np.where(skyline[..., None], dark + (light - dark) * texture[..., None], picture)
     return _with_ground(picture, view, rays, environment, rng).astype(np.float32)
@@ -164,7 +169,7 @@ def _with_ground(picture: np.ndarray, view: View, rays: np.ndarray, environment:
                  rng: np.random.Generator) -> np.ndarray:
     x, y, on_ground = ground_points(view, rays)
     base = environment.ground * (1 + 0.04 * rng.normal(size=3))
-    grain = 0.12 * _noise_at(x * 14, y * 14, 0) + 0.12 * _noise_at(x * 2.3, y * 2.3, int(rng.integers(2, 6)))
+    grain = 0.12 * noise_at(x * 14, y * 14, 0) + 0.12 * noise_at(x * 2.3, y * 2.3, int(rng.integers(2, 6)))
     distance = np.hypot(x - view.eye[0], y - view.eye[1])
     fade = np.exp(-distance / rng.uniform(15, 60))
     ground = base * (1 + (grain * fade)[..., None])
@@ -176,13 +181,13 @@ def _with_ground(picture: np.ndarray, view: View, rays: np.ndarray, environment:
     if rng.random() < 0.4:  # verge: grass, another surface
         angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(1.5, 6)
         beyond = np.cos(angle) * x + np.sin(angle) * y > offset
-        verge = linear(rng.uniform(0.15, 0.6, 3)) * (1 + 0.4 * _noise_at(x * 9, y * 9, 1))[..., None]
+        verge = linear(rng.uniform(0.15, 0.6, 3)) * (1 + 0.4 * noise_at(x * 9, y * 9, 1))[..., None]
         ground = np.where(beyond[..., None], verge, ground)
     return np.where(on_ground[..., None], np.clip(ground, 0, 2), picture)
 
 
 def ground_points(view: View, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each ray meets the ground: x, y [S, S] metres in the object frame, and which rays meet it."""
+    """Where each ray meets the ground: x, y [H, W] metres in the object frame, and which rays meet it."""
     drop = view.ground - view.eye[2]
     z = rays[..., 2]
     on_ground = (z * drop > 0) & (np.abs(z) > 1e-4)
@@ -191,7 +196,7 @@ def ground_points(view: View, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 
 def contact_shadow(view: View, size: np.ndarray, softness: float, strength: float) -> np.ndarray:
-    """Factor [S, S] in (0, 1]: darkness under a body of ``size`` [3] metres, fading over ``softness`` metres."""
+    """Factor [H, W] in (0, 1]: darkness under a body of ``size`` [3] metres, fading over ``softness`` metres."""
     x, y, on_ground = ground_points(view, view.rays())
     outside = np.hypot(np.clip(np.abs(x) - 0.46 * size[0], 0, None), np.clip(np.abs(y) - 0.44 * size[1], 0, None))
     return np.where(on_ground, 1 - strength * np.exp(-((outside / softness) ** 1.2)), 1.0).astype(np.float32)

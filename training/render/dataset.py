@@ -91,9 +91,9 @@ def draw(asset: Asset, look: Look, pose: Pose, size: tuple[int, int], environmen
 
 
 def sun_shadow(asset: Asset, view: View, sun: np.ndarray) -> np.ndarray:
-    """Coverage [S, S] of the shadow that the car throws on the ground."""
+    """Coverage [H, W] of the shadow that the car throws on the ground."""
     flat = asset.vertices - (asset.vertices[:, 2:] - asset.ground) * (sun / sun[2])
-    mask = rasterize(flat, asset.faces, view.K, view.T_cam_obj, (view.side, view.side)).mask
+    mask = rasterize(flat, asset.faces, view.K, view.T_cam_obj, view.size).mask
     return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.2)
 
 
@@ -122,7 +122,7 @@ class Synthesizer:
         """Picture [S, S, 3] uint8 RGB and mask [S, S] uint8 of sample k."""
         index, asset, pose, rng = self._begin(k)
         environment = random_environment(rng)
-        view = View(pose.K, pose.T_cam_obj, SIDE, asset.ground)
+        view = View(pose.K, pose.T_cam_obj, (SIDE, SIDE), asset.ground)
         picture, has_floor = random_background(view, environment, rng, self._photos)
         if has_floor:
             picture *= contact_shadow(view, asset.size, rng.uniform(0.15, 0.6), rng.uniform(0.4, 0.9))[..., None]
@@ -155,7 +155,7 @@ class Synthesizer:
         R = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1.0]])
         T_obj_other = se3(R, np.array([*place, view.ground - other.ground]))
         look = repainted(self._looks[index], other.materials, rng)
-        colour, coverage = draw(other, look, Pose(view.K, T_cam_obj @ T_obj_other), (view.side, view.side),
+        colour, coverage = draw(other, look, Pose(view.K, T_cam_obj @ T_obj_other), view.size,
                                 environment, factor=1)
         picture *= 1 - coverage[..., None]
         picture += colour
