@@ -44,13 +44,14 @@ def add_parser(subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    frames = _load(arguments.path or _demo_sequence())
+    path = arguments.path or _demo_sequence()
+    frames = _load(path)
     estimator = options.make_estimator(arguments)
     with_roi = [(frame, camera, [poses[0].roi]) for frame, camera in frames
                 if (poses := estimator.estimate(frame.image_rgb, camera))]
     if not with_roi:
-        raise DatasetError(f"{arguments.path}: no {estimator.bundle.card.category} was found in {len(frames)} images, "
-                           "so there is nothing to time; give a PATH that shows one")
+        raise DatasetError(f"{path}: no {estimator.bundle.card.category} was found in {len(frames)} images, so "
+                           "there is nothing to time; give a PATH that shows one")
     whole = [(frame, camera, None) for frame, camera in frames]
     stages, total = _measure(estimator, with_roi, arguments.frames, "one region")
     auto_stages, auto_total = _measure(estimator, whole, arguments.frames, "own regions")

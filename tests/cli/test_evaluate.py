@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``dinemo eval`` and ``dinemo bench`` on a painted world: the errors of known poses must come out small."""
+
+import json
+
+import numpy as np
+import pytest
+from painted_car import SIZE, photograph
+
+from dinemo_ros.camera import Camera
+from dinemo_ros.cli.main import main
+from dinemo_ros.evaluation.kitti_labels import read_labels, read_projection
+
+from .conftest import CAMERA, pose, save
+
+# Camera 2 stands 0.3 m from camera 0: ignoring it would show.
+P2 = np.array([[600.0, 0, 400, 180.0], [0, 600, 150, 12.0], [0, 0, 1, 0.004]])
+WIDTH, HEIGHT = 800, 300
+
+
+def run(*arguments, report):
+    assert main([*map(str, arguments), "--json", str(report)]) == 0
+    return json.loads(report.read_text())
+
+
+@pytest.fixture(scope="module")
+def kitti(tmp_path_factory):
+    """Two frames in KITTI's layout: an easy car each, in the second also a far one that is too small to count."""
+    folder = tmp_path_factory.mktemp("kitti")
+    for name in ("image_2", "calib", "label_2"):
+        (folder / name).mkdir()
+    cars = {"000000": [(0.6, (-2.0, 1.2, 12.0))], "000001": [(-1.9, (2.5, 1.0, 11.0)), (1.57, (-6.0, 1.2, 40.0))]}
+    for stem, placed in cars.items():
+        calib, labels = folder / "calib" / f"{stem}.txt", folder / "label_2" / f"{stem}.txt"
+        calib.write_text("P2: " + " ".join(f"{v:.9e}" for v in P2.ravel()) + "\n")
+
+        def write(boxes, labels=labels, placed=placed):
+            labels.write_text("".join(
+                f"Car 0.00 0 0.0 {' '.join(f'{v:.2f}' for v in box)} {SIZE[2]} {SIZE[1]} {SIZE[0]} "
+                f"{' '.join(map(str, location))} {rotation_y}\n"
+                for box, (rotation_y, location) in zip(boxes, placed, strict=True)))
+
+        write([(0, 0, 1, 1)] * len(placed))
+        poses = [o.T_cam_obj for o in read_labels(labels, read_projection(calib))]
+        camera = Camera(WIDTH, HEIGHT, P2[:, :3])
+        write([_outline(T, camera) for T in poses])
+        save(folder / "image_2" / f"{stem}.png", photograph(poses, camera))
+    return folder
+
+
+def _outline(T, camera):
+    """Pixels that the car fills, as KITTI's labels count them."""
+    alone = photograph(T, camera)
+    rows, columns = np.nonzero((alone != alone[0, 0]).any(axis=2))
+    return columns.min(), rows.min(), columns.max(), rows.max()
+
+
+def test_kitti_with_label_rois(bundle, kitti, tmp_path, capsys):
+    report = run("eval", "kitti", kitti, "--bundle", bundle, report=tmp_path / "report.json")
+    summary = report["all"]
+    assert summary["n"] == len(report["cars"]) == 2
+    assert summary["azimuth_acc30"] == 1.0
+    assert summary["rotation_median_deg"] < 8.0
+    assert summary["distance_median_pct"] < 12.0
+    assert summary["translation_median_m"] < 1.4
+    assert summary["missing"] == 0
+    assert "recall" not in summary
+    assert {car["file"] for car in report["cars"]} == {"000000.png", "000001.png"}
+    assert "azimuth_acc30" in capsys.readouterr().out
+
+
+def test_kitti_with_own_rois(bundle, kitti, tmp_path):
+    summary = run("eval", "kitti", kitti, "--bundle", bundle, "--rois", "auto", report=tmp_path / "report.json")["all"]
+    assert summary["n"] == 2
+    assert summary["recall"] == 1.0
+    assert summary["precision"] == 1.0  # the far car is found or not, it counts neither way
+    assert summary["azimuth_acc30"] == 1.0
+
+
+@pytest.fixture(scope="module")
+def spins(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("spins")
+    angles = {"fast": (5.0, 95.0, 200.0), "slow": (310.0, 350.0)}
+    annotations = {}
+    for name, azimuths in angles.items():
+        (folder / name).mkdir()
+        annotations[name] = {"azimuth_deg": {}}
+        for azimuth in azimuths:
+            file = f"{azimuth:03.0f}.png"
+            save(folder / name / file, photograph(pose((0.0, 0.3, 8.5), azimuth), CAMERA)[120:400, 130:510])
+            annotations[name]["azimuth_deg"][file] = azimuth
+    (folder / "slow" / "000.png").write_bytes(b"no image")
+    annotations["slow"]["azimuth_deg"]["000.png"] = 0.0
+    (folder / "azimuth.json").write_text(json.dumps(annotations))
+    return folder
+
+
+@pytest.mark.parametrize("rois", ["frame", "auto"])
+def test_spin(bundle, spins, tmp_path, capsys, rois):
+    report = run("eval", "spin", spins, "--bundle", bundle, "--rois", rois, report=tmp_path / "report.json")
+    assert set(report["sequences"]) == {"fast", "slow"}
+    fast, slow, both = report["sequences"]["fast"], report["sequences"]["slow"], report["all"]
+    assert (fast["n"], fast["acc30"], fast["acc10"], fast["flips"]) == (3, 1.0, 1.0, 0.0)
+    assert (slow["n"], slow["acc30"], slow["missing"]) == (3, pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert (both["n"], both["acc30"], both["flips"]) == (6, pytest.approx(5 / 6), 0.0)
+    captured = capsys.readouterr()
+    assert "counted as wrong: slow/000.png" in captured.err
+    assert "assumed horizontal field of view: 40 degrees" in captured.err
+    assert len(report["frames"]) == 6
+
+
+def test_spin_of_one_sequence(bundle, spins, tmp_path):
+    report = run("eval", "spin", spins, "--bundle", bundle, "--sequence", "fast", report=tmp_path / "report.json")
+    assert set(report["sequences"]) == {"fast"}
+    assert report["all"] == report["sequences"]["fast"]
+
+
+def test_bench(bundle, scenes, tmp_path, capsys):
+    report = run("bench", scenes[0], "--bundle", bundle, "--frames", 5, "--threads", 1, report=tmp_path / "bench.json")
+    assert list(report["stages"]) == ["crop", "features", "similarity", "coarse", "refine"]
+    for part in (report, report["auto"]):
+        assert all(0 < s["median_ms"] <= s["p95_ms"] for s in part["stages"].values())
+        assert max(s["median_ms"] for s in part["stages"].values()) < part["total"]["median_ms"]
+    assert "proposals" in report["auto"]["stages"]
+    assert report["device"].endswith(f"onnxruntime {report['versions']['onnxruntime']}")
+    assert "1 threads" in report["device"]
+    assert "own regions" in capsys.readouterr().out
+
+
+def test_bench_without_an_object_says_so(bundle, tmp_path, capsys):
+    save(tmp_path / "grey.png", np.full((240, 320, 3), 114, np.uint8))
+    assert main(["bench", str(tmp_path), "--bundle", str(bundle)]) == 1
+    assert "no car was found in 1 images" in capsys.readouterr().err
