@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .jit import kernel
+from .similarity import SimilarityVolume
 from .views import ViewTable
 
 SHIFT = 3  # cells; the search looks at (2 SHIFT + 1)^2 image shifts
@@ -52,10 +53,10 @@ def select_distinct(rotations: np.ndarray, scores: np.ndarray, angle: float, cou
     return chosen
 
 
-def coarse_search(evidence: np.ndarray, pad: int, views: ViewTable, target: Target, scales: np.ndarray, score: np.ndarray,
+def coarse_search(volume: SimilarityVolume, views: ViewTable, target: Target, scales: np.ndarray, score: np.ndarray,
                   translation: np.ndarray, first: int, last: int) -> None:
     """Score viewpoints ``first`` to ``last`` into ``score`` [G] and ``translation`` [G, 3] metres, crop camera."""
-    _search(evidence, pad, views.index, views.points, views.weight, views.outline, target.box, target.open_sides,
+    _search(volume.evidence, volume.pad, views.index, views.points, views.weight, views.outline, target.box, target.open_sides,
             target.focal, target.centre, scales, score, translation, first, last)
 
 

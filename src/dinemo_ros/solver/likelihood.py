@@ -133,15 +133,11 @@ def projection_jacobian(X, t, R, scaled, focal, J):
 
 @kernel
 def accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient, normal):
-    """Value, gradient [9] and Newton matrix [9, 9] at a pose, without the size prior.
-
-    Returns (value, misfit): misfit is the mean squared Mahalanobis distance between match and projection per degree
-    of freedom, 1 where the matches scatter as their own width says.
-    """
+    """Value, gradient [9] and Newton matrix [9, 9] at a pose, without the size prior."""
     gradient[:] = 0.0
     normal[:] = 0.0
     size = np.exp(log_size)
-    value = misfit = mass = 0.0
+    value = 0.0
     moments, J = np.empty(6), np.empty((2, PARAMETERS))
     X, scaled, row = np.empty(3), np.empty(3), np.empty(2)
     for n in range(count):
@@ -159,8 +155,6 @@ def accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, cent
         g_u, g_v = moments[1] / sigma**2, moments[2] / sigma**2
         projection_jacobian(X, t, R, scaled, focal, J)
         w = weight[n] * gamma
-        misfit += w * (a_vv * g_u * g_u - 2 * a_uv * g_u * g_v + a_uu * g_v * g_v) / (a_uu * a_vv - a_uv * a_uv)
-        mass += w
         for a in range(PARAMETERS):
             gradient[a] += w * (J[0, a] * g_u + J[1, a] * g_v)
             row[0] = w * (a_uu * J[0, a] + a_uv * J[1, a])
@@ -170,4 +164,4 @@ def accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, cent
     for a in range(PARAMETERS):
         for b in range(a):
             normal[b, a] = normal[a, b]
-    return value, misfit / max(2.0 * mass, 1e-9)
+    return value

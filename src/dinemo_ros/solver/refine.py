@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damped Newton refinement of one pose and size on the similarity volume (see ``likelihood.py`` for the objective)."""
+"""Refinement of one pose and size: windowed matching with a wide basin, then render-and-compare for the last digit.
+
+``climb`` is a damped Newton method on the objective of ``likelihood.py``, ``polish`` Gauss-Newton on that of
+``compare.py``. Both work on the same nine unknowns (see there) with a Gaussian prior on the three log-sizes, which is what
+gives a metric distance to a single picture.
+"""
 
 from __future__ import annotations
 
@@ -8,84 +13,91 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .compare import compare, rasterise
 from .jit import kernel
 from .likelihood import PARAMETERS, accumulate, choose_vertices
 from .linear import rotate, solve_positive, transform
+from .similarity import SimilarityVolume
 
-_BLOCK = 2  # cells; matches closer than this share their receptive field and are one measurement, not several
+BLOCK = 2  # cells; features closer than this share their receptive field and are one measurement, not several
 _MAX_ROTATION, _MAX_TRANSLATION, _MAX_LOG_SIZE = 0.35, 0.25, 0.1  # per step: radians, share of the depth, log
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What the refinement needs of the mesh, vertices in farthest-point order.
+
+    vertices, normals [V, 3] float64; faces [F, 3] int32, counter-clockwise from outside; features [V, D] float32;
+    gram [F, 3] float64 dot products of each face's features (ij, jk, ki); visible [directions, V] uint8 and its grid.
+    """
+
+    vertices: np.ndarray
+    normals: np.ndarray
+    faces: np.ndarray
+    features: np.ndarray
+    gram: np.ndarray
+    visible: np.ndarray
+    azimuths: int
+    elevations: int
 
 
 @dataclass
 class Refined:
-    """A refined pose in the crop camera frame; the arrays are changed in place by :func:`refine`.
+    """A pose in the crop camera frame; the functions below move it in place.
 
     Attributes:
         R: [3, 3]; t: [3] metres; log_size: [3] log of size over the category's mean.
-        normal: [9, 9] data part of the Newton matrix at the end, order as in ``likelihood.py``.
-        value: log evidence per independent measurement at the end.
-        misfit: see ``likelihood.accumulate``.
-        score: mean evidence of the visible vertices; visible: share of them that the object explains.
+        normal: [9, 9] Gauss-Newton matrix of the sum of cosines, order as in ``likelihood.py``.
+        score: mean over the object's rendered cells of max(cosine - rival, 0), 0 to 1.
+        cosine: mean over the explained cells; visible: share of the rendered cells that are explained.
     """
 
     R: np.ndarray
     t: np.ndarray
     log_size: np.ndarray
     normal: np.ndarray
-    value: float = 0.0
-    misfit: float = 1.0
     score: float = 0.0
+    cosine: float = 0.0
     visible: float = 0.0
 
 
-@dataclass(frozen=True)
-class Surface:
-    """What the refinement needs of the mesh: [V, 3] float64 vertices and normals, and the visibility table."""
+def climb(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, focal: float, centre: float, pose: Refined,
+          schedule: np.ndarray, inside: np.ndarray, limit: int) -> None:
+    """Move ``pose`` uphill on the windowed likelihood.
 
-    vertices: np.ndarray
-    normals: np.ndarray
-    visible: np.ndarray
-    azimuths: int
-    elevations: int
-
-
-def refine(odds: np.ndarray, evidence: np.ndarray, pad: int, surface: Surface, prior: np.ndarray, focal: float,
-           centre: float, pose: Refined, schedule: np.ndarray, limit: int,
-           inside: np.ndarray) -> None:
-    """Move ``pose`` uphill.
-
-    schedule [stages, 2]: window sigma in cells, Newton steps. prior [3]: 1/sigma^2 of the log-sizes. limit: vertices.
-    inside [stages, h, w] float32: trust in a vertex at a cell, see :func:`trust_inside`.
+    prior [3]: 1/sigma^2 of the log-sizes. schedule [stages, 2]: window sigma in cells, Newton steps. inside [stages, h, w]
+    float32: trust in a vertex at a cell, see :func:`trust_inside`. limit: number of vertices.
     """
-    pose.value, pose.misfit, pose.score, pose.visible = _refine(
-        odds, evidence, pad, surface.vertices, surface.normals, surface.visible, surface.azimuths, surface.elevations,
-        prior, focal, centre, pose.R, pose.t, pose.log_size, pose.normal, schedule, limit, inside)
+    _climb(volume.odds, surface.vertices, surface.normals, surface.visible, surface.azimuths, surface.elevations, prior,
+           focal, centre, pose.R, pose.t, pose.log_size, schedule, inside, limit)
+
+
+def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, focal: float, centre: float, pose: Refined,
+           temperature: float, steps: int) -> None:
+    """Move ``pose`` by render-and-compare, at most ``steps`` Gauss-Newton steps, and judge it."""
+    pose.score, pose.cosine, pose.visible = _polish(
+        volume.cells, volume.rival, temperature, surface.features, surface.gram, surface.vertices, surface.faces, prior,
+        focal, centre, pose.R, pose.t, pose.log_size, pose.normal, steps)
 
 
 @kernel
-def _refine(odds, evidence, pad, vertices, normals, visible, azimuths, elevations, prior, focal, centre, R, t, log_size,
-            normal, schedule, limit, inside):
+def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, focal, centre, R, t, log_size, schedule, inside,
+           limit):
     index, weight = np.empty(limit, np.int64), np.empty(limit)
-    gradient, step = np.empty(PARAMETERS), np.empty(PARAMETERS)
+    gradient, normal, step = np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS)), np.empty(PARAMETERS)
     new_gradient, new_normal = np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS))
-    new_R, new_t, new_size = R.copy(), t.copy(), log_size.copy()
-    value = misfit = 0.0
-    count = 0
     for stage in range(schedule.shape[0]):
         sigma, damping = schedule[stage, 0], 1e-2
-        count = choose_vertices(vertices, normals, visible, azimuths, elevations, R, t, log_size, limit, index, weight)
-        trust_inside(vertices, index, weight, count, R, t, log_size, focal, centre, inside[stage])
-        normalise_weights(vertices, index, weight, count, R, t, log_size, focal, centre, evidence.shape[1] - 2 * pad)
-        value, misfit = accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient,
-                                   normal)
+        count = choose_vertices(vertices[:odds.shape[0]], normals, visible, azimuths, elevations, R, t, log_size, limit,
+                                index, weight)
+        weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside[stage])
+        value = accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient, normal)
         value -= 0.5 * np.sum(prior * log_size**2)
         for _ in range(int(schedule[stage, 1])):
             solve_damped(normal, gradient, prior, log_size, damping, t[2], step)
-            new_R[:] = rotate(step[3:6], R)
-            new_t[:] = t + step[:3]
-            new_size[:] = log_size + step[6:]
-            new_value, new_misfit = accumulate(odds, vertices, index, weight, count, new_R, new_t, new_size, focal,
-                                               centre, sigma, new_gradient, new_normal)
+            new_R, new_t, new_size = rotate(step[3:6], R), t + step[:3], log_size + step[6:]
+            new_value = accumulate(odds, vertices, index, weight, count, new_R, new_t, new_size, focal, centre, sigma,
+                                   new_gradient, new_normal)
             new_value -= 0.5 * np.sum(prior * new_size**2)
             if new_value <= value:
                 damping = min(damping * 10.0, 1e3)
@@ -93,55 +105,57 @@ def _refine(odds, evidence, pad, vertices, normals, visible, azimuths, elevation
             damping = max(damping * 0.2, 1e-4)
             R[:], t[:], log_size[:] = new_R, new_t, new_size
             gradient[:], normal[:] = new_gradient, new_normal
-            small = new_value - value < 1e-4 * abs(value)
-            value, misfit = new_value, new_misfit
-            if small:
-                break
-    mass = 0.0
-    for n in range(count):
-        mass += weight[n]
-    score, seen = judge(evidence, pad, vertices, index, weight, count, R, t, log_size, focal, centre)
-    return value / max(mass, 1e-9), misfit, score, seen
+            value = new_value
 
 
 @kernel
-def trust_inside(vertices, index, weight, count, R, t, log_size, focal, centre, inside):
-    """Multiply the weights by ``inside`` [h, w], read at each vertex: is the whole window on the object?
+def _polish(cells, rival, temperature, features, gram, vertices, faces, prior, focal, centre, R, t, log_size, normal,
+            steps):
+    h, w = rival.shape
+    points, depth = np.empty(vertices.shape), np.empty((h, w))
+    face_of, barycentric = np.empty((h, w), np.int32), np.empty((h, w, 3))
+    gradient, step = np.empty(PARAMETERS), np.empty(PARAMETERS)
+    # Nats per cosine and cell: the vMF likelihood of the training, thinned to independent measurements.
+    unit = 1.0 / (temperature * BLOCK * BLOCK)
+    evidence = explained = cosine = covered = 0.0
+    for k in range(steps + 1):
+        size = np.exp(log_size)
+        rasterise(vertices, faces, R, t, size, focal, centre, points, face_of, barycentric, depth)
+        evidence, explained, cosine, covered = compare(cells, rival, temperature, features, gram, vertices, faces, points,
+                                                       face_of, barycentric, depth, R, t, size, focal, centre, gradient,
+                                                       normal)
+        if k == steps or explained < 1.0:
+            break
+        solve_damped(unit * normal, unit * gradient, prior, log_size, 1e-3, t[2], step)
+        R[:] = rotate(step[3:6], R)
+        t += step[:3]
+        log_size += step[6:]
+    return evidence / max(covered, 1.0), cosine, explained / max(covered, 1.0)
 
-    Near the silhouette or an occluder's edge the window holds only the inner half of the match, whose mean lies inwards
-    of the truth; such vertices would shrink the object.
+
+@kernel
+def weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside):
+    """Weights by trust, with the sum of the independent measurements: the distinct blocks of cells that are hit.
+
+    Near the silhouette or an occluder's edge the window of a vertex holds only the inner half of its match, whose mean
+    lies inwards of the truth; such vertices would shrink the object. ``inside`` [h, w] says how much of a window there is
+    object.
     """
     size = np.exp(log_size)
-    X = np.empty(3)
     h, w = inside.shape
-    for n in range(count):
-        transform(R, t, vertices[index[n]] * size, X)
-        if X[2] <= 0.0:
-            continue
-        u, v = focal * X[0] / X[2] + centre, focal * X[1] / X[2] + centre
-        j, i = min(max(int(math.floor(u)), 0), w - 2), min(max(int(math.floor(v)), 0), h - 2)
-        a, b = min(max(u - j, 0.0), 1.0), min(max(v - i, 0.0), 1.0)
-        weight[n] *= ((1 - b) * ((1 - a) * inside[i, j] + a * inside[i, j + 1])
-                      + b * ((1 - a) * inside[i + 1, j] + a * inside[i + 1, j + 1]))
-
-
-@kernel
-def normalise_weights(vertices, index, weight, count, R, t, log_size, focal, centre, cells):
-    """Scale the weights so that they sum to the number of independent measurements: distinct blocks of cells hit."""
-    size = np.exp(log_size)
-    side = cells // _BLOCK + 1
-    hit = np.zeros((side, side), np.uint8)
+    hit = np.zeros((h // BLOCK + 1, w // BLOCK + 1), np.uint8)
     X = np.empty(3)
     blocks = mass = 0.0
     for n in range(count):
         transform(R, t, vertices[index[n]] * size, X)
-        mass += weight[n]
         if X[2] <= 0.0:
+            weight[n] = 0.0
             continue
-        j = int(math.floor((focal * X[0] / X[2] + centre + 0.5) / _BLOCK))
-        i = int(math.floor((focal * X[1] / X[2] + centre + 0.5) / _BLOCK))
-        if 0 <= i < side and 0 <= j < side and hit[i, j] == 0:
-            hit[i, j] = 1
+        i, j = int(round(focal * X[1] / X[2] + centre)), int(round(focal * X[0] / X[2] + centre))
+        weight[n] *= inside[min(max(i, 0), h - 1), min(max(j, 0), w - 1)]
+        mass += weight[n]
+        if 0 <= i < h and 0 <= j < w and hit[i // BLOCK, j // BLOCK] == 0:
+            hit[i // BLOCK, j // BLOCK] = 1
             blocks += 1.0
     for n in range(count):
         weight[n] *= blocks / max(mass, 1e-9)
@@ -149,7 +163,7 @@ def normalise_weights(vertices, index, weight, count, R, t, log_size, focal, cen
 
 @kernel
 def solve_damped(normal, gradient, prior, log_size, damping, depth, step):
-    """Levenberg-Marquardt step [9] of the penalised problem, limited in length."""
+    """Levenberg-Marquardt step [9] of the problem with the size prior, limited in length."""
     A, b = normal.copy(), gradient.copy()
     for k in range(3):
         A[6 + k, 6 + k] += prior[k]
@@ -160,32 +174,6 @@ def solve_damped(normal, gradient, prior, log_size, damping, depth, step):
         step[:] = 0.0
         return
     longest = max(np.max(np.abs(step[:3])) / (_MAX_TRANSLATION * max(depth, 0.1)),
-                  np.sqrt(np.sum(step[3:6] ** 2)) / _MAX_ROTATION, np.max(np.abs(step[6:])) / _MAX_LOG_SIZE)
+                  math.sqrt(np.sum(step[3:6] ** 2)) / _MAX_ROTATION, np.max(np.abs(step[6:])) / _MAX_LOG_SIZE)
     if longest > 1.0:
         step /= longest
-
-
-@kernel
-def judge(evidence, pad, vertices, index, weight, count, R, t, log_size, focal, centre):
-    """(score, visible): weighted mean of the bilinear evidence, and of "the object beats clutter here"."""
-    size = np.exp(log_size)
-    X = np.empty(3)
-    total = seen = 0.0
-    mass = 1e-9
-    for n in range(count):
-        mass += weight[n]
-        transform(R, t, vertices[index[n]] * size, X)
-        if X[2] <= 0.0:
-            continue
-        u, v = focal * X[0] / X[2] + centre + pad, focal * X[1] / X[2] + centre + pad
-        j, i = int(math.floor(u)), int(math.floor(v))
-        if i < 0 or j < 0 or i >= evidence.shape[1] - 1 or j >= evidence.shape[2] - 1:
-            continue
-        a, b = u - j, v - i
-        plane = evidence[index[n]]
-        e = ((1 - b) * ((1 - a) * plane[i, j] + a * plane[i, j + 1])
-             + b * ((1 - a) * plane[i + 1, j] + a * plane[i + 1, j + 1]))
-        total += weight[n] * e
-        if e > 0.0:
-            seen += weight[n]
-    return total / mass, seen / mass

@@ -2,80 +2,174 @@
 """The similarity volume: how well every vertex fits every cell, against clutter.
 
 With the vertex features C [V, D] and one image's features F [D, h*w] fixed, S = C F is one matrix product, and scoring
-a pose needs no D-dimensional work any more (Ma et al., ECCV 2022, keep the same volume per key point).
+a pose needs no D-dimensional work any more (Ma et al., ECCV 2022, keep the same volume per key point). The product is a
+kernel of its own because numpy's BLAS brings its own thread pool, which fights the backbone's for two cores.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from .jit import kernel
+
 EVIDENCE = ("clutter", "posterior")
+_ROWS = 4  # vertices multiplied together: each feature row is then read once for four
 
 
 @dataclass(frozen=True)
 class SimilarityVolume:
-    """What the search and the refinement read of one crop.
+    """What the search and the refinement read of one crop; V counts the evenly spread vertices of the search.
 
     Attributes:
-        evidence: [V, h + 2 pad, w + 2 pad] float32, max(S - clutter, 0) per vertex and cell (NeMo's occlusion choice:
-            a cell that clutter explains better says nothing about the object), zero in the padding.
-        odds: [V, h, w] float32, object : clutter odds of "cell p shows vertex v".
+        cells: [h, w, D] float32, the features with the channel last.
+        rival: [h, w] float32, what the best competing explanation scores in a cell, see :class:`Similarity`.
         foreground: [h, w] float32, probability that the cell shows any vertex.
+        evidence: [V, h + 2 pad, w + 2 pad] float32, max(S - rival, 0) per vertex and cell (NeMo's occlusion choice: a
+            cell that clutter explains better says nothing about the object), zero in the padding.
+        odds: [V, h, w] float32, object : clutter odds of "cell p shows vertex v".
         pad: cells.
     """
 
+    cells: np.ndarray
+    rival: np.ndarray
+    foreground: np.ndarray
     evidence: np.ndarray
     odds: np.ndarray
-    foreground: np.ndarray
     pad: int
 
 
 class Similarity:
-    """Turns features into a :class:`SimilarityVolume`; its buffers are reused, so one volume lives at a time."""
+    """Turns features into a :class:`SimilarityVolume`; its buffers are reused, so one volume lives at a time.
 
-    def __init__(self, features: np.ndarray, clutter: np.ndarray, temperature: float, evidence: str, pad: int) -> None:
+    Args:
+        features: [V, D] float32 vertex features, V a multiple of 4; clutter: [K, D] float32.
+        temperature: softmax temperature of the training.
+        evidence: what a vertex competes with in a cell: "clutter" alone (rival = best clutter feature, NeMo), or
+            "posterior", all vertices and clutter (rival = log of their mean likelihood), as in the training's softmax.
+        each: ``each(function, count)`` calls function(0) ... function(count - 1), maybe in parallel.
+        parts: how many pieces to cut the work into.
+    """
+
+    def __init__(self, features: np.ndarray, clutter: np.ndarray, temperature: float, evidence: str, pad: int,
+                 each: Callable, parts: int) -> None:
         if evidence not in EVIDENCE:
             raise ValueError(f"evidence is {evidence!r}; allowed: {', '.join(EVIDENCE)}")
-        self._features, self._clutter = features, clutter
-        self._temperature, self._mode, self._pad = np.float32(temperature), evidence, pad
+        self._features, self._clutter = np.ascontiguousarray(features), np.ascontiguousarray(clutter)
+        self._temperature, self._posterior, self._pad = np.float32(temperature), evidence == "posterior", pad
+        self._each, self._bounds = each, _ROWS * np.linspace(0, len(features) // _ROWS, parts + 1).astype(int)
         self._volume: SimilarityVolume | None = None
+        self._S = self._peak = np.empty(0, np.float32)
 
     def __call__(self, F: np.ndarray) -> SimilarityVolume:
-        """Volume of one feature map F [D, h, w] of unit norm over D."""
-        volume = self._buffers(F.shape[1:])
-        cells = F.reshape(len(F), -1)
-        S = volume.odds.reshape(len(self._features), -1)
-        np.matmul(self._features, cells, out=S)
-        background = self._clutter @ cells  # [K, h*w]
-        rival = background.max(axis=0) if self._mode == "clutter" else self._log_partition(S, background)
-        foreground = volume.foreground.reshape(-1)
-        np.divide(1.0, 1.0 + np.exp((rival - S.max(axis=0)) / self._temperature), out=foreground)
-        inner = volume.evidence[:, self._pad:-self._pad, self._pad:-self._pad]
-        np.subtract(volume.odds, rival.reshape(F.shape[1:]), out=inner)
-        np.maximum(inner, 0.0, out=inner)
-        if self._mode == "clutter":
-            rival = np.sum(rival * foreground) / np.sum(foreground)
-        S -= rival
-        S *= 1.0 / self._temperature
-        np.exp(S, out=S)
-        S *= foreground
+        """Volume of one feature map F [D, h, w] float32 of unit norm over D."""
+        volume = self._buffers(F.shape)
+        D, h, w = F.shape
+        flat = np.ascontiguousarray(F).reshape(D, h * w)
+        volume.cells[:] = F.transpose(1, 2, 0)
+        self._each(lambda part: products(self._features, flat, self._S, self._bounds[part], self._bounds[part + 1],
+                                         self._peak[part]), len(self._peak))
+        peak = self._peak.max(axis=0)
+        background = np.empty((len(self._clutter), h * w), np.float32)
+        clutter = np.empty(h * w, np.float32)
+        products(self._clutter, flat, background, 0, len(background), clutter)
+        foreground = 1.0 / (1.0 + np.exp((clutter - peak) / self._temperature))
+        volume.foreground.reshape(-1)[:] = foreground
+        if self._posterior:
+            rival = log_mean(self._S, background, np.maximum(peak, clutter), self._temperature)
+            level = rival
+        else:
+            rival = clutter
+            # One level for all cells: where a match lies must not depend on how much a cell happens to look like clutter.
+            level = np.full_like(rival, np.sum(rival * foreground) / np.sum(foreground))
+        volume.rival.reshape(-1)[:] = rival
+        self._each(lambda part: evidence_and_odds(self._S, rival, level, foreground, 1.0 / self._temperature,
+                                                  volume.evidence, volume.odds, self._pad, self._bounds[part],
+                                                  self._bounds[part + 1]), len(self._peak))
         return volume
 
-    def _log_partition(self, S: np.ndarray, background: np.ndarray) -> np.ndarray:
-        """T log of the mean-per-vertex partition function: the softmax over vertices and clutter of the training.
-
-        The mean instead of the sum keeps the odds of a vertex that competes with V neighbours comparable to clutter's.
-        """
-        peak = np.maximum(S.max(axis=0), background.max(axis=0))
-        vertices = np.exp((S - peak) / self._temperature).mean(axis=0)
-        clutter = np.exp((background - peak) / self._temperature).mean(axis=0)
-        return peak + self._temperature * np.log(vertices + clutter)
-
-    def _buffers(self, shape: tuple[int, int]) -> SimilarityVolume:
-        if self._volume is None or self._volume.odds.shape[1:] != shape:
-            V, (h, w), pad = len(self._features), shape, self._pad
-            self._volume = SimilarityVolume(np.zeros((V, h + 2 * pad, w + 2 * pad), np.float32),
-                                            np.empty((V, h, w), np.float32), np.empty((h, w), np.float32), pad)
+    def _buffers(self, shape: tuple[int, int, int]) -> SimilarityVolume:
+        D, h, w = shape
+        if self._volume is None or self._volume.rival.shape != (h, w):
+            V, pad = len(self._features), self._pad
+            self._S = np.empty((V, h * w), np.float32)
+            self._peak = np.empty((len(self._bounds) - 1, h * w), np.float32)
+            maps = [np.empty((h, w), np.float32) for _ in range(2)]
+            self._volume = SimilarityVolume(np.empty((h, w, D), np.float32), *maps,
+                                            np.zeros((V, h + 2 * pad, w + 2 * pad), np.float32),
+                                            np.empty((V, h, w), np.float32), pad)
         return self._volume
+
+
+@kernel
+def products(C, F, S, first, last, peak):
+    """S[first:last] = C[first:last] F for C [V, D], F [D, P], S [V, P]; peak [P] = the largest of these rows."""
+    D, P = F.shape
+    peak[:] = np.float32(-1e9)
+    v = first
+    while v + 4 <= last:
+        a, b, c, d = S[v], S[v + 1], S[v + 2], S[v + 3]
+        for p in range(P):
+            a[p] = b[p] = c[p] = d[p] = np.float32(0.0)
+        for k in range(D):
+            f = F[k]
+            ca, cb, cc, cd = C[v, k], C[v + 1, k], C[v + 2, k], C[v + 3, k]
+            for p in range(P):
+                a[p] += ca * f[p]
+                b[p] += cb * f[p]
+                c[p] += cc * f[p]
+                d[p] += cd * f[p]
+        for p in range(P):
+            peak[p] = max(peak[p], max(max(a[p], b[p]), max(c[p], d[p])))
+        v += 4
+    while v < last:
+        a = S[v]
+        for p in range(P):
+            a[p] = np.float32(0.0)
+        for k in range(D):
+            f, ca = F[k], C[v, k]
+            for p in range(P):
+                a[p] += ca * f[p]
+        for p in range(P):
+            peak[p] = max(peak[p], a[p])
+        v += 1
+
+
+@kernel
+def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pad, first, last):
+    """evidence = max(S - rival, 0) into the padded volume, odds = foreground exp((S - level) sharpness), rows first:last.
+    """
+    h, w = odds.shape[1:]
+    scaled, power = np.empty(w, np.float32), np.empty(w, np.int32)
+    two_to = power.view(np.float32)
+    for v in range(first, last):
+        for i in range(h):
+            s, e, o = S[v, i * w:(i + 1) * w], evidence[v, i + pad, pad:pad + w], odds[v, i]
+            r, m, g = rival[i * w:(i + 1) * w], level[i * w:(i + 1) * w], foreground[i * w:(i + 1) * w]
+            for p in range(w):
+                e[p] = max(s[p] - r[p], np.float32(0.0))
+                # exp(x) = 2^n exp(y), n an integer, |y| < ln 2 / 2: the power by the bits of the exponent, which unlike
+                # the library's exp the compiler turns into vector instructions
+                x = min(max((s[p] - m[p]) * sharpness, np.float32(-80.0)), np.float32(80.0))
+                n = math.floor(x * np.float32(1.4426950408889634) + np.float32(0.5))
+                scaled[p] = x - n * np.float32(0.6931471805599453)
+                power[p] = (np.int32(n) + np.int32(127)) << np.int32(23)
+            for p in range(w):
+                y = scaled[p]
+                series = np.float32(1 / 24) + y * (np.float32(1 / 120) + y * np.float32(1 / 720))
+                series = np.float32(1.0) + y * (np.float32(1.0) + y * (np.float32(0.5) + y * (np.float32(1 / 6)
+                                                                                            + y * series)))
+                o[p] = g[p] * two_to[p] * series
+
+
+def log_mean(S: np.ndarray, background: np.ndarray, peak: np.ndarray, temperature: float) -> np.ndarray:
+    """[P]: temperature times the log of (mean over vertices + mean over clutter) of exp(similarity / temperature).
+
+    Means instead of sums: a vertex competes with its neighbours on the surface, however many of them the mesh has.
+    """
+    vertices = np.exp((S - peak) / temperature).mean(axis=0)
+    clutter = np.exp((background - peak) / temperature).mean(axis=0)
+    return peak + temperature * np.log(vertices + clutter)

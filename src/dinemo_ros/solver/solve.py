@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,23 +16,23 @@ from ..bundle import Card
 from ..neural_mesh import NeuralMesh
 from .coarse import SHIFT, Target, coarse_search, select_distinct
 from .likelihood import PARAMETERS
-from .refine import Refined, Surface, refine
+from .refine import BLOCK, Refined, Surface, climb, polish
 from .similarity import Similarity, SimilarityVolume
 from .views import farthest_point_order, view_table
 from .visibility import visibility_table
 
-_COARSE_SAMPLES = 80  # visible vertices per viewpoint in the coarse search
+_SEARCH_VERTICES = 400  # evenly spread vertices whose similarity is computed for every cell
+_COARSE_SAMPLES = 80  # visible ones per viewpoint in the coarse search
+_CLIMB_VERTICES = 120  # visible ones in the first refinement
 _STARTS = 6  # distinct coarse hypotheses that are refined
 _START_ANGLE = math.radians(25)  # closer ones lie in the same basin of the refinement
 _START_FLOOR = 0.6  # of the best coarse score
-_KEEP = 3  # hypotheses that go through the last, narrow stage
+_KEEP = 4  # hypotheses that are rendered and compared
 _DISTINCT_ANGLE = math.radians(20)  # refined hypotheses closer than this are one
 _FLIP = np.diag([-1.0, -1.0, 1.0])  # half a turn about the object's z axis: front for back
-# (window sigma in cells, Newton steps): a wide basin first, sub-cell accuracy last.
-_WIDE = np.array([[2.5, 4], [1.5, 3]], dtype=np.float64)
-_NARROW = np.array([[1.0, 4], [0.7, 4]], dtype=np.float64)
+_SCHEDULE = np.array([[2.5, 4], [1.5, 3]], dtype=np.float64)  # window sigma in cells, Newton steps: wide basin first
+_POLISH_STEPS = 4
 _INSIDE = 0.7  # share of foreground in a vertex's window below which its match is too one-sided to be used
-_WIDE_VERTICES, _NARROW_VERTICES = 120, 240
 
 
 @dataclass(frozen=True)
@@ -62,26 +63,24 @@ class PoseSolver:
     """
 
     def __init__(self, mesh: NeuralMesh, card: Card, threads: int = 2, evidence: str = "clutter") -> None:
-        order = farthest_point_order(mesh.vertices.astype(np.float64))
-        rank = np.empty_like(order)
-        rank[order] = np.arange(len(order))
-        vertices, normals = mesh.vertices[order], mesh.normals[order]
-        table = visibility_table(vertices, rank[mesh.faces], normals)
-        self._surface = Surface(vertices.astype(np.float64), normals.astype(np.float64), table.visible, table.azimuths,
-                                table.elevations)
-        self._views = view_table(vertices, table, card.search, _COARSE_SAMPLES)
-        self._similarity = Similarity(mesh.features[order], mesh.clutter, card.features.temperature, evidence, SHIFT + 1)
+        self._threads = max(1, threads)
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="dinemo_solver")
+        self._surface = surface = prepare_surface(mesh)
+        search = min(_SEARCH_VERTICES, len(surface.vertices)) // 4 * 4
+        self._views = view_table(surface, card.search, search, _COARSE_SAMPLES)
+        self._temperature = card.features.temperature
+        self._similarity = Similarity(surface.features[:search], mesh.clutter, self._temperature, evidence, SHIFT + 1,
+                                      self._each, self._threads)
         self._mean_size = np.array(card.size_prior.mean_m)
         self._prior = 1.0 / np.array(card.size_prior.log_sigma) ** 2
+        self._dimension = effective_dimension(mesh.features)
         self._scales = np.array(card.search.scale)
         G = len(self._views.rotations)
         self._score, self._translation = np.empty(G), np.empty((G, 3))
-        self._threads = max(1, threads)
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="dinemo_solver")
         self.timings: dict[str, float] = {}
 
     def solve(self, features: np.ndarray, target: Target) -> list[SolvedPose]:
-        """Hypotheses, best score first, of a feature map [D, h, h] seen through ``target``'s crop camera."""
+        """Hypotheses, best score first, of a feature map [D, h, h] float32 seen through ``target``'s crop camera."""
         clock = time.perf_counter
         start = clock()
         volume = self._similarity(features)
@@ -94,57 +93,83 @@ class PoseSolver:
         return [self._solved(pose) for pose in poses]
 
     def _coarse(self, volume: SimilarityVolume, target: Target) -> list[Refined]:
-        G = len(self._score)
-        bounds = np.linspace(0, G, self._threads + 1).astype(int)
-        self._each(lambda part: coarse_search(volume.evidence, volume.pad, self._views, target, self._scales,
-                                              self._score, self._translation, bounds[part], bounds[part + 1]),
-                   range(self._threads))
+        bounds = np.linspace(0, len(self._score), self._threads + 1).astype(int)
+        self._each(lambda part: coarse_search(volume, self._views, target, self._scales, self._score, self._translation,
+                                              bounds[part], bounds[part + 1]), self._threads)
         chosen = select_distinct(self._views.rotations, self._score, _START_ANGLE, _STARTS, _START_FLOOR)
         starts = [_start(self._views.rotations[g], self._translation[g]) for g in chosen]
         return starts + _missing_flip(starts)
 
     def _refine(self, volume: SimilarityVolume, target: Target, poses: list[Refined]) -> list[Refined]:
-        def run(pose: Refined, schedule: np.ndarray, limit: int) -> None:
-            refine(volume.odds, volume.evidence, volume.pad, self._surface, self._prior, target.focal, target.centre,
-                   pose, schedule, limit, inside_maps(volume.foreground, schedule[:, 0]))
+        inside = inside_maps(volume.foreground, _SCHEDULE[:, 0])
+        setting = volume, self._surface, self._prior, target.focal, target.centre
 
-        self._each(lambda pose: run(pose, _WIDE, _WIDE_VERTICES), poses)
-        poses = _distinct(poses)[:_KEEP]
-        self._each(lambda pose: run(pose, _NARROW, _NARROW_VERTICES), poses)
-        return _distinct(poses)
+        def first(k: int) -> None:
+            climb(*setting, poses[k], _SCHEDULE, inside, _CLIMB_VERTICES)
+            polish(*setting, poses[k], self._temperature, 0)
 
-    def _each(self, function, items) -> None:
-        """Call ``function`` on every item, on the pool; an exception of any call is raised here."""
-        for _ in self._pool.map(function, items):
+        self._each(first, len(poses))
+        best = _distinct(poses)[:_KEEP]
+        self._each(lambda k: polish(*setting, best[k], self._temperature, _POLISH_STEPS), len(best))
+        return _distinct(best)
+
+    def _each(self, function: Callable[[int], None], count: int) -> None:
+        """function(0) ... function(count - 1) on the pool; an exception of any call is raised here."""
+        for _ in self._pool.map(function, range(count)):
             pass
 
     def _solved(self, pose: Refined) -> SolvedPose:
         T = np.eye(4)
         T[:3, :3], T[:3, 3] = pose.R, pose.t
-        size = self._mean_size * np.exp(pose.log_size)
-        return SolvedPose(T, size, float(pose.score), float(pose.visible), pose_covariance(pose, self._prior))
+        return SolvedPose(T, self._mean_size * np.exp(pose.log_size), float(pose.score), float(pose.visible),
+                          pose_covariance(pose, self._prior, self._dimension))
 
 
-def pose_covariance(pose: Refined, prior: np.ndarray) -> np.ndarray:
-    """[6, 6] marginal of the inverse Newton matrix: the size, known from ``prior`` [3] and the picture, is integrated out.
+def pose_covariance(pose: Refined, prior: np.ndarray, dimension: float) -> np.ndarray:
+    """[6, 6] marginal of the inverse Gauss-Newton matrix: the size, known from picture and prior, is integrated out.
 
-    Scaling the object and its distance together leaves the picture unchanged, so the prior's spread reappears along
-    the viewing ray. The data part is weakened by the measured misfit where matches scatter more than they should.
+    A cell's residual f - c/|c| has the squared norm 2 (1 - cosine); spread over the ``dimension`` directions in which
+    features vary, its variance is the measured noise that weakens the data. Scaling the object and its distance together
+    leaves the picture unchanged, so the prior's spread [3] of the log-sizes reappears along the viewing ray.
     """
-    information = pose.normal / max(pose.misfit, 1.0)
+    variance = max(2.0 * (1.0 - pose.cosine), 1e-3) / dimension
+    information = pose.normal / (variance * BLOCK * BLOCK)
     information[range(6, PARAMETERS), range(6, PARAMETERS)] += prior
+    scale = np.array([pose.t[2]] * 3 + [1.0] * 6)  # metres to shares of the distance: a matrix of like numbers
     # A direction that the picture says nothing about (nearly all occluded) gets a huge but finite variance.
-    scale = np.array([pose.t[2]] * 3 + [1.0] * 6)
     scaled = information * np.outer(scale, scale) + 1e-4 * np.eye(PARAMETERS)
     return (np.linalg.inv(scaled) * np.outer(scale, scale))[:6, :6]
 
 
+def effective_dimension(features: np.ndarray) -> float:
+    """Participation ratio of features [V, D]: in how many directions they really vary, 1 to D."""
+    spread = np.linalg.eigvalsh(np.cov(features.T.astype(np.float64)))
+    return float(spread.sum() ** 2 / np.sum(spread**2))
+
+
 def inside_maps(foreground: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """[stages, h, w] trust in a vertex per window width: 1 where the whole window lies on the object, to 0 at its edge.
+    """[stages, h, w] float32 trust in a vertex per window width: 1 where its whole window lies on the object, 0 outside.
     """
     blurred = np.stack([cv2.GaussianBlur(foreground, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT) for sigma in sigmas])
     x = np.clip((blurred - _INSIDE) / (1.0 - _INSIDE), 0.0, 1.0)
     return x * x * (3.0 - 2.0 * x) + np.float32(1e-3)
+
+
+def prepare_surface(mesh: NeuralMesh) -> Surface:
+    """The mesh with its vertices in farthest-point order, faces turned outwards, and the visibility table."""
+    order = farthest_point_order(mesh.vertices.astype(np.float64))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    vertices, normals = mesh.vertices[order].astype(np.float64), mesh.normals[order].astype(np.float64)
+    faces, features = rank[mesh.faces].astype(np.int32), np.ascontiguousarray(mesh.features[order])
+    corners = vertices[faces]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    inwards = np.sum(across * normals[faces].sum(axis=1), axis=1) < 0
+    faces[inwards] = faces[inwards][:, ::-1]
+    C = features[faces].astype(np.float64)
+    gram = np.stack([np.sum(C[:, k] * C[:, (k + 1) % 3], axis=1) for k in range(3)], axis=1)
+    table = visibility_table(vertices, faces, normals)
+    return Surface(vertices, normals, faces, features, gram, table.visible, table.azimuths, table.elevations)
 
 
 def _start(R: np.ndarray, t: np.ndarray) -> Refined:

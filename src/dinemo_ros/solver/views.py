@@ -10,7 +10,8 @@ import numpy as np
 from ..bundle import SearchSpec
 from ..geometry import rotation_from_viewpoint
 from .jit import kernel
-from .visibility import VisibilityTable
+from .refine import Surface
+from .visibility import visible_row
 
 # Distances in bounding-box diagonals at which the outermost vertices are looked up: a near camera sees other ones.
 _EXTREME_DISTANCES = (1.2, 3.0, 12.0)
@@ -35,15 +36,16 @@ class ViewTable:
     outline: np.ndarray
 
 
-def view_table(vertices: np.ndarray, visibility: VisibilityTable, search: SearchSpec, samples: int) -> ViewTable:
-    """Table for ``vertices`` [V, 3] in farthest-point order: the first visible ones are the evenly spread ones."""
+def view_table(surface: Surface, search: SearchSpec, first: int, samples: int) -> ViewTable:
+    """Up to ``samples`` visible ones of the ``first`` vertices; in farthest-point order these are evenly spread."""
+    vertices = surface.vertices
     angles = [(2 * np.pi * a / search.azimuth, np.deg2rad(e), np.deg2rad(t))
               for e in search.elevation_deg for a in range(search.azimuth) for t in search.theta_deg]
     rotations = np.array([rotation_from_viewpoint(*angle) for angle in angles])
     G = len(angles)
     index, weight = np.zeros((G, samples), np.int32), np.zeros((G, samples), np.float32)
     for g, (azimuth, elevation, _) in enumerate(angles):
-        chosen = np.flatnonzero(visibility.row(azimuth, elevation))[:samples]
+        chosen = np.flatnonzero(visible_row(surface, azimuth, elevation)[:first])[:samples]
         index[g, :len(chosen)], weight[g, :len(chosen)] = chosen, 1.0
     rotated = np.einsum("gij,vj->gvi", rotations, vertices)  # [G, V, 3]
     points = np.take_along_axis(rotated, index[:, :, None], axis=1)

@@ -29,12 +29,6 @@ class VisibilityTable:
     azimuths: int
     elevations: int
 
-    def row(self, azimuth: float, elevation: float) -> np.ndarray:
-        """[V] bool, vertices seen from a direction in radians (PASCAL3D+ angles)."""
-        direction = np.array([math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth),
-                              math.sin(elevation)])
-        return self.visible[direction_index(direction, self.azimuths, self.elevations)].astype(bool)
-
 
 def visibility_table(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, azimuths: int = 48,
                      elevations: int = 25) -> VisibilityTable:
@@ -48,6 +42,13 @@ def visibility_table(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarra
     visible = visible_vertices(vertices.astype(np.float64), faces.astype(np.int32), normals.astype(np.float64),
                                positions.astype(np.float64), directions, diagonal)
     return VisibilityTable(visible, azimuths, elevations)
+
+
+def visible_row(table, azimuth: float, elevation: float) -> np.ndarray:
+    """[V] bool, vertices seen from a direction in radians (PASCAL3D+ angles); table has the fields of VisibilityTable."""
+    direction = np.array([math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth),
+                          math.sin(elevation)])
+    return table.visible[direction_index(direction, table.azimuths, table.elevations)].astype(bool)
 
 
 @kernel

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Render and compare: the NeMo objective with an analytic Gauss-Newton step.
+
+The mesh is rasterised into the feature map; cell p sees the surface point with barycentric weights b in face (i, j, k),
+whose rendered feature is c = b_i C_i + b_j C_j + b_k C_k, normalised. The residual of the cell is f_p - c/|c|, half its
+squared norm is one minus their cosine. When the surface under the cell moves by u cells, the rendered feature becomes
+that of p - u, so with the picture gradient dc of the rendered features
+
+    cosine   s = (b . S[face, p]) / |c|,         |c|^2 = b^T Gram b,   Gram = C_face C_face^T
+    gradient d s / d u = -(d c . f_p) / |c| ...,  Gauss-Newton matrix  d(c/|c|)^T d(c/|c|)
+
+both of which need three dot products per cell and the Gram matrices of the faces. Unlike a window about a vertex this
+has no bias at the silhouette: a cell is on the object or it is not.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .jit import kernel
+from .likelihood import PARAMETERS, projection_jacobian
+from .linear import transform
+
+_MIN_DEPTH = 0.1  # metres
+
+
+@kernel
+def rasterise(vertices, faces, R, t, size, focal, centre, points, face_of, barycentric, depth):
+    """Which face each cell centre sees: face_of [h, w] int32 (-1 none), barycentric [h, w, 3], depth [h, w] metres.
+
+    points [V, 3] is filled with the vertices [V, 3] in the camera frame; size [3] scales them along the object's axes.
+    Faces turn counter-clockwise seen from outside; those seen from behind are left out.
+    """
+    for v in range(vertices.shape[0]):
+        transform(R, t, vertices[v] * size, points[v])
+    face_of[:] = -1
+    depth[:] = np.inf
+    for f in range(faces.shape[0]):
+        a, b, c = points[faces[f, 0]], points[faces[f, 1]], points[faces[f, 2]]
+        if min(a[2], b[2], c[2]) < _MIN_DEPTH:
+            continue
+        ax, ay = focal * a[0] / a[2] + centre, focal * a[1] / a[2] + centre
+        bx, by = focal * b[0] / b[2] + centre, focal * b[1] / b[2] + centre
+        cx, cy = focal * c[0] / c[2] + centre, focal * c[1] / c[2] + centre
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if area >= -1e-12:  # y points down, so a face that turns counter-clockwise outside has negative area
+            continue
+        j0, j1 = max(int(math.ceil(min(ax, bx, cx))), 0), min(int(math.floor(max(ax, bx, cx))), depth.shape[1] - 1)
+        i0, i1 = max(int(math.ceil(min(ay, by, cy))), 0), min(int(math.floor(max(ay, by, cy))), depth.shape[0] - 1)
+        for i in range(i0, i1 + 1):
+            for j in range(j0, j1 + 1):
+                wa = ((bx - j) * (cy - i) - (by - i) * (cx - j)) / area
+                wb = ((cx - j) * (ay - i) - (cy - i) * (ax - j)) / area
+                wc = 1.0 - wa - wb
+                if wa < 0.0 or wb < 0.0 or wc < 0.0:
+                    continue
+                wa, wb, wc = wa / a[2], wb / b[2], wc / c[2]  # perspective: linear in 1/z
+                z = 1.0 / (wa + wb + wc)
+                if z < depth[i, j]:
+                    depth[i, j], face_of[i, j] = z, f
+                    barycentric[i, j, 0], barycentric[i, j, 1], barycentric[i, j, 2] = wa * z, wb * z, wc * z
+
+
+@kernel
+def barycentric_gradient(points, corners, bary, z, focal, centre, out):
+    """out [3, 2]: change of the perspective barycentric weights per cell in x and y, at depth z."""
+    x, y = np.empty(3), np.empty(3)
+    for k in range(3):
+        p = points[corners[k]]
+        x[k], y[k] = focal * p[0] / p[2] + centre, focal * p[1] / p[2] + centre
+    area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
+    sum_x = sum_y = 0.0
+    for k in range(3):
+        m, n = (k + 1) % 3, (k + 2) % 3
+        inverse = 1.0 / points[corners[k], 2]
+        out[k, 0] = (y[m] - y[n]) / area * inverse
+        out[k, 1] = (x[n] - x[m]) / area * inverse
+        sum_x += out[k, 0]
+        sum_y += out[k, 1]
+    for k in range(3):
+        out[k, 0] = (out[k, 0] - bary[k] * sum_x) * z
+        out[k, 1] = (out[k, 1] - bary[k] * sum_y) * z
+
+
+@kernel
+def cell_terms(f, C, corners, bary, slope, gram):
+    """(s, gx, gy, h_xx, h_xy, h_yy): cosine of a cell, its picture gradient, Gauss-Newton matrix of that gradient.
+
+    f [D] is the cell's feature, C [V, D] the vertices', gram [3] holds C_i.C_j, C_j.C_k, C_k.C_i of the face.
+    """
+    dot = dx = dy = 0.0
+    for k in range(3):
+        c = C[corners[k]]
+        s = np.float32(0.0)
+        for d in range(f.shape[0]):
+            s += f[d] * c[d]
+        dot += bary[k] * s
+        dx += slope[k, 0] * s
+        dy += slope[k, 1] * s
+    norm2 = cx = cy = xx = xy = yy = 0.0
+    for k in range(3):
+        for m in range(3):
+            g = 1.0
+            if k != m:
+                g = gram[k] if (k + 1) % 3 == m else gram[m]
+            norm2 += bary[k] * bary[m] * g
+            cx += bary[k] * slope[m, 0] * g
+            cy += bary[k] * slope[m, 1] * g
+            xx += slope[k, 0] * slope[m, 0] * g
+            xy += slope[k, 0] * slope[m, 1] * g
+            yy += slope[k, 1] * slope[m, 1] * g
+    norm2 = max(norm2, 1e-6)
+    norm = math.sqrt(norm2)
+    s = dot / norm
+    return (s, (dx - s * cx / norm) / norm, (dy - s * cy / norm) / norm,
+            (xx - cx * cx / norm2) / norm2, (xy - cx * cy / norm2) / norm2, (yy - cy * cy / norm2) / norm2)
+
+
+@kernel
+def compare(cells, rival, temperature, C, gram, vertices, faces, points, face_of, barycentric, depth, R, t, size, focal,
+            centre, gradient, normal):
+    """Gradient [9] and Gauss-Newton matrix [9, 9] of the sum of cosines over the object's cells at a rendered pose.
+
+    cells [h, w, D], rival [h, w] what clutter scores there, C [V, D] and gram [F, 3] of the mesh, the rest from
+    :func:`rasterise`. A cell counts by the probability gamma that it shows the object and not clutter.
+
+    Returns (evidence, explained, cosine, covered): sum of max(s - rival, 0) over the rendered cells, sum of gamma, mean of
+    s weighted by gamma, number of rendered cells.
+    """
+    gradient[:] = 0.0
+    normal[:] = 0.0
+    slope, J = np.empty((3, 2)), np.empty((2, PARAMETERS))
+    X, scaled = np.empty(3), np.empty(3)
+    evidence = cosine = explained = covered = 0.0
+    for i in range(face_of.shape[0]):
+        for j in range(face_of.shape[1]):
+            face = face_of[i, j]
+            if face < 0:
+                continue
+            corners, bary, z = faces[face], barycentric[i, j], depth[i, j]
+            barycentric_gradient(points, corners, bary, z, focal, centre, slope)
+            s, gx, gy, xx, xy, yy = cell_terms(cells[i, j], C, corners, bary, slope, gram[face])
+            gamma = 1.0 / (1.0 + math.exp(min((rival[i, j] - s) / temperature, 50.0)))
+            evidence += max(s - rival[i, j], 0.0)
+            covered += 1.0
+            explained += gamma
+            cosine += gamma * s
+            X[0], X[1], X[2] = (j - centre) * z / focal, (i - centre) * z / focal, z
+            for k in range(3):
+                scaled[k] = size[k] * (bary[0] * vertices[corners[0], k] + bary[1] * vertices[corners[1], k]
+                                       + bary[2] * vertices[corners[2], k])
+            projection_jacobian(X, t, R, scaled, focal, J)
+            for a in range(PARAMETERS):
+                gradient[a] -= gamma * (gx * J[0, a] + gy * J[1, a])
+                row_x, row_y = gamma * (xx * J[0, a] + xy * J[1, a]), gamma * (xy * J[0, a] + yy * J[1, a])
+                for b in range(a + 1):
+                    normal[a, b] += row_x * J[0, b] + row_y * J[1, b]
+    for a in range(PARAMETERS):
+        for b in range(a):
+            normal[b, a] = normal[a, b]
+    return evidence, explained, cosine / max(explained, 1e-9), covered
