@@ -81,7 +81,8 @@ def test_folder_in_order_with_camera_and_bad_files_named(viewer, folder, tmp_pat
     assert {m.header.frame_id for m in view.images + view.infos} == {"front"}
     assert [nanoseconds(m.header.stamp) for m in view.infos] == [nanoseconds(m.header.stamp) for m in view.images]
     assert view.infos[0].k[0] == pytest.approx(Camera.from_hfov(64, 48, 50.0).K[0, 0])
-    assert "2b.jpg" in source.output and "movie.txt" in source.output and "4 images published, 2 skipped" in source.output
+    assert "2b.jpg" in source.output and "movie.txt" in source.output
+    assert "4 images published, 2 skipped" in source.output
 
 
 def test_rate_and_clock_stamps(viewer, folder, tmp_path):

@@ -2,6 +2,8 @@
 """unconfigured, inactive, active and back; bundles that cannot be used; the end by SIGINT."""
 
 import shutil
+import signal
+import time
 
 import pytest
 import yaml
@@ -97,14 +99,20 @@ def test_impossible_parameter_ends_with_its_name(tmp_path):
     assert "pose_node: parameter 'threads' must be 1 to 256" in node.output and "Traceback" not in node.output
 
 
-@pytest.mark.parametrize("moment", ["early", "active"])
+@pytest.mark.parametrize("moment", ["loading the bundle", "active: images from"])
 def test_sigint_ends_with_zero(tmp_path, moment):
     node = start_node("pose_node", tmp_path / "log", NAMESPACE)
-    if moment == "active":
-        node.wait_for_output("active: images from")
-    else:
-        node.wait_for_output("")  # in the middle of imports or of loading the model
-        import time
-        time.sleep(1.5)
+    node.wait_for_output(moment)
     assert node.interrupt() == 0, node.output
+    assert "Traceback" not in node.output
+
+
+def test_second_sigint_does_not_break_the_ending(tmp_path):
+    """ros2 launch passes on the Ctrl-C that the terminal has sent already."""
+    node = start_node("pose_node", tmp_path / "log", NAMESPACE)
+    node.wait_for_output("active: images from")
+    for _ in range(3):
+        node.process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    assert node.process.wait(15) == 0, node.output
     assert "Traceback" not in node.output

@@ -72,7 +72,8 @@ def test_outputs_agree_with_the_truth_and_with_each_other(probe, demo_frames):
     tf = probe.wait(lambda: next((t for m in probe.received["/tf"] for t in m.transforms if t.header == header), None),
                     "/tf")
     assert tf.child_frame_id == "car_0"
-    assert [tf.transform.translation.x, tf.transform.translation.y, tf.transform.translation.z] == pytest.approx(T[:3, 3])
+    where = tf.transform.translation
+    assert [where.x, where.y, where.z] == pytest.approx(T[:3, 3])
     assert tf.transform.rotation == best.bbox.center.orientation
 
     markers = probe.wait(lambda: next((m.markers for m in probe.received["markers"]

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 os.environ["ROS_DOMAIN_ID"] = str(1 + secrets.randbelow(100))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import rclpy  # noqa: E402
-from ament_index_python.packages import get_package_share_path  # noqa: E402
+import numpy as np
+import pytest
+import rclpy
+from ament_index_python.packages import get_package_share_path
 
-from dinemo_ros.camera import Camera  # noqa: E402
-from dinemo_ros.node.demo_listener import read_truth  # noqa: E402
-from dinemo_ros.sources import open_source  # noqa: E402
+from dinemo_ros.camera import Camera
+from dinemo_ros.node.demo_listener import read_truth
+from dinemo_ros.sources import open_source
 
-from .probe import Probe  # noqa: E402
+from .probe import Probe
 
 
 @dataclass(frozen=True)

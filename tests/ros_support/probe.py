@@ -28,6 +28,8 @@ _OUTPUTS = {"detections": Detection3DArray, "pose": PoseStamped, "markers": Mark
 class Probe(Node):
     """Publishes inputs and collects outputs in ``received[topic]``."""
 
+    _last_ns = 1_000_000_000_000  # of the class: a node that outlives several probes sees time go on
+
     def __init__(self, namespace: str, compressed: bool = False, outputs=tuple(_OUTPUTS)) -> None:
         super().__init__("probe", namespace=namespace)
         best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)  # as camera drivers do
@@ -37,13 +39,13 @@ class Probe(Node):
         self.received = defaultdict(list)
         for topic in outputs:
             self.create_subscription(_OUTPUTS[topic], topic, self.received[topic].append, QoSProfile(depth=100))
-        self._stamp_ns = 1_000_000_000_000
 
     def header(self, stamp_ns: int | None = None, frame_id: str = "camera") -> Header:
-        """A header with the given stamp, or one 100 ms after the last."""
-        self._stamp_ns = self._stamp_ns + 100_000_000 if stamp_ns is None else stamp_ns
+        """A header with the given stamp, or one 100 ms after the last such."""
+        if stamp_ns is None:
+            Probe._last_ns = stamp_ns = Probe._last_ns + 100_000_000
         header = Header(frame_id=frame_id)
-        header.stamp.sec, header.stamp.nanosec = divmod(self._stamp_ns, 1_000_000_000)
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
         return header
 
     def send(self, rgb, camera: Camera, header: Header | None = None) -> Header:
@@ -59,7 +61,8 @@ class Probe(Node):
         message = Detection2DArray(header=header)
         for x_min, y_min, x_max, y_max in boxes:
             detection = Detection2D(header=header)
-            detection.bbox.center.position.x, detection.bbox.center.position.y = (x_min + x_max) / 2, (y_min + y_max) / 2
+            detection.bbox.center.position.x = (x_min + x_max) / 2
+            detection.bbox.center.position.y = (y_min + y_max) / 2
             detection.bbox.size_x, detection.bbox.size_y = x_max - x_min, y_max - y_min
             result = ObjectHypothesisWithPose()
             result.hypothesis.class_id, result.hypothesis.score = class_id, score

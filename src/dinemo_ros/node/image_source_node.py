@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 import cv2
 import rclpy
 from builtin_interfaces.msg import Time
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -17,14 +15,15 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
 from ..camera import Camera
-from ..errors import DinemoError
 from ..sources import Frame, open_source
 from ..sources.bag import BagSource
 from . import conversions, parameters
+from .executable import run
 
 _DEFAULT_HFOV_DEG = 60.0
 _WAIT_S = 0.05
 _ANSWER_S = 2.0  # how long lockstep waits for an image that is not answered
+_MATCH_S = 0.5  # discovery is two-sided: we know the subscriber before it knows us
 _LINGER_S = 0.5  # the last image must leave shared memory before the publisher goes
 
 
@@ -43,7 +42,7 @@ class ImageSourceNode(Node):
             settings.stamps == "auto" and isinstance(self._source, BagSource))
         # Reliable serves subscribers of either kind; those that ask for best effort get it as such.
         self._images = self.create_publisher(CompressedImage if settings.compressed else Image, "image",
-                                             QoSProfile(depth=2))
+                                             QoSProfile(depth=5))
         self._infos = self.create_publisher(CameraInfo, "camera_info", QoSProfile(depth=10))
         self._answered_ns = -1
         if settings.lockstep:
@@ -56,6 +55,7 @@ class ImageSourceNode(Node):
         self.get_logger().info(f"playing {self._source.description}")
         while not self._ready():
             rclpy.spin_once(self, timeout_sec=_WAIT_S)
+        self._wait_until(time.monotonic() + _MATCH_S)
         while True:
             self._play_once()
             for sentence in self._source.skipped:
@@ -125,15 +125,4 @@ class ImageSourceNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Play until the end, SIGINT or SIGTERM; 0, or 1 if there is nothing to play."""
-    try:
-        rclpy.init(args=args)
-        node = ImageSourceNode()
-        node.play()
-    except DinemoError as error:
-        print(f"image_source_node: {error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return run("image_source_node", lambda: ImageSourceNode().play(), args)

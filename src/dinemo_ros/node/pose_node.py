@@ -8,7 +8,6 @@ cannot be used is skipped, said once, counted in the diagnostics; the node stays
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 from types import SimpleNamespace
@@ -16,7 +15,6 @@ from types import SimpleNamespace
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -29,6 +27,7 @@ from ..estimator import PoseEstimator
 from ..pose import ObjectPose
 from . import conversions, parameters
 from .diagnostics import Monitor, array_message, cause_of
+from .executable import run
 from .publishers import Outputs, TransformBroadcaster
 from .synchronizer import StampMatcher
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, check_rois
@@ -69,6 +68,7 @@ class PoseNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         settings = self._settings()
+        self.get_logger().info("loading the bundle; the first start on a machine also compiles the solver")
         try:
             bundle = load_bundle(settings.bundle or find_bundle(settings.category))
             self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend)
@@ -245,19 +245,13 @@ class PoseNode(LifecycleNode):
         self._diagnostics.publish(array_message(self.get_clock().now().to_msg(), status))
 
 
+def _spin() -> None:
+    node = PoseNode()
+    if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+        node.trigger_activate()
+    rclpy.spin(node)
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 if a parameter is impossible."""
-    try:
-        rclpy.init(args=args)
-        node = PoseNode()
-        if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            node.trigger_activate()
-        rclpy.spin(node)
-    except parameters.ParameterError as error:
-        print(f"pose_node: {error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return run("pose_node", _spin, args)
