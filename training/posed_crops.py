@@ -14,6 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+CROP_SIDE = 288  # pixels of stored crops: the trainer shrinks them, so details survive a random framing
+
 
 @dataclass
 class PosedCrop:
@@ -67,3 +69,11 @@ def load_posed_crops(folder: str | Path, limit: int | None = None) -> list[Posed
                                mask.read_bytes() if mask.is_file() else None,
                                data["K"][i], data["T_cam_obj"][i], data["size"][i], float(weight[i])))
     return crops
+
+
+def square_around(box, side: int, margin: float) -> np.ndarray:
+    """Affine [2, 3] that puts a box into the middle of a square picture."""
+    x0, y0, x1, y1 = box
+    s = side / (margin * max(x1 - x0, y1 - y0))
+    return np.array([[s, 0, 0.5 * (side - 1) - s * (0.5 * (x0 + x1) - 0.5)],
+                     [0, s, 0.5 * (side - 1) - s * (0.5 * (y0 + y1) - 0.5)]])

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from .foreground import SaliencyMask, mask_box
-from .posed_crops import save_labels, save_picture
+from .posed_crops import CROP_SIDE, save_labels, save_picture, square_around
 from .silhouette import fit_sequence, frame_pose
 from .teachers import CnnTeacher, Teacher
 
@@ -32,7 +32,6 @@ BINS = 72                  # azimuth votes, 5 degrees each
 _SOFTMAX = 0.02            # temperature of the vote over template views (cosine units)
 _KERNEL_DEG = 8.0          # spread of one view's vote
 _UNIFORM_LOG_VOTE = -2.5   # mean log vote above which an equal-step sequence counts as explained
-_CROP = 288                # stored crops, pixels
 
 
 @dataclass
@@ -64,7 +63,7 @@ def describe(images, masks, teacher: Teacher, side: int = 224) -> tuple[torch.Te
     """Masked teacher features of the box, flattened and normalised: [N, C] of the pictures, [N, C] of their mirrors."""
     crops, weights = [], []
     for image, mask in zip(images, masks):
-        A = _square(mask_box(mask), side, 1.1)
+        A = square_around(mask_box(mask), side, 1.1)
         crops.append(cv2.warpAffine(image, A, (side, side), flags=cv2.INTER_AREA, borderValue=(114, 114, 114)))
         weights.append(cv2.warpAffine(mask, A, (side, side), flags=cv2.INTER_AREA))
     x = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()
@@ -159,10 +158,10 @@ def write_templates(sequences: list[Sequence], aligned: dict[str, np.ndarray], r
                                    fit.distance * fit.size[0], mask)
             if iou < min_iou:
                 continue
-            A = np.vstack([_square(mask_box(mask), _CROP, 1.3), [0, 0, 1]])
+            A = np.vstack([square_around(mask_box(mask), CROP_SIDE, 1.3), [0, 0, 1]])
             stem = f"{sequence.name}_{sequence.files[i].stem}"
-            picture = cv2.warpAffine(image, A[:2], (_CROP, _CROP), flags=cv2.INTER_AREA, borderValue=(114, 114, 114))
-            cut = cv2.warpAffine(mask, A[:2], (_CROP, _CROP), flags=cv2.INTER_AREA)
+            picture = cv2.warpAffine(image, A[:2], (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA, borderValue=(114, 114, 114))
+            cut = cv2.warpAffine(mask, A[:2], (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA)
             save_picture(out, stem, picture, cut)
             names.append(stem), Ks.append(A @ K), Ts.append(T), sizes.append(fit.size)
             kept += 1
@@ -175,14 +174,6 @@ def read_reference_azimuths(path: Path, name: str, files: list[Path]) -> np.ndar
     """Azimuths [N] in radians of the reference sequence, the one human choice per category."""
     table = json.loads(path.read_text())[name]["azimuth_deg"]
     return np.deg2rad([table[f.name] for f in files])
-
-
-def _square(box, side: int, margin: float) -> np.ndarray:
-    """Affine [2, 3] that puts a box into the middle of a square picture."""
-    x0, y0, x1, y1 = box
-    s = side / (margin * max(x1 - x0, y1 - y0))
-    return np.array([[s, 0, 0.5 * (side - 1) - s * (0.5 * (x0 + x1) - 0.5)],
-                     [0, s, 0.5 * (side - 1) - s * (0.5 * (y0 + y1) - 0.5)]])
 
 
 def _wrap(angle):
