@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .asset import Material, Part
-from .paint import painted_texture
+from .paint import Polygon, painted_texture
 from .wheel import wheel_parts
 
 # AC3D files of TORCS: x forward, y up, z to the right; metres.
@@ -18,12 +18,20 @@ OBJECT_FROM_ACC = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])
 _INCH = 0.0254
 # Inner skins coincide with the outer ones; wings and drivers are for the race track, not for a passenger car.
 _LEFT_OUT = ("INSIDE", "REARWING", "DRIVERPART", "ANTENNA", "ROLLBAR")
-# Windows painted as light grey gradients, boxes as shares of the texture; the other cars have dark ones.
+
+
+def _box(x_min: float, y_min: float, x_max: float, y_max: float) -> Polygon:
+    return ((x_min, y_min), (x_max, y_min), (x_max, y_max), (x_min, y_max))
+
+
+# Where windows are painted as light grey gradients; the other cars have dark ones.
 _WINDOWS = {
-    "155-DTM": ((0.25, 0.41, 0.56, 0.51), (0.17, 0.54, 0.29, 0.76), (0.49, 0.54, 0.63, 0.77), (0.25, 0.80, 0.56, 0.90)),
-    "p406": ((0.27, 0.42, 0.56, 0.51), (0.19, 0.52, 0.34, 0.79), (0.54, 0.51, 0.70, 0.79), (0.27, 0.78, 0.56, 0.89)),
-    "acura-nsx-sz": ((0.26, 0.58, 0.45, 0.83), (0.57, 0.57, 0.76, 0.82), (0.41, 0.54, 0.68, 0.61),
-                     (0.41, 0.78, 0.68, 0.86)),
+    "155-DTM": (_box(0.25, 0.41, 0.56, 0.51), _box(0.17, 0.54, 0.29, 0.76), _box(0.49, 0.54, 0.63, 0.77),
+                _box(0.25, 0.80, 0.56, 0.90)),
+    "p406": (_box(0.27, 0.42, 0.56, 0.51), _box(0.19, 0.52, 0.34, 0.79), _box(0.54, 0.51, 0.70, 0.79),
+             _box(0.27, 0.78, 0.56, 0.89)),
+    "acura-nsx-sz": (_box(0.26, 0.58, 0.45, 0.83), _box(0.57, 0.57, 0.76, 0.82), _box(0.41, 0.54, 0.68, 0.61),
+                     _box(0.41, 0.78, 0.68, 0.86)),
 }
 
 
@@ -51,7 +59,8 @@ def _read_objects(path: Path) -> list[Part]:
             faces, corner_vertex, corner_uv = _read_surfaces(lines, int(rest))
             if texture not in materials:
                 image = np.asarray(Image.open(path.parent / texture).convert("RGB"))
-                materials[texture] = Material((1.0, 1.0, 1.0), painted_texture(image, _WINDOWS.get(path.stem, ())), gloss=0.7, tint=1.0)
+                painted = painted_texture(image, _WINDOWS.get(path.stem, ()))
+                materials[texture] = Material((1.0, 1.0, 1.0), painted, gloss=0.7, tint=1.0)
             if len(faces) and not any(word in name for word in _LEFT_OUT):
                 parts.append(Part(vertices[corner_vertex], faces, materials[texture], corner_uv,
                                   None if normals is None else normals[corner_vertex]))

@@ -112,10 +112,10 @@ def _projection(corners: np.ndarray) -> np.ndarray:
     front, rear = ~side & (normal[:, 0] > 0.22), ~side & (normal[:, 0] < -0.22)
     uv = np.empty((*x.shape, 2))
     uv[..., 0], uv[..., 1] = 0.75, 0.25  # plain paint
-    for chosen, horizontal, origin in ((side, x, (0.0, 0.5)), (front, np.abs(y), (0.5, 0.5)), (rear, np.abs(y), (0, 0))):
-        scale = 1.0 if chosen is side else 2.0  # front and rear drawings show one half in full width
-        shift = 0.5 if chosen is side else 0.0
-        uv[chosen, :, 0] = origin[0] + 0.5 * np.clip(scale * horizontal[chosen] + shift, 0.01, 0.99)
+    # Front and rear drawings show one half in full width.
+    for chosen, horizontal, origin in ((side, x + 0.5, (0.0, 0.5)), (front, 2 * np.abs(y), (0.5, 0.5)),
+                                       (rear, 2 * np.abs(y), (0.0, 0.0))):
+        uv[chosen, :, 0] = origin[0] + 0.5 * np.clip(horizontal[chosen], 0.01, 0.99)
         uv[chosen, :, 1] = origin[1] + 0.5 * np.clip(z[chosen] + 0.5, 0.01, 0.99)
     return uv
 

@@ -39,6 +39,13 @@ _TORCS = ("155-DTM", "acura-nsx-sz", "baja-bug", "car1-stock1", "car1-stock2", "
           "car4-trb1", "car5-trb1", "car6-trb1", "car7-trb1", "car8-trb1", "p406")
 _ORDINARY = {"155-DTM": 1.5, "p406": 1.5, "baja-bug": 0.4}  # the rest are sports cars: half as often
 
+# Outlines in the hatchback's texture: side, wind screen, rear.
+_HATCHBACK_WINDOWS = tuple(tuple((x / 1400, y / 1400) for x, y in outline) for outline in (
+    ((378, 168), (445, 215), (466, 295), (487, 560), (489, 670), (465, 820), (423, 1015), (415, 1015), (355, 910),
+     (322, 560), (336, 245)),
+    ((510, 738), (565, 752), (712, 760), (712, 1100), (480, 1045), (460, 1025), (460, 995)),
+    ((1040, 955), (1180, 960), (1250, 978), (1265, 1120), (1075, 1120), (1040, 1110))))
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -51,16 +58,16 @@ class Entry:
 
 
 def _gazebo(name: str, folder: str, mesh: str, textures: dict[str, tuple[str, str]], axes: np.ndarray,
-            size: tuple[float, float, float], glass: tuple[str, ...] = ()) -> Entry:
+            size: tuple[float, float, float], glass: tuple[str, ...] = (), windows: dict | None = None) -> Entry:
     def read(root: Path) -> Asset:
         files = {key: root / car / "materials/textures" / file for key, (car, file) in textures.items()}
-        return assemble(name, read_obj_car(root / folder / "meshes" / mesh, files, glass), axes, size)
+        return assemble(name, read_obj_car(root / folder / "meshes" / mesh, files, glass, windows), axes, size)
     return Entry(name, "gazebo", 1.5, read)
 
 
 def _metadrive(folder: str, front: float, rear: float, track: float, radius: float, width: float,
                forward_shift: float) -> Entry:
-    """``front``, ``rear``, ``track``: wheel centres ahead of, behind and beside the origin (metadrive's vehicle_type)."""
+    """``front``, ``rear``, ``track``: wheel centres ahead of, behind and beside the origin (its ``vehicle_type``)."""
     def read(root: Path) -> Asset:
         parts = read_gltf_car(root / folder / "vehicle.gltf", material_by_word, skip=("color_",))
         return assemble(folder, parts + _wheels(parts), _FRONT_MINUS_Z)
@@ -86,7 +93,8 @@ def _cad(name: str) -> Entry:
 
 FLEET = (
     _gazebo("hatchback", "hatchback", "hatchback.obj", {"Hatchback": ("hatchback", "hatchback.png"),
-            "Wheels3": ("hatchback", "wheels3.png")}, _FRONT_MINUS_Y, (4.00, 1.70, 1.52)),
+            "Wheels3": ("hatchback", "wheels3.png")}, _FRONT_MINUS_Y, (4.00, 1.70, 1.52),
+            windows={"Hatchback": _HATCHBACK_WINDOWS}),
     _gazebo("suv", "suv", "suv.obj", {"SUV_Body": ("suv", "suv.png"), "SUV_Wheels": ("suv", "wheels_01.png")},
             _FRONT_PLUS_Y, (4.82, 2.06, 1.98)),
     _gazebo("prius", "prius_hybrid", "Hybrid.obj", {"Hybrid": ("prius_hybrid", "Hybrid.png"),

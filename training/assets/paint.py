@@ -6,10 +6,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+Polygon = tuple[tuple[float, float], ...]  # corners (x, y) as shares of a texture's width and height
 LARGEST_TEXTURE = 512  # pixels; finer detail only aliases in pictures of 300 pixels
 
 
-def painted_texture(image: np.ndarray, windows: tuple[tuple[float, float, float, float], ...] = ()) -> np.ndarray:
+def painted_texture(image: np.ndarray, windows: tuple[Polygon, ...] = ()) -> np.ndarray:
     """Texture [H, W, 4] uint8 from sRGB [H, W, 3]: the picture and the share of body paint.
 
     The most frequent colour that is not (nearly) black is taken for the body colour. Channel 3 is 255
@@ -25,13 +26,11 @@ def painted_texture(image: np.ndarray, windows: tuple[tuple[float, float, float,
     histogram, _ = np.histogramdd(lab[bright], bins=(6, 32, 32), range=((0, 256),) * 3)
     _, a, b = np.unravel_index(np.argmax(histogram), histogram.shape)
     chroma = np.hypot(lab[..., 1] - (a + 0.5) * 8, lab[..., 2] - (b + 0.5) * 8)
-    image = image.copy()
-    glass = np.zeros(image.shape[:2], dtype=bool)
-    for box in windows:
-        x0, y0, x1, y1 = (int(round(c * image.shape[1 - k % 2])) for k, c in enumerate(box))
-        inside = image[y0:y1, x0:x1].astype(int)
-        glass[y0:y1, x0:x1] = (np.ptp(inside, axis=-1) < 18) & (inside.max(axis=-1) < 228)
-    image[glass] = (image[glass] * 0.15).astype(np.uint8)
+    inside = np.zeros(image.shape[:2], dtype=np.uint8)
+    for polygon in windows:
+        cv2.fillPoly(inside, [np.round(np.array(polygon) * image.shape[1::-1]).astype(np.int32)], 1)
+    glass = (inside > 0) & (np.ptp(image.astype(int), axis=-1) < 18) & (image.max(axis=-1) < 228)
+    image = np.where(glass[..., None], 0.15 * image, image).astype(np.uint8)
     mask = np.clip((24 - chroma) / 10, 0, 1) * np.clip((lab[..., 0] - 60) / 30, 0, 1)
     return np.dstack([image, np.where(glass, 0, 255 * mask).astype(np.uint8)])
 

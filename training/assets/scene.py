@@ -10,8 +10,8 @@ import numpy as np
 import trimesh
 from PIL import Image
 
-from .asset import (CHROME, DARK_PLASTIC, GLASS, HEADLAMP, PAINT, PLATE, RUBBER, TAIL_LAMP, Material, Part)
-from .paint import painted_texture
+from .asset import CHROME, DARK_PLASTIC, GLASS, HEADLAMP, PAINT, PLATE, RUBBER, TAIL_LAMP, Material, Part
+from .paint import Polygon, painted_texture
 
 
 def read_scene(path: Path) -> list[tuple[str, trimesh.Trimesh]]:
@@ -23,11 +23,17 @@ def read_scene(path: Path) -> list[tuple[str, trimesh.Trimesh]]:
             for node in scene.graph.nodes_geometry]
 
 
-def read_obj_car(path: Path, textures: dict[str, Path], glass: tuple[str, ...] = ()) -> list[Part]:
-    """A Gazebo car: ``textures`` maps an OBJ material name to its picture, names in ``glass`` become windows."""
-    loaded = {name: Material((1.0, 1.0, 1.0), painted_texture(np.asarray(Image.open(file).convert("RGB"))),
-                             gloss=0.1 if "heel" in name else 0.8, tint=0.0 if "heel" in name else 1.0)
-              for name, file in textures.items()}
+def read_obj_car(path: Path, textures: dict[str, Path], glass: tuple[str, ...] = (),
+                 windows: dict[str, tuple[Polygon, ...]] | None = None) -> list[Part]:
+    """A Gazebo car: ``textures`` maps an OBJ material name to its picture, names in ``glass`` become windows.
+
+    ``windows``: outlines of the windows that a material's picture paints in grey.
+    """
+    loaded = {}
+    for name, file in textures.items():
+        picture = painted_texture(np.asarray(Image.open(file).convert("RGB")), (windows or {}).get(name, ()))
+        wheel = "heel" in name
+        loaded[name] = Material((1.0, 1.0, 1.0), picture, gloss=0.1 if wheel else 0.8, tint=0.0 if wheel else 1.0)
     parts = []
     for name, mesh in read_scene(path):
         material_name = getattr(getattr(mesh.visual, "material", None), "name", name)
@@ -65,6 +71,7 @@ def _own_material(source) -> Material:
 
 def material_by_word(name: str) -> Material | None:
     """Materials that car models name in plain words."""
-    words = {"glass": GLASS, "carpaint": PAINT, "body.": PAINT, "body2.": PAINT, "tire": RUBBER, "tyre": RUBBER, "chrome": CHROME, "light_red": TAIL_LAMP,
-             "lights_yellow_front": HEADLAMP, "seat": DARK_PLASTIC, "number": PLATE}
+    words = {"glass": GLASS, "carpaint": PAINT, "body.": PAINT, "body2.": PAINT, "tire": RUBBER, "tyre": RUBBER,
+             "chrome": CHROME, "light_red": TAIL_LAMP, "lights_yellow_front": HEADLAMP, "seat": DARK_PLASTIC,
+             "number": PLATE}
     return next((material for word, material in words.items() if word in name.lower()), None)

@@ -18,7 +18,8 @@ def surface_points(vertices: np.ndarray, faces: np.ndarray, count: int, seed: in
     return trimesh.sample.sample_surface(mesh, count, seed=seed)[0]
 
 
-def solid_occupancy(points: np.ndarray, lower: np.ndarray, upper: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+def solid_occupancy(points: np.ndarray, lower: np.ndarray, upper: np.ndarray,
+                    shape: tuple[int, int, int]) -> np.ndarray:
     """Boolean grid ``shape`` over the box [lower, upper]: which voxels the surface ``points`` [N, 3] enclose."""
     index = ((points - lower) / (upper - lower) * np.array(shape)).astype(int)
     index = index[((index >= 0) & (index < np.array(shape))).all(axis=1)]
