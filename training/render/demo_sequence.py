@@ -31,7 +31,7 @@ CAR = "hatchback"
 SIZE = (960, 540)  # pixels
 HFOV_DEG = 66.0
 FRAMES, RATE = 28, 10.0  # pictures, pictures per second (what folders of pictures are played at)
-_PAINT = (0.42, 0.03, 0.04)  # linear RGB
+_PAINT = (0.04, 0.15, 0.42)  # linear RGB; not red, or the tail lamps would drown
 _SUNNY_DAY = 2  # seed of random_environment
 _ATTRIBUTION = """# Demo sequence
 
