@@ -197,8 +197,8 @@ def _check_file(path: Path, expected: str | None) -> None:
         raise BundleError(f"{path}: missing; copy the whole bundle folder again")
     found = _sha256(path)
     if found != expected:
-        raise BundleError(f"{path}: truncated or changed ({path.stat().st_size} bytes, sha256 {found[:12]}..., expected "
-                          f"{expected[:12]}...); copy the bundle again")
+        raise BundleError(f"{path}: truncated or changed ({path.stat().st_size} bytes, sha256 {found[:12]}..., "
+                          f"expected {expected[:12]}...); copy the bundle again")
 
 
 def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:

@@ -31,8 +31,8 @@ class PoseEstimator:
         backend: "auto" or "onnxruntime".
         evidence: "clutter" or "posterior", see :mod:`dinemo_ros.solver.similarity`.
 
-    Building one loads the model, compiles the kernels (seconds once, then from numba's cache) and runs once on an empty
-    crop, so that the first image costs what every image costs. Not for two callers at the same time: buffers are reused.
+    Building one loads the model, compiles the kernels (half a minute once, then from numba's cache) and runs once on an
+    empty crop, so that the first image costs what every image costs. Not for two callers at a time: buffers are reused.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 2, backend: str = "auto", evidence: str = "clutter") -> None:
@@ -99,8 +99,7 @@ class PoseEstimator:
 
     def _warm_up(self) -> None:
         spec = self.bundle.card.image
-        focal = float(spec.size)
-        camera = Camera(spec.size, spec.size, np.array([[focal, 0, spec.size / 2], [0, focal, spec.size / 2], [0, 0, 1]]))
+        camera = Camera.from_hfov(spec.size, spec.size, 60.0)
         self.estimate(np.full((spec.size, spec.size, 3), 114, np.uint8), camera, [(0, 0, spec.size, spec.size)])
 
 

@@ -37,7 +37,8 @@ class NeuralMesh:
         if faces.ndim != 2 or faces.shape[1] != 3 or len(faces) == 0 or faces.dtype.kind not in "iu":
             raise BundleError(f"mesh faces must be integers [F, 3], got {faces.dtype} {list(faces.shape)}")
         if faces.min() < 0 or faces.max() >= len(self.vertices):
-            raise BundleError(f"mesh faces name vertices {faces.min()} to {faces.max()}, there are {len(self.vertices)}")
+            raise BundleError(f"mesh faces name vertices {faces.min()} to {faces.max()} of "
+                              f"{len(self.vertices)}")
         object.__setattr__(self, "faces", np.ascontiguousarray(faces, dtype=np.int32))
         if self.vertices.shape[1] != 3 or self.normals.shape != self.vertices.shape:
             raise BundleError(f"mesh vertices {list(self.vertices.shape)} and normals {list(self.normals.shape)} "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A synthetic category with known truth: a car-like mesh, a smooth feature field on it, and feature maps ray-cast from it.
+"""A synthetic category with known truth: a car-like mesh, a smooth feature field on it, feature maps ray-cast from it.
 
 The ray caster is a plain Moeller-Trumbore over all triangles and shares no code with the solver under test.
 """

@@ -53,19 +53,22 @@ def select_distinct(rotations: np.ndarray, scores: np.ndarray, angle: float, cou
     return chosen
 
 
-def coarse_search(volume: SimilarityVolume, views: ViewTable, target: Target, scales: np.ndarray, score: np.ndarray,
-                  translation: np.ndarray, first: int, last: int) -> None:
-    """Score viewpoints ``first`` to ``last`` into ``score`` [G] and ``translation`` [G, 3] metres, crop camera."""
-    _search(volume.evidence, volume.pad, views.index, views.points, views.weight, views.outline, target.box, target.open_sides,
-            target.focal, target.centre, scales, score, translation, first, last)
+def coarse_search(volume: SimilarityVolume, views: ViewTable, chosen: np.ndarray, samples: int, target: Target,
+                  scales: np.ndarray, score: np.ndarray, translation: np.ndarray) -> None:
+    """Score the viewpoints ``chosen`` [n] int64 by their first ``samples`` vertices.
+
+    Writes these rows of score [G] and translation [G, 3] metres, crop camera frame.
+    """
+    _search(volume.evidence, volume.pad, chosen, views.index[:, :samples], views.points[:, :samples], views.weight,
+            views.outline, target.box, target.open_sides, target.focal, target.centre, scales, score, translation)
 
 
 @kernel
-def _search(evidence, pad, index, points, weight, outline, box, open_sides, focal, centre, scales, score, translation,
-            first, last):
+def _search(evidence, pad, chosen, index, points, weight, outline, box, open_sides, focal, centre, scales, score,
+            translation):
     side = 2 * SHIFT + 1
     total = np.empty((side, side), np.float32)
-    for g in range(first, last):
+    for g in chosen:
         score[g] = -1.0
         x, y, z = place(outline[g], box, open_sides, focal, centre)
         for s in range(scales.shape[0]):

@@ -126,8 +126,8 @@ def compare(cells, rival, temperature, C, gram, vertices, faces, points, face_of
     cells [h, w, D], rival [h, w] what clutter scores there, C [V, D] and gram [F, 3] of the mesh, the rest from
     :func:`rasterise`. A cell counts by the probability gamma that it shows the object and not clutter.
 
-    Returns (evidence, explained, cosine, covered): sum of max(s - rival, 0) over the rendered cells, sum of gamma, mean of
-    s weighted by gamma, number of rendered cells.
+    Returns (evidence, explained, cosine, covered): sum of max(s - rival, 0) over the rendered cells, sum of gamma, mean
+    of s weighted by gamma, number of rendered cells.
     """
     gradient[:] = 0.0
     normal[:] = 0.0
@@ -143,6 +143,7 @@ def compare(cells, rival, temperature, C, gram, vertices, faces, points, face_of
             barycentric_gradient(points, corners, bary, z, focal, centre, slope)
             s, gx, gy, xx, xy, yy = cell_terms(cells[i, j], C, corners, bary, slope, gram[face])
             gamma = 1.0 / (1.0 + math.exp(min((rival[i, j] - s) / temperature, 50.0)))
+            curvature = gamma * max(s, 0.1)  # the cosine falls from s, not from 1, as the surface moves away
             evidence += max(s - rival[i, j], 0.0)
             covered += 1.0
             explained += gamma
@@ -154,7 +155,7 @@ def compare(cells, rival, temperature, C, gram, vertices, faces, points, face_of
             projection_jacobian(X, t, R, scaled, focal, J)
             for a in range(PARAMETERS):
                 gradient[a] -= gamma * (gx * J[0, a] + gy * J[1, a])
-                row_x, row_y = gamma * (xx * J[0, a] + xy * J[1, a]), gamma * (xy * J[0, a] + yy * J[1, a])
+                row_x, row_y = curvature * (xx * J[0, a] + xy * J[1, a]), curvature * (xy * J[0, a] + yy * J[1, a])
                 for b in range(a + 1):
                     normal[a, b] += row_x * J[0, b] + row_y * J[1, b]
     for a in range(PARAMETERS):

@@ -12,7 +12,7 @@ has no say. With m, C the mean and covariance of p under P_v g, and gamma = Z / 
     d value / d pi_v = gamma (m - pi_v) / sigma^2,    -d^2 / d pi_v^2 ~ gamma (I / sigma^2 - C / sigma^4)
 
 which for a Gaussian peak of variance s^2 is gamma / (sigma^2 + s^2): mean shift towards the match, but with the step
-length of Newton. A wide window first and a narrow one later gives a wide basin and then sub-cell accuracy, no rendering.
+length of Newton. A wide window has a wide basin, and nothing is rendered.
 
 Unknowns (9): translation of the object's origin and rotation about it along the crop camera's axes,
 X = exp(rotation) R diag(exp(log_size)) V + t + translation, then the three log-sizes.

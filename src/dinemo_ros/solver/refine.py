@@ -2,8 +2,8 @@
 """Refinement of one pose and size: windowed matching with a wide basin, then render-and-compare for the last digit.
 
 ``climb`` is a damped Newton method on the objective of ``likelihood.py``, ``polish`` Gauss-Newton on that of
-``compare.py``. Both work on the same nine unknowns (see there) with a Gaussian prior on the three log-sizes, which is what
-gives a metric distance to a single picture.
+``compare.py``. Both work on the same nine unknowns with a Gaussian prior on the three log-sizes, which is what gives a
+metric distance to a single picture.
 """
 
 from __future__ import annotations
@@ -18,27 +18,10 @@ from .jit import kernel
 from .likelihood import PARAMETERS, accumulate, choose_vertices
 from .linear import rotate, solve_positive, transform
 from .similarity import SimilarityVolume
+from .surface import Surface
 
 BLOCK = 2  # cells; features closer than this share their receptive field and are one measurement, not several
 _MAX_ROTATION, _MAX_TRANSLATION, _MAX_LOG_SIZE = 0.35, 0.25, 0.1  # per step: radians, share of the depth, log
-
-
-@dataclass(frozen=True)
-class Surface:
-    """What the refinement needs of the mesh, vertices in farthest-point order.
-
-    vertices, normals [V, 3] float64; faces [F, 3] int32, counter-clockwise from outside; features [V, D] float32;
-    gram [F, 3] float64 dot products of each face's features (ij, jk, ki); visible [directions, V] uint8 and its grid.
-    """
-
-    vertices: np.ndarray
-    normals: np.ndarray
-    faces: np.ndarray
-    features: np.ndarray
-    gram: np.ndarray
-    visible: np.ndarray
-    azimuths: int
-    elevations: int
 
 
 @dataclass
@@ -65,8 +48,8 @@ def climb(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, focal: 
           schedule: np.ndarray, inside: np.ndarray, limit: int) -> None:
     """Move ``pose`` uphill on the windowed likelihood.
 
-    prior [3]: 1/sigma^2 of the log-sizes. schedule [stages, 2]: window sigma in cells, Newton steps. inside [stages, h, w]
-    float32: trust in a vertex at a cell, see :func:`trust_inside`. limit: number of vertices.
+    prior [3]: 1/sigma^2 of the log-sizes. schedule [stages, 2]: window sigma in cells, Newton steps.
+    inside [stages, h, w] float32: trust in a vertex at a cell, see :func:`weigh`. limit: number of vertices.
     """
     _climb(volume.odds, surface.vertices, surface.normals, surface.visible, surface.azimuths, surface.elevations, prior,
            focal, centre, pose.R, pose.t, pose.log_size, schedule, inside, limit)
@@ -81,8 +64,8 @@ def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, focal:
 
 
 @kernel
-def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, focal, centre, R, t, log_size, schedule, inside,
-           limit):
+def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, focal, centre, R, t, log_size, schedule,
+           inside, limit):
     index, weight = np.empty(limit, np.int64), np.empty(limit)
     gradient, normal, step = np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS)), np.empty(PARAMETERS)
     new_gradient, new_normal = np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS))
@@ -121,9 +104,9 @@ def _polish(cells, rival, temperature, features, gram, vertices, faces, prior, f
     for k in range(steps + 1):
         size = np.exp(log_size)
         rasterise(vertices, faces, R, t, size, focal, centre, points, face_of, barycentric, depth)
-        evidence, explained, cosine, covered = compare(cells, rival, temperature, features, gram, vertices, faces, points,
-                                                       face_of, barycentric, depth, R, t, size, focal, centre, gradient,
-                                                       normal)
+        evidence, explained, cosine, covered = compare(
+            cells, rival, temperature, features, gram, vertices, faces, points, face_of, barycentric, depth, R, t, size,
+            focal, centre, gradient, normal)
         if k == steps or explained < 1.0:
             break
         solve_damped(unit * normal, unit * gradient, prior, log_size, 1e-3, t[2], step)
@@ -138,8 +121,7 @@ def weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside)
     """Weights by trust, with the sum of the independent measurements: the distinct blocks of cells that are hit.
 
     Near the silhouette or an occluder's edge the window of a vertex holds only the inner half of its match, whose mean
-    lies inwards of the truth; such vertices would shrink the object. ``inside`` [h, w] says how much of a window there is
-    object.
+    lies inwards of the truth; such vertices would shrink the object. ``inside`` [h, w] is the share of object in a window.
     """
     size = np.exp(log_size)
     h, w = inside.shape

@@ -83,7 +83,7 @@ class Similarity:
             level = rival
         else:
             rival = clutter
-            # One level for all cells: where a match lies must not depend on how much a cell happens to look like clutter.
+            # One level for all cells: where a match lies must not depend on how much a cell looks like clutter.
             level = np.full_like(rival, np.sum(rival * foreground) / np.sum(foreground))
         volume.rival.reshape(-1)[:] = rival
         self._each(lambda part: evidence_and_odds(self._S, rival, level, foreground, 1.0 / self._temperature,
@@ -140,8 +140,7 @@ def products(C, F, S, first, last, peak):
 
 @kernel
 def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pad, first, last):
-    """evidence = max(S - rival, 0) into the padded volume, odds = foreground exp((S - level) sharpness), rows first:last.
-    """
+    """Rows first:last: evidence = max(S - rival, 0) in its padding, odds = foreground exp((S - level) sharpness)."""
     h, w = odds.shape[1:]
     scaled, power = np.empty(w, np.float32), np.empty(w, np.int32)
     two_to = power.view(np.float32)

@@ -16,18 +16,19 @@ from ..bundle import Card
 from ..neural_mesh import NeuralMesh
 from .coarse import SHIFT, Target, coarse_search, select_distinct
 from .likelihood import PARAMETERS
-from .refine import BLOCK, Refined, Surface, climb, polish
+from .refine import BLOCK, Refined, climb, polish
 from .similarity import Similarity, SimilarityVolume
-from .views import farthest_point_order, view_table
-from .visibility import visibility_table
+from .surface import prepare_surface
+from .views import view_table
 
 _SEARCH_VERTICES = 400  # evenly spread vertices whose similarity is computed for every cell
-_COARSE_SAMPLES = 80  # visible ones per viewpoint in the coarse search
+_FIRST_SAMPLES, _COARSE_SAMPLES = 24, 80  # visible ones per viewpoint: in all viewpoints, then in the best of them
+_SECOND_VIEWS = 64
 _CLIMB_VERTICES = 120  # visible ones in the first refinement
-_STARTS = 6  # distinct coarse hypotheses that are refined
+_STARTS = 4  # distinct coarse hypotheses that are refined
 _START_ANGLE = math.radians(25)  # closer ones lie in the same basin of the refinement
 _START_FLOOR = 0.6  # of the best coarse score
-_KEEP = 4  # hypotheses that are rendered and compared
+_KEEP = 3  # hypotheses that are rendered and compared
 _DISTINCT_ANGLE = math.radians(20)  # refined hypotheses closer than this are one
 _FLIP = np.diag([-1.0, -1.0, 1.0])  # half a turn about the object's z axis: front for back
 _SCHEDULE = np.array([[2.5, 4], [1.5, 3]], dtype=np.float64)  # window sigma in cells, Newton steps: wide basin first
@@ -73,7 +74,7 @@ class PoseSolver:
                                       self._each, self._threads)
         self._mean_size = np.array(card.size_prior.mean_m)
         self._prior = 1.0 / np.array(card.size_prior.log_sigma) ** 2
-        self._dimension = effective_dimension(mesh.features)
+        self._dimension = effective_dimension(surface.features)
         self._scales = np.array(card.search.scale)
         G = len(self._views.rotations)
         self._score, self._translation = np.empty(G), np.empty((G, 3))
@@ -93,12 +94,19 @@ class PoseSolver:
         return [self._solved(pose) for pose in poses]
 
     def _coarse(self, volume: SimilarityVolume, target: Target) -> list[Refined]:
-        bounds = np.linspace(0, len(self._score), self._threads + 1).astype(int)
-        self._each(lambda part: coarse_search(volume, self._views, target, self._scales, self._score, self._translation,
-                                              bounds[part], bounds[part + 1]), self._threads)
-        chosen = select_distinct(self._views.rotations, self._score, _START_ANGLE, _STARTS, _START_FLOOR)
+        everything = np.arange(len(self._score))
+        self._search(volume, target, everything, _FIRST_SAMPLES)
+        best = np.argsort(-self._score)[:_SECOND_VIEWS]
+        self._search(volume, target, best, _COARSE_SAMPLES)
+        rotations, score = self._views.rotations[best], self._score[best]
+        chosen = best[select_distinct(rotations, score, _START_ANGLE, _STARTS, _START_FLOOR)]
         starts = [_start(self._views.rotations[g], self._translation[g]) for g in chosen]
         return starts + _missing_flip(starts)
+
+    def _search(self, volume: SimilarityVolume, target: Target, views: np.ndarray, samples: int) -> None:
+        shares = np.array_split(views, self._threads)
+        self._each(lambda k: coarse_search(volume, self._views, shares[k], samples, target, self._scales, self._score,
+                                           self._translation), self._threads)
 
     def _refine(self, volume: SimilarityVolume, target: Target, poses: list[Refined]) -> list[Refined]:
         inside = inside_maps(volume.foreground, _SCHEDULE[:, 0])
@@ -129,8 +137,8 @@ def pose_covariance(pose: Refined, prior: np.ndarray, dimension: float) -> np.nd
     """[6, 6] marginal of the inverse Gauss-Newton matrix: the size, known from picture and prior, is integrated out.
 
     A cell's residual f - c/|c| has the squared norm 2 (1 - cosine); spread over the ``dimension`` directions in which
-    features vary, its variance is the measured noise that weakens the data. Scaling the object and its distance together
-    leaves the picture unchanged, so the prior's spread [3] of the log-sizes reappears along the viewing ray.
+    features vary, its variance is the measured noise that weakens the data. Scaling the object and its distance
+    together leaves the picture unchanged, so the prior's spread [3] of the log-sizes reappears along the viewing ray.
     """
     variance = max(2.0 * (1.0 - pose.cosine), 1e-3) / dimension
     information = pose.normal / (variance * BLOCK * BLOCK)
@@ -148,28 +156,10 @@ def effective_dimension(features: np.ndarray) -> float:
 
 
 def inside_maps(foreground: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """[stages, h, w] float32 trust in a vertex per window width: 1 where its whole window lies on the object, 0 outside.
-    """
-    blurred = np.stack([cv2.GaussianBlur(foreground, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT) for sigma in sigmas])
+    """[stages, h, w] float32 trust in a vertex per window width: 1 where its whole window is object, 0 outside."""
+    blurred = np.stack([cv2.GaussianBlur(foreground, (0, 0), s, borderType=cv2.BORDER_CONSTANT) for s in sigmas])
     x = np.clip((blurred - _INSIDE) / (1.0 - _INSIDE), 0.0, 1.0)
     return x * x * (3.0 - 2.0 * x) + np.float32(1e-3)
-
-
-def prepare_surface(mesh: NeuralMesh) -> Surface:
-    """The mesh with its vertices in farthest-point order, faces turned outwards, and the visibility table."""
-    order = farthest_point_order(mesh.vertices.astype(np.float64))
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    vertices, normals = mesh.vertices[order].astype(np.float64), mesh.normals[order].astype(np.float64)
-    faces, features = rank[mesh.faces].astype(np.int32), np.ascontiguousarray(mesh.features[order])
-    corners = vertices[faces]
-    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    inwards = np.sum(across * normals[faces].sum(axis=1), axis=1) < 0
-    faces[inwards] = faces[inwards][:, ::-1]
-    C = features[faces].astype(np.float64)
-    gram = np.stack([np.sum(C[:, k] * C[:, (k + 1) % 3], axis=1) for k in range(3)], axis=1)
-    table = visibility_table(vertices, faces, normals)
-    return Surface(vertices, normals, faces, features, gram, table.visible, table.azimuths, table.elevations)
 
 
 def _start(R: np.ndarray, t: np.ndarray) -> Refined:

@@ -9,8 +9,7 @@ import numpy as np
 
 from ..bundle import SearchSpec
 from ..geometry import rotation_from_viewpoint
-from .jit import kernel
-from .refine import Surface
+from .surface import Surface
 from .visibility import visible_row
 
 # Distances in bounding-box diagonals at which the outermost vertices are looked up: a near camera sees other ones.
@@ -57,27 +56,3 @@ def view_table(surface: Surface, search: SearchSpec, first: int, samples: int) -
     outline = np.take_along_axis(rotated, np.concatenate(extremes, axis=1)[:, :, None], axis=1)
     as_float32 = [np.ascontiguousarray(a, np.float32) for a in (points, weight, outline)]
     return ViewTable(rotations, index, *as_float32)
-
-
-@kernel
-def farthest_point_order(points):
-    """Permutation [V] of ``points`` [V, 3] in which every prefix is spread as evenly as can be (greedy)."""
-    V = points.shape[0]
-    order = np.empty(V, np.int64)
-    distance = np.full(V, np.inf)
-    current = 0
-    for k in range(V):
-        order[k] = current
-        farthest = 0
-        for v in range(V):
-            d = np.sum((points[v] - points[current]) ** 2)
-            distance[v] = min(distance[v], d)
-            if distance[v] > distance[farthest]:
-                farthest = v
-        distance[current] = -1.0  # taken, even where another vertex has the same position
-        if farthest == current:
-            for v in range(V):
-                if distance[v] > distance[farthest]:
-                    farthest = v
-        current = farthest
-    return order

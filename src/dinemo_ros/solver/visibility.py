@@ -45,7 +45,7 @@ def visibility_table(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarra
 
 
 def visible_row(table, azimuth: float, elevation: float) -> np.ndarray:
-    """[V] bool, vertices seen from a direction in radians (PASCAL3D+ angles); table has the fields of VisibilityTable."""
+    """[V] bool, vertices seen from a direction in radians (PASCAL3D+); table has the fields of VisibilityTable."""
     direction = np.array([math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth),
                           math.sin(elevation)])
     return table.visible[direction_index(direction, table.azimuths, table.elevations)].astype(bool)
