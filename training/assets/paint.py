@@ -13,7 +13,7 @@ LARGEST_TEXTURE = 512  # pixels; finer detail only aliases in pictures of 300 pi
 def painted_texture(image: np.ndarray, windows: tuple[Polygon, ...] = ()) -> np.ndarray:
     """Texture [H, W, 4] uint8 from sRGB [H, W, 3]: the picture and the share of body paint.
 
-    The most frequent colour that is not (nearly) black is taken for the body colour. Channel 3 is 255
+    The most frequent colour that is not nearly black is taken for the body colour. Channel 3 is 255
     where the texel has about that colour (a darker shade counts: panels are drawn with shadows), else 0.
     """
     scale = LARGEST_TEXTURE / max(image.shape[:2])

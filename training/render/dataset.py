@@ -235,10 +235,19 @@ def _pictures(folder: Path | None) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".png", ".jpeg")) if folder else []
 
 
+_SOURCES = {"gazebo": "gazebo_cars", "torcs": "usr/share/games/torcs/cars of Debian torcs-data",
+            "metadrive": "metadrive/assets/models/vehicle of the wheel", "cad": "PASCAL3D+ style OBJ"}
+
+
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
-    for source, what in (("gazebo", "gazebo_cars"), ("torcs", "usr/share/games/torcs/cars of Debian torcs-data"),
-                         ("metadrive", "metadrive/assets/models/vehicle of the wheel"), ("cad", "PASCAL3D+ style OBJ")):
+    """One option per source of cars, see :mod:`training.assets.fleet`."""
+    for source, what in _SOURCES.items():
         parser.add_argument(f"--{source}", type=Path, help=f"folder of cars: {what}")
+
+
+def source_folders(args: argparse.Namespace) -> dict[str, Path | None]:
+    """What :func:`add_source_arguments` read, for :func:`load_fleet`."""
+    return {source: getattr(args, source) for source in _SOURCES}
 
 
 def main() -> None:
@@ -254,8 +263,7 @@ def main() -> None:
     add_source_arguments(parser)
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    sources = {source: getattr(args, source) for source in ("gazebo", "torcs", "metadrive", "cad")}
-    assets, weights = load_fleet(sources, args.assets)
+    assets, weights = load_fleet(source_folders(args), args.assets)
     if not args.assets:
         chosen = [k for k, asset in enumerate(assets) if (asset.name in HELD_OUT) == args.held_out]
         assets, weights = [assets[k] for k in chosen], weights[chosen] / weights[chosen].sum()
