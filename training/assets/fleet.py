@@ -9,8 +9,8 @@ Sources (each optional; folders are given on the command line):
              Apache-2.0
   cad        untextured PASCAL3D+ style models; materials are invented (``cad.py``)
 
-Every car was looked at with its axes drawn (``python -m training.render.fleet_sheet``): the Gazebo SUV and the metadrive
-cars face the other way than their neighbours.
+Every car was looked at with its axes drawn (``python -m training.render.fleet_sheet``): the Gazebo SUV and the
+metadrive cars face the other way than their neighbours.
 """
 
 from __future__ import annotations
