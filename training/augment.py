@@ -21,7 +21,7 @@ class AugmentConfig:
     """Ranges of the random changes; see each field's comment."""
 
     size: int = 224                # output side in pixels
-    coverage: tuple = (0.45, 1.0)  # larger side of the projected object as a share of the output side
+    coverage: tuple = (0.28, 1.05) # larger side of the projected object as a share of the output side
     shift: float = 0.12            # object centre off the crop centre, share of the output side, uniform +-
     roll_deg: float = 8.0          # in-plane rotation, uniform +-
     mirror: float = 0.5            # probability

@@ -52,6 +52,8 @@ class CorrespondenceSampler:
         hidden = np.zeros(image.shape[:2], np.uint8)
         if rng.random() < a.occlude:
             image, hidden = augment.occlude(rng, image, np.roll(other, a.size // 3, axis=(0, 1)))
+        if mask is not None:
+            hidden[(mask > 32) & (mask < 96)] = 255  # renders mark what an occluder covers with 64
         image = augment.photometric(rng, image, a.low_resolution)
 
         uv = project(points, K, T)

@@ -23,6 +23,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from .category_shape import CategoryShape
 from .foreground import SaliencyMask, mask_box
 from .posed_crops import CROP_SIDE, save_labels, save_picture, square_around
 from .silhouette import fit_sequence, frame_pose
@@ -142,19 +143,19 @@ def align(reference: Sequence, azimuths: np.ndarray, others: list[Sequence]) -> 
     return aligned
 
 
-def write_templates(sequences: list[Sequence], aligned: dict[str, np.ndarray], reference: str, shape: dict, out: Path,
+def write_templates(sequences: list[Sequence], aligned: dict[str, np.ndarray], reference: str, shape: CategoryShape, out: Path,
                     min_iou: float = 0.72) -> None:
     """Fit camera and box of every sequence by silhouette and store its frames as posed crops."""
-    mean_size = np.ptp(shape["vertices"], axis=0)
+    mean_size = shape.size
     names, Ks, Ts, sizes = [], [], [], []
     for sequence in sequences:
         azimuth = aligned[sequence.name]
-        fit = fit_sequence(shape["vertices"], shape["faces"], mean_size, sequence.masks, azimuth,
+        fit = fit_sequence(shape.vertices, shape.faces, mean_size, sequence.masks, azimuth,
                            fit_offset=sequence.name != reference)
-        points = shape["vertices"] * (fit.size / mean_size)
+        points = shape.at_size(fit.size)
         kept = 0
         for i, (image, mask) in enumerate(zip(sequence.images, sequence.masks)):
-            K, T, iou = frame_pose(points, shape["faces"], azimuth[i] + fit.azimuth_offset, fit.elevation,
+            K, T, iou = frame_pose(points, shape.faces, azimuth[i] + fit.azimuth_offset, fit.elevation,
                                    fit.distance * fit.size[0], mask)
             if iou < min_iou:
                 continue
@@ -188,7 +189,7 @@ def main() -> None:
     parser.add_argument("--shape", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    shape = dict(np.load(args.shape, allow_pickle=False))
+    shape = CategoryShape.load(args.shape)
     saliency, teacher = SaliencyMask(), CnnTeacher()
     reference = read_sequence(args.reference, saliency, teacher)
     others = [read_sequence(folder, saliency, teacher) for folder in args.sequence]
