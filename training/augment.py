@@ -6,7 +6,7 @@ Geometry is exact: one homography warps the picture and the same matrix updates 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -58,13 +58,11 @@ def random_view(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray | 
         K_new = A @ K @ np.diag([-1.0, 1.0, 1.0])
     else:
         K_new = A @ K
-    flags = cv2.INTER_AREA if scale < 0.6 else cv2.INTER_LINEAR
     # OpenCV has no area filter in a warp: blur first when shrinking much, or thin structures alias.
     if scale < 0.6:
         image = cv2.GaussianBlur(image, (0, 0), 0.4 / scale)
-        flags = cv2.INTER_LINEAR
     border = _BORDER if rng.random() < 0.5 else tuple(int(v) for v in rng.integers(0, 256, 3))
-    warped = cv2.warpAffine(image, A[:2], (S, S), flags=flags, borderValue=border)
+    warped = cv2.warpAffine(image, A[:2], (S, S), flags=cv2.INTER_LINEAR, borderValue=border)
     if mask is not None:
         mask = cv2.warpAffine(mask, A[:2], (S, S), flags=cv2.INTER_LINEAR, borderValue=0)
     return warped, mask, K_new, T
@@ -129,8 +127,3 @@ def _motion_blur(rng, image: np.ndarray) -> np.ndarray:
     for step in np.linspace(-centre, centre, 2 * length):
         kernel[int(round(centre + step * np.sin(angle))), int(round(centre + step * np.cos(angle)))] = 1
     return cv2.filter2D(image, -1, kernel / kernel.sum())
-
-
-def with_size(config: AugmentConfig, size: int) -> AugmentConfig:
-    """The same ranges for another output side."""
-    return replace(config, size=size)

@@ -78,7 +78,8 @@ def match(features: Tensor, foreground: Tensor, bank: TemplateBank, config: Matc
     near = around < np.deg2rad(30)
     offset = float(np.sum(share[near] * _wrap(bank.azimuths[near] - bank.azimuths[view])) / share[near].sum())
     allowed = torch.from_numpy(around < np.deg2rad(config.neighbourhood_deg)) if config.bidirectional else None
-    ids, cells, weights = _read_out(similarity, best, bank, allowed, view if config.bidirectional else None, (h, w), config)
+    visible_from = view if config.bidirectional else None
+    ids, cells, weights = _read_out(similarity, best, bank, allowed, visible_from, (h, w), config)
     return Matches(view, float(bank.azimuths[view] + offset), float(share[near].sum()), ids, cells, weights)
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint -> bundle: ONNX with the normalisation inside, neural mesh, card; refused unless ONNX equals torch.
+r"""Checkpoint -> bundle: ONNX with the normalisation inside, neural mesh, card; refused unless ONNX equals torch.
 
-    python -m training.export --checkpoint runs/car/train/student.pt --shape car_mean.npz --category car --out engines/car
+    python -m training.export --checkpoint runs/car/train/student.pt --shape car_mean.npz --category car \
+        --out engines/car
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ def export_onnx(backbone: StudentBackbone) -> bytes:
 def parity(onnx: bytes, backbone: StudentBackbone, sizes=((224, 224), (256, 256), (320, 640)), seed: int = 0) -> float:
     """Smallest per-cell cosine between ONNX Runtime and torch over random pictures of several sizes."""
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-    model, worst = _DeployedBackbone(backbone.eval()), 1.0
+    model, cosines = _DeployedBackbone(backbone.eval()), []
     rng = np.random.default_rng(seed)
     for n, (height, width) in enumerate(sizes, start=1):
         image = rng.integers(0, 256, (n, height, width, 3), dtype=np.uint8)
         with torch.inference_mode():
             expected = model(torch.from_numpy(image)).numpy()
-        worst = min(worst, float((expected * session.run(["features"], {"image": image})[0]).sum(1).min()))
-    return worst
+        cosines.append((expected * session.run(["features"], {"image": image})[0]).sum(1).min())
+    return float(np.min(cosines))  # not the built-in min, which would pass over NaN
 
 
 def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path) -> float:
@@ -67,12 +68,14 @@ def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path)
     Raises:
         ValueError: ONNX Runtime and torch disagree; nothing is written.
     """
-    backbone, features = StudentBackbone(dim=card.features.dim), NeuralMeshFeatures(len(shape.vertices), card.features.dim)
+    backbone = StudentBackbone(dim=card.features.dim)
+    features = NeuralMeshFeatures(len(shape.vertices), card.features.dim)
     load_checkpoint(checkpoint, backbone, features)
     onnx = export_onnx(backbone)
     cosine = parity(onnx, backbone)
-    if cosine < _MIN_COSINE:
-        raise ValueError(f"ONNX Runtime and torch disagree (cosine {cosine:.5f} < {_MIN_COSINE}); the bundle was not written")
+    if not cosine >= _MIN_COSINE:  # NaN must not pass
+        raise ValueError(f"ONNX Runtime and torch disagree (cosine {cosine:.5f}, needed is {_MIN_COSINE}); the bundle "
+                         "was not written")
     mesh = NeuralMesh(vertices=shape.vertices.astype(np.float32), faces=shape.faces,
                       normals=shape.normals.astype(np.float32), features=features.vertices.detach().numpy(),
                       clutter=features.clutter.detach().numpy())

@@ -59,8 +59,10 @@ def _prepare_one(path: Path, out: Path, saliency: SaliencyMask | None) -> bool:
             return False
         box = mask_box(mask)
     A = square_around(box, CROP_SIDE, PHOTO_MARGIN)
-    warp = lambda picture, fill: cv2.warpAffine(picture, A, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA, borderValue=fill)  # noqa: E731
-    save_picture(out, path.stem, warp(image, (114, 114, 114)), None if mask is None else warp(mask, 0))
+    crop = cv2.warpAffine(image, A, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA, borderValue=(114, 114, 114))
+    if mask is not None:
+        mask = cv2.warpAffine(mask, A, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA)
+    save_picture(out, path.stem, crop, mask)
     return True
 
 

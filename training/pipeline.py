@@ -25,7 +25,7 @@ from .foreground import SaliencyMask
 from .photos import prepare
 from .posed_crops import load_posed_crops
 from .pseudo_labels import correspondence_labeller, label_photos, render_labeller, select
-from .recipe import Recipe, Round, load_recipe
+from .recipe import POOLS, Recipe, Round, load_recipe
 from .sequences import align, read_reference_azimuths, read_sequence, write_templates
 from .student import STRIDE
 from .teachers import CnnTeacher
@@ -39,7 +39,7 @@ class Pipeline:
 
     def __init__(self, recipe: Recipe, data: Path, run: Path, assets: dict[str, Path]):
         self.recipe, self.data, self.run, self.assets = recipe, data, run, assets
-        self.folders = {"synthetic": run / "synthetic", "sequences": run / "sequences", "photographs": run / "photographs"}
+        self.folders = {name: run / name for name in POOLS}
 
     def shape(self) -> CategoryShape:
         """The category's mean mesh."""
@@ -64,7 +64,8 @@ class Pipeline:
     def synthetic(self) -> None:
         """Rendered cars with exact poses; its own module resumes."""
         spec = self.recipe.synthetic
-        sources = {"gazebo": spec.gazebo and self.data / spec.gazebo, "cad": spec.cad and self.data / spec.cad, **self.assets}
+        sources = {"gazebo": spec.gazebo and self.data / spec.gazebo, "cad": spec.cad and self.data / spec.cad,
+                   **self.assets}
         arguments = [part for name, folder in sources.items() if folder for part in (f"--{name}", folder)]
         self._module("training.render.dataset", "--out", self.folders["synthetic"], "--count", spec.count, "--seed",
                      self.recipe.seed, "--photo-corners", self.data / self.recipe.photographs, *arguments)
@@ -78,10 +79,10 @@ class Pipeline:
         if spec.labels != "none":
             self._label(spec, out / "labels.npz", before, self.run / f"bundle{number - 1}")
         pools = [(load_posed_crops(self.folders[name]), share) for name, share in spec.pools.items()]
-        for (crops, share), name in zip(pools, spec.pools):
+        for (crops, share), name in zip(pools, spec.pools, strict=True):
             print(f"round {number}: {len(crops)} crops of {name}, share {share:g}")
-        train(pools, self.shape(), out, steps=spec.steps, batch=self.recipe.batch, lr=5e-4, sigma=0.15, temperature=0.07,
-              augmentation=AugmentConfig(), init=before, seed=self.recipe.seed + number, workers=1)
+        train(pools, self.shape(), out, steps=spec.steps, batch=self.recipe.batch, lr=5e-4, sigma=0.15,
+              temperature=0.07, augmentation=AugmentConfig(), init=before, seed=self.recipe.seed + number, workers=1)
         return final
 
     def _label(self, spec: Round, out: Path, before: Path | None, bundle: Path) -> None:

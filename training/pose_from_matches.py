@@ -17,12 +17,15 @@ _DEPTH_SIGMA = 0.4    # of log distance: pictures of unknown focal length say li
 
 @dataclass(frozen=True)
 class MatchedPose:
-    """T_cam_obj [4, 4] metres; size [3] metres; inliers: weighted share of the matches within the residual scale."""
+    """T_cam_obj [4, 4] metres; size [3] metres; inliers: weighted share of the matches within the residual scale.
+
+    residual: median over the matches, share of the crop side.
+    """
 
     T_cam_obj: np.ndarray
     size: np.ndarray
     inliers: float
-    residual: float  # weighted median, share of the crop side
+    residual: float
 
 
 def fit_pose(points: np.ndarray, pixels: np.ndarray, weights: np.ndarray, K: np.ndarray, R: np.ndarray,
@@ -73,7 +76,10 @@ def _start_translation(points, pixels, weights, K, R):
 
 
 def _linearise(points, pixels, K, R, t, log_size):
-    """Residuals [N, 2] px, Jacobian [N, 2, 9] (rotation about the object's origin, translation, log-size), camera points."""
+    """Residuals [N, 2] px, their Jacobian [N, 2, 9] and the points [N, 3] in the camera.
+
+    Columns: rotation about the object's origin (left perturbation, camera axes), translation, log-size.
+    """
     scaled = points * np.exp(log_size)
     q = scaled @ R.T
     p = q + t

@@ -51,8 +51,9 @@ def save_labels(folder: Path, names: list[str], K: np.ndarray, T_cam_obj: np.nda
                 weight: np.ndarray | None = None) -> None:
     """Write ``labels.npz`` of pictures that are already in ``folder``; atomic, so a kill leaves the old one."""
     temporary = folder / "labels.tmp.npz"
-    np.savez_compressed(temporary, names=np.array(names), K=K.astype(np.float64), T_cam_obj=T_cam_obj.astype(np.float64),
-                        size=size.astype(np.float64), weight=np.ones(len(names)) if weight is None else weight)
+    np.savez_compressed(temporary, names=np.array(names), K=K.astype(np.float64),
+                        T_cam_obj=T_cam_obj.astype(np.float64), size=size.astype(np.float64),
+                        weight=np.ones(len(names)) if weight is None else weight)
     temporary.replace(folder / "labels.npz")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Poses for unlabelled photographs, found by the method itself and believed only where the mirror image agrees.
+r"""Poses for unlabelled photographs, found by the method itself and believed only where the mirror image agrees.
 
 Two ways to a pose, the same way to trust it:
 
@@ -10,7 +10,8 @@ Two ways to a pose, the same way to trust it:
 A photograph and its mirror image must give mirrored poses. A model that takes left for right or front for rear rarely
 makes the mirrored mistake, so disagreement rejects a label, and a runner-up that agrees corrects it.
 
-    python -m training.pseudo_labels render --bundle runs/car/bundle0 --photos runs/car/photos --out runs/car/labels1.npz
+    python -m training.pseudo_labels render --bundle runs/car/bundle0 --photos runs/car/photos \
+        --out runs/car/labels1.npz
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from .train import load_checkpoint
 _AGREE_DEG = 20.0      # mirrored poses closer than this are one pose
 _LENGTHS_AWAY = 4.0    # photographs tell nothing of their lens: the object is taken to be this many lengths away
 _SIDE = 224
+_MIN_MATCHES = 6       # a pose and three lengths of the box from fewer points would only repeat the priors
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def render_labeller(estimator: PoseEstimator) -> Labeller:
 
 
 def correspondence_labeller(checkpoint: Path, shape: CategoryShape, templates: Path, every: int = 6,
-                            config: MatchConfig = MatchConfig()) -> Labeller:
-    """Candidates by bidirectional correspondence to every ``every``-th template view, with a trained student as teacher."""
+                            config: MatchConfig | None = None) -> Labeller:
+    """Candidates by bidirectional correspondence to every ``every``-th template view, a trained student as teacher."""
     backbone, features = StudentBackbone(), NeuralMeshFeatures(len(shape.vertices))
     load_checkpoint(checkpoint, backbone, features)
     teacher = torch.inference_mode()(backbone.eval())
@@ -101,10 +103,13 @@ def correspondence_labeller(checkpoint: Path, shape: CategoryShape, templates: P
         F = teacher(torch.from_numpy(small).permute(2, 0, 1)[None].float())[0]
         with torch.inference_mode():
             foreground = torch.sigmoid(_margin(F, features) / 0.07)
-            matches = match(F, foreground, bank, config)
+            matches = match(F, foreground, bank, config or MatchConfig())
         pixels = matches.cells * STRIDE + (STRIDE - 1) / 2
-        pose = fit_pose(shape.vertices[matches.vertices], pixels, np.clip(matches.weights - 0.3, 0, None), K,
-                        bank.rotations[matches.view], shape.size, _SIDE)
+        trust = np.clip(matches.weights - 0.3, 0, None)
+        if np.count_nonzero(trust) < _MIN_MATCHES:
+            return []
+        pose = fit_pose(shape.vertices[matches.vertices], pixels, trust, K, bank.rotations[matches.view], shape.size,
+                        _SIDE)
         return [Candidate(pose.T_cam_obj, pose.size, pose.inliers * matches.confidence)]
 
     return label
@@ -124,14 +129,15 @@ def reconcile(original: list[Candidate], mirrored: list[Candidate]) -> Label | N
     back = [mirror_rotation(c.T_cam_obj[:3, :3]) for c in mirrored]
     pairs = []
     for a in original:
-        for b, R in zip(mirrored, back):
+        for b, R in zip(mirrored, back, strict=True):
             angle = np.rad2deg(rotation_angle(a.T_cam_obj[:3, :3], R))
             if angle < _AGREE_DEG:
                 pairs.append((a.score + b.score, angle, a))
     if not pairs:
         return None
     total, angle, best = max(pairs, key=lambda p: p[0])
-    singles = [(c.score, c.T_cam_obj[:3, :3]) for c in original] + [(c.score, R) for c, R in zip(mirrored, back)]
+    singles = [(c.score, c.T_cam_obj[:3, :3]) for c in original]
+    singles += [(c.score, R) for c, R in zip(mirrored, back, strict=True)]
     rivals = [s for s, R in singles if np.rad2deg(rotation_angle(R, best.T_cam_obj[:3, :3])) > 2 * _AGREE_DEG]
     return Label(best.T_cam_obj, best.size, total / 2, total / 2 - max(rivals, default=0.0), float(angle))
 
@@ -150,18 +156,20 @@ def label_photos(photos: Path, names: list[str], labeller: Labeller, out: Path) 
 def select(photos: Path, labels: Path, min_score: float, min_margin: float, max_share: float = 0.04) -> int:
     """Turn trusted labels into posed crops (``photos/labels.npz``), flat in azimuth; returns how many are kept.
 
-    Photographs of cars show the front half far more often than the rear: a 10-degree bin of azimuth and its mirror
-    image together hold at most ``max_share`` of the total weight, the rest is weighted down.
+    Photographs of cars show the front half far more often than the rear: a 10-degree bin of azimuth that holds more
+    than ``max_share`` of the labels is weighted down to that (counted together with its mirror image, for twice that).
     """
-    kept = {n: l for n, l in _load(labels).items() if l and l.score >= min_score and l.margin >= min_margin}
-    azimuth = np.array([viewpoint_from_rotation(l.T_cam_obj[:3, :3])[0] for l in kept.values()])
+    kept = {name: label for name, label in _load(labels).items()
+            if label and label.score >= min_score and label.margin >= min_margin}
+    azimuth = np.array([viewpoint_from_rotation(label.T_cam_obj[:3, :3])[0] for label in kept.values()])
     folded = np.minimum(np.abs(azimuth), 2 * np.pi - np.abs(azimuth))
     bins = np.minimum((np.rad2deg(folded) / 10).astype(int), 17)
     counts = np.bincount(bins, minlength=18)
     weight = np.minimum(1.0, max_share * 2 * len(kept) / np.maximum(counts[bins], 1))
     K = photo_camera().K
-    save_labels(photos, list(kept), np.repeat(K[None], len(kept), 0), np.array([l.T_cam_obj for l in kept.values()]),
-                np.array([l.size for l in kept.values()]), weight)
+    save_labels(photos, list(kept), np.repeat(K[None], len(kept), 0),
+                np.array([label.T_cam_obj for label in kept.values()]),
+                np.array([label.size for label in kept.values()]), weight)
     print(f"{len(kept)} labels kept; per 10 degrees from front to rear: {counts.tolist()}")
     return len(kept)
 
@@ -170,10 +178,11 @@ _FIELDS = ("T_cam_obj", "size", "score", "margin", "agreement_deg")
 
 
 def _save(path: Path, labels: dict[str, Label | None]) -> None:
-    given = {n: l for n, l in labels.items() if l is not None}
+    given = {name: label for name, label in labels.items() if label is not None}
     temporary = path.with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, names=np.array(list(given)), rejected=np.array([n for n in labels if n not in given]),
-                        **{f: np.array([getattr(l, f) for l in given.values()]) for f in _FIELDS})
+    np.savez_compressed(temporary, names=np.array(list(given)),
+                        rejected=np.array([name for name in labels if name not in given]),
+                        **{f: np.array([getattr(label, f) for label in given.values()]) for f in _FIELDS})
     temporary.replace(path)
 
 
@@ -183,7 +192,7 @@ def _load(path: Path) -> dict[str, Label | None]:
     with np.load(path, allow_pickle=False) as data:
         columns = [data[f] for f in _FIELDS]
         labels: dict[str, Label | None] = {str(n): Label(T, s, float(a), float(m), float(g))
-                                           for n, T, s, a, m, g in zip(data["names"], *columns)}
+                                           for n, T, s, a, m, g in zip(data["names"], *columns, strict=True)}
         labels.update({str(n): None for n in data["rejected"]})
     return labels
 
@@ -198,7 +207,8 @@ def main() -> None:
     parser.add_argument("--shape", type=Path, help="correspondence: mean shape")
     parser.add_argument("--templates", type=Path, help="correspondence: folder written by training.sequences")
     parser.add_argument("--every", type=int, default=1, help="label every n-th photograph")
-    parser.add_argument("--one-way", action="store_true", help="correspondence without the global-to-local step (ablation)")
+    parser.add_argument("--one-way", action="store_true",
+                        help="correspondence without the global-to-local step (ablation)")
     parser.add_argument("--min-score", type=float, default=0.2)
     parser.add_argument("--min-margin", type=float, default=0.02)
     parser.add_argument("--threads", type=int, default=1)

@@ -50,20 +50,23 @@ class Sequence:
 def read_sequence(folder: Path, saliency: SaliencyMask, teacher: Teacher) -> Sequence:
     """Read a folder of frames in name order; frames without a salient object are left out and named."""
     files, images, masks = [], [], []
-    for path in tqdm(sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"}), desc=folder.name):
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    for path in tqdm(paths, desc=folder.name):
         image = cv2.imread(str(path))
         mask = None if image is None else saliency(image[..., ::-1])
         if mask is None or mask_box(mask) is None:
             print(f"{path}: no picture or no salient object, left out")
             continue
         files.append(path), images.append(image[..., ::-1]), masks.append(mask)
+    if not files:
+        raise FileNotFoundError(f"{folder}: none of {len(paths)} files (jpg, png) is a picture with a salient object")
     return Sequence(folder.name, files, images, masks, *describe(images, masks, teacher))
 
 
 def describe(images, masks, teacher: Teacher, side: int = 224) -> tuple[torch.Tensor, torch.Tensor]:
     """Masked teacher features of the box, flattened and normalised: [N, C] of the pictures, [N, C] of their mirrors."""
     crops, weights = [], []
-    for image, mask in zip(images, masks):
+    for image, mask in zip(images, masks, strict=True):
         A = square_around(mask_box(mask), side, 1.1)
         crops.append(cv2.warpAffine(image, A, (side, side), flags=cv2.INTER_AREA, borderValue=(114, 114, 114)))
         weights.append(cv2.warpAffine(mask, A, (side, side), flags=cv2.INTER_AREA))
@@ -143,8 +146,8 @@ def align(reference: Sequence, azimuths: np.ndarray, others: list[Sequence]) -> 
     return aligned
 
 
-def write_templates(sequences: list[Sequence], aligned: dict[str, np.ndarray], reference: str, shape: CategoryShape, out: Path,
-                    min_iou: float = 0.72) -> None:
+def write_templates(sequences: list[Sequence], aligned: dict[str, np.ndarray], reference: str, shape: CategoryShape,
+                    out: Path, min_iou: float = 0.72) -> None:
     """Fit camera and box of every sequence by silhouette and store its frames as posed crops."""
     mean_size = shape.size
     names, Ks, Ts, sizes = [], [], [], []
@@ -154,15 +157,16 @@ def write_templates(sequences: list[Sequence], aligned: dict[str, np.ndarray], r
                            fit_offset=sequence.name != reference)
         points = shape.at_size(fit.size)
         kept = 0
-        for i, (image, mask) in enumerate(zip(sequence.images, sequence.masks)):
+        for i, mask in enumerate(sequence.masks):
             K, T, iou = frame_pose(points, shape.faces, azimuth[i] + fit.azimuth_offset, fit.elevation,
                                    fit.distance * fit.size[0], mask)
             if iou < min_iou:
                 continue
             A = np.vstack([square_around(mask_box(mask), CROP_SIDE, 1.3), [0, 0, 1]])
             stem = f"{sequence.name}_{sequence.files[i].stem}"
-            picture = cv2.warpAffine(image, A[:2], (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA, borderValue=(114, 114, 114))
-            cut = cv2.warpAffine(mask, A[:2], (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA)
+            side = (CROP_SIDE, CROP_SIDE)
+            picture = cv2.warpAffine(sequence.images[i], A[:2], side, flags=cv2.INTER_AREA, borderValue=(114, 114, 114))
+            cut = cv2.warpAffine(mask, A[:2], side, flags=cv2.INTER_AREA)
             save_picture(out, stem, picture, cut)
             names.append(stem), Ks.append(A @ K), Ts.append(T), sizes.append(fit.size)
             kept += 1

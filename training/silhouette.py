@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from scipy.optimize import minimize
 
@@ -49,7 +50,7 @@ def fit_sequence(mesh_vertices: np.ndarray, faces: np.ndarray, mean_size: np.nda
         elevation, distance, size, offset = _unpack(x, mean_size, fit_offset)
         points = mesh_vertices * (size / mean_size)
         ious = [overlap(points, faces, azimuths[i] + offset, elevation, distance * size[0], t)[0]
-                for i, t in zip(chosen, targets)]
+                for i, t in zip(chosen, targets, strict=True)]
         # Weak priors keep what silhouettes hardly show (distance) from running away.
         return 1 - np.mean(ious) + 0.002 * x[1] ** 2 + 0.02 * (x[2] ** 2 + x[3] ** 2) + 0.05 * x[4] ** 2
 
@@ -64,7 +65,7 @@ def fit_sequence(mesh_vertices: np.ndarray, faces: np.ndarray, mean_size: np.nda
     elevation, distance, size, offset = _unpack(best.x, mean_size, fit_offset)
     points = mesh_vertices * (size / mean_size)
     ious = [overlap(points, faces, a + offset, elevation, distance * size[0], _normalised(m))[0]
-            for a, m in zip(azimuths, masks)]
+            for a, m in zip(azimuths, masks, strict=True)]
     return SequenceFit(elevation, distance, size, offset, np.array(ious))
 
 
@@ -96,11 +97,11 @@ def overlap(points, faces, azimuth: float, elevation: float, distance: float, ta
 
 def _normalised(mask: np.ndarray):
     """The mask's box scaled into a small square raster, and the matrix from picture to raster pixels."""
-    import cv2
-
     x0, y0, x1, y1 = mask_box(mask)
     scale = 0.86 * _SIDE / max(x1 - x0, y1 - y0)
-    A = np.array([[scale, 0, _SIDE / 2 - scale * (x0 + x1) / 2], [0, scale, _SIDE / 2 - scale * (y0 + y1) / 2], [0, 0, 1]])
+    A = np.array([[scale, 0, _SIDE / 2 - scale * (x0 + x1) / 2],
+                  [0, scale, _SIDE / 2 - scale * (y0 + y1) / 2],
+                  [0, 0, 1]])
     return cv2.warpAffine(mask, A[:2], (_SIDE, _SIDE), flags=cv2.INTER_AREA), A
 
 

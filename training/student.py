@@ -86,7 +86,7 @@ def load_imagenet_trunk(model: StudentBackbone, checkpoint: str | Path) -> None:
     if len(source) != len(target):
         raise ValueError(f"{checkpoint}: {len(source)} tensors, EfficientNet-lite0 has {len(target)}")
     renamed = OrderedDict()
-    for (key, value), (source_key, tensor) in zip(target.items(), source.items()):
+    for (key, value), (source_key, tensor) in zip(target.items(), source.items(), strict=True):
         if value.shape != tensor.shape:
             raise ValueError(f"{checkpoint}: {source_key} is {tuple(tensor.shape)}, expected {tuple(value.shape)}")
         renamed[key] = tensor

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from dinemo_ros.geometry import mirror_rotation, ray_rotation, viewpoint_from_rotation
 
-from .batches import CorrespondenceSampler, project
+from .batches import CorrespondenceSampler, grid_coordinates, project
 from .correspondence import TemplateBank
 from .posed_crops import PosedCrop
 from .teachers import Teacher
@@ -40,7 +40,7 @@ def build_bank(crops: list[PosedCrop], sampler: CorrespondenceSampler, teacher: 
             uv = project(sampler.shape.at_size(crop.size), K, T)
             visible = np.flatnonzero(sampler.visible(T, crop.size))
             chosen = rng.permutation(visible)[:per_view]
-            grid = torch.from_numpy(((2 * uv[chosen] + 1) / image.shape[-1] - 1).astype(np.float32))
+            grid = torch.from_numpy(grid_coordinates(uv[chosen], image.shape[-1]))
             maps = teacher(F.interpolate(picture, size=(_SIDE, _SIDE), mode="bilinear", antialias=True))
             sampled = F.normalize(F.grid_sample(maps, grid[None, :, None], align_corners=False)[0, :, :, 0].T, dim=1)
             pad = per_view - len(chosen)

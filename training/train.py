@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contrastive training of the small backbone and the neural mesh on posed crops.
+r"""Contrastive training of the small backbone and the neural mesh on posed crops.
 
-    python -m training.train --shape car_mean.npz --data runs/car/synthetic --data runs/car/photos:2 --out runs/car/train
+    python -m training.train --shape car_mean.npz --data runs/car/synthetic --data runs/car/photos:2 \
+        --out runs/car/train
 
 ``FOLDER:W`` draws from a folder W times as often. The run resumes from its last checkpoint when started again.
 """
@@ -68,8 +69,8 @@ def learning_rate(step: int, total: int, peak: float, warmup: int = 100) -> floa
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
 
 
-def train(pools, shape: CategoryShape, out: Path, *, steps: int, batch: int, lr: float, sigma: float, temperature: float,
-          augmentation: AugmentConfig, init: Path | None, seed: int, workers: int) -> Path:
+def train(pools, shape: CategoryShape, out: Path, *, steps: int, batch: int, lr: float, sigma: float,
+          temperature: float, augmentation: AugmentConfig, init: Path | None, seed: int, workers: int) -> Path:
     """Train and return the path of the final checkpoint (``student.pt``: state dicts only, loads weights-only)."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
@@ -155,7 +156,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--lr", type=float, default=5e-4)
-    parser.add_argument("--sigma", type=float, default=0.15, help="metres over which neighbouring vertices share a target")
+    parser.add_argument("--sigma", type=float, default=0.15,
+                        help="metres over which neighbouring vertices share a target")
     parser.add_argument("--temperature", type=float, default=0.07)
     parser.add_argument("--size", type=int, default=224, help="side of the training crops in pixels")
     parser.add_argument("--seed", type=int, default=0)
@@ -163,7 +165,7 @@ def main() -> None:
     args = parser.parse_args()
     shape = CategoryShape.load(args.shape)
     pools = [parse_pool(d) for d in args.data]
-    for argument, (crops, share) in zip(args.data, pools):
+    for argument, (crops, share) in zip(args.data, pools, strict=True):
         print(f"{argument}: {len(crops)} crops, share {share:g}")
     final = train(pools, shape, args.out, steps=args.steps, batch=args.batch, lr=args.lr, sigma=args.sigma,
                   temperature=args.temperature, augmentation=AugmentConfig(size=args.size), init=args.init,
