@@ -41,9 +41,11 @@ def evaluate(spin: Path, bank: torch.Tensor, azimuths: np.ndarray, teacher, only
     saliency, errors = SaliencyMask(), {}
     for frame in read_spins(spin, only):
         image = np.ascontiguousarray(cv2.imread(str(frame.path))[..., ::-1])
-        votes = azimuth_votes(describe([image], [saliency(image)], teacher)[0], bank, azimuths)[0]
-        found = 360.0 * int(votes.argmax()) / BINS
-        errors.setdefault(frame.sequence, []).append(azimuth_error_deg(found, frame.azimuth_deg))
+        mask, error = saliency(image), 180.0  # a frame without an object counts as wrong
+        if mask.any():
+            votes = azimuth_votes(describe([image], [mask], teacher)[0], bank, azimuths)[0]
+            error = azimuth_error_deg(360.0 * int(votes.argmax()) / BINS, frame.azimuth_deg)
+        errors.setdefault(frame.sequence, []).append(error)
     return {"sequences": {name: asdict(summarise_angles(e)) for name, e in errors.items()},
             "all": asdict(summarise_angles([e for each in errors.values() for e in each]))}
 

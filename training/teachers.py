@@ -43,16 +43,22 @@ class CnnTeacher:
 
 
 class TimmTeacher:
-    """Patch tokens of any timm vision transformer (DINOv2 by default: from the hub, or from a local checkpoint)."""
+    """Patch tokens of any timm vision transformer (DINOv2 by default: from the hub, or from a local file).
+
+    Args:
+        name: timm model. checkpoint: ``.pth`` (weights only) or ``.safetensors`` in timm's or the authors' key names,
+            every weight of the model must be in it; None takes timm's weights from the hub.
+        block: which block's tokens, negative counts from the last.
+    """
 
     def __init__(self, name: str = "vit_small_patch14_dinov2.lvd142m", checkpoint: str | Path | None = None,
                  block: int = -1):
-        overlay = {"file": str(checkpoint)} if checkpoint else None
+        overlay = None if checkpoint is None else _local_weights(name, checkpoint)
         self.model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0,
                                        dynamic_img_size=True).eval()
-        self.block = block % len(self.model.blocks)
-        self.mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255
-        self.std = torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255
+        self.block = range(len(self.model.blocks))[block]
+        self.mean = torch.tensor(self.model.pretrained_cfg["mean"]).view(1, 3, 1, 1) * 255
+        self.std = torch.tensor(self.model.pretrained_cfg["std"]).view(1, 3, 1, 1) * 255
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -62,3 +68,16 @@ class TimmTeacher:
         tokens = self.model.forward_intermediates((images - self.mean) / self.std, indices=[self.block],
                                                   intermediates_only=True, norm=True)[0]
         return F.normalize(tokens, dim=1)
+
+
+def _local_weights(name: str, checkpoint: str | Path) -> dict:
+    """timm configuration that loads a file strictly.
+
+    timm drops strictness when the number of classes differs from its own, and a wrong file would then leave random
+    weights unnoticed; so the classifier is taken out here and the rest has to fit.
+    """
+    state = timm.models.load_state_dict(str(checkpoint), device="cpu", weights_only=True)
+    classifier = timm.models.get_pretrained_cfg(name).classifier
+    classifiers = (classifier,) if isinstance(classifier, str) else tuple(classifier or ())
+    state = {key: value for key, value in state.items() if key.rpartition(".")[0] not in classifiers}
+    return {"state_dict": state, "num_classes": 0}
