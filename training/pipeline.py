@@ -24,7 +24,8 @@ from .export import export_bundle
 from .foreground import SaliencyMask
 from .photos import prepare
 from .posed_crops import load_posed_crops
-from .pseudo_labels import correspondence_labeller, label_photos, render_labeller, select
+from .negatives import write_negatives
+from .pseudo_labels import confirmed_labeller, correspondence_labeller, label_photos, render_labeller, select
 from .recipe import POOLS, Recipe, Round, load_recipe
 from .sequences import align, read_reference_azimuths, read_sequence, write_templates
 from .student import STRIDE
@@ -70,6 +71,12 @@ class Pipeline:
         self._module("training.render.dataset", "--out", self.folders["synthetic"], "--count", spec.count, "--seed",
                      self.recipe.seed, "--photo-corners", self.data / self.recipe.photographs, *arguments)
 
+    def negatives(self) -> None:
+        """Pictures without the object."""
+        spec, out = self.recipe.negatives, self.folders["negatives"]
+        if not (out / "labels.npz").is_file():
+            write_negatives(out, spec.count, spec.photographs and self.data / spec.photographs, self.recipe.seed)
+
     def round(self, number: int, before: Path | None) -> Path:
         """Label photographs with the model of the round before, train, export; returns the checkpoint."""
         spec, out = self.recipe.rounds[number], self.run / f"round{number}"
@@ -88,10 +95,12 @@ class Pipeline:
     def _label(self, spec: Round, out: Path, before: Path | None, bundle: Path) -> None:
         photos = self.folders["photographs"]
         names = prepare(self.data / self.recipe.photographs, photos)[:: spec.every]
-        if spec.labels == "render":
-            labeller = render_labeller(PoseEstimator(load_bundle(bundle)))
-        else:
-            labeller = correspondence_labeller(before, self.shape(), self.folders["sequences"])
+        labellers = []
+        if spec.labels in ("render", "confirmed"):
+            labellers.append(render_labeller(PoseEstimator(load_bundle(bundle))))
+        if spec.labels in ("correspondence", "confirmed"):
+            labellers.append(correspondence_labeller(before, self.shape(), self.folders["sequences"]))
+        labeller = confirmed_labeller(*labellers) if len(labellers) == 2 else labellers[0]
         out.parent.mkdir(parents=True, exist_ok=True)
         label_photos(photos, names, labeller, out)
         select(photos, out, spec.min_score, spec.min_margin)
@@ -111,6 +120,7 @@ class Pipeline:
         self.run.mkdir(parents=True, exist_ok=True)
         self.sequences()
         self.synthetic()
+        self.negatives()
         checkpoint = None
         for number in range(len(self.recipe.rounds)):
             checkpoint = self.round(number, checkpoint)

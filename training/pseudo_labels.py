@@ -6,6 +6,7 @@ Two ways to a pose, the same way to trust it:
 * ``correspondence``: bidirectional matching to the posed template views (:mod:`training.correspondence`), then a robust
   fit. The first labels, DINeMo's own step.
 * ``render``: render-and-compare of a trained bundle. The labels of the self-training rounds.
+* ``confirmed``: the render-and-compare pose, if the bidirectional correspondences lead to the same orientation.
 
 A photograph and its mirror image must give mirrored poses. A model that takes left for right or front for rear rarely
 makes the mirrored mistake, so disagreement rejects a label, and a runner-up that agrees corrects it.
@@ -115,6 +116,17 @@ def correspondence_labeller(checkpoint: Path, shape: CategoryShape, templates: P
     return label
 
 
+def confirmed_labeller(render: Labeller, correspondence: Labeller) -> Labeller:
+    """Candidates of ``render`` that the best pose of ``correspondence`` confirms: the exact one's precision, two votes."""
+
+    def label(image: np.ndarray) -> list[Candidate]:
+        votes = correspondence(image)[:1]
+        return [c for c in render(image) for v in votes
+                if np.rad2deg(rotation_angle(c.T_cam_obj[:3, :3], v.T_cam_obj[:3, :3])) < _AGREE_DEG]
+
+    return label
+
+
 def _margin(F: torch.Tensor, mesh: NeuralMeshFeatures) -> torch.Tensor:
     cells = F.flatten(1)
     return ((mesh.vertices @ cells).max(0).values - (mesh.clutter @ cells).max(0).values).reshape(F.shape[1:])
@@ -199,13 +211,13 @@ def _load(path: Path) -> dict[str, Label | None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("method", choices=["correspondence", "render", "select"])
+    parser.add_argument("method", choices=["correspondence", "render", "confirmed", "select"])
     parser.add_argument("--photos", type=Path, required=True, help="folder written by training.photos")
     parser.add_argument("--out", type=Path, required=True, help="labels npz (select: read from here)")
-    parser.add_argument("--bundle", type=Path, help="render: bundle folder")
-    parser.add_argument("--checkpoint", type=Path, help="correspondence: student.pt")
-    parser.add_argument("--shape", type=Path, help="correspondence: mean shape")
-    parser.add_argument("--templates", type=Path, help="correspondence: folder written by training.sequences")
+    parser.add_argument("--bundle", type=Path, help="render, confirmed: bundle folder")
+    parser.add_argument("--checkpoint", type=Path, help="correspondence, confirmed: student.pt")
+    parser.add_argument("--shape", type=Path, help="correspondence, confirmed: mean shape")
+    parser.add_argument("--templates", type=Path, help="correspondence, confirmed: folder written by training.sequences")
     parser.add_argument("--every", type=int, default=1, help="label every n-th photograph")
     parser.add_argument("--one-way", action="store_true",
                         help="correspondence without the global-to-local step (ablation)")
@@ -217,11 +229,13 @@ def main() -> None:
         select(args.photos, args.out, args.min_score, args.min_margin)
         return
     torch.set_num_threads(args.threads)
-    if args.method == "render":
-        labeller = render_labeller(PoseEstimator(load_bundle(args.bundle), threads=args.threads))
-    else:
-        labeller = correspondence_labeller(args.checkpoint, CategoryShape.load(args.shape), args.templates,
-                                           config=MatchConfig(bidirectional=not args.one_way))
+    labellers = []
+    if args.method in ("render", "confirmed"):
+        labellers.append(render_labeller(PoseEstimator(load_bundle(args.bundle), threads=args.threads)))
+    if args.method in ("correspondence", "confirmed"):
+        labellers.append(correspondence_labeller(args.checkpoint, CategoryShape.load(args.shape), args.templates,
+                                                 config=MatchConfig(bidirectional=not args.one_way)))
+    labeller = confirmed_labeller(*labellers) if len(labellers) == 2 else labellers[0]
     names = sorted(p.stem for p in (args.photos / "images").glob("*.jpg"))[:: args.every]
     label_photos(args.photos, names, labeller, args.out)
 

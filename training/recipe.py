@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-POOLS = ("synthetic", "sequences", "photographs")
-LABELS = ("none", "render", "correspondence")
+POOLS = ("synthetic", "sequences", "photographs", "negatives")
+LABELS = ("none", "render", "correspondence", "confirmed")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,14 @@ class Synthetic:
 
 
 @dataclass(frozen=True)
+class Negatives:
+    """Pictures without the object: how many, and a folder of such photographs below the data folder (or none)."""
+
+    count: int = 1200
+    photographs: str | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides a bundle, see ``training/configs/car.yaml`` for the meaning of each key."""
 
@@ -60,6 +68,7 @@ class Recipe:
     size_log_sigma: list[float] = field(default_factory=lambda: [0.10, 0.06, 0.08])
     sequences: list[str] = field(default_factory=list)
     synthetic: Synthetic = field(default_factory=Synthetic)
+    negatives: Negatives = field(default_factory=Negatives)
     batch: int = 24
     seed: int = 0
 
@@ -73,6 +82,7 @@ def load_recipe(path: str | Path) -> Recipe:
     data = yaml.safe_load(Path(path).read_text())
     data["rounds"] = [_build(Round, r, f"{path}: rounds") for r in data.get("rounds") or []]
     data["synthetic"] = _build(Synthetic, data.get("synthetic") or {}, f"{path}: synthetic")
+    data["negatives"] = _build(Negatives, data.get("negatives") or {}, f"{path}: negatives")
     recipe = _build(Recipe, data, str(path))
     if not recipe.rounds:
         raise ValueError(f"{path}: rounds is empty; at least one round of training is needed")
