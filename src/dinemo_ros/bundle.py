@@ -70,12 +70,19 @@ class FeatureSpec:
 
 @dataclass(frozen=True)
 class ScoreSpec:
-    """Poses whose score is below ``accept`` are not reported."""
+    """How far to trust a pose.
+
+    accept: poses whose score is below are not reported.
+    covariance_scale: how much larger the variance of poses is than independent noise in the cells explains, measured on
+    held-out data (a network displaces whole parts of an object alike). The spread along the ray is not scaled.
+    """
 
     accept: float = 0.2
+    covariance_scale: float = 10.0
 
     def __post_init__(self) -> None:
         _require(0.0 <= self.accept <= 1.0, "score.accept", self.accept, "0 to 1")
+        _require(0.01 <= self.covariance_scale <= 1000.0, "score.covariance_scale", self.covariance_scale, "0.01 to 1000")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ metric distance to a single picture.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from .linear import rotate, solve_positive, transform
 from .similarity import SimilarityVolume
 from .surface import Surface
 
-BLOCK = 2  # cells; features closer than this share their receptive field and are one measurement, not several
+# Cells per independent measurement: neighbours share their receptive field. For matches (a side of the block), where it
+# only balances the size prior, and for rendered cells, where it was fitted to a half-trained model's errors.
+_BLOCK, CORRELATED = 2, 16
 _MAX_ROTATION, _MAX_TRANSLATION, _MAX_LOG_SIZE = 0.35, 0.25, 0.1  # per step: radians, share of the depth, log
 
 
@@ -37,8 +39,8 @@ class Refined:
 
     R: np.ndarray
     t: np.ndarray
-    log_size: np.ndarray
-    normal: np.ndarray
+    log_size: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    normal: np.ndarray = field(default_factory=lambda: np.zeros((PARAMETERS, PARAMETERS)))
     score: float = 0.0
     cosine: float = 0.0
     visible: float = 0.0
@@ -56,10 +58,13 @@ def climb(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, focal: 
 
 
 def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, focal: float, centre: float, pose: Refined,
-           temperature: float, steps: int) -> None:
-    """Move ``pose`` by render-and-compare, at most ``steps`` Gauss-Newton steps, and judge it."""
+           temperature: float, dimension: float, steps: int) -> None:
+    """Move ``pose`` by ``steps`` Gauss-Newton steps of render-and-compare, and judge it.
+
+    dimension: in how many directions features vary, see :func:`noise_variance`.
+    """
     pose.score, pose.cosine, pose.visible = _polish(
-        volume.cells, volume.rival, temperature, surface.features, surface.gram, surface.vertices, surface.faces, prior,
+        volume.cells, volume.rival, temperature, dimension, surface.features, surface.gram, surface.vertices, surface.faces, prior,
         focal, centre, pose.R, pose.t, pose.log_size, pose.normal, steps)
 
 
@@ -92,14 +97,12 @@ def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, focal,
 
 
 @kernel
-def _polish(cells, rival, temperature, features, gram, vertices, faces, prior, focal, centre, R, t, log_size, normal,
+def _polish(cells, rival, temperature, dimension, features, gram, vertices, faces, prior, focal, centre, R, t, log_size, normal,
             steps):
     h, w = rival.shape
     points, depth = np.empty(vertices.shape), np.empty((h, w))
     face_of, barycentric = np.empty((h, w), np.int32), np.empty((h, w, 3))
     gradient, step = np.empty(PARAMETERS), np.empty(PARAMETERS)
-    # Nats per cosine and cell: the vMF likelihood of the training, thinned to independent measurements.
-    unit = 1.0 / (temperature * BLOCK * BLOCK)
     evidence = explained = cosine = covered = 0.0
     for k in range(steps + 1):
         size = np.exp(log_size)
@@ -109,11 +112,18 @@ def _polish(cells, rival, temperature, features, gram, vertices, faces, prior, f
             focal, centre, gradient, normal)
         if k == steps or explained < 1.0:
             break
+        unit = 1.0 / (noise_variance(cosine, dimension) * CORRELATED)
         solve_damped(unit * normal, unit * gradient, prior, log_size, 1e-3, t[2], step)
         R[:] = rotate(step[3:6], R)
         t += step[:3]
         log_size += step[6:]
     return evidence / max(covered, 1.0), cosine, explained / max(covered, 1.0)
+
+
+@kernel
+def noise_variance(cosine, dimension):
+    """Variance of a feature along one direction: the residual f - c/|c| has the squared norm 2 (1 - cosine) in all."""
+    return max(2.0 * (1.0 - cosine), 1e-2) / dimension
 
 
 @kernel
@@ -125,7 +135,7 @@ def weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside)
     """
     size = np.exp(log_size)
     h, w = inside.shape
-    hit = np.zeros((h // BLOCK + 1, w // BLOCK + 1), np.uint8)
+    hit = np.zeros((h // _BLOCK + 1, w // _BLOCK + 1), np.uint8)
     X = np.empty(3)
     blocks = mass = 0.0
     for n in range(count):
@@ -136,8 +146,8 @@ def weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside)
         i, j = int(round(focal * X[1] / X[2] + centre)), int(round(focal * X[0] / X[2] + centre))
         weight[n] *= inside[min(max(i, 0), h - 1), min(max(j, 0), w - 1)]
         mass += weight[n]
-        if 0 <= i < h and 0 <= j < w and hit[i // BLOCK, j // BLOCK] == 0:
-            hit[i // BLOCK, j // BLOCK] = 1
+        if 0 <= i < h and 0 <= j < w and hit[i // _BLOCK, j // _BLOCK] == 0:
+            hit[i // _BLOCK, j // _BLOCK] = 1
             blocks += 1.0
     for n in range(count):
         weight[n] *= blocks / max(mass, 1e-9)

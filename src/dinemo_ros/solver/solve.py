@@ -16,7 +16,7 @@ from ..bundle import Card
 from ..neural_mesh import NeuralMesh
 from .coarse import SHIFT, Target, coarse_search, select_distinct
 from .likelihood import PARAMETERS
-from .refine import BLOCK, Refined, climb, polish
+from .refine import CORRELATED, Refined, climb, noise_variance, polish
 from .similarity import Similarity, SimilarityVolume
 from .surface import prepare_surface
 from .views import view_table
@@ -75,6 +75,7 @@ class PoseSolver:
         self._mean_size = np.array(card.size_prior.mean_m)
         self._prior = 1.0 / np.array(card.size_prior.log_sigma) ** 2
         self._dimension = effective_dimension(surface.features)
+        self._covariance_scale = card.score.covariance_scale
         self._scales = np.array(card.search.scale)
         G = len(self._views.rotations)
         self._score, self._translation = np.empty(G), np.empty((G, 3))
@@ -100,8 +101,7 @@ class PoseSolver:
         self._search(volume, target, best, _COARSE_SAMPLES)
         rotations, score = self._views.rotations[best], self._score[best]
         chosen = best[select_distinct(rotations, score, _START_ANGLE, _STARTS, _START_FLOOR)]
-        starts = [_start(self._views.rotations[g], self._translation[g]) for g in chosen]
-        return starts + _missing_flip(starts)
+        return [Refined(self._views.rotations[g].copy(), self._translation[g].copy()) for g in chosen]
 
     def _search(self, volume: SimilarityVolume, target: Target, views: np.ndarray, samples: int) -> None:
         shares = np.array_split(views, self._threads)
@@ -111,14 +111,16 @@ class PoseSolver:
     def _refine(self, volume: SimilarityVolume, target: Target, poses: list[Refined]) -> list[Refined]:
         inside = inside_maps(volume.foreground, _SCHEDULE[:, 0])
         setting = volume, self._surface, self._prior, target.focal, target.centre
+        likelihood = self._temperature, self._dimension
 
         def first(k: int) -> None:
             climb(*setting, poses[k], _SCHEDULE, inside, _CLIMB_VERTICES)
-            polish(*setting, poses[k], self._temperature, 0)
+            polish(*setting, poses[k], *likelihood, 0)
 
         self._each(first, len(poses))
         best = _distinct(poses)[:_KEEP]
-        self._each(lambda k: polish(*setting, best[k], self._temperature, _POLISH_STEPS), len(best))
+        best += _missing_flip(best)
+        self._each(lambda k: polish(*setting, best[k], *likelihood, _POLISH_STEPS), len(best))
         return _distinct(best)
 
     def _each(self, function: Callable[[int], None], count: int) -> None:
@@ -130,23 +132,22 @@ class PoseSolver:
         T = np.eye(4)
         T[:3, :3], T[:3, 3] = pose.R, pose.t
         return SolvedPose(T, self._mean_size * np.exp(pose.log_size), float(pose.score), float(pose.visible),
-                          pose_covariance(pose, self._prior, self._dimension))
+                          pose_covariance(pose, self._prior, self._covariance_scale, self._dimension))
 
 
-def pose_covariance(pose: Refined, prior: np.ndarray, dimension: float) -> np.ndarray:
+def pose_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: float) -> np.ndarray:
     """[6, 6] marginal of the inverse Gauss-Newton matrix: the size, known from picture and prior, is integrated out.
 
-    A cell's residual f - c/|c| has the squared norm 2 (1 - cosine); spread over the ``dimension`` directions in which
-    features vary, its variance is the measured noise that weakens the data. Scaling the object and its distance
-    together leaves the picture unchanged, so the prior's spread [3] of the log-sizes reappears along the viewing ray.
+    The measured residual weakens the data, thinned to independent measurements and by the bundle's ``covariance_scale``.
+    Scaling the object and its distance together leaves the picture unchanged, so the prior's spread [3] of the log-sizes
+    reappears along the viewing ray.
     """
-    variance = max(2.0 * (1.0 - pose.cosine), 1e-3) / dimension
-    information = pose.normal / (variance * BLOCK * BLOCK)
+    information = pose.normal / (noise_variance(pose.cosine, dimension) * CORRELATED * scale)
     information[range(6, PARAMETERS), range(6, PARAMETERS)] += prior
-    scale = np.array([pose.t[2]] * 3 + [1.0] * 6)  # metres to shares of the distance: a matrix of like numbers
+    unit = np.array([pose.t[2]] * 3 + [1.0] * 6)  # metres to shares of the distance: a matrix of like numbers
     # A direction that the picture says nothing about (nearly all occluded) gets a huge but finite variance.
-    scaled = information * np.outer(scale, scale) + 1e-4 * np.eye(PARAMETERS)
-    return (np.linalg.inv(scaled) * np.outer(scale, scale))[:6, :6]
+    scaled = information * np.outer(unit, unit) + 1e-4 * np.eye(PARAMETERS)
+    return (np.linalg.inv(scaled) * np.outer(unit, unit))[:6, :6]
 
 
 def effective_dimension(features: np.ndarray) -> float:
@@ -162,18 +163,15 @@ def inside_maps(foreground: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
     return x * x * (3.0 - 2.0 * x) + np.float32(1e-3)
 
 
-def _start(R: np.ndarray, t: np.ndarray) -> Refined:
-    return Refined(R.copy(), t.copy(), np.zeros(3), np.zeros((PARAMETERS, PARAMETERS)))
-
-
-def _missing_flip(starts: list[Refined]) -> list[Refined]:
-    """The best start turned back to front, unless a start lies there: flips are the commonest gross error."""
-    if not starts:
+def _missing_flip(poses: list[Refined]) -> list[Refined]:
+    """The best pose turned back to front, unless another lies there: flips are the commonest gross error."""
+    if not poses:
         return []
-    flipped = starts[0].R @ _FLIP
-    if any(np.sum(flipped * other.R) > 1.0 + 2.0 * math.cos(_START_ANGLE) for other in starts):
+    best = poses[0]
+    flipped = best.R @ _FLIP
+    if any(np.sum(flipped * other.R) > 1.0 + 2.0 * math.cos(_START_ANGLE) for other in poses):
         return []
-    return [_start(flipped, starts[0].t)]
+    return [Refined(flipped, best.t.copy(), best.log_size.copy())]
 
 
 def _distinct(poses: list[Refined]) -> list[Refined]:

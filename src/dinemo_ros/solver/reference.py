@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readable numpy twins of the kernels: what they compute, without how they do it fast. The tests compare both."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..geometry import so3_exp
+
+
+def similarity(C: np.ndarray, clutter: np.ndarray, F: np.ndarray, temperature: float, evidence: str):
+    """(evidence, odds) [V, h, w], rival, foreground [h, w] of ``similarity.Similarity``."""
+    S = np.einsum("vd,dhw->vhw", C, F)
+    background = np.einsum("kd,dhw->khw", clutter, F)
+    foreground = 1.0 / (1.0 + np.exp((background.max(0) - S.max(0)) / temperature))
+    if evidence == "posterior":
+        level = rival = temperature * np.log(np.exp(S / temperature).mean(0) + np.exp(background / temperature).mean(0))
+    else:
+        rival = background.max(0)
+        level = np.sum(rival * foreground) / np.sum(foreground)
+    return np.maximum(S - rival, 0.0), foreground * np.exp((S - level) / temperature), rival, foreground
+
+
+def transform(vertices: np.ndarray, R: np.ndarray, t: np.ndarray, log_size: np.ndarray) -> np.ndarray:
+    """Vertices [N, 3] metres at mean size -> camera frame."""
+    return (vertices * np.exp(log_size)) @ R.T + t
+
+
+def project(points: np.ndarray, focal: float, centre: float) -> np.ndarray:
+    """Camera frame [N, 3] -> cells (x, y) [N, 2]."""
+    return focal * points[:, :2] / points[:, 2:] + centre
+
+
+def moved(R: np.ndarray, t: np.ndarray, log_size: np.ndarray, step: np.ndarray):
+    """The pose after a step [9] in the order of ``likelihood.py``: translation, rotation about the origin, log-sizes."""
+    return so3_exp(step[3:6]) @ R, t + step[:3], log_size + step[6:]
+
+
+def mean_evidence(evidence: np.ndarray, index: np.ndarray, points: np.ndarray, focal: float, centre: float,
+                  shift: tuple[int, int]) -> float:
+    """Coarse score of points [N, 3] (camera frame) of vertices ``index`` [N], moved by ``shift`` (x, y) cells."""
+    cells = np.floor(project(points, focal, centre) + 0.5).astype(int) + shift
+    height, width = evidence.shape[1:]
+    values = [evidence[v, y, x] if 0 <= x < width and 0 <= y < height else 0.0
+              for v, (x, y) in zip(index, cells, strict=True)]
+    return float(np.mean(values))
+
+
+def window(plane: np.ndarray, u: float, v: float, sigma: float):
+    """(Z, mean [2], covariance [2, 2]) of ``plane`` [h, w] under a Gaussian about (u, v), cut at 2.5 sigma per axis."""
+    y, x = np.mgrid[:plane.shape[0], :plane.shape[1]].astype(float)
+    dx, dy = x - u, y - v
+    mass = np.exp(-0.5 * (dx**2 + dy**2) / sigma**2) * plane
+    mass *= (np.abs(dx) <= 2.5 * sigma) & (np.abs(dy) <= 2.5 * sigma)
+    offset = np.stack([dx, dy], axis=-1).reshape(-1, 2)
+    weight = mass.reshape(-1) / mass.sum()
+    mean = weight @ offset
+    return mass.sum() / (2 * np.pi * sigma**2), mean, (offset * weight[:, None]).T @ offset - np.outer(mean, mean)
+
+
+def log_likelihood(odds: np.ndarray, vertices: np.ndarray, index: np.ndarray, weight: np.ndarray, R: np.ndarray,
+                   t: np.ndarray, log_size: np.ndarray, focal: float, centre: float, sigma: float) -> float:
+    """Windowed log-likelihood, the value of ``likelihood.accumulate``."""
+    cells = project(transform(vertices[index], R, t, log_size), focal, centre)
+    return float(sum(w * np.log1p(window(odds[v], x, y, sigma)[0])
+                     for v, w, (x, y) in zip(index, weight, cells, strict=True)))
+
+
+def rendered_cosines(cells: np.ndarray, C: np.ndarray, vertices: np.ndarray, faces: np.ndarray, R: np.ndarray,
+                     t: np.ndarray, log_size: np.ndarray, focal: float, centre: float):
+    """(cosine, face) [h, w] between each cell's feature [h, w, D] and the mesh rendered under it; face -1 off the mesh.
+
+    Every ray meets every face's plane; the nearest hit inside a face that is turned to the camera counts.
+    """
+    h, w, _ = cells.shape
+    corners = transform(vertices, R, t, log_size)[faces]  # [F, 3, 3]
+    y, x = np.mgrid[:h, :w].reshape(2, -1)
+    rays = np.stack([(x - centre) / focal, (y - centre) / focal, np.ones(h * w)], axis=-1)
+    # ray * depth = sum of bary * corner, sum of bary = 1:  bary / depth = corners^-1 ray
+    inverse = np.linalg.pinv(corners.transpose(0, 2, 1))
+    bary = np.einsum("fij,nj->nfi", inverse, rays)
+    depth = 1.0 / bary.sum(axis=2)
+    bary *= depth[:, :, None]
+    facing = np.linalg.det(corners) < 0  # the corners turn counter-clockwise seen from the camera
+    hit = (bary >= 0).all(axis=2) & (depth > 0) & facing
+    face = np.where(hit, depth, np.inf).argmin(axis=1)
+    bary = bary[np.arange(h * w), face]
+    rendered = np.einsum("nk,nkd->nd", bary, C[faces[face]])
+    cosine = np.sum(rendered * cells.reshape(h * w, -1), axis=1) / np.linalg.norm(rendered, axis=1)
+    on = hit.any(axis=1)
+    return np.where(on, cosine, 0.0).reshape(h, w), np.where(on, face, -1).reshape(h, w)
