@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E402  (imports after importorskip)
+"""Posed crops on disk: what is saved comes back, and a kill never leaves half a label file."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="training extra is not installed")
+
+from posed_car import draw, intrinsics, random_pose
+
+from training.foreground import mask_box
+from training.posed_crops import load_posed_crops, save_labels, save_picture, square_around
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_round_trip(tmp_path):
+    rng = np.random.default_rng(0)
+    poses = [random_pose(rng) for _ in range(3)]
+    pictures = [draw(T) for T in poses]
+    names = ["a", "b_2", "c"]
+    for name, (image, mask) in zip(names, pictures, strict=True):
+        save_picture(tmp_path, name, image, mask if name != "c" else None)
+    K, sizes, weight = rng.normal(size=(3, 3, 3)), rng.uniform(1, 5, (3, 3)), np.array([1.0, 0.25, 0.0])
+    save_labels(tmp_path, names, K, np.array(poses), sizes, weight)
+    crops = load_posed_crops(tmp_path)
+    assert [c.name for c in crops] == names
+    assert [c.weight for c in crops] == weight.tolist()
+    for i, crop in enumerate(crops):
+        np.testing.assert_array_equal(crop.K, K[i])
+        np.testing.assert_array_equal(crop.T_cam_obj, poses[i])
+        np.testing.assert_array_equal(crop.size, sizes[i])
+        image = crop.image()
+        assert image.shape == pictures[i][0].shape and image.dtype == np.uint8
+        assert np.abs(image.astype(int) - pictures[i][0]).mean() < 2  # JPEG, with the channels in their order
+    np.testing.assert_array_equal(crops[0].foreground(), pictures[0][1])
+    assert crops[2].foreground() is None
+
+
+def test_weights_default_to_one_and_the_limit_takes_the_first(tmp_path):
+    names = ["x", "y", "z"]
+    for name in names:
+        save_picture(tmp_path, name, np.zeros((8, 8, 3), np.uint8))
+    save_labels(tmp_path, names, np.repeat(intrinsics(8)[None], 3, 0), np.repeat(np.eye(4)[None], 3, 0), np.ones((3, 3)))
+    crops = load_posed_crops(tmp_path, limit=2)
+    assert [(c.name, c.weight) for c in crops] == [("x", 1.0), ("y", 1.0)]
+
+
+WRITER = """
+import sys
+import numpy as np
+from pathlib import Path
+from training.posed_crops import save_labels
+folder, n = Path(sys.argv[1]), 3000
+rng = np.random.default_rng(0)
+K, T, size = rng.normal(size=(n, 3, 3)), rng.normal(size=(n, 4, 4)), rng.normal(size=(n, 3))
+for turn in range(10**6):
+    save_labels(folder, [f"{i:06d}" for i in range(n)], K, T, size, np.full(n, float(turn)))
+"""
+
+
+def test_a_kill_while_writing_leaves_whole_labels(tmp_path):
+    labels = tmp_path / "labels.npz"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    for attempt in range(3):
+        labels.unlink(missing_ok=True)
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], env=environment)
+        try:
+            deadline = time.monotonic() + 60
+            while not labels.is_file() and time.monotonic() < deadline:
+                assert writer.poll() is None, "the writer ended by itself"
+                time.sleep(0.01)
+            time.sleep(0.03 + 0.037 * attempt)  # somewhere inside a later write
+        finally:
+            writer.send_signal(signal.SIGKILL)
+            writer.wait()
+        with np.load(labels, allow_pickle=False) as data:
+            assert len(data["names"]) == len(data["K"]) == len(data["T_cam_obj"]) == len(data["size"]) == 3000
+            assert len(np.unique(data["weight"])) == 1  # all from one turn
+
+
+def test_square_around_centres_the_box():
+    picture = np.zeros((120, 200), np.uint8)
+    picture[30:70, 50:130] = 255  # 80 wide, 40 high
+    side, margin = 160, 1.25
+    A = square_around(mask_box(picture), side, margin)
+    x0, y0, x1, y1 = mask_box(np.where(cv2.warpAffine(picture, A, (side, side)) > 127, 255, 0).astype(np.uint8))
+    assert x1 - x0 == pytest.approx(side / margin, abs=1.01)
+    assert y1 - y0 == pytest.approx(side / margin / 2, abs=1.01)
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((side / 2, side / 2), abs=0.51)
+    # Exactly: the middle of the box in pixel-centre coordinates lands in the middle of the square.
+    np.testing.assert_allclose(A @ [89.5, 49.5, 1], [(side - 1) / 2] * 2, atol=1e-9)
