@@ -22,9 +22,9 @@ from .augment import AugmentConfig
 from .category_shape import CategoryShape
 from .export import export_bundle
 from .foreground import SaliencyMask
+from .negatives import write_negatives
 from .photos import prepare
 from .posed_crops import load_posed_crops
-from .negatives import write_negatives
 from .pseudo_labels import confirmed_labeller, correspondence_labeller, label_photos, render_labeller, select
 from .recipe import POOLS, Recipe, Round, load_recipe
 from .sequences import align, read_reference_azimuths, read_sequence, write_templates

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from .errors import ImageError
 from .features import create_extractor
 from .geometry import se3
 from .pose import Hypothesis, ObjectPose
-from .proposals import Proposer
+from .proposals import Proposer, overlap, projected_box
 from .solver import PoseSolver, SolvedPose
 from .solver.coarse import Target
 
 Roi = tuple[float, float, float, float]
+
+_SECOND_LOOK = 0.5  # overlap of ROI and found object below which a better crop is worth its time
+_SMALLEST_BOX = 8.0  # pixels
 
 
 class PoseEstimator:
@@ -40,6 +44,9 @@ class PoseEstimator:
         self.extractor = create_extractor(bundle, backend, threads)
         self.solver = PoseSolver(bundle.mesh, bundle.card, threads, evidence)
         self.proposer = Proposer(bundle, self.extractor)
+        size = bundle.card.image.size
+        self._unit = bundle.mesh.vertices / bundle.mesh.extent
+        self._buffer = np.empty((1, size, size, 3), np.uint8)
         self.timings: dict[str, float] = {}
         self._warm_up()
 
@@ -63,7 +70,7 @@ class PoseEstimator:
             rois = self.proposer(image)
             self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)
         boxes = [check_roi(roi, camera.width, camera.height) for roi in rois]
-        poses = [self._pose(crop, features, box, camera) for crop, features, box in self._crops(image, camera, boxes)]
+        poses = [self._locate(image, camera, box) for box in boxes]
         poses = [pose for pose in poses if pose is not None and pose.score >= self.bundle.card.score.accept]
         poses.sort(key=lambda pose: -pose.score)
         if proposed:
@@ -71,19 +78,31 @@ class PoseEstimator:
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
         return poses
 
-    def _crops(self, image: np.ndarray, camera: Camera, boxes: list[np.ndarray]):
-        """Crop camera, features [D, h, h] and ROI of every box; one box at a time keeps latency and memory flat."""
+    def _locate(self, image: np.ndarray, camera: Camera, box: np.ndarray) -> ObjectPose | None:
+        """The pose in a ROI, with a second look where the object turned out to fill another box.
+
+        Features are sharpest when the object fills the crop as it did in training; a ROI may be the whole picture.
+        """
+        pose = self._look(image, camera, box)
+        if pose is None:
+            return None
+        found = projected_box(pose, camera, self._unit)
+        if overlap(found, box) > _SECOND_LOOK or np.min(found[2:] - found[:2]) < _SMALLEST_BOX:
+            return pose
+        second = self._look(image, camera, found)
+        return pose if second is None or second.score < pose.score else replace(second, roi=pose.roi)
+
+    def _look(self, image: np.ndarray, camera: Camera, box: np.ndarray) -> ObjectPose | None:
+        """The pose of the object in one box [4] of image pixels; times are added up over all boxes of a frame."""
         spec = self.bundle.card.image
-        buffer = np.empty((1, spec.size, spec.size, 3), np.uint8)
-        for box in boxes:
-            start = time.perf_counter()
-            crop = crop_camera(camera, box, spec.size, spec.margin)
-            warp_crop(image, camera, crop, buffer[0])
-            warped = time.perf_counter()
-            features = self.extractor(buffer)[0]
-            self.timings["crop"] += 1e3 * (warped - start)
-            self.timings["features"] += 1e3 * (time.perf_counter() - warped)
-            yield crop, features, box
+        start = time.perf_counter()
+        crop = crop_camera(camera, box, spec.size, spec.margin)
+        warp_crop(image, camera, crop, self._buffer[0])
+        warped = time.perf_counter()
+        features = self.extractor(self._buffer)[0]
+        self.timings["crop"] += 1e3 * (warped - start)
+        self.timings["features"] += 1e3 * (time.perf_counter() - warped)
+        return self._pose(crop, features, box, camera)
 
     def _pose(self, crop: CropCamera, features: np.ndarray, box: np.ndarray, camera: Camera) -> ObjectPose | None:
         hypotheses = self.solver.solve(features, target_of(crop, self.bundle.card.image.stride))
@@ -98,9 +117,14 @@ class PoseEstimator:
                           runners_up=tuple(others), visible=hypotheses[0].visible)
 
     def _warm_up(self) -> None:
-        spec = self.bundle.card.image
-        camera = Camera.from_hfov(spec.size, spec.size, 60.0)
-        self.estimate(np.full((spec.size, spec.size, 3), 114, np.uint8), camera, [(0, 0, spec.size, spec.size)])
+        spec, mesh = self.bundle.card.image, self.bundle.mesh
+        camera, roi = Camera.from_hfov(spec.size, spec.size, 60.0), (0.0, 0.0, float(spec.size), float(spec.size))
+        self.estimate(np.full((spec.size, spec.size, 3), 114, np.uint8), camera, [roi])
+        # An empty picture leaves nothing to refine: the object's own features compile the rest of the kernels.
+        cells = spec.size // spec.stride
+        features = mesh.features[np.arange(cells * cells) % len(mesh.features)].T.reshape(-1, cells, cells)
+        crop = crop_camera(camera, np.array(roi), spec.size, spec.margin)
+        self.solver.solve(np.ascontiguousarray(features), target_of(crop, spec.stride))
 
 
 def target_of(crop: CropCamera, stride: int) -> Target:

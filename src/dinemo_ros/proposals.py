@@ -11,6 +11,7 @@ object gets a low score.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -39,6 +40,7 @@ class Proposer:
         step = max(1, len(bundle.mesh.vertices) // _VERTICES)
         self._features, self._clutter = bundle.mesh.features[::step], bundle.mesh.clutter
         self._vertices = bundle.mesh.vertices[::step]
+        self._unit = bundle.mesh.vertices / bundle.mesh.extent
         self._jump = _SAME_OBJECT * float(np.linalg.norm(bundle.mesh.extent))
         self._temperature, self._stride = bundle.card.features.temperature, bundle.card.image.stride
 
@@ -83,19 +85,23 @@ class Proposer:
                 yield np.array([x, y, x + w, y + h], dtype=float), score
 
     def without_duplicates(self, poses: Sequence[ObjectPose], camera: Camera) -> list[ObjectPose]:
-        """Of poses, best first, that project onto the same place, the best."""
-        boxes = np.array([projected_box(pose, camera) for pose in poses]).reshape(-1, 4)
-        return [poses[k] for k in distinct_boxes(boxes, -np.arange(len(poses), dtype=float))]
+        """Of poses, best first, that project onto the same place, the best; their ROI becomes that place."""
+        boxes = np.array([projected_box(pose, camera, self._unit) for pose in poses]).reshape(-1, 4)
+        return [replace(poses[k], roi=tuple(boxes[k].tolist()))
+                for k in distinct_boxes(boxes, -np.arange(len(poses), dtype=float))]
 
 
-def projected_box(pose: ObjectPose, camera: Camera) -> np.ndarray:
-    """[4] pixels: bounding box in the image of the object's eight box corners, clipped to the image."""
-    corners = 0.5 * pose.size * np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-    points = corners @ pose.T_cam_obj[:3, :3].T + pose.T_cam_obj[:3, 3]
+def projected_box(pose: ObjectPose, camera: Camera, unit: np.ndarray) -> np.ndarray:
+    """[4] pixels: bounding box in the image of the mesh, clipped to the image.
+
+    Args:
+        unit: [V, 3] vertices in a box of side one.
+    """
+    points = (unit * pose.size) @ pose.T_cam_obj[:3, :3].T + pose.T_cam_obj[:3, 3]
     points[:, 2] = np.maximum(points[:, 2], 0.1)
     pixels = camera.project(points)
-    low, high = pixels.min(axis=0), pixels.max(axis=0)
-    return np.clip(np.r_[low, high], 0, [camera.width, camera.height] * 2)
+    box = np.r_[pixels.min(axis=0) + 0.5, pixels.max(axis=0) + 0.5]  # pixel centres to edges
+    return np.clip(box, 0, [camera.width, camera.height] * 2)
 
 
 def distinct_boxes(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
