@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: E402  (imports after importorskip)
+
 """Augmentation: the returned camera and pose describe the picture that was made."""
 
 import cv2

@@ -25,7 +25,8 @@ def scene():
 
 def centres(cells):
     """grid_sample coordinates [1, N, 2] of cell centres."""
-    return torch.stack([(2 * (cells % CELLS) + 1) / CELLS - 1, (2 * (cells // CELLS) + 1) / CELLS - 1], -1)[None].double()
+    xy = torch.stack([cells % CELLS, cells // CELLS], -1)[None].double()
+    return (2 * xy + 1) / CELLS - 1
 
 
 def planted_map(scene, order=None):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: E402  (imports after importorskip)
+
 """Posed crops on disk: what is saved comes back, and a kill never leaves half a label file."""
 
 import os
@@ -50,7 +50,7 @@ def test_weights_default_to_one_and_the_limit_takes_the_first(tmp_path):
     names = ["x", "y", "z"]
     for name in names:
         save_picture(tmp_path, name, np.zeros((8, 8, 3), np.uint8))
-    save_labels(tmp_path, names, np.repeat(intrinsics(8)[None], 3, 0), np.repeat(np.eye(4)[None], 3, 0), np.ones((3, 3)))
+    save_labels(tmp_path, names, np.tile(intrinsics(8), (3, 1, 1)), np.tile(np.eye(4), (3, 1, 1)), np.ones((3, 3)))
     crops = load_posed_crops(tmp_path, limit=2)
     assert [(c.name, c.weight) for c in crops] == [("x", 1.0), ("y", 1.0)]
 

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E402  (imports after importorskip)
+"""Pseudo-labels: believed where the mirror image agrees, kept over a kill, flat over azimuth."""
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training extra is not installed")
+pytest.importorskip("timm", reason="training extra is not installed")
+
+from posed_car import car_shape, draw, look_at, posed_crop
+
+from dinemo_ros.geometry import mirror_rotation, rotation_angle, viewpoint_from_rotation
+from training.batches import project
+from training.neural_mesh import NeuralMeshFeatures
+from training.photos import PHOTO_MARGIN
+from training.posed_crops import CROP_SIDE, load_posed_crops, save_labels, save_picture
+from training.pseudo_labels import (
+    Candidate,
+    correspondence_labeller,
+    label_photos,
+    photo_camera,
+    reconcile,
+    select,
+)
+from training.student import StudentBackbone
+from training.train import save_checkpoint
+
+SIZE = np.array([4.3, 1.8, 1.5])
+
+
+def candidate(azimuth, score, elevation=8.0):
+    return Candidate(look_at(azimuth, elevation, centre=(0, 0, 18.0)), SIZE, score)
+
+
+def in_mirror(c: Candidate) -> Candidate:
+    """What a perfect labeller says of the mirrored picture."""
+    T = c.T_cam_obj.copy()
+    T[:3, :3], T[:3, 3] = mirror_rotation(T[:3, :3]), T[:3, 3] * [-1, 1, 1]
+    return Candidate(T, c.size, c.score)
+
+
+def azimuth_of(label):
+    return np.rad2deg(viewpoint_from_rotation(label.T_cam_obj[:3, :3])[0])
+
+
+def test_agreement_is_a_label():
+    label = reconcile([candidate(40, 0.6)], [in_mirror(candidate(46, 0.5))])
+    assert azimuth_of(label) == pytest.approx(40)
+    assert label.score == pytest.approx(0.55)
+    assert label.margin == pytest.approx(0.55)  # nothing else was offered
+    expected = np.rad2deg(rotation_angle(candidate(40, 0).T_cam_obj[:3, :3], candidate(46, 0).T_cam_obj[:3, :3]))
+    assert label.agreement_deg == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("other", [220.0, 320.0, 65.0])  # flipped front to rear, left to right, and just too far
+def test_disagreement_is_no_label(other):
+    assert reconcile([candidate(40, 0.6)], [in_mirror(candidate(other, 0.6))]) is None
+
+
+def test_nothing_found_is_no_label():
+    assert reconcile([], [candidate(40, 0.6)]) is None
+    assert reconcile([candidate(40, 0.6)], []) is None
+
+
+@pytest.mark.parametrize("flipped_side", ["original", "mirrored"])
+def test_a_runner_up_corrects_a_flip(flipped_side):
+    """One of the two pictures prefers the car turned round; the true pose is only its second choice."""
+    sure = [candidate(40, 0.6), candidate(130, 0.3)]
+    flipped = [candidate(220, 0.55), candidate(42, 0.5)]
+    original, mirrored = (flipped, sure) if flipped_side == "original" else (sure, flipped)
+    label = reconcile(original, [in_mirror(c) for c in mirrored])
+    assert azimuth_of(label) == pytest.approx(42 if flipped_side == "original" else 40)
+    assert label.score == pytest.approx(0.55)
+    assert label.margin == pytest.approx(0.0)  # the flip scores 0.55 as well: not to be trusted
+
+
+def test_the_best_of_two_consistent_poses_wins_and_the_other_takes_from_the_margin():
+    original = [candidate(40, 0.7), candidate(220, 0.4)]
+    label = reconcile(original, [in_mirror(c) for c in original])
+    assert azimuth_of(label) == pytest.approx(40)
+    assert label.margin == pytest.approx(0.3)
+
+
+def test_the_camera_of_a_photograph_shows_the_object_filling_it():
+    """Seen from the side and four lengths away, a car fills 1 / margin of the prepared crop."""
+    bumpers = np.array([[2.2, 0, 0], [-2.2, 0, 0]])
+    front, rear = project(bumpers, photo_camera().K, look_at(90, 0, centre=(0, 0, 4 * 4.4)))
+    assert rear[0] - front[0] == pytest.approx(CROP_SIDE / PHOTO_MARGIN)  # its left side: the front is on the left
+    np.testing.assert_allclose(0.5 * (front + rear), (CROP_SIDE - 1) / 2)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Tiny photographs whose grey level is their number, and a labeller that reads it."""
+    (tmp_path / "images").mkdir()
+    names = [f"{i:03d}" for i in range(230)]
+    for i, name in enumerate(names):
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.jpg"), np.full((16, 16, 3), i, np.uint8))
+    return tmp_path, names
+
+
+def test_labelling_goes_on_after_a_kill(photographs):
+    folder, names = photographs
+    out = folder / "labels.npz"
+    looked_at = []
+
+    def label(image):
+        if len(looked_at) == 2 * 215:
+            raise KeyboardInterrupt
+        number = int(round(image.mean()))
+        looked_at.append(number)
+        return [] if number % 7 == 0 else [candidate(0 if number % 2 else 180, 0.3 + number / 1000)]
+
+    with pytest.raises(KeyboardInterrupt):
+        label_photos(folder, names, label, out)
+    before, looked_at[:] = len(looked_at), []
+    label_photos(folder, names, label, out)
+    assert before == 2 * 215
+    assert looked_at == [n for n in range(200, 230) for _ in "ab"]  # from the last save on, each with its mirror image
+    with np.load(out, allow_pickle=False) as data:
+        scores = dict(zip(data["names"].tolist(), data["score"].tolist(), strict=True))
+        rejected = set(data["rejected"].tolist())
+    assert rejected == {n for n in names if int(n) % 7 == 0}
+    assert set(scores) == set(names) - rejected
+    assert all(score == pytest.approx(0.3 + int(name) / 1000) for name, score in scores.items())
+    looked_at.clear()
+    label_photos(folder, names, label, out)
+    assert looked_at == []
+
+
+def test_the_mirror_image_is_what_the_labeller_gets(photographs):
+    folder, _ = photographs
+    picture = np.zeros((32, 32, 3), np.uint8)
+    picture[:, :8] = 255
+    cv2.imwrite(str(folder / "images" / "left.jpg"), picture)
+    bright = []
+    label_photos(folder, ["left"], lambda image: bright.append(image[0].mean(-1).argmax()) or [], folder / "one.npz")
+    assert bright[0] < 8 and bright[1] >= 24
+
+
+def test_selection_keeps_trusted_labels_and_flattens_azimuth(tmp_path):
+    """Ninety photographs from the front, ten from behind, some not to be trusted."""
+    names = [f"{i:03d}" for i in range(110)]
+    azimuths = [2.0] * 90 + [175.0] * 10 + [90.0] * 10
+    (tmp_path / "images").mkdir()
+    for name in names:
+        save_picture(tmp_path, name, np.zeros((8, 8, 3), np.uint8))
+
+    def label(image):
+        i = label.calls // 2
+        label.calls += 1
+        pose = candidate(azimuths[i], 0.1 if i >= 105 else 0.5)
+        rival = candidate(azimuths[i] + 90, 0.49 if 100 <= i < 105 else 0.1)
+        return [pose, rival] if label.calls % 2 else [in_mirror(pose), in_mirror(rival)]
+
+    label.calls = 0
+    label_photos(tmp_path, names, label, tmp_path / "found.npz")
+    assert select(tmp_path, tmp_path / "found.npz", min_score=0.2, min_margin=0.05, max_share=0.1) == 100
+    crops = {c.name: c for c in load_posed_crops(tmp_path)}
+    assert set(crops) == set(names[:100])
+    assert crops["000"].weight == pytest.approx(0.2 * 100 / 90)
+    assert crops["095"].weight == 1.0
+    np.testing.assert_allclose(crops["003"].K, photo_camera().K)
+    np.testing.assert_allclose(crops["003"].T_cam_obj, candidate(2.0, 0).T_cam_obj)
+    np.testing.assert_allclose(crops["003"].size, SIZE)
+
+
+def test_a_photograph_without_any_object_gets_no_candidate(tmp_path):
+    """The correspondence labeller with an untrained network that takes every cell for clutter."""
+    shape, backbone = car_shape(), StudentBackbone().eval()
+    image, _ = draw(look_at(40), side=CROP_SIDE)
+    with torch.inference_mode():
+        mean = backbone(torch.from_numpy(image).permute(2, 0, 1)[None].float()).mean((0, 2, 3))
+    features = NeuralMeshFeatures(len(shape.vertices))
+    features.raw_vertices.data[:], features.raw_clutter.data[:] = -mean, mean
+    save_checkpoint(tmp_path / "student.pt", backbone, features)
+    crops = [posed_crop(look_at(a)) for a in (30, 60)]
+    for i, crop in enumerate(crops):
+        save_picture(tmp_path, f"{i}", crop.image())
+    save_labels(tmp_path, ["0", "1"], *(np.stack([getattr(c, f) for c in crops]) for f in ("K", "T_cam_obj", "size")))
+    label = correspondence_labeller(tmp_path / "student.pt", shape, tmp_path, every=1)
+    assert label(image) == []
