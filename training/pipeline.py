@@ -84,7 +84,9 @@ class Pipeline:
         if final.is_file():
             return final
         if spec.labels != "none":
-            self._label(spec, out / "labels.npz", before, self.run / f"bundle{number - 1}")
+            earlier = self.run / f"round{number - 1}" / "labels.npz"
+            self._label(spec, out / "labels.npz", before, self.run / f"bundle{number - 1}",
+                        earlier if earlier.is_file() else None)
         pools = [(load_posed_crops(self.folders[name]), share) for name, share in spec.pools.items()]
         for (crops, share), name in zip(pools, spec.pools, strict=True):
             print(f"round {number}: {len(crops)} crops of {name}, share {share:g}")
@@ -92,7 +94,7 @@ class Pipeline:
               temperature=0.07, augmentation=AugmentConfig(), init=before, seed=self.recipe.seed + number, workers=1)
         return final
 
-    def _label(self, spec: Round, out: Path, before: Path | None, bundle: Path) -> None:
+    def _label(self, spec: Round, out: Path, before: Path | None, bundle: Path, earlier: Path | None) -> None:
         photos = self.folders["photographs"]
         names = prepare(self.data / self.recipe.photographs, photos)[:: spec.every]
         labellers = []
@@ -103,7 +105,7 @@ class Pipeline:
         labeller = confirmed_labeller(*labellers) if len(labellers) == 2 else labellers[0]
         out.parent.mkdir(parents=True, exist_ok=True)
         label_photos(photos, names, labeller, out)
-        select(photos, out, spec.min_score, spec.min_margin)
+        select(photos, out, spec.min_score, spec.min_margin, earlier)
 
     def export(self, checkpoint: Path, out: Path, version: str) -> None:
         """Write and check a bundle."""

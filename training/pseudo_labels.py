@@ -165,7 +165,8 @@ def label_photos(photos: Path, names: list[str], labeller: Labeller, out: Path) 
     _save(out, done)
 
 
-def select(photos: Path, labels: Path, min_score: float, min_margin: float, max_share: float = 0.04) -> int:
+def select(photos: Path, labels: Path, min_score: float, min_margin: float, previous: Path | None = None,
+           max_share: float = 0.04) -> int:
     """Turn trusted labels into posed crops (``photos/labels.npz``), flat in azimuth; returns how many are kept.
 
     Photographs of cars show the front half far more often than the rear: a 10-degree bin of azimuth that holds more
@@ -223,10 +224,11 @@ def main() -> None:
                         help="correspondence without the global-to-local step (ablation)")
     parser.add_argument("--min-score", type=float, default=0.2)
     parser.add_argument("--min-margin", type=float, default=0.02)
+    parser.add_argument("--previous", type=Path, help="select: labels npz of the round before, which must agree")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     if args.method == "select":
-        select(args.photos, args.out, args.min_score, args.min_margin)
+        select(args.photos, args.out, args.min_score, args.min_margin, args.previous)
         return
     torch.set_num_threads(args.threads)
     labellers = []
