@@ -171,9 +171,17 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
 
     Photographs of cars show the front half far more often than the rear: a 10-degree bin of azimuth that holds more
     than ``max_share`` of the labels is weighted down to that (counted together with its mirror image, for twice that).
+    With ``previous``, the labels of the round before, a label must also have been there, as sure and near this one:
+    straight views of front and rear are where a single round still flips.
     """
-    kept = {name: label for name, label in _load(labels).items()
-            if label and label.score >= min_score and label.margin >= min_margin}
+    def sure(label: Label | None) -> bool:
+        return label is not None and label.margin >= min_margin
+
+    kept = {name: label for name, label in _load(labels).items() if sure(label) and label.score >= min_score}
+    if previous is not None:
+        before = _load(previous)
+        kept = {name: label for name, label in kept.items() if sure(before.get(name)) and
+                rotation_angle(before[name].T_cam_obj[:3, :3], label.T_cam_obj[:3, :3]) < np.deg2rad(_AGREE_DEG)}
     azimuth = np.array([viewpoint_from_rotation(label.T_cam_obj[:3, :3])[0] for label in kept.values()])
     folded = np.minimum(np.abs(azimuth), 2 * np.pi - np.abs(azimuth))
     bins = np.minimum((np.rad2deg(folded) / 10).astype(int), 17)
