@@ -39,9 +39,11 @@ def facade(rng: np.random.Generator) -> np.ndarray:
         a, b = rng.uniform(0, _BIG, 2), rng.uniform(0, _BIG, 2)
         if rng.random() < 0.5:
             b[0] = a[0]
-        cv2.line(picture, a.astype(int).tolist(), b.astype(int).tolist(), _colour(rng), int(rng.integers(1, 14)), cv2.LINE_AA)
+        ends = a.astype(int).tolist(), b.astype(int).tolist()
+        cv2.line(picture, *ends, _colour(rng), int(rng.integers(1, 14)), cv2.LINE_AA)
     noise = rng.normal(0, rng.uniform(0, 10), picture.shape)
-    return cv2.resize(np.clip(picture + noise, 0, 255).astype(np.uint8), (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA)
+    picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
+    return cv2.resize(picture, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA)
 
 
 def _wall(rng: np.random.Generator) -> np.ndarray:
@@ -61,7 +63,8 @@ def _wall(rng: np.random.Generator) -> np.ndarray:
             y0, y1 = int((r + inset_y) * height), int((r + 1 - inset_y) * height)
             shade = tuple(int(np.clip(v * rng.uniform(0.7, 1.3), 0, 255)) for v in pane)
             if round_panes:
-                cv2.circle(wall, ((x0 + x1) // 2, (y0 + y1) // 2), max(2, min(x1 - x0, y1 - y0) // 2), shade, -1, cv2.LINE_AA)
+                radius = max(2, min(x1 - x0, y1 - y0) // 2)
+                cv2.circle(wall, ((x0 + x1) // 2, (y0 + y1) // 2), radius, shade, -1, cv2.LINE_AA)
             else:
                 cv2.rectangle(wall, (x0, y0), (x1, y1), shade, -1)
                 cv2.rectangle(wall, (x0, y0), (x1, y1), frame, int(rng.integers(1, 8)))
@@ -93,7 +96,8 @@ def photo_window(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 def write_negatives(out: Path, count: int, photographs: Path | None, seed: int = 0) -> None:
     """Write ``count`` pictures; ``photographs`` is a folder of pictures without the object, searched recursively."""
     rng = np.random.default_rng(seed)
-    files = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}) if photographs else []
+    found = photographs.rglob("*") if photographs else ()
+    files = sorted(p for p in found if p.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
     empty = np.zeros((CROP_SIDE, CROP_SIDE), np.uint8)
     names = [f"negative_{k:05d}" for k in range(count)]
     for name in tqdm(names, desc="negatives", mininterval=5):

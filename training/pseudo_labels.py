@@ -117,7 +117,7 @@ def correspondence_labeller(checkpoint: Path, shape: CategoryShape, templates: P
 
 
 def confirmed_labeller(render: Labeller, correspondence: Labeller) -> Labeller:
-    """Candidates of ``render`` that the best pose of ``correspondence`` confirms: the exact one's precision, two votes."""
+    """Candidates of ``render`` that the best pose of ``correspondence`` confirms: one's precision, two votes."""
 
     def label(image: np.ndarray) -> list[Candidate]:
         votes = correspondence(image)[:1]
@@ -226,7 +226,8 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="render, confirmed: bundle folder")
     parser.add_argument("--checkpoint", type=Path, help="correspondence, confirmed: student.pt")
     parser.add_argument("--shape", type=Path, help="correspondence, confirmed: mean shape")
-    parser.add_argument("--templates", type=Path, help="correspondence, confirmed: folder written by training.sequences")
+    parser.add_argument("--templates", type=Path,
+                        help="correspondence, confirmed: folder written by training.sequences")
     parser.add_argument("--every", type=int, default=1, help="label every n-th photograph")
     parser.add_argument("--one-way", action="store_true",
                         help="correspondence without the global-to-local step (ablation)")
