@@ -86,6 +86,20 @@ class ScoreSpec:
 
 
 @dataclass(frozen=True)
+class CalibrationSpec:
+    """What was measured on renders with exact poses, see ``training.calibrate``.
+
+    depth_scale: true over estimated distance. Features at an outline mix object and background, so the fitted mesh lies
+    a little inside the object and seems farther away.
+    """
+
+    depth_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(0.5 <= self.depth_scale <= 2.0, "calibration.depth_scale", self.depth_scale, "0.5 to 2")
+
+
+@dataclass(frozen=True)
 class SearchSpec:
     """Coarse search grid: number of azimuths, elevations and thetas in degrees, distances relative to the ROI's."""
 
@@ -116,6 +130,7 @@ class Card:
     image: ImageSpec = field(default_factory=ImageSpec)
     features: FeatureSpec = field(default_factory=FeatureSpec)
     score: ScoreSpec = field(default_factory=ScoreSpec)
+    calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
     search: SearchSpec = field(default_factory=SearchSpec)
     files: dict[str, str] = field(default_factory=dict)
 

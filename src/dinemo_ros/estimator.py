@@ -51,7 +51,7 @@ class PoseEstimator:
         self._warm_up()
 
     def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None) -> list[ObjectPose]:
-        """Poses of the objects in ``image``, best score first; none below the card's accepted score.
+        """Poses of the objects in ``image``, best score first; proposals below the card's accepted score are dropped.
 
         Args:
             image: uint8 [H, W, 3] RGB.
@@ -71,7 +71,9 @@ class PoseEstimator:
             self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)
         boxes = [check_roi(roi, camera.width, camera.height) for roi in rois]
         poses = [self._locate(image, camera, box) for box in boxes]
-        poses = [pose for pose in poses if pose is not None and pose.score >= self.bundle.card.score.accept]
+        # A caller's ROI says that there is an object; the threshold is for what the model proposes to itself.
+        accept = self.bundle.card.score.accept if proposed else 0.0
+        poses = [pose for pose in poses if pose is not None and pose.score >= accept]
         poses.sort(key=lambda pose: -pose.score)
         if proposed:
             poses = self.proposer.without_duplicates(poses, camera)

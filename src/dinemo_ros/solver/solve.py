@@ -76,6 +76,7 @@ class PoseSolver:
         self._prior = 1.0 / np.array(card.size_prior.log_sigma) ** 2
         self._dimension = effective_dimension(surface.features)
         self._covariance_scale = card.score.covariance_scale
+        self._depth_scale = card.calibration.depth_scale
         self._scales = np.array(card.search.scale)
         G = len(self._views.rotations)
         self._score, self._translation = np.empty(G), np.empty((G, 3))
@@ -130,7 +131,7 @@ class PoseSolver:
 
     def _solved(self, pose: Refined) -> SolvedPose:
         T = np.eye(4)
-        T[:3, :3], T[:3, 3] = pose.R, pose.t
+        T[:3, :3], T[:3, 3] = pose.R, pose.t * self._depth_scale
         return SolvedPose(T, self._mean_size * np.exp(pose.log_size), float(pose.score), float(pose.visible),
                           pose_covariance(pose, self._prior, self._covariance_scale, self._dimension))
 
