@@ -19,6 +19,7 @@ from dinemo_ros.bundle import Card, FeatureSpec, ImageSpec, SizePrior, load_bund
 from dinemo_ros.estimator import PoseEstimator
 
 from .augment import AugmentConfig
+from .calibrate import calibrate
 from .category_shape import CategoryShape
 from .export import export_bundle
 from .foreground import SaliencyMask
@@ -128,6 +129,7 @@ class Pipeline:
             checkpoint = self.round(number, checkpoint)
             self.export(checkpoint, self.run / f"bundle{number}", version)
         self.export(checkpoint, out, version)
+        calibrate(out, self.folders["synthetic"], self.folders["negatives"], count=300)
 
     def _module(self, name: str, *arguments) -> None:
         """Run a stage that is a command of its own, in this Python, without a shell."""
