@@ -80,12 +80,17 @@ def load_recipe(path: str | Path) -> Recipe:
         ValueError: an unknown or missing key, or a value out of range; the message names it.
     """
     data = yaml.safe_load(Path(path).read_text())
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: a recipe is a mapping of keys to values, got {type(data).__name__}")
     data["rounds"] = [_build(Round, r, f"{path}: rounds") for r in data.get("rounds") or []]
     data["synthetic"] = _build(Synthetic, data.get("synthetic") or {}, f"{path}: synthetic")
     data["negatives"] = _build(Negatives, data.get("negatives") or {}, f"{path}: negatives")
     recipe = _build(Recipe, data, str(path))
     if not recipe.rounds:
         raise ValueError(f"{path}: rounds is empty; at least one round of training is needed")
+    if recipe.rounds[0].labels != "none":
+        raise ValueError(f"{path}: labels of the first round is {recipe.rounds[0].labels!r}; no model exists yet that "
+                         "could label photographs: none")
     return recipe
 
 

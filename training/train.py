@@ -28,6 +28,8 @@ from .neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
 from .posed_crops import PosedCrop, load_posed_crops
 from .student import StudentBackbone, find_imagenet_checkpoint, load_imagenet_trunk
 
+_CHECKPOINT_EVERY = 200  # steps
+
 
 class CropStream(IterableDataset):
     """Endless stream of augmented examples, deterministic in (seed, worker, start)."""
@@ -103,13 +105,14 @@ def train(pools, shape: CategoryShape, out: Path, *, steps: int, batch: int, lr:
         torch.nn.utils.clip_grad_norm_(backbone.parameters(), 2.0)
         optimizer.step()
         for key, value in losses.items():
-            sums[key] = 0.97 * sums.get(key, float(value)) + 0.03 * float(value)
+            value = float(value.detach())
+            sums[key] = 0.97 * sums.get(key, value) + 0.03 * value
         if (step + 1) % 50 == 0 or step + 1 == steps:
             log.write(json.dumps({"step": step + 1, "seconds": round(time.monotonic() - began, 1),
                                   **{k: round(v, 4) for k, v in sums.items()}}) + "\n")
             log.flush()
             bar.set_postfix({k: f"{v:.3f}" for k, v in sums.items()})
-        if (step + 1) % 200 == 0 or step + 1 == steps:
+        if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
             save_checkpoint(out / "last.pt", backbone, features, optimizer, step + 1)
     final = out / "student.pt"
     save_checkpoint(final, backbone, features)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E402  (imports after importorskip)
+"""Preparing photographs: padded squares, bad files named, nothing done twice."""
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training extra is not installed")
+for _module in ("timm", "tqdm"):
+    pytest.importorskip(_module, reason="training extra is not installed")
+
+from shared_data import shared_data
+from teacher_models import require_models
+
+from training.foreground import SaliencyMask, mask_box
+from training.photos import PHOTO_MARGIN, prepare
+from training.posed_crops import CROP_SIDE
+
+
+@pytest.fixture
+def folder(tmp_path):
+    images = tmp_path / "photographs"
+    images.mkdir()
+    orange = np.full((150, 300, 3), (255, 140, 0), np.uint8)[..., ::-1]
+    cv2.imwrite(str(images / "wide.png"), orange)
+    cv2.imwrite(str(images / "tall.jpg"), cv2.rotate(orange, cv2.ROTATE_90_CLOCKWISE))
+    (images / "broken.jpg").write_bytes((images / "tall.jpg").read_bytes()[:60])
+    (images / "readme.txt").write_text("no picture")
+    return images
+
+
+def test_photographs_are_padded_to_squares_that_they_fill(folder, tmp_path, capsys):
+    assert prepare(folder, tmp_path / "out") == ["tall", "wide"]
+    assert "broken.jpg: cannot be read" in capsys.readouterr().out
+    wide = cv2.imread(str(tmp_path / "out/images/wide.jpg"))[..., ::-1].astype(int)
+    assert wide.shape == (CROP_SIDE, CROP_SIDE, 3)
+    photo = np.abs(wide - [255, 140, 0]).sum(-1) < np.abs(wide - 114).sum(-1)
+    rows, columns = np.flatnonzero(photo.any(1)), np.flatnonzero(photo.any(0))
+    assert np.ptp(columns) + 1 == pytest.approx(CROP_SIDE / PHOTO_MARGIN, abs=2)
+    assert np.ptp(rows) + 1 == pytest.approx(CROP_SIDE / PHOTO_MARGIN / 2, abs=2)
+    assert columns[0] + columns[-1] == pytest.approx(CROP_SIDE - 1, abs=1)
+    border = np.abs(wide - 114).max(-1) < 8
+    assert border[:40].all() and border[:, :20].all()  # the grey of the runtime's crops
+
+
+def test_a_second_run_does_nothing_again(folder, tmp_path):
+    prepare(folder, tmp_path / "out")
+    (tmp_path / "out/images/wide.jpg").unlink()
+    cv2.imwrite(str(folder / "new.png"), np.zeros((60, 60, 3), np.uint8))
+    assert prepare(folder, tmp_path / "out") == ["new", "tall", "wide"]
+    assert (tmp_path / "out/images/new.jpg").is_file()
+    assert not (tmp_path / "out/images/wide.jpg").exists()  # recorded as done, so not touched
+
+
+def test_an_empty_folder_is_an_error_that_names_the_formats(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no photographs \(.*\.jpg"):
+        prepare(tmp_path, tmp_path / "out")
+
+
+def test_saliency_finds_the_car_and_leaves_out_where_it_is_small(tmp_path):
+    require_models()
+    car = cv2.imread(str(sorted((shared_data("cars_spin") / "kadjar").glob("*.jpg"))[10]))
+    height, width = car.shape[:2]
+    scene = np.full((900, 1200, 3), 240, np.uint8)
+    scene[350 : 350 + height, 480 : 480 + width] = car
+    x0, y0, x1, y1 = mask_box(SaliencyMask(threads=1)(scene[..., ::-1]))
+    assert 480 < x0 < x1 < 480 + width and 350 < y0 < y1 < 350 + height
+    assert x1 - x0 > 0.5 * width
+    images = tmp_path / "photographs"
+    images.mkdir()
+    cv2.imwrite(str(images / "far.png"), scene)
+    cv2.imwrite(str(images / "near.png"), car)
+    assert prepare(images, tmp_path / "out", find_object=True) == ["near"]
+    mask = cv2.imread(str(tmp_path / "out/masks/near.png"), cv2.IMREAD_GRAYSCALE)
+    x0, y0, x1, y1 = mask_box(np.where(mask > 127, 255, 0).astype(np.uint8))
+    assert max(x1 - x0, y1 - y0) == pytest.approx(CROP_SIDE / PHOTO_MARGIN, abs=3)
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((CROP_SIDE / 2, CROP_SIDE / 2), abs=2)
+
+
+def test_mask_box_holds_exactly_the_mask():
+    mask = np.zeros((20, 30), np.uint8)
+    assert mask_box(mask) is None
+    mask[4:9, 11] = 255
+    assert mask_box(mask) == (11, 4, 12, 9)
