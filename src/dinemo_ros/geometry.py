@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rotations, rigid motions and viewpoints.
 
-Conventions (pinned by ``tests/test_convention_geometry.py``, told in CONVENTIONS.md):
+Conventions (pinned by ``tests/unit/test_convention_geometry.py``, told in CONVENTIONS.md):
 lengths in metres, angles in radians; camera frame optical (x right, y down, z forward, REP 103);
 object frame x forward, y left, z up, origin at the centre of the category box;
 ``T_a_b`` maps points of frame b into frame a.
