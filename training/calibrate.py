@@ -50,13 +50,17 @@ def calibrate(bundle: Path, renders: Path, negatives: Path | None, count: int) -
     card = replace(loaded.card, calibration=CalibrationSpec(), score=replace(loaded.card.score, accept=0.0))
     estimator = PoseEstimator(replace(loaded, card=card))
     scores, ratios = measure(estimator, load_posed_crops(renders)[-count:])
+    if not len(ratios):
+        raise ValueError(f"{bundle}: of {len(scores)} renders in {renders} none got a pose within {_RIGHT_DEG:g} degrees "
+                         "of the truth; the bundle is not trained, or the renders are of another category")
     accept = float(np.quantile(scores, 0.10))
     if negatives is not None:
         accept = min(accept, float(np.quantile(measure(estimator, load_posed_crops(negatives)[-count:])[0], 0.95)))
     card = replace(card, calibration=CalibrationSpec(round(float(np.median(ratios)), 4)),
                    score=replace(card.score, accept=round(accept, 3)))
     write_bundle(bundle, card, loaded.backbone_path.read_bytes(), loaded.mesh)
-    print(f"{bundle}: depth_scale {card.calibration.depth_scale} over {len(ratios)} renders, accept {card.score.accept}")
+    print(f"{bundle}: depth_scale {card.calibration.depth_scale} over {len(ratios)} renders, "
+          f"accept {card.score.accept}")
 
 
 def main() -> None:

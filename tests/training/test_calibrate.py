@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E402  (imports after importorskip)
+"""Calibration of a bundle on renders: a bias of distance is found, the accepted score parts objects from the rest."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training extra is not installed")
+for _module in ("numba", "tqdm"):
+    pytest.importorskip(_module, reason="training extra is not installed")
+
+from painted_car import write_painted_bundle
+from posed_car import draw, intrinsics, look_at
+from unit.planted import SIZE
+
+from dinemo_ros.bundle import load_bundle
+from dinemo_ros.geometry import so3_exp
+from training.calibrate import calibrate
+from training.posed_crops import save_labels, save_picture
+
+SIDE = 256
+
+
+def renders(folder, bias=1.0, turn_deg=0.0):
+    """Ten painted cars; their labels say that they stand ``bias`` times as far as they do, and are turned."""
+    poses = [look_at(36 * i + 10, 5 + 2 * i, centre=(0, 0, 11.0)) for i in range(10)]
+    for i, T in enumerate(poses):
+        save_picture(folder, f"{i}", *draw(T, SIDE))
+    T = np.stack(poses)
+    T[:, :3, 3] *= bias
+    T[:, :3, :3] = T[:, :3, :3] @ so3_exp([0, 0, np.deg2rad(turn_deg)])
+    save_labels(folder, [f"{i}" for i in range(10)], np.tile(intrinsics(SIDE), (10, 1, 1)), T, np.tile(SIZE, (10, 1)))
+    return folder
+
+
+def nothing(folder):
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        noise = rng.integers(0, 256, (SIDE // 8, SIDE // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        save_picture(folder, f"{i}", noise, np.zeros((SIDE, SIDE), np.uint8))
+    save_labels(folder, [f"{i}" for i in range(10)], np.tile(intrinsics(SIDE), (10, 1, 1)),
+                np.tile(look_at(0), (10, 1, 1)), np.tile(SIZE, (10, 1)), np.zeros(10))
+    return folder
+
+
+def test_distance_bias_and_accepted_score(tmp_path):
+    """The scale must follow the labels by exactly their bias, and must be near one for true labels."""
+    scales, accepts = [], []
+    for bias in (1.0, 1.06):
+        bundle = write_painted_bundle(tmp_path / f"bundle{bias}")
+        before = load_bundle(bundle)
+        calibrate(bundle, renders(tmp_path / f"renders{bias}", bias), nothing(tmp_path / f"nothing{bias}"), count=10)
+        after = load_bundle(bundle)
+        assert after.card.files == before.card.files
+        np.testing.assert_array_equal(after.mesh.features, before.mesh.features)
+        scales.append(after.card.calibration.depth_scale)
+        accepts.append(after.card.score.accept)
+    assert scales[0] == pytest.approx(1.0, abs=0.03)
+    assert scales[1] / scales[0] == pytest.approx(1.06, abs=0.002)
+    assert accepts[0] == accepts[1]
+    assert 0.0 < accepts[0] < 0.95
+
+
+def test_calibrating_twice_changes_nothing(tmp_path):
+    """The second run must undo the first one's scale before it measures."""
+    bundle, pictures = write_painted_bundle(tmp_path / "bundle"), renders(tmp_path / "renders", 1.06)
+    calibrate(bundle, pictures, None, count=10)
+    once = load_bundle(bundle).card
+    calibrate(bundle, pictures, None, count=10)
+    assert load_bundle(bundle).card == once
+
+
+def test_labels_of_other_axes_are_refused(tmp_path):
+    """Renders whose labels say that the car faces sideways: no distance can be judged, nothing is written."""
+    bundle, pictures = write_painted_bundle(tmp_path / "bundle"), renders(tmp_path / "renders", turn_deg=90)
+    before = (bundle / "model.yaml").read_text()
+    with pytest.raises(ValueError, match="of 10 renders .* none got a pose"):
+        calibrate(bundle, pictures, None, count=10)
+    assert (bundle / "model.yaml").read_text() == before
