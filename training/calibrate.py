@@ -51,8 +51,8 @@ def calibrate(bundle: Path, renders: Path, negatives: Path | None, count: int) -
     estimator = PoseEstimator(replace(loaded, card=card))
     scores, ratios = measure(estimator, load_posed_crops(renders)[-count:])
     if not len(ratios):
-        raise ValueError(f"{bundle}: of {len(scores)} renders in {renders} none got a pose within {_RIGHT_DEG:g} degrees "
-                         "of the truth; the bundle is not trained, or the renders are of another category")
+        raise ValueError(f"{bundle}: of {len(scores)} renders in {renders} none got a pose within {_RIGHT_DEG:g} "
+                         "degrees of the truth; the bundle is not trained, or the renders are of another category")
     accept = float(np.quantile(scores, 0.10))
     if negatives is not None:
         accept = min(accept, float(np.quantile(measure(estimator, load_posed_crops(negatives)[-count:])[0], 0.95)))

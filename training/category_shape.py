@@ -31,3 +31,9 @@ class CategoryShape:
     def at_size(self, size: np.ndarray) -> np.ndarray:
         """Vertices [V, 3] of an instance with box ``size`` [3] metres: the mean shape scaled per axis."""
         return self.vertices * (np.asarray(size) / self.size)
+
+    def resized(self, size: np.ndarray) -> CategoryShape:
+        """The same shape with another mean size [3] metres."""
+        scale = np.asarray(size) / self.size
+        normals = self.normals / scale
+        return CategoryShape(self.vertices * scale, self.faces, normals / np.linalg.norm(normals, axis=1, keepdims=True))

@@ -92,12 +92,16 @@ def main() -> None:
     parser.add_argument("--version", default="1")
     parser.add_argument("--description", default="")
     parser.add_argument("--license", default="")
+    parser.add_argument("--size", type=float, nargs=3, metavar=("L", "W", "H"),
+                        help="mean size in metres, if another than the shape's: it decides distance, not training")
     parser.add_argument("--size-sigma", type=float, nargs=3, default=(0.10, 0.06, 0.08), metavar=("L", "W", "H"),
                         help="spread of log length, width, height over the category")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--margin", type=float, default=1.15)
     args = parser.parse_args()
     shape = CategoryShape.load(args.shape)
+    if args.size:
+        shape = shape.resized(np.array(args.size))
     card = Card(category=args.category, version=args.version, description=args.description, license=args.license,
                 size_prior=SizePrior(tuple(float(v) for v in shape.size.round(4)), tuple(args.size_sigma)),
                 image=ImageSpec(size=args.image_size, margin=args.margin, stride=STRIDE), features=FeatureSpec())

@@ -31,7 +31,7 @@ from .recipe import POOLS, Recipe, Round, load_recipe
 from .sequences import align, read_reference_azimuths, read_sequence, write_templates
 from .student import STRIDE
 from .teachers import CnnTeacher
-from .train import train
+from .train import average_checkpoints, train
 
 _TERMS = "Apache-2.0 code; see README.md for the terms of the training pictures"
 
@@ -124,11 +124,12 @@ class Pipeline:
         self.sequences()
         self.synthetic()
         self.negatives()
-        checkpoint = None
+        checkpoints: list[Path] = []
         for number in range(len(self.recipe.rounds)):
-            checkpoint = self.round(number, checkpoint)
-            self.export(checkpoint, self.run / f"bundle{number}", version)
-        self.export(checkpoint, out, version)
+            checkpoints.append(self.round(number, checkpoints[-1] if checkpoints else None))
+            self.export(checkpoints[-1], self.run / f"bundle{number}", version)
+        final = average_checkpoints(checkpoints[-self.recipe.average:], self.run / "student.pt")
+        self.export(final, out, version)
         calibrate(out, self.folders["synthetic"], self.folders["negatives"], count=300)
 
     def _module(self, name: str, *arguments) -> None:

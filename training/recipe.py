@@ -69,6 +69,7 @@ class Recipe:
     sequences: list[str] = field(default_factory=list)
     synthetic: Synthetic = field(default_factory=Synthetic)
     negatives: Negatives = field(default_factory=Negatives)
+    average: int = 1
     batch: int = 24
     seed: int = 0
 
@@ -86,6 +87,9 @@ def load_recipe(path: str | Path) -> Recipe:
     data["synthetic"] = _build(Synthetic, data.get("synthetic") or {}, f"{path}: synthetic")
     data["negatives"] = _build(Negatives, data.get("negatives") or {}, f"{path}: negatives")
     recipe = _build(Recipe, data, str(path))
+    if not 1 <= recipe.average <= max(len(recipe.rounds), 1):
+        raise ValueError(f"{path}: average is {recipe.average}; allowed: 1 (the last round alone) to the number of "
+                         "rounds")
     if not recipe.rounds:
         raise ValueError(f"{path}: rounds is empty; at least one round of training is needed")
     if recipe.rounds[0].labels != "none":
