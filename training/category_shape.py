@@ -35,5 +35,6 @@ class CategoryShape:
     def resized(self, size: np.ndarray) -> CategoryShape:
         """The same shape with another mean size [3] metres."""
         scale = np.asarray(size) / self.size
-        normals = self.normals / scale
-        return CategoryShape(self.vertices * scale, self.faces, normals / np.linalg.norm(normals, axis=1, keepdims=True))
+        normals = self.normals / scale  # they scale inversely
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        return CategoryShape(self.vertices * scale, self.faces, normals)

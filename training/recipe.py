@@ -87,11 +87,11 @@ def load_recipe(path: str | Path) -> Recipe:
     data["synthetic"] = _build(Synthetic, data.get("synthetic") or {}, f"{path}: synthetic")
     data["negatives"] = _build(Negatives, data.get("negatives") or {}, f"{path}: negatives")
     recipe = _build(Recipe, data, str(path))
-    if not 1 <= recipe.average <= max(len(recipe.rounds), 1):
-        raise ValueError(f"{path}: average is {recipe.average}; allowed: 1 (the last round alone) to the number of "
-                         "rounds")
     if not recipe.rounds:
         raise ValueError(f"{path}: rounds is empty; at least one round of training is needed")
+    if not 1 <= recipe.average <= len(recipe.rounds):
+        raise ValueError(f"{path}: average is {recipe.average}; allowed: 1 (the last round alone) to the number of "
+                         "rounds")
     if recipe.rounds[0].labels != "none":
         raise ValueError(f"{path}: labels of the first round is {recipe.rounds[0].labels!r}; no model exists yet that "
                          "could label photographs: none")

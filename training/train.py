@@ -136,7 +136,7 @@ def load_checkpoint(path: Path, backbone, features) -> dict:
 
 
 def average_checkpoints(paths: list[Path], out: Path) -> Path:
-    """Mean of the weights of several rounds that started from each other (a model soup): steadier than the last alone."""
+    """Mean weights of several rounds that started from each other (a model soup): steadier than the last alone."""
     states = [torch.load(path, map_location="cpu", weights_only=True) for path in paths]
     mean = {part: {name: torch.stack([s[part][name] for s in states]).mean(0) if value.is_floating_point() else value
                    for name, value in states[-1][part].items()} for part in ("backbone", "features")}

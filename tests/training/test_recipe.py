@@ -40,6 +40,8 @@ def test_held_out_sequences_are_not_in_the_shipped_recipe():
     (lambda d: d["rounds"][0].update(labels="guess"), "rounds.labels is 'guess'; allowed: none"),
     (lambda d: d["rounds"][0].update(labels="render"), "first round"),
     (lambda d: d.update(rounds=[]), "rounds is empty"),
+    (lambda d: d.update(average=9), "average is 9; allowed: 1"),
+    (lambda d: d.update(average=0), "average is 0; allowed: 1"),
     (lambda d: d.pop("reference"), "reference"),
 ])
 def test_a_wrong_recipe_is_named(tmp_path, change, message):

@@ -25,6 +25,7 @@ from unit.planted import SIZE
 from dinemo_ros.bundle import Card, FeatureSpec, ImageSpec, SizePrior, load_bundle
 from dinemo_ros.camera import Camera
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.geometry import so3_exp
 from training import export
 from training.augment import AugmentConfig
 from training.batches import BatchConfig, CorrespondenceSampler
@@ -32,7 +33,15 @@ from training.category_shape import CategoryShape
 from training.neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
 from training.posed_crops import load_posed_crops, save_labels, save_picture
 from training.student import StudentBackbone, find_imagenet_checkpoint, load_imagenet_trunk
-from training.train import CropStream, learning_rate, load_checkpoint, parse_pool, save_checkpoint, train
+from training.train import (
+    CropStream,
+    average_checkpoints,
+    learning_rate,
+    load_checkpoint,
+    parse_pool,
+    save_checkpoint,
+    train,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 AUGMENT = AugmentConfig(size=64)
@@ -85,6 +94,35 @@ def test_shape_survives_its_file(shape_file):
     np.testing.assert_allclose(shape.vertices, expected.vertices)
     np.testing.assert_allclose(shape.size, SIZE, atol=1e-6)
     np.testing.assert_allclose(np.ptp(shape.at_size([5.0, 2.0, 1.0]), axis=0), [5, 2, 1])
+
+
+def test_a_resized_shape_keeps_its_normals_upright():
+    """Against the faces: their cross products, which know nothing of the stored normals."""
+    shape = CategoryShape(**vars(car_shape()))
+    slanted = CategoryShape(shape.vertices @ so3_exp([0.3, 0.5, 0.2]).T, shape.faces,
+                            shape.normals @ so3_exp([0.3, 0.5, 0.2]).T)
+    size = slanted.size * [2.0, 0.5, 1.0]
+    resized = slanted.resized(size)
+    np.testing.assert_allclose(resized.size, size)
+    a, b, c = (resized.vertices[resized.faces[:, i]] for i in range(3))
+    cross = np.cross(b - a, c - a)
+    cross /= np.linalg.norm(cross, axis=1, keepdims=True)
+    for corner in resized.faces.T:  # the planted car has flat sides with vertices of their own
+        np.testing.assert_allclose(resized.normals[corner], cross, atol=1e-5)
+
+
+def test_averaged_checkpoints_hold_the_mean_weights(tmp_path):
+    paths, backbone, features = [], StudentBackbone(), NeuralMeshFeatures(4)
+    counted = [k for k, v in backbone.state_dict().items() if not v.is_floating_point()]
+    for i, value in enumerate((1.0, 4.0)):
+        with torch.no_grad():
+            features.raw_vertices.fill_(value)
+            backbone.project[1].bias.fill_(-value)
+        paths.append(tmp_path / f"{i}.pt")
+        save_checkpoint(paths[-1], backbone, features, step=i)
+    mean = load_checkpoint(average_checkpoints(paths, tmp_path / "mean.pt"), backbone, features)
+    assert (features.raw_vertices == 2.5).all() and (backbone.project[1].bias == -2.5).all()
+    assert counted and all(mean["backbone"][k].dtype == torch.int64 for k in counted)
 
 
 def test_forty_steps_teach_something(trained, crops):
