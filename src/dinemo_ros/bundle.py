@@ -82,7 +82,8 @@ class ScoreSpec:
 
     def __post_init__(self) -> None:
         _require(0.0 <= self.accept <= 1.0, "score.accept", self.accept, "0 to 1")
-        _require(0.01 <= self.covariance_scale <= 1000.0, "score.covariance_scale", self.covariance_scale, "0.01 to 1000")
+        _require(0.01 <= self.covariance_scale <= 1000.0, "score.covariance_scale", self.covariance_scale,
+                 "0.01 to 1000")
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,8 @@ def test_an_ambiguous_object_has_two_like_scores():
         return both / np.linalg.norm(both, axis=1, keepdims=True)
 
     scene = planted_scene(30.0, field=symmetric)
-    solved = PoseSolver(replace(mesh, features=mixed.astype(np.float32)), car_card()).solve(scene.features, scene.target)
+    solver = PoseSolver(replace(mesh, features=mixed.astype(np.float32)), car_card())
+    solved = solver.solve(scene.features, scene.target)
     turned = [errors(s, scene)[0] for s in solved]
     assert min(turned) < 12.0 and max(turned) > 165.0
     assert min(s.score for s in solved[:2]) > 0.7 * solved[0].score
@@ -149,9 +150,9 @@ def test_a_truncated_object_uses_the_sides_that_are_not_cut(solver):
 def test_covariance_predicts_the_spread():
     """Monte Carlo over sizes from the prior and noise: predicted against measured standard deviation.
 
-    The planted noise is white over the cells, so the scale undoes the thinning that a network's features need. It is also
-    white over 64 channels while the features vary in some 25 directions, which the solver cannot know: it may say up to
-    twice the spread across the ray. Along the ray the size prior decides.
+    The planted noise is white over the cells, so the scale undoes the thinning that a network's features need. It is
+    also white over 64 channels while the features vary in some 25 directions, which the solver cannot know, and the
+    mesh interpolates features linearly: across the ray a factor of two either way. Along it the size prior decides.
     """
     card = car_card(score=ScoreSpec(covariance_scale=1.0 / CORRELATED))
     solver = PoseSolver(car_mesh(), card)

@@ -32,7 +32,7 @@ def project(points: np.ndarray, focal: float, centre: float) -> np.ndarray:
 
 
 def moved(R: np.ndarray, t: np.ndarray, log_size: np.ndarray, step: np.ndarray):
-    """The pose after a step [9] in the order of ``likelihood.py``: translation, rotation about the origin, log-sizes."""
+    """The pose after a step [9] as in ``likelihood.py``: translation, rotation about the object's origin, log-sizes."""
     return so3_exp(step[3:6]) @ R, t + step[:3], log_size + step[6:]
 
 

@@ -64,8 +64,8 @@ def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, focal:
     dimension: in how many directions features vary, see :func:`noise_variance`.
     """
     pose.score, pose.cosine, pose.visible = _polish(
-        volume.cells, volume.rival, temperature, dimension, surface.features, surface.gram, surface.vertices, surface.faces, prior,
-        focal, centre, pose.R, pose.t, pose.log_size, pose.normal, steps)
+        volume.cells, volume.rival, temperature, dimension, surface.features, surface.gram, surface.vertices,
+        surface.faces, prior, focal, centre, pose.R, pose.t, pose.log_size, pose.normal, steps)
 
 
 @kernel
@@ -97,8 +97,8 @@ def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, focal,
 
 
 @kernel
-def _polish(cells, rival, temperature, dimension, features, gram, vertices, faces, prior, focal, centre, R, t, log_size, normal,
-            steps):
+def _polish(cells, rival, temperature, dimension, features, gram, vertices, faces, prior, focal, centre, R, t, log_size,
+            normal, steps):
     h, w = rival.shape
     points, depth = np.empty(vertices.shape), np.empty((h, w))
     face_of, barycentric = np.empty((h, w), np.int32), np.empty((h, w, 3))
@@ -131,7 +131,8 @@ def weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside)
     """Weights by trust, with the sum of the independent measurements: the distinct blocks of cells that are hit.
 
     Near the silhouette or an occluder's edge the window of a vertex holds only the inner half of its match, whose mean
-    lies inwards of the truth; such vertices would shrink the object. ``inside`` [h, w] is the share of object in a window.
+    lies inwards of the truth; such vertices would shrink the object. ``inside`` [h, w] tells how much of a window is
+    object, see ``solve.inside_maps``.
     """
     size = np.exp(log_size)
     h, w = inside.shape

@@ -139,9 +139,9 @@ class PoseSolver:
 def pose_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: float) -> np.ndarray:
     """[6, 6] marginal of the inverse Gauss-Newton matrix: the size, known from picture and prior, is integrated out.
 
-    The measured residual weakens the data, thinned to independent measurements and by the bundle's ``covariance_scale``.
-    Scaling the object and its distance together leaves the picture unchanged, so the prior's spread [3] of the log-sizes
-    reappears along the viewing ray.
+    The measured residual weakens the data, and so do the correlation of neighbouring cells and the bundle's
+    ``covariance_scale``. Scaling the object and its distance together leaves the picture unchanged, so the prior's
+    spread [3] of the log-sizes reappears along the viewing ray.
     """
     information = pose.normal / (noise_variance(pose.cosine, dimension) * CORRELATED * scale)
     information[range(6, PARAMETERS), range(6, PARAMETERS)] += prior

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every fast kernel against its readable twin, every derivative against finite differences."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from unit.planted import CLUTTER, DIM, car_card, car_mesh
+from unit.scenes import planted_scene
+
+from dinemo_ros.geometry import rotation_from_viewpoint, so3_exp
+from dinemo_ros.solver import reference
+from dinemo_ros.solver.coarse import SHIFT, gather, place, select_distinct
+from dinemo_ros.solver.compare import compare, rasterise
+from dinemo_ros.solver.likelihood import (
+    PARAMETERS,
+    accumulate,
+    choose_vertices,
+    information,
+    projection_jacobian,
+    window,
+)
+from dinemo_ros.solver.linear import rotate, solve_positive
+from dinemo_ros.solver.similarity import Similarity
+from dinemo_ros.solver.surface import farthest_point_order, outward, prepare_surface, smoothed
+from dinemo_ros.solver.views import view_table
+from dinemo_ros.solver.visibility import visible_row
+
+TEMPERATURE, PAD = 0.07, SHIFT + 1
+
+
+def in_turn(function, count):
+    for k in range(count):
+        function(k)
+
+
+@pytest.fixture(scope="module")
+def surface():
+    return prepare_surface(car_mesh())
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return planted_scene(35.0, elevation_deg=15.0, scale=(1.05, 0.98, 1.02), noise=0.3)
+
+
+@pytest.fixture(scope="module")
+def volume(surface, scene):
+    similarity = Similarity(surface.features[:400], car_mesh().clutter, TEMPERATURE, "clutter", PAD, in_turn, 1)
+    return similarity(scene.features)
+
+
+def pose_of(scene):
+    return scene.T[:3, :3].copy(), scene.T[:3, 3].copy(), np.log(scene.scale)
+
+
+def perturbed(scene):
+    return reference.moved(*pose_of(scene), np.array([0.03, -0.02, 0.1, 0.02, -0.03, 0.01, 0.01, -0.02, 0.01]))
+
+
+@pytest.mark.parametrize("evidence", ["clutter", "posterior"])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_similarity_volume_equals_its_twin(surface, scene, evidence, parts):
+    C, clutter = surface.features[:200], car_mesh().clutter
+    fast = Similarity(C, clutter, TEMPERATURE, evidence, PAD, in_turn, parts)(scene.features)
+    slow_evidence, odds, rival, foreground = reference.similarity(C, clutter, scene.features, TEMPERATURE, evidence)
+    assert np.allclose(fast.evidence[:, PAD:-PAD, PAD:-PAD], slow_evidence, atol=2e-6)
+    assert np.allclose(fast.odds, odds, rtol=2e-4)  # float32 similarity divided by the temperature, exp by series
+    assert np.allclose(fast.rival, rival, atol=2e-6) and np.allclose(fast.foreground, foreground, atol=1e-4)
+    assert not fast.evidence[:, :PAD].any() and not fast.evidence[:, :, -PAD:].any()
+    assert np.array_equal(fast.cells, scene.features.transpose(1, 2, 0))
+
+
+def test_similarity_takes_any_number_of_clutter_features(surface, scene):
+    for count in range(1, CLUTTER):
+        clutter = car_mesh().clutter[:count]
+        fast = Similarity(surface.features[:8], clutter, TEMPERATURE, "clutter", PAD, in_turn, 1)(scene.features)
+        assert np.allclose(fast.rival, np.einsum("kd,dhw->khw", clutter, scene.features).max(0), atol=2e-6)
+
+
+def test_coarse_score_equals_its_twin(volume, surface, scene):
+    views = view_table(surface, car_card().search, 400, 40)
+    g, target = 37, scene.target
+    x, y, z = 0.03, -0.02, 9.0
+    total = np.empty((2 * SHIFT + 1, 2 * SHIFT + 1), np.float32)
+    gather(volume.evidence, volume.pad, views.index[g], views.points[g], views.weight[g], x * z, y * z, z, target.focal,
+           target.centre, total)
+    n = int(views.weight[g].sum())
+    points = views.points[g, :n] + np.array([x * z, y * z, z])
+    evidence = volume.evidence[:, PAD:-PAD, PAD:-PAD]
+    for dy, dx in ((-3, 2), (0, 0), (1, -1), (3, 3)):
+        slow = reference.mean_evidence(evidence, views.index[g, :n], points, target.focal, target.centre, (dx, dy))
+        assert total[dy + SHIFT, dx + SHIFT] == pytest.approx(slow, abs=1e-5)
+
+
+def test_place_fits_the_roi_exactly(surface, scene):
+    """At the returned position the projected mesh fills the box: same centre, same geometric mean of the ratios."""
+    R, target = scene.T[:3, :3], scene.target
+    rotated = (surface.vertices @ R.T).astype(np.float32)
+    x, y, z = place(rotated, target.box, target.open_sides, target.focal, target.centre)
+    cells = reference.project(rotated + np.array([0, 0, z]), target.focal, target.centre)
+    cells += target.focal * np.array([x, y])
+    low, high = cells.min(axis=0), cells.max(axis=0)
+    assert np.allclose(0.5 * (low + high), 0.5 * (target.box[:2] + target.box[2:]), atol=1e-3)
+    assert np.prod(high - low) == pytest.approx(np.prod(target.box[2:] - target.box[:2]), rel=1e-2)
+
+
+def test_select_distinct_keeps_flips_and_drops_neighbours():
+    angles = [(0, 0, 0), (0.1, 0, 0), (np.pi, 0, 0), (1.0, 0, 0), (2.0, 0, 0)]
+    rotations = np.array([rotation_from_viewpoint(*a) for a in angles])
+    scores = np.array([0.9, 0.95, 0.8, 0.7, 0.1])
+    assert select_distinct(rotations, scores, np.radians(25), 5, 0.5) == [1, 2, 3]
+    assert select_distinct(rotations, scores, np.radians(25), 2, 0.0) == [1, 2]
+    assert select_distinct(rotations, np.zeros(5), np.radians(25), 5, 0.5) == []
+
+
+@pytest.mark.parametrize("u, v, sigma", [(12.3, 15.8, 1.5), (0.4, 31.2, 2.5), (20.0, 3.0, 0.7)])
+def test_window_moments_equal_their_twin(volume, u, v, sigma):
+    out = np.empty(6)
+    window(volume.odds[5], u, v, sigma, out)
+    Z, mean, C = reference.window(volume.odds[5].astype(float), u, v, sigma)
+    assert out[0] == pytest.approx(Z, rel=1e-5)
+    assert np.allclose(out[1:3], mean, atol=1e-5) and np.allclose(out[3:], [C[0, 0], C[0, 1], C[1, 1]], atol=1e-5)
+
+
+def test_window_off_the_map_is_empty(volume):
+    out = np.ones(6)
+    window(volume.odds[0], -20.0, 5.0, 2.0, out)
+    assert not out.any()
+
+
+def test_information_of_a_gaussian_match_is_the_inverse_of_both_variances():
+    """A peak of variance s^2 under a window of variance sigma^2: 1 / (sigma^2 + s^2), along any axes."""
+    sigma, widths, angle = 1.7, np.array([0.8, 2.0]), 0.6
+    c, s = np.cos(angle), np.sin(angle)
+    Q = np.array([[c, -s], [s, c]])
+    C = Q @ np.diag(widths**2 * sigma**2 / (widths**2 + sigma**2)) @ Q.T
+    expected = Q @ np.diag(1.0 / (sigma**2 + widths**2)) @ Q.T
+    assert np.allclose(information(C[0, 0], C[0, 1], C[1, 1], sigma), [expected[0, 0], expected[0, 1], expected[1, 1]])
+
+
+def test_information_stays_positive_with_two_matches():
+    a, b, c = information(9.0, 0.0, 0.5, 1.5)  # two peaks far apart along x
+    assert a > 0 and a * c - b * b > 0
+
+
+def test_projection_jacobian_equals_finite_differences(scene):
+    R, t, log_size = perturbed(scene)
+    vertex, focal = np.array([1.3, -0.7, 0.4]), scene.target.focal
+    scaled = np.exp(log_size) * vertex
+    J, numeric, h = np.empty((2, PARAMETERS)), np.empty((2, PARAMETERS)), 1e-6
+    projection_jacobian(R @ scaled + t, t, R, scaled, focal, J)
+    for k in range(PARAMETERS):
+        step = np.zeros(PARAMETERS)
+        step[k] = h
+        ends = [reference.project(reference.transform(vertex[None], *reference.moved(R, t, log_size, s)), focal, 0.0)[0]
+                for s in (step, -step)]
+        numeric[:, k] = (ends[0] - ends[1]) / (2 * h)
+    assert np.allclose(J, numeric, rtol=1e-6, atol=1e-6)
+
+
+def test_likelihood_value_and_gradient(volume, surface, scene):
+    """Value equals the twin's, gradient its finite differences, in float64."""
+    R, t, log_size = perturbed(scene)
+    focal, centre, sigma = scene.target.focal, scene.target.centre, 2.0
+    index, weight = np.empty(60, np.int64), np.empty(60)
+    count = choose_vertices(surface.vertices[:400], surface.normals, surface.visible, surface.azimuths,
+                            surface.elevations, R, t, log_size, 60, index, weight)
+    assert count == 60
+    odds, gradient, normal = volume.odds.astype(float), np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS))
+
+    def value(step):
+        pose = reference.moved(R, t, log_size, step)
+        return reference.log_likelihood(odds, surface.vertices, index, weight, *pose, focal, centre, sigma)
+
+    fast = accumulate(odds, surface.vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient,
+                      normal)
+    assert fast == pytest.approx(value(np.zeros(PARAMETERS)), rel=1e-9)
+    h = 1e-6 * np.array([9, 9, 9, 1, 1, 1, 1, 1, 1])
+    numeric = np.array([(value(d) - value(-d)) / (2 * d.sum()) for d in np.diag(h)])
+    # The window is cut at 2.5 sigma: what enters and leaves there is in the differences and not in the gradient.
+    assert np.linalg.norm(gradient - numeric) < 0.05 * np.linalg.norm(numeric)
+    assert np.allclose(normal, normal.T) and np.linalg.eigvalsh(normal).min() > -1e-9
+
+
+def rendering(surface, pose, focal, centre, cells):
+    R, t, log_size = pose
+    points, depth = np.empty_like(surface.vertices), np.empty(cells)
+    face, barycentric = np.empty(cells, np.int32), np.empty((*cells, 3))
+    rasterise(surface.vertices, surface.faces, R, t, np.exp(log_size), focal, centre, points, face, barycentric, depth)
+    return points, face, barycentric, depth
+
+
+def compared(surface, volume, pose, focal, centre, rendered):
+    points, face, barycentric, depth = rendered
+    R, t, log_size = pose
+    gradient, normal = np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS))
+    sums = compare(volume.cells, volume.rival, TEMPERATURE, surface.features, surface.gram, surface.vertices,
+                   surface.faces, points, face, barycentric, depth, R, t, np.exp(log_size), focal, centre, gradient,
+                   normal)
+    return sums, gradient, normal
+
+
+def test_rendering_and_cosines_equal_the_ray_cast(surface, volume, scene):
+    pose, focal, centre = perturbed(scene), scene.target.focal, scene.target.centre
+    rendered = rendering(surface, pose, focal, centre, volume.rival.shape)
+    cosine, face = reference.rendered_cosines(volume.cells, surface.features, surface.vertices, surface.faces, *pose,
+                                              focal, centre)
+    assert np.array_equal(rendered[1] >= 0, face >= 0)
+    assert np.mean(rendered[1] == face) > 0.99  # on a shared edge either face may win
+    (evidence, explained, mean, covered), _, _ = compared(surface, volume, pose, focal, centre, rendered)
+    on = face >= 0
+    gamma = 1.0 / (1.0 + np.exp((volume.rival[on] - cosine[on]) / TEMPERATURE))
+    assert covered == on.sum()
+    assert evidence == pytest.approx(np.maximum(cosine - volume.rival, 0)[on].sum(), rel=1e-3)
+    assert explained == pytest.approx(gamma.sum(), rel=1e-3)
+    assert mean == pytest.approx(np.sum(gamma * cosine[on]) / gamma.sum(), rel=1e-3)
+
+
+def test_render_and_compare_gradient_equals_finite_differences(surface, volume, scene):
+    """Per unknown, over the cells that see the same face at both ends of the difference."""
+    pose, focal, centre = perturbed(scene), scene.target.focal, scene.target.centre
+    trusting = replace(volume, rival=np.full_like(volume.rival, -10.0))  # every cell counts fully
+    points, face, barycentric, depth = rendering(surface, pose, focal, centre, volume.rival.shape)
+    for k in range(PARAMETERS):
+        h = np.zeros(PARAMETERS)
+        h[k] = 1e-5 * (scene.T[2, 3] if k < 3 else 1.0)
+        ends = [reference.rendered_cosines(volume.cells.astype(float), surface.features.astype(float), surface.vertices,
+                                           surface.faces, *reference.moved(*pose, s), focal, centre) for s in (h, -h)]
+        same = (ends[0][1] == ends[1][1]) & (ends[0][1] == face) & (face >= 0)
+        numeric = (ends[0][0] - ends[1][0])[same].sum() / (2 * h[k])
+        masked = np.where(same, face, -1).astype(np.int32)
+        _, gradient, normal = compared(surface, trusting, pose, focal, centre, (points, masked, barycentric, depth))
+        assert same.sum() > 0.95 * (face >= 0).sum()
+        assert gradient[k] == pytest.approx(numeric, rel=1e-2, abs=1e-2)
+        assert np.linalg.eigvalsh(normal).min() > -1e-6
+
+
+def test_visible_vertices_face_the_camera_and_are_not_hidden(surface):
+    """From a few directions: a vertex that faces the camera and that nothing hides, up to the table's tolerance."""
+    for azimuth, elevation in ((0.3, 0.2), (2.0, 0.5), (4.4, 0.0)):
+        R = rotation_from_viewpoint(azimuth, elevation, 0.0)
+        row = visible_row(surface, azimuth, elevation)
+        facing = surface.normals @ R[2] < -0.3  # well towards the camera
+        away = surface.normals @ R[2] > 0.3
+        assert not row[away].any()
+        roof = facing & (surface.vertices[:, 2] > 0.7)
+        assert row[roof].mean() > 0.9  # nothing is above the roof; at its rim the depth image may say otherwise
+    front = visible_row(surface, 0.0, 0.0)
+    grille = (surface.vertices[:, 0] > 2.19) & (surface.normals[:, 0] > 0.9)
+    assert front[grille].mean() > 0.9 and not front[surface.vertices[:, 0] < -2.19].any()
+
+
+def test_farthest_points_spread_evenly():
+    points = np.random.default_rng(0).uniform(size=(300, 3))
+    order = farthest_point_order(points)
+    assert sorted(order) == list(range(300))
+    gaps = [np.linalg.norm(points[order[:n], None] - points[order[:n]], axis=2) + np.eye(n) for n in (20, 80)]
+    assert gaps[0].min() > gaps[1].min() > 0.1
+
+
+def test_farthest_points_survive_duplicates():
+    order = farthest_point_order(np.repeat(np.eye(3), 4, axis=0))
+    assert sorted(order) == list(range(12))
+
+
+def test_faces_are_turned_outwards():
+    mesh = car_mesh()
+    inside_out = mesh.faces[:, ::-1]
+    vertices, normals = mesh.vertices.astype(float), mesh.normals.astype(float)
+    turned = outward(inside_out.copy(), vertices, normals)
+    corners = vertices[turned]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    assert (np.sum(across * normals[turned[:, 0]], axis=1) > 0).all()
+
+
+def test_only_noisy_features_are_smoothed():
+    mesh = car_mesh()
+    args = mesh.vertices.astype(float), mesh.normals.astype(float), mesh.faces
+    assert np.array_equal(smoothed(mesh.features, *args), mesh.features)
+    noise = np.random.default_rng(0).normal(size=(len(mesh.vertices), DIM)) * 0.2
+    noisy = mesh.features + noise
+    noisy = (noisy / np.linalg.norm(noisy, axis=1, keepdims=True)).astype(np.float32)
+    better = smoothed(noisy, *args)
+    assert np.sum(better * mesh.features, axis=1).mean() > np.sum(noisy * mesh.features, axis=1).mean() + 0.15
+    assert np.allclose(np.linalg.norm(better, axis=1), 1.0, atol=1e-5)
+
+
+def test_rotate_equals_the_exponential():
+    R = rotation_from_viewpoint(1.0, 0.2, 0.1)
+    for omega in ([0.3, -0.5, 0.9], [1e-10, 0.0, 0.0], [0.0, 0.0, 3.0]):
+        assert np.allclose(rotate(np.array(omega), R), so3_exp(np.array(omega)) @ R, atol=1e-9)
+
+
+def test_solve_positive_and_its_refusal():
+    rng = np.random.default_rng(0)
+    B, b, x = rng.normal(size=(9, 9)), rng.normal(size=9), np.empty(9)
+    A = B @ B.T + np.eye(9)
+    assert solve_positive(A.copy(), b, x) and np.allclose(A @ x, b)
+    assert not solve_positive(-np.eye(9), b, x)
