@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dinemo_ros.cli.main import main
+from dinemo_ros.cli.options import DEFAULT_HFOV_DEG
 from dinemo_ros.geometry import rotation_angle
 
 from .conftest import CAMERA, CAMERA_INFO, save
@@ -86,7 +87,7 @@ def test_camera_file_hfov_and_assumption(bundle, scenes, tmp_path, capsys):
         entry = json.loads(captured.out)
         assert entry["camera"]["from"] == origin
         distance[origin] = entry["objects"][0]["T_cam_obj"][2][3]
-        assert ("field of view of 40 degrees is assumed" in captured.err) == (origin == "assumed")
+        assert (f"field of view of {DEFAULT_HFOV_DEG:g} degrees is assumed" in captured.err) == (origin == "assumed")
     focal_ratio = np.tan(np.radians(30)) / np.tan(np.radians(15))  # 30 instead of 60 degrees
     assert distance["hfov"] / distance["file"] == pytest.approx(focal_ratio, rel=0.1)
 

@@ -9,6 +9,7 @@ from painted_car import SIZE, photograph
 
 from dinemo_ros.camera import Camera
 from dinemo_ros.cli.main import main
+from dinemo_ros.cli.options import DEFAULT_HFOV_DEG
 from dinemo_ros.evaluation.kitti_labels import read_labels, read_projection
 
 from .conftest import CAMERA, pose, save
@@ -105,7 +106,7 @@ def test_spin(bundle, spins, tmp_path, capsys, rois):
     assert (both["n"], both["acc30"], both["flips"]) == (6, pytest.approx(5 / 6), 0.0)
     captured = capsys.readouterr()
     assert "counted as wrong: slow/000.png" in captured.err
-    assert "assumed horizontal field of view: 40 degrees" in captured.err
+    assert f"assumed horizontal field of view: {DEFAULT_HFOV_DEG:g} degrees" in captured.err
     assert len(report["frames"]) == 6
 
 
