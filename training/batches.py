@@ -47,7 +47,7 @@ class CorrespondenceSampler:
         points = self.shape.at_size(crop.size)
         image, mask, K, T = augment.random_view(rng, crop.image(), crop.foreground(), crop.K, crop.T_cam_obj,
                                                 project(points, crop.K, crop.T_cam_obj), a)
-        if mask is not None and rng.random() < a.background:
+        if mask is not None and mask.any() and rng.random() < a.background:
             image = augment.replace_background(rng, image, mask, other)
         hidden = np.zeros(image.shape[:2], np.uint8)
         if rng.random() < a.occlude:
