@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from .camera import Camera
 from .crop import CropCamera, check_roi, crop_camera, warp_crop
 from .errors import ImageError
 from .features import create_extractor
-from .geometry import se3
+from .geometry import rotation_angle, se3
 from .pose import Hypothesis, ObjectPose
 from .proposals import Proposer, overlap, projected_box
 from .solver import PoseSolver, SolvedPose
@@ -24,6 +25,7 @@ Roi = tuple[float, float, float, float]
 
 _SECOND_LOOK = 0.5  # overlap of ROI and found object below which a better crop is worth its time
 _SMALLEST_BOX = 8.0  # pixels
+_SAME_POSE = math.radians(30)
 
 
 class PoseEstimator:
@@ -92,7 +94,11 @@ class PoseEstimator:
         if overlap(found, box) > _SECOND_LOOK or np.min(found[2:] - found[:2]) < _SMALLEST_BOX:
             return pose
         second = self._look(image, camera, found)
-        return pose if second is None or second.score < pose.score else replace(second, roi=pose.roi)
+        if second is None:
+            return pose
+        # A tighter crop is the more exact one; only where the two disagree must the score decide.
+        same = rotation_angle(second.T_cam_obj[:3, :3], pose.T_cam_obj[:3, :3]) < _SAME_POSE
+        return replace(second, roi=pose.roi) if same or second.score > pose.score else pose
 
     def _look(self, image: np.ndarray, camera: Camera, box: np.ndarray) -> ObjectPose | None:
         """The pose of the object in one box [4] of image pixels; times are added up over all boxes of a frame."""
