@@ -13,7 +13,8 @@ ROOT=$PWD
 VENV=$ROOT/.venv
 STAMPS=$VENV/.dinemo/stamps
 WORK=$VENV/.dinemo
-PYTHON=${PYTHON:-python3}
+# A checkout keeps the interpreter it was set up with until another one is asked for.
+PYTHON=${PYTHON:-$(cat "$WORK/python" 2> /dev/null || echo python3)}
 TEST=0 TRAIN=0
 for argument in "$@"; do
   case $argument in
@@ -110,10 +111,8 @@ install_system_packages
 
 python_id=$("$PYTHON" -c 'import sys; print(sys.version, sys.executable)')
 package_files=(setup.py setup.cfg scripts/requirements-ros.txt)
-EXTRAS=bag
-((TEST)) && EXTRAS=bag,test
 # An environment that already has the tests' packages also serves the demo.
-[[ -f $STAMPS/extras ]] && EXTRAS=$(<"$STAMPS/extras") && ((TEST)) && EXTRAS=bag,test
+if ((TEST)) || [[ -f $WORK/has_test ]]; then EXTRAS=bag,test; else EXTRAS=bag; fi
 if [[ -n ${ROS_DISTRO:-} ]]; then
   once venv "$python_id $ROS_DISTRO" make_venv "$VENV" --system-site-packages
   once runtime "$EXTRAS $(fingerprint "${package_files[@]}")" install_runtime_beside_distribution
@@ -123,7 +122,8 @@ else
   once messages "$(fingerprint tests/ros_support/build_messages.py tests/ros_support/*/msg/* tests/ros_support/*/C*)" \
     generate_messages
 fi
-printf %s "$EXTRAS" > "$STAMPS/extras"
+command -v "$PYTHON" > "$WORK/python"
+if ((TEST)); then touch "$WORK/has_test"; fi
 once build "$(find src training launch config engines package.xml setup.py setup.cfg -type f -not -path '*/__pycache__/*' \
   -not -path '*.egg-info/*' -printf '%p %s %T@\n' | sort | sha256sum)" colcon_build
 if ((TRAIN)); then
