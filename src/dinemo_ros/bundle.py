@@ -78,7 +78,7 @@ class ScoreSpec:
     """
 
     accept: float = 0.2
-    covariance_scale: float = 10.0
+    covariance_scale: float = 20.0
 
     def __post_init__(self) -> None:
         _require(0.0 <= self.accept <= 1.0, "score.accept", self.accept, "0 to 1")

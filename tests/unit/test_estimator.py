@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The estimator around the solver: real ONNX Runtime, a toy network, bad input, frames and rotations."""
+"""The estimator around the solver, with the shipped bundle: backends, bad input, frames and rotations."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
-from onnx import TensorProto
+from shared_data import ROOT
 from unit.planted import car_card, car_mesh
 from unit.toy_backbone import toy_backbone
 
-from dinemo_ros.bundle import ScoreSpec, write_bundle
+from dinemo_ros.bundle import FeatureSpec, load_bundle, write_bundle
 from dinemo_ros.camera import Camera
 from dinemo_ros.crop import crop_camera
 from dinemo_ros.errors import BundleError, CameraError, ImageError, RoiError
@@ -16,13 +19,14 @@ from dinemo_ros.features import create_extractor
 from dinemo_ros.geometry import ray_rotation
 from dinemo_ros.solver import SolvedPose
 
-CAMERA = Camera.from_hfov(320, 240, 60.0)
+DEMO = ROOT / "config" / "demo_sequence"
+CAMERA = Camera.from_yaml(DEMO / "camera_info.yaml")
+WIDE, SMALL = (250.0, 60.0, 760.0, 500.0), (20.0, 40.0, 200.0, 210.0)
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    card = car_card(score=ScoreSpec(accept=0.0))
-    return write_bundle(tmp_path_factory.mktemp("toy"), card, toy_backbone(), car_mesh())
+def bundle():
+    return load_bundle(ROOT / "engines" / "car")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,8 @@ def estimator(bundle):
 
 @pytest.fixture(scope="module")
 def image():
-    return np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
+    frame = sorted(DEMO.glob("*.jpg"))[0]
+    return np.ascontiguousarray(cv2.imread(str(frame))[..., ::-1])
 
 
 def test_extractor_keeps_its_protocol(bundle):
@@ -47,20 +52,32 @@ def test_unknown_backend(bundle):
         create_extractor(bundle, "abacus")
 
 
-@pytest.mark.parametrize("content, reason", [
-    (b"these bytes are no network", "cannot load it"), (toy_backbone(dim=32), "features must be float32"),
-    (toy_backbone(output="embedding"), "expected input image uint8"),
-    (toy_backbone(dtype=TensorProto.FLOAT), "expected input image uint8")])
-def test_foreign_backbone(tmp_path, content, reason):
-    with pytest.raises(BundleError, match=reason):
-        create_extractor(write_bundle(tmp_path, car_card(), content, car_mesh()))
+def test_backbone_that_is_none(tmp_path):
+    with pytest.raises(BundleError, match="backbone.onnx: ONNX Runtime .* cannot load it"):
+        create_extractor(write_bundle(tmp_path, car_card(), b"these bytes are no network", car_mesh()))
+
+
+def test_backbone_of_another_length(bundle, tmp_path):
+    mesh = car_mesh()
+    short = [x[:, :32] / np.linalg.norm(x[:, :32], axis=1, keepdims=True) for x in (mesh.features, mesh.clutter)]
+    mesh = replace(mesh, features=short[0], clutter=short[1])
+    other = write_bundle(tmp_path, car_card(features=FeatureSpec(32)), bundle.backbone_path.read_bytes(), mesh)
+    with pytest.raises(BundleError, match=r"features must be float32 \[N, 32, H/8, W/8\], found"):
+        create_extractor(other)
+
+
+@pytest.mark.parametrize("options", [{"output": "embedding"}, {"dtype": "FLOAT"}])
+def test_backbone_of_another_kind(tmp_path, options):
+    pytest.importorskip("onnx", reason="writes a network with the onnx package of the training extra")
+    with pytest.raises(BundleError, match=r"expected input image uint8 \[N, H, W, 3\] and output features"):
+        create_extractor(write_bundle(tmp_path, car_card(), toy_backbone(**options), car_mesh()))
 
 
 def test_one_pose_per_roi_best_first(estimator, image):
-    rois = [(20, 30, 140, 120), (150, 60, 300, 200)]
+    rois = [SMALL, WIDE]
     poses = estimator.estimate(image, CAMERA, rois)
     scores = [pose.score for pose in poses]
-    assert scores == sorted(scores, reverse=True) and len(poses) <= 2
+    assert scores == sorted(scores, reverse=True) and poses[0].roi == WIDE
     for pose in poses:
         assert pose.category == "car" and pose.roi in rois
         assert pose.T_cam_obj[2, 3] > 0 and np.linalg.det(pose.T_cam_obj[:3, :3]) == pytest.approx(1.0)
@@ -68,7 +85,7 @@ def test_one_pose_per_roi_best_first(estimator, image):
 
 
 def test_stages_are_timed(estimator, image):
-    estimator.estimate(image, CAMERA, [(20, 30, 140, 120)])
+    estimator.estimate(image, CAMERA, [WIDE])
     assert {"crop", "features", "similarity", "coarse", "refine", "total"} <= set(estimator.timings)
     assert estimator.timings["total"] >= estimator.timings["features"] > 0
     estimator.estimate(image, CAMERA)
@@ -80,7 +97,7 @@ def test_no_roi_no_pose(estimator, image):
 
 
 def test_same_input_same_pose(estimator, image):
-    first, second = (estimator.estimate(image, CAMERA, [(20, 30, 300, 200)]) for _ in range(2))
+    first, second = (estimator.estimate(image, CAMERA, [WIDE]) for _ in range(2))
     assert [p.score for p in first] == [p.score for p in second]
     assert all(np.array_equal(a.T_cam_obj, b.T_cam_obj) for a, b in zip(first, second, strict=True))
 
@@ -95,20 +112,20 @@ def test_bad_image(bad, found):
 
 
 def test_camera_of_another_size(estimator, image):
-    with pytest.raises(CameraError, match="camera_info is for 640x480, the image is 320x240"):
-        estimator.estimate(image, Camera.from_hfov(640, 480, 60.0), [(20, 30, 140, 120)])
+    with pytest.raises(CameraError, match="camera_info is for 320x240, the image is 960x540"):
+        estimator.estimate(image, Camera.from_hfov(320, 240, 60.0), [WIDE])
 
 
 def test_one_bad_roi_is_named(estimator, image):
-    with pytest.raises(RoiError, match=r"ROI \[400.0, 30.0, 500.0, 120.0\] lies outside the 320x240 image"):
-        estimator.estimate(image, CAMERA, [(20, 30, 140, 120), (400, 30, 500, 120)])
+    with pytest.raises(RoiError, match=r"ROI \[1000.0, 30.0, 1100.0, 120.0\] lies outside the 960x540 image"):
+        estimator.estimate(image, CAMERA, [WIDE, (1000, 30, 1100, 120)])
 
 
 def test_works_again_after_bad_input(estimator, image):
-    before = [p.score for p in estimator.estimate(image, CAMERA, [(20, 30, 300, 200)])]
+    before = [p.score for p in estimator.estimate(image, CAMERA, [WIDE])]
     with pytest.raises(RoiError):
         estimator.estimate(image, CAMERA, [(1, 1, 1, 1)])
-    assert [p.score for p in estimator.estimate(image, CAMERA, [(20, 30, 300, 200)])] == before
+    assert [p.score for p in estimator.estimate(image, CAMERA, [WIDE])] == before
 
 
 def test_cells_are_centred_on_stride_8_pixels(bundle):
