@@ -15,7 +15,8 @@ CORNERS = 0.5 * np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (
 
 
 def pose_at(position, score=0.5) -> ObjectPose:
-    return ObjectPose(se3(rotation_from_viewpoint(np.pi / 2, 0.0, 0.0), np.array(position, float)), score, np.array(SIZE))
+    R = rotation_from_viewpoint(np.pi / 2, 0.0, 0.0)
+    return ObjectPose(se3(R, np.array(position, float)), score, np.array(SIZE))
 
 
 def test_overlap():
