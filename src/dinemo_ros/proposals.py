@@ -3,7 +3,7 @@
 
 The backbone runs over the whole frame at several scales; cells that some vertex explains better than clutter are
 foreground. Neighbouring foreground cells belong to one object where their best vertices are neighbours on the mesh: a
-row of parked cars is one blob of foreground, but from one car's tail to the next one's bonnet the mesh coordinate jumps.
+row of parked cars is one blob of foreground, but from one car's tail to the next one's bonnet the vertex jumps.
 Every scale trusts boxes of the sizes the crops were trained with. The pose solver has the last word: a box without the
 object gets a low score.
 """
@@ -123,7 +123,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 @kernel
 def label_objects(mask, points, jump, labels):
-    """Fill ``labels`` int32 [h, w] with 1, 2, ... per piece of ``mask`` whose neighbours' points are nearer than ``jump``.
+    """Fill ``labels`` int32 [h, w]: 1, 2, ... per piece of ``mask``, neighbours' points nearer than ``jump``.
 
     Flood fill over the four neighbours; returns the number of pieces.
     """

@@ -28,8 +28,8 @@ def estimator():
 def demo():
     """Image, true T_cam_obj and ROI of every frame, and their camera. The car was held out of training."""
     truth = json.loads((DEMO / "ground_truth.json").read_text())["frames"]
-    frames = [(np.ascontiguousarray(cv2.imread(str(DEMO / name))[..., ::-1]), np.array(frame["T_cam_obj"]), frame["roi"])
-              for name, frame in truth.items()]
+    frames = [(np.ascontiguousarray(cv2.imread(str(DEMO / name))[..., ::-1]), np.array(f["T_cam_obj"]), f["roi"])
+              for name, f in truth.items()]
     return frames, Camera.from_yaml(DEMO / "camera_info.yaml")
 
 
@@ -44,7 +44,7 @@ def errors(pose, T):
 
 @pytest.mark.parametrize("own", [False, True], ids=["given boxes", "own proposals"])
 def test_demo_sequence(estimator, demo, own):
-    """Every frame is found and turned rightly; typical errors stay small. The car is 4.0 m long, the mean car longer."""
+    """Every frame is found and turned rightly; typical errors stay small. The car is shorter than the mean car."""
     frames, camera = demo
     found = []
     for image, T, roi in frames:
