@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo program: real nodes, poses printed with their errors, pictures, exit codes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from ament_index_python.packages import get_package_share_path
+
+from dinemo_ros.errors import DatasetError
+from dinemo_ros.node.demo_listener import read_truth
+
+
+def demo(*words) -> subprocess.CompletedProcess:
+    # A background job's children ignore SIGINT; the demo must end its nodes all the same.
+    return subprocess.run([sys.executable, "-m", "dinemo_ros.node.demo", *map(str, words)], text=True, timeout=240,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ),
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+
+
+def test_sequence_with_truth(tmp_path):
+    """Three frames of the shipped sequence: every pose with its error, a picture each, a summary, exit code 0."""
+    shipped, folder = get_package_share_path("dinemo_ros") / "config" / "demo_sequence", tmp_path / "three"
+    folder.mkdir()
+    for name in ("012.jpg", "013.jpg", "026.jpg", "camera_info.yaml", "ground_truth.json"):
+        shutil.copy(shipped / name, folder)
+    done = demo(folder, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stdout
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["012.jpg", "013.jpg", "026.jpg"]
+    lines = [line for line in done.stdout.splitlines() if "car_0 score" in line]
+    assert [line[:7] for line in lines] == ["012.jpg", "013.jpg", "026.jpg"]
+    assert all(" deg, " in line.split("| error")[1] for line in lines)
+    assert "3 images answered" in done.stdout and "against the truth" in done.stdout
+
+
+def test_folder_without_object_says_so_and_fails(tmp_path):
+    folder = tmp_path / "empty_road"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), np.full((120, 160, 3), 128, np.uint8))
+    done = demo(folder, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "0.png: no object" in done.stdout and "no pose came out" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("words", [["nowhere"], [".", "--bundle", "nowhere"]], ids=["path", "bundle"])
+def test_what_is_missing_is_named(tmp_path, words):
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((64, 64, 3), np.uint8))
+    given = [tmp_path / words[0], *words[1:2], *(tmp_path / w for w in words[2:])]
+    done = demo(*given, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "nowhere: no such" in done.stdout and "Traceback" not in done.stdout
+
+
+def test_foreign_truth_file_is_refused(tmp_path):
+    (tmp_path / "ground_truth.json").write_text('{"frames": {"0.png": {"pose": 1}}}')
+    with pytest.raises(DatasetError, match=r"frames.NAME.T_cam_obj"):
+        read_truth(tmp_path)
+    assert read_truth(tmp_path / "elsewhere") == {}
