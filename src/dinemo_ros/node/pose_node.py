@@ -249,7 +249,8 @@ def _spin() -> None:
     node = PoseNode()
     if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
         node.trigger_activate()
-    rclpy.spin(node)
+    if rclpy.ok():  # Ctrl-C while the bundle was loading: an executor for a dead context prints a trace of its own
+        rclpy.spin(node)
 
 
 def main(args: list[str] | None = None) -> int:
