@@ -22,6 +22,7 @@ import yaml
 
 from .errors import BundleError
 from .neural_mesh import NeuralMesh
+from .symmetry import Symmetry
 
 FORMAT = "dinemo-bundle/1"
 CARD_FILE, BACKBONE_FILE, MESH_FILE = "model.yaml", "backbone.onnx", "mesh.npz"
@@ -127,7 +128,7 @@ class Card:
     format: str = FORMAT
     description: str = ""
     license: str = ""
-    symmetry: str = "none"
+    symmetry: Symmetry = field(default_factory=Symmetry)
     image: ImageSpec = field(default_factory=ImageSpec)
     features: FeatureSpec = field(default_factory=FeatureSpec)
     score: ScoreSpec = field(default_factory=ScoreSpec)
@@ -138,7 +139,6 @@ class Card:
     def __post_init__(self) -> None:
         _require(re.fullmatch(r"[a-z0-9_]+", self.category) is not None, "category", self.category,
                  "lower-case letters, digits and underscores")
-        _require(self.symmetry == "none", "symmetry", self.symmetry, "none (symmetric categories are not supported)")
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def write_bundle(directory: str | Path, card: Card, backbone: bytes, mesh: Neura
     (directory / BACKBONE_FILE).write_bytes(backbone)
     mesh.save(directory / MESH_FILE)
     hashes = {name: _sha256(directory / name) for name in (BACKBONE_FILE, MESH_FILE)}
-    document = _plain(asdict(replace(card, files=hashes)))
+    document = _plain(asdict(replace(card, files=hashes))) | {"symmetry": card.symmetry.document()}
     order = ["format"] + [name for name in document if name != "format"]
     text = yaml.safe_dump({name: document[name] for name in order}, sort_keys=False, default_flow_style=None, width=110)
     (directory / CARD_FILE).write_text(text)
@@ -265,6 +265,11 @@ def _parse(schema: type, document, where: str):
 
 
 def _convert(kind, value, where: str):
+    if kind is Symmetry:
+        try:
+            return Symmetry.parse(value)
+        except ValueError as error:
+            raise BundleError(str(error)) from None
     if is_dataclass(kind):
         return _parse(kind, value, where)
     if isinstance(kind, types.GenericAlias) and kind.__origin__ is tuple:

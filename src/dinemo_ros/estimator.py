@@ -15,11 +15,12 @@ from .camera import Camera
 from .crop import CropCamera, check_roi, crop_camera, warp_crop
 from .errors import ImageError
 from .features import create_extractor
-from .geometry import rotation_angle, se3
+from .geometry import se3
 from .pose import Hypothesis, ObjectPose
 from .proposals import Proposer, overlap, projected_box
 from .solver import PoseSolver, SolvedPose
 from .solver.coarse import Target
+from .symmetry import NO_SYMMETRY, Symmetry
 
 Roi = tuple[float, float, float, float]
 
@@ -97,7 +98,7 @@ class PoseEstimator:
         if second is None:
             return pose
         # A tighter crop is the more exact one; only where the two disagree must the score decide.
-        same = rotation_angle(second.T_cam_obj[:3, :3], pose.T_cam_obj[:3, :3]) < _SAME_POSE
+        same = self.bundle.card.symmetry.distance(second.T_cam_obj[:3, :3], pose.T_cam_obj[:3, :3]) < _SAME_POSE
         return replace(second, roi=pose.roi) if same or second.score > pose.score else pose
 
     def _look(self, image: np.ndarray, camera: Camera, box: np.ndarray) -> ObjectPose | None:
@@ -118,10 +119,12 @@ class PoseEstimator:
             self.timings[stage] += milliseconds
         if not hypotheses:
             return None
-        best, *others = [in_camera(crop.R_cam_crop, hypothesis) for hypothesis in hypotheses]
+        symmetry = self.bundle.card.symmetry
+        best, *others = [in_camera(crop.R_cam_crop, hypothesis, symmetry) for hypothesis in hypotheses]
         rotate = np.kron(np.eye(2), crop.R_cam_crop)  # positions and rotation vectors both turn with the axes
+        covariance = symmetry.covariance(rotate @ hypotheses[0].covariance @ rotate.T, best.T_cam_obj[:3, :3])
         return ObjectPose(best.T_cam_obj, best.score, best.size, category=self.bundle.card.category,
-                          covariance=rotate @ hypotheses[0].covariance @ rotate.T, roi=tuple(box.tolist()),
+                          covariance=covariance, roi=tuple(box.tolist()),
                           runners_up=tuple(others), visible=hypotheses[0].visible)
 
     def _warm_up(self) -> None:
@@ -142,9 +145,10 @@ def target_of(crop: CropCamera, stride: int) -> Target:
                   (crop.centre - half) / stride)
 
 
-def in_camera(R_cam_crop: np.ndarray, solved: SolvedPose) -> Hypothesis:
-    """A solved pose in the real camera's optical frame."""
-    return Hypothesis(se3(R_cam_crop, np.zeros(3)) @ solved.T_crop_obj, solved.score, solved.size)
+def in_camera(R_cam_crop: np.ndarray, solved: SolvedPose, symmetry: Symmetry = NO_SYMMETRY) -> Hypothesis:
+    """A solved pose in the real camera's optical frame; of equivalent poses the canonical one."""
+    T_cam_obj = symmetry.canonical(se3(R_cam_crop, np.zeros(3)) @ solved.T_crop_obj)
+    return Hypothesis(T_cam_obj, solved.score, symmetry.size(solved.size))
 
 
 def check_image(image: np.ndarray) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..bundle import Card
 from ..neural_mesh import NeuralMesh
+from ..symmetry import Symmetry
 from .coarse import SHIFT, Target, coarse_search, select_distinct
 from .likelihood import PARAMETERS
 from .refine import CORRELATED, Refined, climb, noise_variance, polish
@@ -68,7 +69,8 @@ class PoseSolver:
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="dinemo_solver")
         self._surface = surface = prepare_surface(mesh)
         search = min(_SEARCH_VERTICES, len(surface.vertices)) // 4 * 4
-        self._views = view_table(surface, card.search, search, _COARSE_SAMPLES)
+        self._symmetry = card.symmetry
+        self._views = view_table(surface, card.search, search, _COARSE_SAMPLES, card.symmetry)
         self._temperature = card.features.temperature
         self._similarity = Similarity(surface.features[:search], mesh.clutter, self._temperature, evidence, SHIFT + 1,
                                       self._each, self._threads)
@@ -119,10 +121,10 @@ class PoseSolver:
             polish(*setting, poses[k], *likelihood, 0)
 
         self._each(first, len(poses))
-        best = _distinct(poses)[:_KEEP]
-        best += _missing_flip(best)
+        best = _distinct(poses, self._symmetry)[:_KEEP]
+        best += _missing_flip(best, self._symmetry)
         self._each(lambda k: polish(*setting, best[k], *likelihood, _POLISH_STEPS), len(best))
-        return _distinct(best)
+        return _distinct(best, self._symmetry)
 
     def _each(self, function: Callable[[int], None], count: int) -> None:
         """function(0) ... function(count - 1) on the pool; an exception of any call is raised here."""
@@ -164,22 +166,21 @@ def inside_maps(foreground: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
     return x * x * (3.0 - 2.0 * x) + np.float32(1e-3)
 
 
-def _missing_flip(poses: list[Refined]) -> list[Refined]:
+def _missing_flip(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
     """The best pose turned back to front, unless another lies there: flips are the commonest gross error."""
     if not poses:
         return []
     best = poses[0]
     flipped = best.R @ _FLIP
-    if any(np.sum(flipped * other.R) > 1.0 + 2.0 * math.cos(_START_ANGLE) for other in poses):
+    if any(symmetry.distance(flipped, other.R) < _START_ANGLE for other in poses):
         return []
     return [Refined(flipped, best.t.copy(), best.log_size.copy())]
 
 
-def _distinct(poses: list[Refined]) -> list[Refined]:
-    """Best score first, without those that ran into the same optimum."""
+def _distinct(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
+    """Best score first, without those that ran into the same optimum or an equivalent one."""
     kept: list[Refined] = []
-    same = 1.0 + 2.0 * math.cos(_DISTINCT_ANGLE)
     for pose in sorted(poses, key=lambda p: -p.score):
-        if all(np.sum(pose.R * other.R) < same for other in kept):
+        if all(symmetry.distance(pose.R, other.R) > _DISTINCT_ANGLE for other in kept):
             kept.append(pose)
     return kept

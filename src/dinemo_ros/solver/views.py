@@ -9,6 +9,7 @@ import numpy as np
 
 from ..bundle import SearchSpec
 from ..geometry import rotation_from_viewpoint
+from ..symmetry import NO_SYMMETRY, Symmetry
 from .surface import Surface
 from .visibility import visible_row
 
@@ -35,11 +36,15 @@ class ViewTable:
     outline: np.ndarray
 
 
-def view_table(surface: Surface, search: SearchSpec, first: int, samples: int) -> ViewTable:
-    """Up to ``samples`` visible ones of the ``first`` vertices; in farthest-point order these are evenly spread."""
+def view_table(surface: Surface, search: SearchSpec, first: int, samples: int,
+               symmetry: Symmetry = NO_SYMMETRY) -> ViewTable:
+    """Up to ``samples`` visible ones of the ``first`` vertices; in farthest-point order these are evenly spread.
+
+    Only azimuths that the symmetry tells apart are listed.
+    """
     vertices = surface.vertices
-    angles = [(2 * np.pi * a / search.azimuth, np.deg2rad(e), np.deg2rad(t))
-              for e in search.elevation_deg for a in range(search.azimuth) for t in search.theta_deg]
+    azimuths = 2 * np.pi / search.azimuth * np.arange(symmetry.search_azimuths(search.azimuth))
+    angles = [(a, np.deg2rad(e), np.deg2rad(t)) for e in search.elevation_deg for a in azimuths for t in search.theta_deg]
     rotations = np.array([rotation_from_viewpoint(*angle) for angle in angles])
     G = len(angles)
     index, weight = np.zeros((G, samples), np.int32), np.zeros((G, samples), np.float32)
