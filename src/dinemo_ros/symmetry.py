@@ -40,7 +40,8 @@ class Symmetry:
 
     def __post_init__(self) -> None:
         integer = isinstance(self.order, int) and not isinstance(self.order, bool)
-        if not (integer and 0 <= self.order <= _HIGHEST_ORDER) or self.axis not in ("none", "z") or (self.axis == "none" and self.order != 1):
+        ordered = integer and (self.order == 1 if self.axis == "none" else 0 <= self.order <= _HIGHEST_ORDER)
+        if not ordered or self.axis not in ("none", "z"):
             raise ValueError(f"symmetry is {{axis: {self.axis}, order: {self.order}}}; allowed: {ALLOWED}")
 
     @classmethod

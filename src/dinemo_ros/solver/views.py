@@ -44,7 +44,8 @@ def view_table(surface: Surface, search: SearchSpec, first: int, samples: int,
     """
     vertices = surface.vertices
     azimuths = 2 * np.pi / search.azimuth * np.arange(symmetry.search_azimuths(search.azimuth))
-    angles = [(a, np.deg2rad(e), np.deg2rad(t)) for e in search.elevation_deg for a in azimuths for t in search.theta_deg]
+    angles = [(a, np.deg2rad(e), np.deg2rad(t))
+              for e in search.elevation_deg for a in azimuths for t in search.theta_deg]
     rotations = np.array([rotation_from_viewpoint(*angle) for angle in angles])
     G = len(angles)
     index, weight = np.zeros((G, samples), np.int32), np.zeros((G, samples), np.float32)
