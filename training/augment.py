@@ -26,7 +26,7 @@ class AugmentConfig:
     roll_deg: float = 8.0          # in-plane rotation, uniform +-
     mirror: float = 0.5            # probability
     low_resolution: float = 0.35   # probability of shrinking to 32..128 px and back (far objects)
-    occlude: float = 0.35          # probability of pasted occluders
+    occlude: float = 0.5           # probability of pasted occluders
     background: float = 0.5        # probability of a new background where a mask is known
 
 
@@ -68,27 +68,42 @@ def random_view(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray | 
     return warped, mask, K_new, T
 
 
-def replace_background(rng, image: np.ndarray, mask: np.ndarray, other: np.ndarray) -> np.ndarray:
+def replace_background(image: np.ndarray, mask: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Put the object on another picture [S, S, 3], along a softened mask."""
     alpha = cv2.GaussianBlur(mask, (3, 3), 0)[..., None].astype(np.float32) / 255
     return (image * alpha + other * (1 - alpha)).astype(np.uint8)
 
 
 def occlude(rng, image: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Paste one to three random shapes cut from another picture; returns the picture and the mask of what is hidden."""
+    """Paste shapes cut from another picture; returns the picture and the mask of what is hidden.
+
+    Mostly a few, sometimes so many that little of the object is left (Occluded PASCAL3D+ hides up to 80 %).
+    """
     S = image.shape[0]
+    heavy = rng.random() < 0.35
+    count, largest = (rng.integers(3, 8), 0.30) if heavy else (rng.integers(1, 4), 0.22)
     hidden = np.zeros((S, S), np.uint8)
-    for _ in range(rng.integers(1, 4)):
-        centre = rng.uniform(0.1, 0.9, 2) * S
-        radii = rng.uniform(0.05, 0.22, 2) * S
-        if rng.random() < 0.5:
-            cv2.ellipse(hidden, centre.astype(int).tolist(), np.maximum(radii, 2).astype(int).tolist(),
-                        float(rng.uniform(0, 180)), 0, 360, 255, -1)
-        else:
-            a, b = (centre - radii).astype(int).tolist(), (centre + radii).astype(int).tolist()
-            cv2.rectangle(hidden, a, b, 255, -1)
-    fill = other if rng.random() < 0.7 else np.full_like(image, rng.integers(0, 256, 3, dtype=np.uint8))
+    for _ in range(count):
+        cv2.fillPoly(hidden, [_outline(rng, rng.uniform(0.1, 0.9, 2) * S, rng.uniform(0.05, largest, 2) * S)], 255)
+    fill = other if rng.random() < 0.75 else np.full_like(image, rng.integers(0, 256, 3, dtype=np.uint8))
     return np.where(hidden[..., None] > 0, fill, image), hidden
+
+
+def _outline(rng, centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Closed outline [P, 2] int32 of a random thing: a box, or a round or ragged blob."""
+    kind = rng.random()
+    if kind < 0.35:
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * radii
+        return (centre + corners).astype(np.int32)
+    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    radius = np.ones_like(angle)
+    if kind > 0.65:  # a few waves make limbs and gaps
+        for k in range(2, 6):
+            radius += rng.uniform(0, 0.28) * np.cos(k * angle + rng.uniform(0, 2 * np.pi))
+    turn = rng.uniform(0, np.pi)
+    points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1) * radii
+    c, s = np.cos(turn), np.sin(turn)
+    return (centre + points @ np.array([[c, s], [-s, c]])).astype(np.int32)
 
 
 def photometric(rng, image: np.ndarray, low_resolution: float) -> np.ndarray:

@@ -41,17 +41,19 @@ class CorrespondenceSampler:
         row = self.table.visible[direction_index(centre, self.table.azimuths, self.table.elevations)] > 0
         return row & (((centre - self.shape.vertices) * self.shape.normals).sum(1) > 0)
 
-    def sample(self, rng: np.random.Generator, crop: PosedCrop, other: np.ndarray) -> dict[str, np.ndarray]:
-        """One training example from ``crop``; ``other`` [S, S, 3] supplies backgrounds and occluders."""
+    def sample(self, rng: np.random.Generator, crop: PosedCrop, background: np.ndarray,
+               occluder: np.ndarray) -> dict[str, np.ndarray]:
+        """One training example from ``crop``; ``background`` and ``occluder`` [S, S, 3] supply what may be pasted."""
         a = self.augmentation
         points = self.shape.at_size(crop.size)
         image, mask, K, T = augment.random_view(rng, crop.image(), crop.foreground(), crop.K, crop.T_cam_obj,
                                                 project(points, crop.K, crop.T_cam_obj), a)
         if mask is not None and mask.any() and rng.random() < a.background:
-            image = augment.replace_background(rng, image, mask, other)
+            image = augment.replace_background(image, mask, background)
         hidden = np.zeros(image.shape[:2], np.uint8)
         if rng.random() < a.occlude:
-            image, hidden = augment.occlude(rng, image, np.roll(other, a.size // 3, axis=(0, 1)))
+            image, hidden = augment.occlude(rng, image, occluder)
+        pasted = cv2.erode(hidden, np.ones((9, 9)))  # cells on its rim show the object too
         if mask is not None:
             hidden[(mask > 32) & (mask < 96)] = 255  # renders mark what an occluder covers with 64
         image = augment.photometric(rng, image, a.low_resolution)
@@ -63,9 +65,9 @@ class CorrespondenceSampler:
         cells = uv[inside].round().astype(int)
         shown[inside] = hidden[cells[:, 1], cells[:, 0]] == 0
         candidates = np.flatnonzero(visible & shown)
-        silhouette = self._silhouette(uv, mask)
+        off = (self._silhouette(uv, mask) == 0) | (pasted > 0)
         return {"image": image, **self._pick_vertices(rng, candidates, uv, crop.weight, a.size),
-                **self._pick_background(rng, silhouette, a.size)}
+                **self._pick_background(rng, off, a.size)}
 
     def _pick_vertices(self, rng, candidates, uv, weight, S):
         n = self.config.vertices
@@ -81,14 +83,15 @@ class CorrespondenceSampler:
         filled = np.zeros((S, S), np.uint8)
         hull = cv2.convexHull(np.clip(uv, -4 * S, 4 * S).astype(np.float32)).astype(np.int32)
         cv2.fillConvexPoly(filled, hull, 255)
+        filled = cv2.dilate(filled, np.ones((13, 13)))  # real outlines differ from the mean shape's
         if mask is not None:
-            filled = cv2.bitwise_and(filled, np.where(cv2.dilate(mask, np.ones((9, 9))) > 0, 255, 0).astype(np.uint8))
-            return filled
-        return cv2.dilate(filled, np.ones((13, 13)))
+            filled[cv2.dilate(mask, np.ones((9, 9))) == 0] = 0
+        return filled
 
-    def _pick_background(self, rng, silhouette, S):
+    def _pick_background(self, rng, off, S):
+        """Points where no vertex is seen: off the object, or on what was pasted over it. ``off``: [S, S] bool."""
         m = self.config.background
-        rows, columns = np.nonzero(silhouette == 0)
+        rows, columns = np.nonzero(off)
         points, w = np.zeros((m, 2)), np.zeros(m, np.float32)
         if len(rows):
             chosen = rng.integers(0, len(rows), m)

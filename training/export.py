@@ -20,9 +20,9 @@ from dinemo_ros.bundle import Card, FeatureSpec, ImageSpec, SizePrior, write_bun
 from dinemo_ros.neural_mesh import NeuralMesh
 
 from .category_shape import CategoryShape
+from .checkpoint import load_checkpoint
 from .neural_mesh import NeuralMeshFeatures
 from .student import STRIDE, StudentBackbone
-from .train import load_checkpoint
 
 _OPSET = 17              # LayerNorm stays one node from here on (vision transformers in TensorRT need that)
 _MIN_COSINE = 0.9999     # fp32 against fp32: anything less is a broken graph

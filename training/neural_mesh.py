@@ -19,6 +19,16 @@ class NeuralMeshFeatures(nn.Module):
         self.raw_vertices = nn.Parameter(torch.randn(vertices, dim))
         self.raw_clutter = nn.Parameter(torch.randn(clutter, dim))
 
+    @torch.no_grad()
+    def start_smooth(self, vertices: Tensor, length: float) -> None:
+        """Random Fourier features of the position: neighbours ([V, 3] metres, over ``length``) start out alike.
+
+        Independent random features would have to learn first which vertices are near each other.
+        """
+        dim = self.raw_vertices.shape[1]
+        waves, phase = torch.randn(3, dim) / length, 2 * torch.pi * torch.rand(dim)
+        self.raw_vertices.copy_((2 ** 0.5) * torch.cos(vertices.to(waves) @ waves + phase))
+
     @property
     def vertices(self) -> Tensor:
         return F.normalize(self.raw_vertices, dim=1)

@@ -18,9 +18,9 @@ from pathlib import Path
 from dinemo_ros.bundle import Card, FeatureSpec, ImageSpec, SizePrior, load_bundle
 from dinemo_ros.estimator import PoseEstimator
 
-from .augment import AugmentConfig
 from .calibrate import calibrate
 from .category_shape import CategoryShape
+from .checkpoint import average_checkpoints
 from .export import export_bundle
 from .foreground import SaliencyMask
 from .negatives import write_negatives
@@ -31,7 +31,7 @@ from .recipe import POOLS, Recipe, Round, load_recipe
 from .sequences import align, read_reference_azimuths, read_sequence, write_templates
 from .student import STRIDE
 from .teachers import CnnTeacher
-from .train import average_checkpoints, train
+from .train import TrainConfig, train
 
 _TERMS = "Apache-2.0 code; see README.md for the terms of the training pictures"
 
@@ -91,8 +91,8 @@ class Pipeline:
         pools = [(load_posed_crops(self.folders[name]), share) for name, share in spec.pools.items()]
         for (crops, share), name in zip(pools, spec.pools, strict=True):
             print(f"round {number}: {len(crops)} crops of {name}, share {share:g}")
-        train(pools, self.shape(), out, steps=spec.steps, batch=self.recipe.batch, lr=5e-4, sigma=0.15,
-              temperature=0.07, augmentation=AugmentConfig(), init=before, seed=self.recipe.seed + number, workers=1)
+        config = TrainConfig(steps=spec.steps, batch=self.recipe.batch, seed=self.recipe.seed + number)
+        train(pools, self.shape(), out, config, init=before)
         return final
 
     def _label(self, spec: Round, out: Path, before: Path | None, bundle: Path, earlier: Path | None) -> None:

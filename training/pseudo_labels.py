@@ -35,6 +35,7 @@ from dinemo_ros.geometry import mirror_rotation, rotation_angle, viewpoint_from_
 from .augment import AugmentConfig
 from .batches import CorrespondenceSampler
 from .category_shape import CategoryShape
+from .checkpoint import load_checkpoint
 from .correspondence import MatchConfig, match
 from .neural_mesh import NeuralMeshFeatures
 from .photos import PHOTO_MARGIN
@@ -42,7 +43,6 @@ from .pose_from_matches import fit_pose
 from .posed_crops import CROP_SIDE, load_posed_crops, save_labels
 from .student import STRIDE, StudentBackbone
 from .templates import build_bank
-from .train import load_checkpoint
 
 _AGREE_DEG = 20.0      # mirrored poses closer than this are one pose
 _LENGTHS_AWAY = 4.0    # photographs tell nothing of their lens: the object is taken to be this many lengths away
@@ -166,21 +166,22 @@ def label_photos(photos: Path, names: list[str], labeller: Labeller, out: Path) 
 
 
 def select(photos: Path, labels: Path, min_score: float, min_margin: float, previous: Path | None = None,
-           max_share: float = 0.04) -> int:
+           previous_margin: float = 0.03, max_share: float = 0.04) -> int:
     """Turn trusted labels into posed crops (``photos/labels.npz``), flat in azimuth; returns how many are kept.
 
     Photographs of cars show the front half far more often than the rear: a 10-degree bin of azimuth that holds more
     than ``max_share`` of the labels is weighted down to that (counted together with its mirror image, for twice that).
-    With ``previous``, the labels of the round before, a label must also have been there, as sure and near this one:
-    straight views of front and rear are where a single round still flips.
+    With ``previous``, the labels of the round before, a label must also have been there, sure by ``previous_margin``
+    and near this one: straight views of front and rear are where a single round still flips.
     """
-    def sure(label: Label | None) -> bool:
-        return label is not None and label.margin >= min_margin
+    def sure(label: Label | None, margin: float) -> bool:
+        return label is not None and label.margin >= margin
 
-    kept = {name: label for name, label in _load(labels).items() if sure(label) and label.score >= min_score}
+    kept = {name: label for name, label in _load(labels).items()
+            if sure(label, min_margin) and label.score >= min_score}
     if previous is not None:
         before = _load(previous)
-        kept = {name: label for name, label in kept.items() if sure(before.get(name)) and
+        kept = {name: label for name, label in kept.items() if sure(before.get(name), previous_margin) and
                 rotation_angle(before[name].T_cam_obj[:3, :3], label.T_cam_obj[:3, :3]) < np.deg2rad(_AGREE_DEG)}
     azimuth = np.array([viewpoint_from_rotation(label.T_cam_obj[:3, :3])[0] for label in kept.values()])
     folded = np.minimum(np.abs(azimuth), 2 * np.pi - np.abs(azimuth))
@@ -234,10 +235,11 @@ def main() -> None:
     parser.add_argument("--min-score", type=float, default=0.2)
     parser.add_argument("--min-margin", type=float, default=0.02)
     parser.add_argument("--previous", type=Path, help="select: labels npz of the round before, which must agree")
+    parser.add_argument("--previous-margin", type=float, default=0.03)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     if args.method == "select":
-        select(args.photos, args.out, args.min_score, args.min_margin, args.previous)
+        select(args.photos, args.out, args.min_score, args.min_margin, args.previous, args.previous_margin)
         return
     torch.set_num_threads(args.threads)
     labellers = []

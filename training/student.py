@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small backbone that ships with a bundle: an ImageNet CNN with a feature pyramid head at stride 8.
+"""The backbones that ship with bundles: a small CNN with a feature pyramid for CPUs, a vision transformer for GPUs.
 
-NeMo and NOVUM put up-sampling blocks with skip connections on a ResNet-50 (FACTS 2.3); this is the same idea on
-EfficientNet-lite0, which a robot's CPU runs in some 15 ms.
+NeMo and NOVUM put up-sampling blocks with skip connections on a ResNet-50 (FACTS 2.3); the CNN is the same idea on
+EfficientNet-lite0, which a robot's CPU runs in some 15 ms. DINeMo itself trains on DINOv2 (arXiv 2503.20220).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STRIDE = 8
+STRIDE = 8  # of the CNN
+CNN = "tf_efficientnet_lite0"
+VIT = "vit_small_patch14_dinov2.lvd142m"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -31,8 +33,9 @@ class StudentBackbone(nn.Module):
         name: any timm model that gives features at strides 8, 16 and 32.
     """
 
-    def __init__(self, dim: int = 64, width: int = 96, frozen_stages: int = 2, name: str = "tf_efficientnet_lite0"):
+    def __init__(self, dim: int = 64, width: int = 96, frozen_stages: int = 2, name: str = CNN):
         super().__init__()
+        self.architecture, self.stride = name, STRIDE
         self.trunk = timm.create_model(name, features_only=True, out_indices=(2, 3, 4), pretrained=False)
         c8, c16, c32 = self.trunk.feature_info.channels()
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in (c8, c16, c32))
@@ -67,6 +70,79 @@ class StudentBackbone(nn.Module):
         p16 = self.smooth16(self.lateral[1](f16) + F.interpolate(p32, scale_factor=2.0, mode="nearest"))
         p8 = self.smooth8(self.lateral[0](f8) + F.interpolate(p16, scale_factor=2.0, mode="nearest"))
         return F.normalize(self.project(p8).float(), dim=1)
+
+
+class ViTStudent(nn.Module):
+    """Vision transformer -> unit-norm feature map at half its patch size (stride 7 for DINOv2).
+
+    The last blocks are trained, the first keep what self-supervision gave them. A transposed convolution doubles the
+    resolution of the tokens: poses are refined on the similarity volume, whose cells should not be coarser than the
+    CNN's.
+
+    Args:
+        dim: channels D of the output.
+        name: timm vision transformer with 14 px patches (DINOv2 family).
+        trained_blocks: how many of the last blocks learn.
+    """
+
+    def __init__(self, dim: int = 64, name: str = VIT, trained_blocks: int = 4, **timm_options):
+        super().__init__()
+        self.architecture = name
+        self.trunk = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True, **timm_options)
+        patch, width = self.trunk.patch_embed.patch_size[0], self.trunk.embed_dim
+        self.stride = patch // 2
+        self.trunk.requires_grad_(False)
+        for block in (*self.trunk.blocks[-trained_blocks:], self.trunk.norm):
+            block.requires_grad_(True)
+        self.upsample = nn.ConvTranspose2d(width, 128, 2, stride=2)
+        self.project = nn.Sequential(nn.GroupNorm(8, 128), nn.ReLU(inplace=True), _separable(128), nn.Conv2d(128, dim, 1))
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image [N, 3, H, W] RGB 0..255 float, H and W multiples of 14 -> features [N, D, H/7, W/7], unit norm."""
+        tokens = self.trunk.forward_intermediates((image - self.mean) / self.std, indices=1, norm=True,
+                                                  intermediates_only=True)[0]
+        return F.normalize(self.project(self.upsample(tokens)).float(), dim=1)
+
+
+def create_student(name: str = CNN, dim: int = 64) -> StudentBackbone | ViTStudent:
+    """The untrained student that an architecture name stands for."""
+    return ViTStudent(dim, name) if name.startswith("vit_") else StudentBackbone(dim, name=name)
+
+
+def load_pretrained(model: StudentBackbone | ViTStudent, weights: str | Path | None) -> None:
+    """Start the trunk from published weights: a local file, or what the architecture's package or hub gives.
+
+    Raises:
+        FileNotFoundError, ValueError: weights missing or of another network.
+    """
+    if isinstance(model, StudentBackbone):
+        load_imagenet_trunk(model, weights or find_imagenet_checkpoint())
+        return
+    if weights is None:  # the user's default: the official weights from the hub
+        source = timm.create_model(model.architecture, pretrained=True, num_classes=0).state_dict()
+    else:
+        source = load_tensors(weights)
+    target = model.trunk.state_dict()
+    missing = sorted(set(target) - set(source))
+    if missing:
+        raise ValueError(f"{weights or model.architecture}: lacks {len(missing)} tensors of {model.architecture}, "
+                         f"first {missing[0]}; give weights of this network")
+    side = target["pos_embed"].shape
+    if source["pos_embed"].shape != side:
+        raise ValueError(f"{weights}: positions {tuple(source['pos_embed'].shape)}, {model.architecture} has "
+                         f"{tuple(side)}; give weights at the network's own resolution")
+    model.trunk.load_state_dict({key: source[key] for key in target})
+
+
+def load_tensors(path: str | Path) -> dict[str, Tensor]:
+    """State dict of a .safetensors or weights-only .pt/.pth file; no pickled code runs."""
+    if Path(path).suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _separable(width: int) -> nn.Sequential:

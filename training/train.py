@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Contrastive training of the small backbone and the neural mesh on posed crops.
+r"""Contrastive training of a backbone and the neural mesh on posed crops.
 
     python -m training.train --shape car_mean.npz --data runs/car/synthetic --data runs/car/photos:2 \
         --out runs/car/train
+    accelerate launch --multi_gpu -m training.train ...     # or torchrun --nproc_per_node=4 -m training.train ...
 
-``FOLDER:W`` draws from a folder W times as often. The run resumes from its last checkpoint when started again.
+``FOLDER:W`` draws from a folder W times as often. The run resumes from its last checkpoint when started again, and a
+killed run ends with the same weights as one that was left alone. On CUDA the forward pass runs in bfloat16.
 """
 
 from __future__ import annotations
@@ -13,55 +15,57 @@ import argparse
 import json
 import math
 import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from .augment import AugmentConfig
 from .batches import CorrespondenceSampler
 from .category_shape import CategoryShape
+from .checkpoint import load_checkpoint, save_checkpoint
 from .neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
-from .posed_crops import PosedCrop, load_posed_crops
-from .student import StudentBackbone, find_imagenet_checkpoint, load_imagenet_trunk
+from .stream import ExampleStream, Pool, parse_pool
+from .student import CNN, StudentBackbone, create_student, load_pretrained
 
-_CHECKPOINT_EVERY = 200  # steps
-
-
-class CropStream(IterableDataset):
-    """Endless stream of augmented examples, deterministic in (seed, worker, start)."""
-
-    def __init__(self, pools: list[tuple[list[PosedCrop], float]], sampler: CorrespondenceSampler, seed: int):
-        self.pools, self.sampler, self.seed = pools, sampler, seed
-
-    def __iter__(self):
-        info = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng([self.seed, info.id if info else 0])
-        share = np.array([weight for _, weight in self.pools])
-        share /= share.sum()
-
-        def pick() -> PosedCrop:
-            crops = self.pools[rng.choice(len(self.pools), p=share)][0]
-            return crops[rng.integers(len(crops))]
-
-        while True:
-            yield self.sampler.sample(rng, pick(), _texture(rng, pick().image(), self.sampler.augmentation.size))
+_LOG_EVERY = 50  # steps
 
 
-def _texture(rng, image: np.ndarray, size: int) -> np.ndarray:
-    """A small piece from a corner of another picture, scaled to the crop: background and occluder texture.
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides the weights, apart from data and shape."""
 
-    Corners, because the middle shows another object of the category, which is no background.
-    """
-    height, width = image.shape[:2]
-    side = int(rng.integers(min(height, width) // 8, min(height, width) // 4))
-    y = 0 if rng.random() < 0.5 else height - side
-    x = 0 if rng.random() < 0.5 else width - side
-    piece = np.rot90(image[y : y + side, x : x + side], rng.integers(4))
-    return cv2.resize(piece, (size, size), interpolation=cv2.INTER_CUBIC)
+    steps: int = 1500
+    batch: int = 24                # per process
+    lr: float = 5e-4               # peak of the trunk; new layers learn 3 times, vertex features 10 times as fast
+    sigma: float = 0.036           # over which neighbouring vertices share a target, times the object's longest side
+    temperature: float = 0.07
+    clutter_weight: float = 0.5
+    average: float = 0.998         # decay of the running mean of the weights, which is what the run delivers
+    seed: int = 0
+    architecture: str = CNN        # or a timm vision transformer
+    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+class ContrastiveModel(nn.Module):
+    """Backbone, vertex features and loss in one module, so that wrappers (DDP, autocast, averaging) see one forward."""
+
+    def __init__(self, backbone: nn.Module, features: NeuralMeshFeatures, neighbours: Tensor, temperature: float):
+        super().__init__()
+        self.backbone, self.features, self.temperature = backbone, features, temperature
+        self.register_buffer("neighbours", neighbours, persistent=False)
+
+    def forward(self, example: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``example``: a collated batch of :class:`CorrespondenceSampler`; see :func:`contrastive_loss`."""
+        image = example["image"].permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
+        return contrastive_loss(self.backbone(image), self.features, example["pixels"], example["vertex_ids"],
+                                example["weights"], self.neighbours, example["background"],
+                                example["background_weight"], self.temperature)
 
 
 def learning_rate(step: int, total: int, peak: float, warmup: int = 100) -> float:
@@ -71,120 +75,144 @@ def learning_rate(step: int, total: int, peak: float, warmup: int = 100) -> floa
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
 
 
-def train(pools, shape: CategoryShape, out: Path, *, steps: int, batch: int, lr: float, sigma: float,
-          temperature: float, augmentation: AugmentConfig, init: Path | None, seed: int, workers: int) -> Path:
-    """Train and return the path of the final checkpoint (``student.pt``: state dicts only, loads weights-only)."""
+def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfig = TrainConfig(), *,
+          init: Path | None = None, weights: Path | None = None, workers: int = 1, checkpoint_every: int = 200) -> Path:
+    """Train, or go on training; returns the path of the result (``student.pt``).
+
+    Args:
+        pools: posed crops and the share of examples each gives.
+        init: checkpoint of an earlier round to start from.
+        weights: pretrained trunk, if not the architecture's own default.
+    """
+    accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no",
+                              cpu=not torch.cuda.is_available())
     out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    backbone, features = StudentBackbone(), NeuralMeshFeatures(len(shape.vertices))
-    load_imagenet_trunk(backbone, find_imagenet_checkpoint())
-    if init is not None:
-        load_checkpoint(init, backbone, features)
-    backbone = backbone.to(memory_format=torch.channels_last).train()
-    groups = [{"params": [p for p in backbone.trunk.parameters() if p.requires_grad], "peak": lr},
-              {"params": [p for n, p in backbone.named_parameters() if not n.startswith("trunk")], "peak": 3 * lr},
-              {"params": features.parameters(), "peak": 10 * lr, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=1e-4)
-    start = _resume(out / "last.pt", backbone, features, optimizer)
-    neighbours = neighbour_targets(torch.from_numpy(shape.vertices).float(), sigma)
-    sampler = CorrespondenceSampler(shape, augmentation)
-    loader = iter(DataLoader(CropStream(pools, sampler, seed + start), batch_size=batch, num_workers=workers,
-                             prefetch_factor=4 if workers else None))
-    log = (out / "metrics.jsonl").open("a")
-    sums, began = {}, time.monotonic()
-    for step in (bar := tqdm(range(start, steps), initial=start, total=steps, desc="train", mininterval=5)):
+    model = _start(shape, config, init, weights)
+    optimizer = _optimizer(model, config.lr)
+    mean = AveragedModel(model, avg_fn=_running_mean(config.average))
+    first = _resume(out / "last.pt", model, mean, optimizer)
+    count = (config.steps - first) * config.batch * accelerator.num_processes
+    stream = ExampleStream(pools, CorrespondenceSampler(shape, config.augmentation), config.seed,
+                           first * config.batch * accelerator.num_processes, max(count, 0))
+    loader = DataLoader(stream, config.batch, num_workers=workers, prefetch_factor=4 if workers else None)
+    wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    mean.to(accelerator.device)
+    wrapped.train()
+    log = _Log(out / "metrics.jsonl", accelerator.is_main_process)
+    bar = tqdm(loader, initial=first, total=config.steps, desc="train", mininterval=5,
+               disable=not accelerator.is_main_process)
+    for step, example in enumerate(bar, start=first):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, group["peak"])
-        example = next(loader)
-        image = example["image"].permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
-        losses = contrastive_loss(backbone(image), features, example["pixels"], example["vertex_ids"],
-                                  example["weights"], neighbours, example["background"],
-                                  example["background_weight"], temperature)
+            group["lr"] = learning_rate(step, config.steps, group["peak"])
+        with accelerator.autocast():
+            losses = wrapped(example)
         optimizer.zero_grad(set_to_none=True)
-        (losses["vertex"] + 0.5 * losses["clutter"]).backward()
-        torch.nn.utils.clip_grad_norm_(backbone.parameters(), 2.0)
+        accelerator.backward(losses["vertex"] + config.clutter_weight * losses["clutter"])
+        accelerator.clip_grad_norm_(model.backbone.parameters(), 2.0)
         optimizer.step()
-        for key, value in losses.items():
-            value = float(value.detach())
-            sums[key] = 0.97 * sums.get(key, value) + 0.03 * value
-        if (step + 1) % 50 == 0 or step + 1 == steps:
-            log.write(json.dumps({"step": step + 1, "seconds": round(time.monotonic() - began, 1),
-                                  **{k: round(v, 4) for k, v in sums.items()}}) + "\n")
-            log.flush()
-            bar.set_postfix({k: f"{v:.3f}" for k, v in sums.items()})
-        if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
-            save_checkpoint(out / "last.pt", backbone, features, optimizer, step + 1)
+        mean.update_parameters(model)
+        log.add(losses)
+        if (step + 1) % _LOG_EVERY == 0 or step + 1 == config.steps:
+            bar.set_postfix(log.write(step + 1))
+        if accelerator.is_main_process and ((step + 1) % checkpoint_every == 0 or step + 1 == config.steps):
+            save_checkpoint(out / "last.pt", model.backbone, model.features, step + 1,
+                            optimizer=optimizer.state_dict(), mean=mean.state_dict())
     final = out / "student.pt"
-    save_checkpoint(final, backbone, features)
+    if accelerator.is_main_process:
+        save_checkpoint(final, mean.module.backbone, mean.module.features, config.steps)
+        (out / "train.json").write_text(json.dumps(asdict(config), indent=1))
+    accelerator.wait_for_everyone()
     return final
 
 
-def save_checkpoint(path: Path, backbone, features, optimizer=None, step: int = 0) -> None:
-    """Atomic: a kill during the write leaves the previous checkpoint."""
-    temporary = path.with_suffix(".tmp")
-    torch.save({"backbone": backbone.state_dict(), "features": features.state_dict(), "step": step,
-                "optimizer": optimizer.state_dict() if optimizer else None}, temporary)
-    temporary.replace(path)
+def _start(shape: CategoryShape, config: TrainConfig, init: Path | None, weights: Path | None) -> ContrastiveModel:
+    torch.manual_seed(config.seed)
+    vertices = torch.from_numpy(shape.vertices).float()
+    longest = float(shape.size.max())
+    backbone, features = create_student(config.architecture), NeuralMeshFeatures(len(vertices))
+    if init is not None:
+        load_checkpoint(init, backbone, features)
+    else:
+        load_pretrained(backbone, weights)
+        features.start_smooth(vertices, length=0.12 * longest)
+    if isinstance(backbone, StudentBackbone):
+        backbone = backbone.to(memory_format=torch.channels_last)
+    return ContrastiveModel(backbone, features, neighbour_targets(vertices, config.sigma * longest), config.temperature)
 
 
-def load_checkpoint(path: Path, backbone, features) -> dict:
-    """Load weights only (no pickled code)."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    backbone.load_state_dict(state["backbone"])
-    features.load_state_dict(state["features"])
-    return state
+def _optimizer(model: ContrastiveModel, lr: float) -> torch.optim.AdamW:
+    backbone = model.backbone
+    return torch.optim.AdamW([
+        {"params": [p for p in backbone.trunk.parameters() if p.requires_grad], "peak": lr},
+        {"params": [p for n, p in backbone.named_parameters() if not n.startswith("trunk")], "peak": 3 * lr},
+        {"params": list(model.features.parameters()), "peak": 10 * lr, "weight_decay": 0.0}], lr=lr, weight_decay=1e-4)
 
 
-def average_checkpoints(paths: list[Path], out: Path) -> Path:
-    """Mean weights of several rounds that started from each other (a model soup): steadier than the last alone."""
-    states = [torch.load(path, map_location="cpu", weights_only=True) for path in paths]
-    mean = {part: {name: torch.stack([s[part][name] for s in states]).mean(0) if value.is_floating_point() else value
-                   for name, value in states[-1][part].items()} for part in ("backbone", "features")}
-    temporary = out.with_suffix(".tmp")
-    torch.save({**states[-1], **mean}, temporary)
-    temporary.replace(out)
-    return out
+def _running_mean(decay: float):
+    """Exponential mean that forgets its start: the first weights of a run are worth nothing."""
+    def update(mean: Tensor, value: Tensor, seen: Tensor) -> Tensor:
+        return mean + (value - mean) * (1 - torch.clamp((1 + seen) / (10 + seen), max=decay))  # exact if frozen
+
+    return update
 
 
-def _resume(path: Path, backbone, features, optimizer) -> int:
+def _resume(path: Path, model: ContrastiveModel, mean: AveragedModel, optimizer) -> int:
     if not path.is_file():
         return 0
-    state = load_checkpoint(path, backbone, features)
+    state = load_checkpoint(path, model.backbone, model.features)
     optimizer.load_state_dict(state["optimizer"])
+    mean.load_state_dict(state["mean"])
     return int(state["step"])
 
 
-def parse_pool(argument: str) -> tuple[list[PosedCrop], float]:
-    """``FOLDER`` or ``FOLDER:SHARE``; without a share a folder counts by its number of pictures."""
-    folder, _, share = argument.partition(":")
-    crops = load_posed_crops(folder)
-    return crops, float(share) if share else float(len(crops))
+class _Log:
+    """Running means of the losses, a line of JSON now and then."""
+
+    def __init__(self, path: Path, active: bool):
+        self.file, self.sums, self.began = path.open("a") if active else None, {}, time.monotonic()
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        for key, value in losses.items():
+            value = value.detach()
+            self.sums[key] = 0.97 * self.sums.get(key, value) + 0.03 * value
+
+    def write(self, step: int) -> dict[str, str]:
+        means = {key: round(float(value), 4) for key, value in self.sums.items()}
+        if self.file:
+            seconds = round(time.monotonic() - self.began, 1)
+            self.file.write(json.dumps({"step": step, "seconds": seconds, **means}) + "\n")
+            self.file.flush()
+        return {key: f"{value:.3f}" for key, value in means.items()}
 
 
 def main() -> None:
+    default = TrainConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=Path, required=True, help="npz of the category mesh (training.shape.mean_mesh)")
     parser.add_argument("--data", action="append", required=True, metavar="FOLDER[:SHARE]", help="posed crops; repeat")
     parser.add_argument("--out", type=Path, required=True, help="run folder (checkpoints, metrics.jsonl)")
-    parser.add_argument("--init", type=Path, help="student.pt to start from instead of ImageNet")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--lr", type=float, default=5e-4)
-    parser.add_argument("--sigma", type=float, default=0.15,
-                        help="metres over which neighbouring vertices share a target")
-    parser.add_argument("--temperature", type=float, default=0.07)
-    parser.add_argument("--size", type=int, default=224, help="side of the training crops in pixels")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--init", type=Path, help="student.pt to start from instead of pretrained weights")
+    parser.add_argument("--backbone", default=default.architecture,
+                        help="tf_efficientnet_lite0 (robots' CPUs), or a timm transformer with 14 px patches such as "
+                             "vit_small_patch14_dinov2.lvd142m (GPUs)")
+    parser.add_argument("--weights", type=Path, help="file of pretrained weights; default: the package's or hub's own")
+    parser.add_argument("--steps", type=int, default=default.steps)
+    parser.add_argument("--batch", type=int, default=default.batch)
+    parser.add_argument("--lr", type=float, default=default.lr)
+    parser.add_argument("--sigma", type=float, default=default.sigma,
+                        help="distance over which vertices share a target, times the object's longest side")
+    parser.add_argument("--temperature", type=float, default=default.temperature)
+    parser.add_argument("--size", type=int, default=AugmentConfig().size, help="side of the training crops in pixels")
+    parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
-    shape = CategoryShape.load(args.shape)
     pools = [parse_pool(d) for d in args.data]
     for argument, (crops, share) in zip(args.data, pools, strict=True):
         print(f"{argument}: {len(crops)} crops, share {share:g}")
-    final = train(pools, shape, args.out, steps=args.steps, batch=args.batch, lr=args.lr, sigma=args.sigma,
-                  temperature=args.temperature, augmentation=AugmentConfig(size=args.size), init=args.init,
-                  seed=args.seed, workers=args.workers)
-    print(final)
+    config = TrainConfig(steps=args.steps, batch=args.batch, lr=args.lr, sigma=args.sigma, temperature=args.temperature,
+                         seed=args.seed, architecture=args.backbone, augmentation=AugmentConfig(size=args.size))
+    print(train(pools, CategoryShape.load(args.shape), args.out, config, init=args.init, weights=args.weights,
+                workers=args.workers))
 
 
 if __name__ == "__main__":

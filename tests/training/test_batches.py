@@ -114,7 +114,7 @@ def test_vertices_lie_on_the_object_and_background_off_it(sampler, masked):
     black = np.zeros((SIDE, SIDE, 3), np.uint8)
     on, off = [], []
     for _ in range(20):
-        example = sampler.sample(rng, small_white_car(masked, rng), black)
+        example = sampler.sample(rng, small_white_car(masked, rng), black, black)
         on.append(brightness_at(example, "pixels", "weights", tolerance=1))  # the outline rounds either way
         off.append(brightness_at(example, "background", "background_weight"))
     on, off = np.concatenate(on), np.concatenate(off)
@@ -128,7 +128,7 @@ def test_vertices_behind_an_occluder_are_left_out():
     config = AugmentConfig(size=SIDE, coverage=(0.6, 1.0), low_resolution=0.0, occlude=1.0, background=0.0)
     sampler = CorrespondenceSampler(SHAPE, config)
     black = np.zeros((SIDE, SIDE, 3), np.uint8)  # 7 of 10 occluders are cut from this
-    on = np.concatenate([brightness_at(sampler.sample(rng, small_white_car(True, rng), black), "pixels", "weights", 1)
+    on = np.concatenate([brightness_at(sampler.sample(rng, small_white_car(True, rng), black, black), "pixels", "weights", 1)
                          for _ in range(25)])
     assert (on > 0.3).mean() > 0.97  # 0.85 if occluders were ignored
 
@@ -139,10 +139,26 @@ def test_example_carries_the_trust_of_the_crop_and_fixed_shapes():
     rng = np.random.default_rng(7)
     crop = small_white_car(True, rng)
     crop.weight = 0.3
-    example = sampler.sample(rng, crop, np.zeros((SIDE, SIDE, 3), np.uint8))
+    empty = np.zeros((SIDE, SIDE, 3), np.uint8)
+    example = sampler.sample(rng, crop, empty, empty)
     assert example["image"].shape == (SIDE, SIDE, 3) and example["image"].dtype == np.uint8
     assert example["pixels"].shape == (300, 2) and example["background"].shape == (10, 2)
     assert set(np.unique(example["weights"])) == {np.float32(0.0), np.float32(0.3)}
     used = example["vertex_ids"][example["weights"] > 0]
     assert len(used) == len(set(used.tolist()))
     assert np.abs(example["pixels"][example["weights"] > 0]).max() <= 1
+
+
+def test_what_is_pasted_over_the_object_counts_as_background():
+    """A white car in the dark behind red shapes: red inside the car's outline is background, and no white is."""
+    rng = np.random.default_rng(8)
+    config = AugmentConfig(size=SIDE, coverage=(0.8, 1.0), shift=0.0, low_resolution=0.0, occlude=1.0, background=0.0)
+    sampler = CorrespondenceSampler(SHAPE, config, BatchConfig(background=400))
+    black, red = np.zeros((SIDE, SIDE, 3), np.uint8), np.full((SIDE, SIDE, 3), (255, 0, 0), np.uint8)
+    over = []
+    for _ in range(20):
+        example = sampler.sample(rng, small_white_car(True, rng), black, red)
+        x, y = (((example["background"] + 1) * SIDE - 1) / 2).round().astype(int).clip(0, SIDE - 1).T
+        middle = (np.abs(np.stack([x, y]) - SIDE / 2) < 0.12 * SIDE).all(0)  # the car fills it
+        over.append(middle.sum())
+    assert np.count_nonzero(over) >= 4  # none without the rule; not every draw hides the middle

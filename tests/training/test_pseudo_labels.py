@@ -24,8 +24,8 @@ from training.pseudo_labels import (
     reconcile,
     select,
 )
+from training.checkpoint import save_checkpoint
 from training.student import StudentBackbone
-from training.train import save_checkpoint
 
 SIZE = np.array([4.3, 1.8, 1.5])
 

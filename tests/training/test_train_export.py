@@ -30,18 +30,19 @@ from training import export
 from training.augment import AugmentConfig
 from training.batches import BatchConfig, CorrespondenceSampler
 from training.category_shape import CategoryShape
+from training.checkpoint import average_checkpoints, load_checkpoint, load_student, save_checkpoint
 from training.neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
 from training.posed_crops import load_posed_crops, save_labels, save_picture
-from training.student import StudentBackbone, find_imagenet_checkpoint, load_imagenet_trunk
-from training.train import (
-    CropStream,
-    average_checkpoints,
-    learning_rate,
-    load_checkpoint,
-    parse_pool,
-    save_checkpoint,
-    train,
+from training.stream import ExampleStream, parse_pool
+from training.student import (
+    StudentBackbone,
+    ViTStudent,
+    create_student,
+    find_imagenet_checkpoint,
+    load_imagenet_trunk,
+    load_pretrained,
 )
+from training.train import TrainConfig, learning_rate, train
 
 ROOT = Path(__file__).resolve().parents[2]
 AUGMENT = AugmentConfig(size=64)
@@ -71,9 +72,9 @@ def shape_file(tmp_path_factory):
 
 def short_run(crops, out, steps, **changes):
     torch.set_num_threads(1)
-    arguments = {"steps": steps, "batch": 2, "lr": 5e-4, "sigma": 0.15, "temperature": 0.07, "augmentation": AUGMENT,
-                 "init": None, "seed": 0, "workers": 0}
-    return train([parse_pool(str(crops))], car_shape(), out, **(arguments | changes))
+    how = {key: changes.pop(key) for key in ("init", "checkpoint_every") if key in changes}
+    config = TrainConfig(**({"steps": steps, "batch": 2, "augmentation": AUGMENT} | changes))
+    return train([parse_pool(str(crops))], car_shape(), out, config, workers=0, **how)
 
 
 def metrics(out):
@@ -144,7 +145,8 @@ def fresh_loss(crops, checkpoint):
         load_checkpoint(checkpoint, backbone, features)
     sampler, rng = CorrespondenceSampler(shape, AUGMENT), np.random.default_rng(77)
     pool = load_posed_crops(crops)
-    batch = [sampler.sample(rng, pool[i], pool[i - 1].image()[:64, :64]) for i in range(8)]
+    other = [crop.image()[:64, :64] for crop in pool]
+    batch = [sampler.sample(rng, pool[i], other[i - 1], other[i - 2]) for i in range(8)]
     b = {key: torch.from_numpy(np.stack([e[key] for e in batch])) for key in batch[0]}
     with torch.inference_mode():
         losses = contrastive_loss(backbone(b["image"].permute(0, 3, 1, 2).float()), features, b["pixels"],
@@ -156,7 +158,8 @@ def fresh_loss(crops, checkpoint):
 
 def test_a_killed_run_goes_on_from_its_checkpoint(crops, shape_file, tmp_path):
     require_imagenet()
-    often = "from training import train; train._CHECKPOINT_EVERY = 4; train.main()"  # not 200: the test is short
+    often = ("import functools; from training import train as t; "  # not every 200 steps: the test is short
+             "t.train = functools.partial(t.train, checkpoint_every=4); t.main()")
     command = [sys.executable, "-c", often, "--shape", str(shape_file), "--data", str(crops), "--out", str(tmp_path),
                "--size", "32", "--batch", "1", "--workers", "0", "--steps", "100000"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "OMP_NUM_THREADS": "1"}
@@ -178,26 +181,40 @@ def test_a_killed_run_goes_on_from_its_checkpoint(crops, shape_file, tmp_path):
     assert (tmp_path / "student.pt").is_file()
 
 
-def test_resuming_continues_weights_and_optimiser(trained, crops, tmp_path):
-    """Going on for zero steps changes nothing; going on for three starts from the trained weights.
+def test_a_run_in_two_pieces_ends_with_the_same_weights(crops, tmp_path, monkeypatch):
+    """Interrupted after six of ten steps, with the last checkpoint two steps old."""
+    require_imagenet()
+    whole = torch.load(short_run(crops, tmp_path / "whole", 10), weights_only=True)
+    saved = []
 
-    With another seed, since with the same one a run from the start would give the same weights.
-    """
+    def dies(path, *arguments, **state):
+        save_checkpoint(path, *arguments, **state)
+        saved.append(path)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.train.save_checkpoint", dies)
+    with pytest.raises(KeyboardInterrupt):
+        short_run(crops, tmp_path / "pieces", 10, checkpoint_every=3)
+    monkeypatch.undo()
+    assert torch.load(tmp_path / "pieces" / "last.pt", weights_only=True)["step"] == 6
+    pieces = torch.load(short_run(crops, tmp_path / "pieces", 10), weights_only=True)
+    for part in ("backbone", "features"):
+        assert all(torch.equal(whole[part][k], pieces[part][k]) for k in whole[part])
+    other = torch.load(short_run(crops, tmp_path / "other", 10, seed=1), weights_only=True)
+    assert not torch.equal(whole["features"]["raw_vertices"], other["features"]["raw_vertices"])
+
+
+def test_resuming_a_finished_run_changes_nothing(trained, crops, tmp_path):
     for name in ("last.pt", "metrics.jsonl"):
         (tmp_path / name).write_bytes((trained / name).read_bytes())
-    before = torch.load(trained / "last.pt", weights_only=True)
-    same = torch.load(short_run(crops, tmp_path, STEPS, seed=9), weights_only=True)
-    assert all(torch.equal(same["backbone"][k], before["backbone"][k]) for k in before["backbone"])
-    short_run(crops, tmp_path, STEPS + 3, seed=9)
-    after = torch.load(tmp_path / "last.pt", weights_only=True)
-    assert after["step"] == STEPS + 3
-    assert {int(s["step"]) for s in after["optimizer"]["state"].values()} == {STEPS + 3}
-    moved = (after["features"]["raw_vertices"] - before["features"]["raw_vertices"]).abs().max()
-    assert 0 < moved < 0.1
+    again, before = (torch.load(p, weights_only=True) for p in (short_run(crops, tmp_path, STEPS),
+                                                                 trained / "student.pt"))
+    assert all(torch.equal(again["backbone"][k], before["backbone"][k]) for k in before["backbone"])
 
 
 def test_init_starts_from_given_weights(trained, crops, tmp_path):
-    final = short_run(crops, tmp_path, 0, init=trained / "student.pt")
+    final = short_run(crops, tmp_path, 0, init=trained / "student.pt")  # no step: what goes in comes out
     a, b = (torch.load(p, weights_only=True) for p in (final, trained / "student.pt"))
     assert all(torch.equal(a["backbone"][k], b["backbone"][k]) for k in b["backbone"])
 
@@ -222,14 +239,15 @@ def test_a_checkpoint_of_a_foreign_network_is_refused(tmp_path):
         load_imagenet_trunk(StudentBackbone(), tmp_path / "other.pt")
 
 
-def test_examples_depend_on_the_seed_alone(crops):
+def test_examples_depend_on_seed_and_number_alone(crops):
     sampler = CorrespondenceSampler(car_shape(), AUGMENT, BatchConfig(8, 8))
     pools = [parse_pool(f"{crops}:2"), parse_pool(str(crops))]
     assert [share for _, share in pools] == [2.0, 12.0]
-    first, again, other = (next(iter(CropStream(pools, sampler, seed))) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first["image"], again["image"])
-    np.testing.assert_array_equal(first["vertex_ids"], again["vertex_ids"])
-    assert (first["image"] != other["image"]).any()
+    whole, later, other = (ExampleStream(pools, sampler, *args) for args in ((1, 0, 6), (1, 4, 2), (2, 0, 6)))
+    assert len(whole) == 6 and len(later) == 2
+    for key in ("image", "vertex_ids", "background"):
+        np.testing.assert_array_equal(whole[5][key], later[1][key])
+    assert (whole[0]["image"] != other[0]["image"]).any() and (whole[0]["image"] != whole[1]["image"]).any()
 
 
 def test_learning_rate_warms_up_and_falls_to_zero():
@@ -309,3 +327,48 @@ def test_a_kill_during_saving_leaves_the_previous_checkpoint(tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, backbone, features, step=4)
     assert load_checkpoint(path, backbone, features)["step"] == 3
+
+
+def test_a_smooth_start_makes_neighbours_alike():
+    torch.manual_seed(0)
+    shape = car_shape()
+    vertices, features = torch.from_numpy(shape.vertices).float(), NeuralMeshFeatures(len(shape.vertices))
+    features.start_smooth(vertices, length=0.5)
+    distance, cosine = torch.cdist(vertices, vertices), features.vertices @ features.vertices.T
+    assert cosine[(distance > 0) & (distance < 0.15)].mean() > 0.9
+    assert cosine[distance > 1.5].abs().mean() < 0.2
+
+
+def small_vit():
+    """The class of the big transformer, random and small."""
+    return ViTStudent(16, trained_blocks=1, embed_dim=32, depth=2, num_heads=2, img_size=56)
+
+
+def test_a_transformer_gives_unit_features_at_stride_seven():
+    model = small_vit().eval()
+    with torch.inference_mode():
+        maps = model(torch.rand(2, 3, 56, 84) * 255)
+    assert maps.shape == (2, 16, 8, 12) and model.stride == 7
+    torch.testing.assert_close(maps.norm(dim=1), torch.ones(2, 8, 12))
+    learns = {n for n, p in model.trunk.named_parameters() if p.requires_grad}
+    assert learns and not any(n.startswith(("blocks.0", "patch_embed")) for n in learns)
+
+
+def test_weights_of_another_transformer_are_refused(tmp_path):
+    model = small_vit()
+    state = model.trunk.state_dict()
+    torch.save(state, tmp_path / "own.pt")
+    load_pretrained(model, tmp_path / "own.pt")
+    torch.save({k: v for k, v in state.items() if not k.startswith("norm")}, tmp_path / "cut.pt")
+    with pytest.raises(ValueError, match="lacks 2 tensors .* first norm.bias"):
+        load_pretrained(model, tmp_path / "cut.pt")
+
+
+def test_a_checkpoint_says_what_it_holds(trained, tmp_path):
+    backbone, features = load_student(trained / "student.pt")
+    assert isinstance(backbone, StudentBackbone) and len(features.raw_vertices) == len(car_shape().vertices)
+    foreign = create_student()
+    foreign.architecture = "vit_small_patch14_dinov2.lvd142m"
+    save_checkpoint(tmp_path / "vit.pt", foreign, features)
+    with pytest.raises(ValueError, match="holds a vit_small.*a tf_efficientnet_lite0 was to be loaded"):
+        load_checkpoint(tmp_path / "vit.pt", backbone, features)
