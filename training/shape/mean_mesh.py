@@ -5,7 +5,8 @@
     python -m training.shape.mean_mesh --box 4.25x1.75x1.50 --out car_box.npz
 
 Every CAD model is stretched to a common box, made solid, averaged and mirrored; the level set where half of the
-models agree is the shape. Axes of CAD files are those of PASCAL3D+ (z up, front = -y, left = +x).
+models agree is the shape. Axes of CAD files are those of PASCAL3D+ (z up, front = -y, left = +x), unless --axes
+says otherwise. Every length inside follows the size, so cups and cars are treated alike.
 """
 
 from __future__ import annotations
@@ -22,20 +23,37 @@ from .occupancy import body_bounds, solid_occupancy, surface_points
 from .symmetric_remesh import symmetric_remesh
 
 CAR_SIZE = (4.25, 1.75, 1.50)  # metres, mean length, width, height of passenger cars
-VOXEL = 0.025  # metres
+VOXELS = 170  # along the longest side
+SMOOTHING = 1.8  # voxels, standard deviation of the blur before the level set is taken
 SURFACE_POINTS = 2_000_000
 
+# Object frame (x forward, y left, z up) from the axes of a CAD file, [3, 3].
+AXES = {
+    "pascal3d": np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]),  # z up, front -y: PASCAL3D+, ObjectNet3D
+    "ros": np.eye(3, dtype=int),                               # z up, front +x: REP 103
+    "gltf": np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]),       # y up, front +z: glTF, many OBJ files
+}
 
-def read_cad(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [V, 3] in the object frame (arbitrary unit) and faces [F, 3] of a PASCAL3D+ style OBJ or OFF file."""
-    mesh = trimesh.load(path, force="mesh", process=False)
-    x, y, z = np.asarray(mesh.vertices, dtype=np.float64).T
-    return np.stack([-y, x, z], axis=1), np.asarray(mesh.faces)
+
+def read_cad(path: Path, axes: str = "pascal3d") -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [V, 3] in the object frame (arbitrary unit) and faces [F, 3] of a CAD file with the given axes.
+
+    Raises:
+        ValueError: the file is no mesh.
+    """
+    try:
+        mesh = trimesh.load(path, force="mesh", process=False)
+        vertices, faces = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces)
+    except Exception as error:  # each of trimesh's readers fails in its own way
+        raise ValueError(f"{path}: cannot be read as a mesh ({error or type(error).__name__})") from error
+    if not len(faces) or not np.isfinite(vertices).all():
+        raise ValueError(f"{path}: holds no mesh of triangles with finite vertices")
+    return vertices @ AXES[axes].T, faces
 
 
 def mean_occupancy(shapes: list[tuple[np.ndarray, np.ndarray]], size: np.ndarray) -> np.ndarray:
     """Share of ``shapes`` (vertices, faces) that fill each voxel of the box ``size`` [3], left-right symmetric."""
-    grid = tuple(2 * (size / VOXEL / 2).astype(int) + 1)  # odd: one layer lies on the plane of symmetry
+    grid = tuple(2 * (size / size.max() * VOXELS / 2).astype(int) + 1)  # odd: a layer lies on the plane of symmetry
     total = np.zeros(grid)
     for vertices, faces in shapes:
         points = surface_points(vertices, faces, SURFACE_POINTS)
@@ -48,15 +66,19 @@ def mean_occupancy(shapes: list[tuple[np.ndarray, np.ndarray]], size: np.ndarray
     return np.minimum(from_left, from_left[:, ::-1])
 
 
-def mean_mesh(shapes: list[tuple[np.ndarray, np.ndarray]], size: np.ndarray, vertex_count: int = 800,
-              smoothing: float = 0.045) -> tuple[np.ndarray, np.ndarray]:
+def mean_mesh(shapes: list[tuple[np.ndarray, np.ndarray]], size: np.ndarray,
+              vertex_count: int = 800) -> tuple[np.ndarray, np.ndarray]:
     """Vertices [V, 3] in metres, object frame, and faces [F, 3] (outward) of the mean shape in the box ``size`` [3].
 
-    ``smoothing`` is the standard deviation in metres of the blur before the level set is taken.
+    Raises:
+        ValueError: the models have no solid in common.
     """
     size = np.asarray(size, dtype=np.float64)
     occupancy = np.pad(mean_occupancy(shapes, size), 6)
-    level = ndimage.gaussian_filter(occupancy, smoothing / VOXEL)
+    level = ndimage.gaussian_filter(occupancy, SMOOTHING)
+    if not (level > 0.5).any():
+        raise ValueError(f"{len(shapes)} CAD models have no solid part in common: look at their axes and alignment, "
+                         "or take a box")
     solid, parts = ndimage.label(level > 0.5)
     if parts > 1:  # keep the body: a stray blob would receive vertices that no image ever shows
         largest = 1 + int(np.argmax(ndimage.sum(level > 0.5, solid, range(1, parts + 1))))
@@ -136,6 +158,7 @@ def main() -> None:
     source.add_argument("--box", help="LENGTHxWIDTHxHEIGHT in metres: a cuboid instead of a CAD mean")
     parser.add_argument("--size", default="x".join(map(str, CAR_SIZE)), help="box of the mean shape, metres")
     parser.add_argument("--vertices", type=int, default=800)
+    parser.add_argument("--axes", choices=AXES, default="pascal3d", help="axes of the CAD files (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="npz to write")
     args = parser.parse_args()
     if args.box:
@@ -144,7 +167,7 @@ def main() -> None:
         files = [f for p in args.cad for f in (sorted(p.glob("*.o[bf][jf]")) if p.is_dir() else [p])]
         if not files:
             raise SystemExit(f"no .obj or .off file in {', '.join(map(str, args.cad))}")
-        vertices, faces = mean_mesh([read_cad(f) for f in files], parse_size(args.size), args.vertices)
+        vertices, faces = mean_mesh([read_cad(f, args.axes) for f in files], parse_size(args.size), args.vertices)
     save_shape(args.out, vertices, faces)
     print(f"{args.out}: {len(vertices)} vertices, {len(faces)} faces")
 
