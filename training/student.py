@@ -95,7 +95,8 @@ class ViTStudent(nn.Module):
         for block in (*self.trunk.blocks[-trained_blocks:], self.trunk.norm):
             block.requires_grad_(True)
         self.upsample = nn.ConvTranspose2d(width, 128, 2, stride=2)
-        self.project = nn.Sequential(nn.GroupNorm(8, 128), nn.ReLU(inplace=True), _separable(128), nn.Conv2d(128, dim, 1))
+        self.project = nn.Sequential(nn.GroupNorm(8, 128), nn.ReLU(inplace=True), _separable(128),
+                                     nn.Conv2d(128, dim, 1))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255)
 

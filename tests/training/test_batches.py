@@ -128,8 +128,8 @@ def test_vertices_behind_an_occluder_are_left_out():
     config = AugmentConfig(size=SIDE, coverage=(0.6, 1.0), low_resolution=0.0, occlude=1.0, background=0.0)
     sampler = CorrespondenceSampler(SHAPE, config)
     black = np.zeros((SIDE, SIDE, 3), np.uint8)  # 7 of 10 occluders are cut from this
-    on = np.concatenate([brightness_at(sampler.sample(rng, small_white_car(True, rng), black, black), "pixels", "weights", 1)
-                         for _ in range(25)])
+    examples = [sampler.sample(rng, small_white_car(True, rng), black, black) for _ in range(25)]
+    on = np.concatenate([brightness_at(example, "pixels", "weights", 1) for example in examples])
     assert (on > 0.3).mean() > 0.97  # 0.85 if occluders were ignored
 
 
