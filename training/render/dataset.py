@@ -53,20 +53,30 @@ def random_pose(asset: Asset, rng: np.random.Generator, side: int = SIDE) -> Pos
     distance = asset.size[0] * np.exp(rng.uniform(np.log(1.3), np.log(12)))
     lowest = (0.2 + asset.ground) / distance  # the camera stays above the ground
     elevation = max(elevation, float(np.arcsin(np.clip(lowest, -1, 1))))
-    T = se3(rotation_from_viewpoint(azimuth, elevation, np.radians(rng.normal(0, 3))), np.array([0, 0, distance]))
+    rotation = rotation_from_viewpoint(azimuth, elevation, np.radians(rng.normal(0, 3)))
+    return framed_pose(asset.vertices, rotation, distance, rng, side)
+
+
+def framed_pose(vertices: np.ndarray, rotation: np.ndarray, distance: float, rng: np.random.Generator,
+                side: int = SIDE) -> Pose:
+    """A camera in which ``vertices`` [V, 3], seen with ``rotation`` from ``distance``, are centred and fill 70 to 80 %.
+
+    ``rotation`` [3, 3] is that of a camera that looks straight at the origin; units are those of the vertices.
+    """
+    T = se3(rotation, np.array([0, 0, distance]))
     for _ in range(3):  # turn the camera until the middle of the projected box is the optical axis
-        lower, upper = _bounds(asset, T)
+        lower, upper = _bounds(vertices, T)
         T = se3(ray_rotation(np.array([*(0.5 * (lower + upper)), 1.0])).T, np.zeros(3)) @ T
-    lower, upper = _bounds(asset, T)
+    lower, upper = _bounds(vertices, T)
     focal = rng.uniform(0.70, 0.80) * side / (upper - lower).max()
     off_centre = se3(ray_rotation(np.array([*(rng.uniform(-0.03, 0.03, 2) * side / focal), 1.0])), np.zeros(3))
     centre = (side - 1) / 2
     return Pose(np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1.0]]), off_centre @ T)
 
 
-def _bounds(asset: Asset, T_cam_obj: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(vertices: np.ndarray, T_cam_obj: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper corner [2] of the vertices in normalised image coordinates."""
-    points = asset.vertices @ T_cam_obj[:3, :3].T + T_cam_obj[:3, 3]
+    points = vertices @ T_cam_obj[:3, :3].T + T_cam_obj[:3, 3]
     normalised = points[:, :2] / points[:, 2:]
     return normalised.min(axis=0), normalised.max(axis=0)
 
@@ -170,33 +180,34 @@ class Synthesizer:
             covered = self._add_car(layer, view, environment, rng, behind=False)
         else:
             for _ in range(int(rng.integers(1, 4))):
-                self._blob(layer, covered, rng)
+                draw_blob(layer, covered, rng)
         hidden = (covered * coverage).sum() / max(1.0, coverage.sum())
         if hidden > 0.5:
             return picture, np.ones_like(coverage)
         return layer, 1 - covered
 
-    @staticmethod
-    def _blob(layer: np.ndarray, covered: np.ndarray, rng: np.random.Generator) -> None:
-        side = len(layer)
-        shape = np.zeros((side, side), np.float32)
-        kind = rng.integers(3)
-        centre = rng.uniform(0.1, 0.9, 2) * side
-        if kind == 0:  # post or trunk
-            width = rng.uniform(0.01, 0.1) * side
-            cv2.rectangle(shape, (int(centre[0] - width / 2), 0), (int(centre[0] + width / 2), side), 1.0, -1)
-        elif kind == 1:  # block
-            box = cv2.boxPoints((tuple(centre), tuple(rng.uniform(0.08, 0.35, 2) * side), float(rng.uniform(0, 90))))
-            cv2.fillConvexPoly(shape, box.astype(np.int32), 1.0, cv2.LINE_AA)
-        else:  # bush: a noisy disc
-            angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-            radius = rng.uniform(0.06, 0.2) * side * (1 + 0.25 * rng.normal(size=40))
-            outline = centre + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-            cv2.fillPoly(shape, [outline.astype(np.int32)], 1.0, cv2.LINE_AA)
-        a, b = random_colour(rng), random_colour(rng)
-        share = cv2.resize(rng.uniform(0, 1, (int(rng.integers(2, 40)),) * 2), (side, side))[..., None]
-        layer += shape[..., None] * (a + (b - a) * share - layer)
-        np.maximum(covered, shape, out=covered)
+
+def draw_blob(layer: np.ndarray, covered: np.ndarray, rng: np.random.Generator) -> None:
+    """Paint a post, a block or a bush over ``layer`` [S, S, 3]; what it hides is added to ``covered`` [S, S]."""
+    side = len(layer)
+    shape = np.zeros((side, side), np.float32)
+    kind = rng.integers(3)
+    centre = rng.uniform(0.1, 0.9, 2) * side
+    if kind == 0:  # post or trunk
+        width = rng.uniform(0.01, 0.1) * side
+        cv2.rectangle(shape, (int(centre[0] - width / 2), 0), (int(centre[0] + width / 2), side), 1.0, -1)
+    elif kind == 1:  # block
+        box = cv2.boxPoints((tuple(centre), tuple(rng.uniform(0.08, 0.35, 2) * side), float(rng.uniform(0, 90))))
+        cv2.fillConvexPoly(shape, box.astype(np.int32), 1.0, cv2.LINE_AA)
+    else:  # bush: a noisy disc
+        angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        radius = rng.uniform(0.06, 0.2) * side * (1 + 0.25 * rng.normal(size=40))
+        outline = centre + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        cv2.fillPoly(shape, [outline.astype(np.int32)], 1.0, cv2.LINE_AA)
+    a, b = random_colour(rng), random_colour(rng)
+    share = cv2.resize(rng.uniform(0, 1, (int(rng.integers(2, 40)),) * 2), (side, side))[..., None]
+    layer += shape[..., None] * (a + (b - a) * share - layer)
+    np.maximum(covered, shape, out=covered)
 
 
 def write_dataset(out: Path, synthesizer: Synthesizer, count: int) -> None:
