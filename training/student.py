@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STRIDE = 8  # of the CNN
+STRIDE = 8
 CNN = "tf_efficientnet_lite0"
 VIT = "vit_small_patch14_dinov2.lvd142m"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -35,7 +35,7 @@ class StudentBackbone(nn.Module):
 
     def __init__(self, dim: int = 64, width: int = 96, frozen_stages: int = 2, name: str = CNN):
         super().__init__()
-        self.architecture, self.stride = name, STRIDE
+        self.architecture = name
         self.trunk = timm.create_model(name, features_only=True, out_indices=(2, 3, 4), pretrained=False)
         c8, c16, c32 = self.trunk.feature_info.channels()
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in (c8, c16, c32))
@@ -73,11 +73,11 @@ class StudentBackbone(nn.Module):
 
 
 class ViTStudent(nn.Module):
-    """Vision transformer -> unit-norm feature map at half its patch size (stride 7 for DINOv2).
+    """Vision transformer -> unit-norm feature map at stride 8, like the CNN's, so that a bundle may hold either.
 
-    The last blocks are trained, the first keep what self-supervision gave them. A transposed convolution doubles the
+    The picture is shrunk by 7/8, which makes 16 of its pixels one 14 px patch, and a transposed convolution doubles the
     resolution of the tokens: poses are refined on the similarity volume, whose cells should not be coarser than the
-    CNN's.
+    CNN's. The last blocks are trained, the first keep what self-supervision gave them.
 
     Args:
         dim: channels D of the output.
@@ -89,22 +89,34 @@ class ViTStudent(nn.Module):
         super().__init__()
         self.architecture = name
         self.trunk = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True, **timm_options)
-        patch, width = self.trunk.patch_embed.patch_size[0], self.trunk.embed_dim
-        self.stride = patch // 2
         self.trunk.requires_grad_(False)
         for block in (*self.trunk.blocks[-trained_blocks:], self.trunk.norm):
             block.requires_grad_(True)
-        self.upsample = nn.ConvTranspose2d(width, 128, 2, stride=2)
+        self.upsample = nn.ConvTranspose2d(self.trunk.embed_dim, 128, 2, stride=2)
         self.project = nn.Sequential(nn.GroupNorm(8, 128), nn.ReLU(inplace=True), _separable(128),
                                      nn.Conv2d(128, dim, 1))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255)
 
     def forward(self, image: Tensor) -> Tensor:
-        """image [N, 3, H, W] RGB 0..255 float, H and W multiples of 14 -> features [N, D, H/7, W/7], unit norm."""
-        tokens = self.trunk.forward_intermediates((image - self.mean) / self.std, indices=1, norm=True,
-                                                  intermediates_only=True)[0]
-        return F.normalize(self.project(self.upsample(tokens)).float(), dim=1)
+        """image [N, 3, H, W] RGB 0..255 float, H and W multiples of 32 -> features [N, D, H/8, W/8], unit norm."""
+        image = F.interpolate((image - self.mean) / self.std, scale_factor=7 / 8, mode="bilinear", align_corners=False)
+        patches = self.trunk.patch_embed(image)                                               # [N, H/16, W/16, C]
+        n, h, w, c = patches.shape
+        tokens = (patches + self._positions(h, w)).reshape(n, h * w, c)
+        first = self.trunk.cls_token + self.trunk.pos_embed[:, :1]
+        tokens = torch.cat([first.expand(n, -1, -1), tokens], dim=1)
+        for block in self.trunk.blocks:
+            tokens = block(tokens)
+        grid = self.trunk.norm(tokens)[:, 1:].transpose(1, 2).reshape(n, c, h, w)
+        return F.normalize(self.project(self.upsample(grid)).float(), dim=1)
+
+    def _positions(self, h: int, w: int) -> Tensor:
+        """Positional embedding [1, h, w, C]; without the antialiasing of timm's own, which ONNX cannot express."""
+        table = self.trunk.pos_embed[:, 1:]
+        side = int(table.shape[1] ** 0.5)
+        grid = table.reshape(1, side, side, -1).permute(0, 3, 1, 2)
+        return F.interpolate(grid, size=(h, w), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
 
 
 def create_student(name: str = CNN, dim: int = 64) -> StudentBackbone | ViTStudent:
