@@ -34,14 +34,7 @@ from training.checkpoint import average_checkpoints, load_checkpoint, load_stude
 from training.neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
 from training.posed_crops import load_posed_crops, save_labels, save_picture
 from training.stream import ExampleStream, parse_pool
-from training.student import (
-    StudentBackbone,
-    ViTStudent,
-    create_student,
-    find_imagenet_checkpoint,
-    load_imagenet_trunk,
-    load_pretrained,
-)
+from training.student import StudentBackbone, create_student, find_imagenet_checkpoint, load_imagenet_trunk
 from training.train import TrainConfig, learning_rate, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -337,31 +330,6 @@ def test_a_smooth_start_makes_neighbours_alike():
     distance, cosine = torch.cdist(vertices, vertices), features.vertices @ features.vertices.T
     assert cosine[(distance > 0) & (distance < 0.15)].mean() > 0.9
     assert cosine[distance > 1.5].abs().mean() < 0.2
-
-
-def small_vit():
-    """The class of the big transformer, random and small."""
-    return ViTStudent(16, trained_blocks=1, embed_dim=32, depth=2, num_heads=2, img_size=56)
-
-
-def test_a_transformer_gives_unit_features_at_stride_seven():
-    model = small_vit().eval()
-    with torch.inference_mode():
-        maps = model(torch.rand(2, 3, 56, 84) * 255)
-    assert maps.shape == (2, 16, 8, 12) and model.stride == 7
-    torch.testing.assert_close(maps.norm(dim=1), torch.ones(2, 8, 12))
-    learns = {n for n, p in model.trunk.named_parameters() if p.requires_grad}
-    assert learns and not any(n.startswith(("blocks.0", "patch_embed")) for n in learns)
-
-
-def test_weights_of_another_transformer_are_refused(tmp_path):
-    model = small_vit()
-    state = model.trunk.state_dict()
-    torch.save(state, tmp_path / "own.pt")
-    load_pretrained(model, tmp_path / "own.pt")
-    torch.save({k: v for k, v in state.items() if not k.startswith("norm")}, tmp_path / "cut.pt")
-    with pytest.raises(ValueError, match="lacks 2 tensors .* first norm.bias"):
-        load_pretrained(model, tmp_path / "cut.pt")
 
 
 def test_a_checkpoint_says_what_it_holds(trained, tmp_path):
