@@ -58,20 +58,21 @@ def _outline(T, camera):
 
 def test_kitti_with_label_rois(bundle, kitti, tmp_path, capsys):
     report = run("eval", "kitti", kitti, "--bundle", bundle, report=tmp_path / "report.json")
-    summary = report["all"]
-    assert summary["n"] == len(report["cars"]) == 2
-    assert summary["azimuth_acc30"] == 1.0
-    assert summary["rotation_median_deg"] < 8.0
+    summary, = report["rows"]
+    assert summary["n"] == len(report["frames"]) == 2
+    assert summary["azimuth_acc30"] == summary["acc30"] == 1.0
+    assert summary["median_deg"] < 8.0
     assert summary["distance_median_pct"] < 12.0
     assert summary["translation_median_m"] < 1.4
     assert summary["missing"] == 0
     assert "recall" not in summary
-    assert {car["file"] for car in report["cars"]} == {"000000.png", "000001.png"}
-    assert "azimuth_acc30" in capsys.readouterr().out
+    assert {car["file"] for car in report["frames"]} == {"000000.png#0", "000001.png#0"}
+    assert "evaluated on easy cars (2); regions: labels" in capsys.readouterr().out
 
 
 def test_kitti_with_own_rois(bundle, kitti, tmp_path):
-    summary = run("eval", "kitti", kitti, "--bundle", bundle, "--rois", "auto", report=tmp_path / "report.json")["all"]
+    report = run("eval", "kitti", kitti, "--bundle", bundle, "--rois", "auto", report=tmp_path / "report.json")
+    summary, = report["rows"]
     assert summary["n"] == 2
     assert summary["recall"] == 1.0
     assert summary["precision"] == 1.0  # the far car is found or not, it counts neither way
@@ -99,8 +100,9 @@ def spins(tmp_path_factory):
 @pytest.mark.parametrize("rois", ["frame", "auto"])
 def test_spin(bundle, spins, tmp_path, capsys, rois):
     report = run("eval", "spin", spins, "--bundle", bundle, "--rois", rois, report=tmp_path / "report.json")
-    assert set(report["sequences"]) == {"fast", "slow"}
-    fast, slow, both = report["sequences"]["fast"], report["sequences"]["slow"], report["all"]
+    assert report["split"] == {"fast": 3, "slow": 3}
+    fast, slow, both = report["rows"]
+    assert [row["group"] for row in report["rows"]] == ["fast", "slow", "all"]
     assert (fast["n"], fast["acc30"], fast["acc10"], fast["flips"]) == (3, 1.0, 1.0, 0.0)
     assert (slow["n"], slow["acc30"], slow["missing"]) == (3, pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert (both["n"], both["acc30"], both["flips"]) == (6, pytest.approx(5 / 6), 0.0)
@@ -112,8 +114,7 @@ def test_spin(bundle, spins, tmp_path, capsys, rois):
 
 def test_spin_of_one_sequence(bundle, spins, tmp_path):
     report = run("eval", "spin", spins, "--bundle", bundle, "--sequence", "fast", report=tmp_path / "report.json")
-    assert set(report["sequences"]) == {"fast"}
-    assert report["all"] == report["sequences"]["fast"]
+    assert [row["group"] for row in report["rows"]] == ["fast"]
 
 
 def test_bench(bundle, scenes, tmp_path, capsys):

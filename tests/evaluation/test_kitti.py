@@ -6,9 +6,8 @@ import pytest
 from shared_data import shared_data
 
 from dinemo_ros.errors import DatasetError
-from dinemo_ros.evaluation.kitti import assign_own, pose_errors, summarise_cars
+from dinemo_ros.evaluation.kitti import assign_own
 from dinemo_ros.evaluation.kitti_labels import KittiObject, read_kitti, read_labels, read_projection
-from dinemo_ros.geometry import se3, so3_exp
 from dinemo_ros.overlay import box_corners
 from dinemo_ros.pose import Hypothesis, ObjectPose
 from dinemo_ros.sources.folder import read_image
@@ -135,29 +134,6 @@ def test_only_detections_of_nothing_are_false():
 def test_nothing_found_and_nothing_there():
     assert assign_own([], [annotated("Car", (0, 0, 100, 100))]) == ([None], 0)
     assert assign_own([pose((0, 0, 50, 50))], []) == ([], 1)
-
-
-def test_errors_of_a_pose_known_by_hand():
-    truth = Hypothesis(se3(np.eye(3), np.array([0.0, 3.0, 4.0])), 1.0, np.ones(3))
-    turned = se3(so3_exp(np.radians([0.0, 0.0, 25.0])), np.array([0.0, 3.6, 4.8]))
-    errors = pose_errors(Hypothesis(turned, 1.0, np.ones(3)), truth)
-    assert errors["rotation_error_deg"] == pytest.approx(25.0)
-    assert errors["distance_error_pct"] == pytest.approx(20.0)
-    assert errors["translation_error_m"] == pytest.approx(1.0)
-
-
-def car(azimuth, rotation, distance, translation):
-    return {"found": True, "azimuth_error_deg": azimuth, "rotation_error_deg": rotation,
-            "distance_error_pct": distance, "translation_error_m": translation}
-
-
-def test_summary_of_cars_counts_missing_ones_as_wrong():
-    s = summarise_cars([car(1, 2, 3, 4), car(29, 30, 5, 6), car(31, 170, 7, 8), {"found": False}])
-    assert s == {"n": 4, "azimuth_acc30": 0.5, "rotation_median_deg": 100.0, "distance_median_pct": 6.0,
-                 "translation_median_m": 7.0, "missing": 1}
-    s = summarise_cars([car(1, 2, 3, 4), {"found": False}, {"found": False}])
-    assert (s["rotation_median_deg"], s["distance_median_pct"]) == (180.0, None)
-    assert summarise_cars([])["azimuth_acc30"] is None
 
 
 @pytest.fixture(scope="module")

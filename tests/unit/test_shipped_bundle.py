@@ -13,7 +13,9 @@ from dinemo_ros.camera import Camera
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.kitti import evaluate_kitti
 from dinemo_ros.evaluation.kitti_labels import read_kitti
-from dinemo_ros.evaluation.spin import evaluate_spins, read_spins
+from dinemo_ros.evaluation.runner import Competitor, Setting, evaluate, tabulate
+from dinemo_ros.evaluation.spin import read_spins, spin_entries
+from dinemo_ros.evaluation.truth import ReferenceObject
 from dinemo_ros.geometry import rotation_angle
 
 DEMO = ROOT / "config" / "demo_sequence"
@@ -90,14 +92,20 @@ def test_sloppy_boxes(estimator, demo):
     assert np.median(worst) < 10 and max(worst) < 35, np.round(worst, 1)
 
 
+def setting(estimator) -> Setting:
+    return Setting([Competitor("car", estimator)], ReferenceObject.of(estimator.bundle))
+
+
 def test_spins_never_trained_on(estimator):
     """The bars of the first release on two cars that training never saw; measured values are in the model card."""
     spins = shared_data("cars_spin")
-    result = evaluate_spins(estimator, read_spins(spins, ["cx5", "subaru"]), hfov_deg=25.0)["all"]
+    entries = spin_entries(read_spins(spins, ["cx5", "subaru"]), hfov_deg=25.0)
+    result = tabulate(evaluate(setting(estimator), entries))[-1]
+    assert (result["group"], result["n"]) == ("all", 82)
     assert result["acc30"] >= 0.92 and result["acc10"] >= 0.65 and result["flips"] <= 0.05, result
 
 
 def test_kitti_easy_cars(estimator):
     """Azimuth of at least 10 of 13 easy cars within 30 degrees, median distance error at most 12 percent."""
-    result = evaluate_kitti(estimator, read_kitti(shared_data("kitti")), "labels")["all"]
+    result = evaluate_kitti(setting(estimator), read_kitti(shared_data("kitti")), "labels")[1][0]
     assert result["azimuth_acc30"] * result["n"] >= 10 - 1e-9 and result["distance_median_pct"] <= 12, result

@@ -3,59 +3,92 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..geometry import rotation_angle
-from ..pose import Hypothesis, ObjectPose
+from ..pose import ObjectPose
 from ..sources.folder import read_image
 from .boxes import area, intersection, iou, match_greedily
 from .kitti_labels import KittiFrame, KittiObject
-from .metrics import azimuth_error_deg
-
-if TYPE_CHECKING:
-    from ..estimator import PoseEstimator
+from .metrics import summarise
+from .runner import Setting, evaluate
+from .sample import CLEAN, Entry, Sample
+from .truth import PoseTruth
 
 IOU_THRESHOLD = 0.5
+_GROUP = "easy cars"
 _MIN_HEIGHT_PX = 40.0  # of the easy set; smaller detections are neither right nor wrong, as in KITTI's own protocol
 
 
-def evaluate_kitti(estimator: PoseEstimator, frames: Iterable[KittiFrame], rois: str = "labels") -> dict:
-    """Estimate the easy cars of every frame and compare with the 3-D labels.
+def kitti_entries(frames: Iterable[KittiFrame]) -> list[Entry]:
+    """The easy cars with the boxes of their labels, for :func:`~dinemo_ros.evaluation.runner.evaluate`."""
+    def load(frame: KittiFrame, car: KittiObject) -> Sample:
+        image = read_image(frame.image)
+        camera = frame.camera(image.shape[1], image.shape[0])
+        roi = tuple(car.roi)
+        return Sample(image, camera, roi, None, PoseTruth(car.T_cam_obj, car.size, camera), roi)
+
+    return [Entry(_GROUP, f"{frame.image.name}#{number}", lambda frame=frame, car=car: load(frame, car))
+            for frame in frames for number, car in _easy(frame)]
+
+
+def evaluate_kitti(setting: Setting, frames: Iterable[KittiFrame], rois: str = "labels") -> tuple[list[dict],
+                                                                                                  list[dict]]:
+    """Records of all easy cars, and a row per competitor.
 
     Args:
         frames: as from :func:`~dinemo_ros.evaluation.kitti_labels.read_kitti`; wrap it to show progress.
-        rois: ``"labels"`` gives the 2-D boxes of the labels, ``"auto"`` leaves finding the cars to the estimator.
-
-    Returns:
-        ``{"cars": [entry each], "all": {n, azimuth_acc30, rotation_median_deg, distance_median_pct,
-        translation_median_m, missing}}``; with ``"auto"`` also ``recall`` and ``precision`` in ``all``. A car without
-        a pose is wrong in ``azimuth_acc30`` and worst in the medians. ``precision`` is None when nothing was found.
+        rois: ``"labels"`` gives the 2-D boxes of the labels, ``"auto"`` leaves finding the cars to the estimator; the
+            rows then have ``recall`` and ``precision`` (None when nothing was found).
 
     Raises:
-        ImageError: a picture that cannot be read.
+        ImageError: with ``"auto"``, a picture that cannot be read.
     """
-    cars, wrong = [], 0
+    if rois == "labels":
+        records, found = [r for frame in frames for r in evaluate(setting, kitti_entries([frame]))], {}
+    else:
+        records, found = _evaluate_own(setting, frames)
+    rows = []
+    for name in dict.fromkeys(record["model"] for record in records):
+        for level in dict.fromkeys(record["occlusion"] for record in records):
+            members = [r for r in records if (r["model"], r["occlusion"]) == (name, level)]
+            rows.append({"model": name, "occlusion": level, "group": _GROUP, **summarise(members),
+                         **found.get(name, {})})
+    return records, rows
+
+
+def _evaluate_own(setting: Setting, frames: Iterable[KittiFrame]) -> tuple[list[dict], dict[str, dict]]:
+    """Records with the estimators' own regions, and recall and precision of these by competitor."""
+    records: list[dict] = []
+    wrong = dict.fromkeys((c.name for c in setting.competitors), 0)
     for frame in frames:
         image = read_image(frame.image)
         camera = frame.camera(image.shape[1], image.shape[0])
-        easy = [o for o in frame.objects if o.is_easy_car]
-        if rois == "labels":
-            held = [_best(estimator.estimate(image, camera, rois=[tuple(car.roi)])) for car in easy]
-        else:
-            poses = estimator.estimate(image, camera)
+        for competitor in setting.competitors:
+            poses = competitor.estimator.estimate(image, camera)
             held, false_positives = assign_own(poses, frame.objects)
-            wrong += false_positives
-        cars += [_entry(frame.image.name, car, pose) for car, pose in zip(easy, held, strict=True)]
-    summary = summarise_cars(cars)
-    if rois == "auto":
-        right = sum(car["found"] for car in cars)
-        summary |= {"recall": right / len(cars) if cars else None,
-                    "precision": right / (right + wrong) if right + wrong else None}
-    return {"cars": cars, "all": summary}
+            wrong[competitor.name] += false_positives
+            for (number, car), pose in zip(_easy(frame), held, strict=True):
+                record = {"model": competitor.name, "occlusion": CLEAN, "group": _GROUP,
+                          "file": f"{frame.image.name}#{number}", "score": None, "error_deg": None}
+                if pose is not None:
+                    truth = PoseTruth(car.T_cam_obj, car.size, camera)
+                    record |= {"score": float(pose.score), **truth.errors(pose, setting.reference)}
+                records.append(record)
+                if setting.worst is not None:
+                    setting.worst.offer(record, image, camera, pose)
+    found = {}
+    for name, false_positives in wrong.items():
+        held = [r["error_deg"] is not None for r in records if r["model"] == name]
+        found[name] = {"recall": sum(held) / len(held) if held else None,
+                       "precision": sum(held) / (sum(held) + false_positives) if sum(held) + false_positives else None}
+    return records, found
+
+
+def _easy(frame: KittiFrame) -> list[tuple[int, KittiObject]]:
+    """The easy cars of a frame with their line in the label file, from 0."""
+    return [(number, o) for number, o in enumerate(frame.objects) if o.is_easy_car]
 
 
 def assign_own(poses: Sequence[ObjectPose], objects: Sequence[KittiObject]) -> tuple[list[ObjectPose | None], int]:
@@ -81,53 +114,3 @@ def assign_own(poses: Sequence[ObjectPose], objects: Sequence[KittiObject]) -> t
             (intersection(box, regions) >= IOU_THRESHOLD * area(box)).any()
         false_positives += not ignored
     return [poses[matches[i]] if i in matches else None for i in range(len(easy))], false_positives
-
-
-def pose_errors(pose: Hypothesis, truth: Hypothesis) -> dict[str, float]:
-    """Azimuth and full rotation in degrees, distance from the camera in percent, translation in metres."""
-    t, t_true = pose.T_cam_obj[:3, 3], truth.T_cam_obj[:3, 3]
-    distance, distance_true = np.linalg.norm(t), np.linalg.norm(t_true)
-    return {
-        "azimuth_error_deg": azimuth_error_deg(math.degrees(pose.viewpoint()[0]), math.degrees(truth.viewpoint()[0])),
-        "rotation_error_deg": math.degrees(rotation_angle(pose.T_cam_obj[:3, :3], truth.T_cam_obj[:3, :3])),
-        "distance_error_pct": float(100.0 * abs(distance - distance_true) / distance_true),
-        "translation_error_m": float(np.linalg.norm(t - t_true)),
-    }
-
-
-def summarise_cars(cars: Sequence[dict]) -> dict:
-    """The ``all`` entry of :func:`evaluate_kitti` from its ``cars``."""
-    def median(key: str, worst: float) -> float | None:
-        values = [car[key] if car["found"] else worst for car in cars]
-        middle = float(np.median(values)) if values else math.inf
-        return middle if math.isfinite(middle) else None
-
-    return {
-        "n": len(cars),
-        "azimuth_acc30": float(np.mean([car["found"] and car["azimuth_error_deg"] < 30.0 for car in cars]))
-        if cars else None,
-        "rotation_median_deg": median("rotation_error_deg", 180.0),
-        "distance_median_pct": median("distance_error_pct", math.inf),
-        "translation_median_m": median("translation_error_m", math.inf),
-        "missing": sum(not car["found"] for car in cars),
-    }
-
-
-def _best(poses: Sequence[ObjectPose]) -> ObjectPose | None:
-    return max(poses, key=lambda pose: pose.score, default=None)
-
-
-def _entry(file: str, car: KittiObject, pose: ObjectPose | None) -> dict:
-    truth = Hypothesis(car.T_cam_obj, 1.0, car.size)
-    entry = {
-        "file": file,
-        "roi_true": car.roi.tolist(),
-        "azimuth_true": math.degrees(truth.viewpoint()[0]),
-        "distance_true_m": float(np.linalg.norm(car.T_cam_obj[:3, 3])),
-        "found": pose is not None,
-    }
-    if pose is None:
-        return entry
-    return entry | {"azimuth": math.degrees(pose.viewpoint()[0]), "score": float(pose.score),
-                    "distance_m": float(np.linalg.norm(pose.T_cam_obj[:3, 3])), "roi": list(map(float, pose.roi)),
-                    } | pose_errors(pose, truth)

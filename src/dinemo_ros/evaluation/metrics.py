@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -50,3 +51,27 @@ def summarise_angles(errors_deg: Sequence[float | None]) -> AngleSummary:
         flips=float(np.mean((found > FLIP_DEG) & ~missing)),
         missing=float(np.mean(missing)),
     )
+
+
+def summarise(records: Sequence[dict]) -> dict:
+    """One row of a table from records of :func:`~dinemo_ros.evaluation.runner.evaluate`.
+
+    Besides :class:`AngleSummary`, where the records hold them: ``coverage`` and ``surroundings`` (means over the
+    frames), ``azimuth_acc30``, ``distance_median_pct``, ``translation_median_m``, ``add_median_m``, ``add_within`` and
+    ``pck`` (means). A frame without a pose is wrong in every share and worst in every median; a median that thereby has
+    no value is None.
+    """
+    row = asdict(summarise_angles([record["error_deg"] for record in records]))
+    for key in ("coverage", "surroundings"):
+        known = [record[key] for record in records if record.get(key) is not None]
+        row[key] = float(np.mean(known)) if known else None
+    found = [record for record in records if record["error_deg"] is not None]
+    if any("add_m" in record for record in found):
+        row["azimuth_acc30"] = sum(record["azimuth_error_deg"] < 30.0 for record in found) / len(records)
+        for key, name in (("distance_error_pct", "distance_median_pct"),
+                          ("translation_error_m", "translation_median_m"), ("add_m", "add_median_m")):
+            middle = float(np.median([record.get(key, math.inf) for record in records]))
+            row[name] = middle if math.isfinite(middle) else None
+        for key in ("add_within", "pck"):
+            row[key] = sum(record[key] for record in found) / len(records)
+    return row

@@ -2,26 +2,27 @@
 """Turntable sequences: one object per frame, its azimuth known, nothing else.
 
 Layout: ``DIR/SEQUENCE/*.jpg`` and ``DIR/azimuth.json`` with
-``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}, ...}, ...}``. There is no calibration, so a field of view is
-assumed; azimuth hardly depends on it.
+``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}``. There is no calibration, so a field of view is
+assumed; azimuth hardly depends on it. Masks of the object, where somebody has them, lie elsewhere as
+``MASKS/SEQUENCE/000.png`` (``training.spin_masks`` makes them): nothing but the occlusion levels reads them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
 
 from ..camera import Camera
-from ..errors import DatasetError, ImageError
+from ..errors import DatasetError
 from ..sources.folder import read_image
-from .metrics import azimuth_error_deg, summarise_angles
-
-if TYPE_CHECKING:
-    from ..estimator import PoseEstimator
+from .sample import Entry, Sample
+from .truth import AzimuthTruth
 
 ANNOTATIONS = "azimuth.json"
 
@@ -33,8 +34,6 @@ class SpinFrame:
     sequence: str
     path: Path
     azimuth_deg: float
-
-
 def read_spins(directory: Path, only: Iterable[str] | None = None) -> list[SpinFrame]:
     """Annotated frames of every sub-folder of ``directory`` that ``azimuth.json`` knows.
 
@@ -79,43 +78,31 @@ def _read_annotations(path: Path) -> dict[str, dict[str, float]]:
     return angles
 
 
-def evaluate_spins(estimator: PoseEstimator, frames: Iterable[SpinFrame], hfov_deg: float, rois: str = "frame") -> dict:
-    """Estimate every frame and compare azimuths.
+def spin_entries(frames: Sequence[SpinFrame], hfov_deg: float, rois: str = "frame",
+                 masks: Path | None = None) -> list[Entry]:
+    """What :func:`~dinemo_ros.evaluation.runner.evaluate` takes.
 
     Args:
-        frames: as from :func:`read_spins`; wrap it to show progress.
         hfov_deg: assumed horizontal field of view, degrees.
         rois: ``"frame"`` gives the whole picture as region of interest, ``"auto"`` leaves it to the estimator.
-
-    Returns:
-        ``{"sequences": {NAME: summary}, "all": summary, "frames": [one entry each]}``, see
-        :class:`~dinemo_ros.evaluation.metrics.AngleSummary`.
+        masks: folder of masks, see above.
     """
-    entries = [_evaluate_frame(estimator, frame, hfov_deg, rois) for frame in frames]
-    names = dict.fromkeys(entry["sequence"] for entry in entries)
-    return {
-        "sequences": {name: _summary(e for e in entries if e["sequence"] == name) for name in names},
-        "all": _summary(entries),
-        "frames": entries,
-    }
-
-
-def _evaluate_frame(estimator: PoseEstimator, frame: SpinFrame, hfov_deg: float, rois: str) -> dict:
-    entry = {"sequence": frame.sequence, "file": frame.path.name, "azimuth_true": frame.azimuth_deg,
-             "azimuth": None, "error_deg": None, "score": None}
-    try:
+    def load(frame: SpinFrame) -> Sample:
         image = read_image(frame.path)
-    except ImageError as error:  # counted as a frame without a pose
-        return entry | {"skipped": str(error)}
-    height, width = image.shape[:2]
-    camera = Camera.from_hfov(width, height, hfov_deg)
-    poses = estimator.estimate(image, camera, rois=[(0, 0, width, height)] if rois == "frame" else None)
-    if poses:
-        azimuth = math.degrees(poses[0].viewpoint()[0])
-        entry |= {"azimuth": azimuth, "error_deg": azimuth_error_deg(azimuth, frame.azimuth_deg),
-                  "score": float(poses[0].score)}
-    return entry
+        height, width = image.shape[:2]
+        mask = None if masks is None else read_mask(masks / frame.sequence / f"{frame.path.stem}.png", (height, width))
+        return Sample(image, Camera.from_hfov(width, height, hfov_deg),
+                      (0.0, 0.0, float(width), float(height)) if rois == "frame" else None, mask,
+                      AzimuthTruth(frame.azimuth_deg))
+
+    return [Entry(frame.sequence, frame.path.name, lambda frame=frame: load(frame)) for frame in frames]
 
 
-def _summary(entries: Iterable[dict]) -> dict:
-    return asdict(summarise_angles([entry["error_deg"] for entry in entries]))
+def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """bool [H, W] of a PNG, true where it is brighter than half."""
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    if mask is None:
+        raise DatasetError(f"{path}: no such mask; give a folder with SEQUENCE/FRAME.png for every frame")
+    if mask.shape != shape:
+        raise DatasetError(f"{path}: is {mask.shape[1]}x{mask.shape[0]} pixels, its picture {shape[1]}x{shape[0]}")
+    return mask > 127

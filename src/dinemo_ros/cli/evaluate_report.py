@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``dinemo eval`` prints and writes: split, table, report, spreadsheet, worst frames."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .output import AtomicFile, to_json
+
+if TYPE_CHECKING:
+    from ..evaluation.runner import Setting
+
+ROWS = """
+The report (--json): {"split": {SET: frames}, "rows": [...], "frames": [one per frame, level and model]}, a row being
+  model, occlusion, group   whose, at which level, on which set
+  coverage, surroundings    mean share of object and surroundings that is covered
+  n                         frames
+  acc30 acc10               share with an error below 30 and 10 degrees; a frame without a pose is wrong
+  median_deg                median error; a frame without a pose counts 180
+  flips                     share with an error above 150 degrees
+  missing                   share without a pose
+and where the truth is a full pose
+  azimuth_acc30             share with an azimuth error below 30 degrees
+  distance_median_pct       median error of the distance, percent
+  translation_median_m      median error of the position, metres
+  add_median_m, add_within  median ADD, share below a tenth of the diameter
+  pck                       share of key points within 0.1 of the box
+"""
+
+
+def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict], rows: list[dict],
+           extra: dict | None = None) -> int:
+    """Print and write everything; returns the exit code."""
+    from ..evaluation.runner import split
+    from ..evaluation.tables import comma_separated, markdown
+
+    frames = split(records)
+    report = {
+        "bundle": setting.competitors[0].name, "models": [c.name for c in setting.competitors],
+        "rois": arguments.rois, "seed": getattr(arguments, "seed", None), **(extra or {}),
+        "split": frames, "rows": rows, "frames": records,
+    }
+    if arguments.json:
+        with AtomicFile(arguments.json) as file:
+            file.write(to_json(report, indent=1) + "\n")
+    if arguments.csv:
+        with AtomicFile(arguments.csv) as file:
+            file.write(comma_separated(records))
+    if setting.worst is not None:
+        setting.worst.save(Path(arguments.worst))
+    for text in dict.fromkeys(f"{r['group']}/{r['skipped']}" for r in records if "skipped" in r):
+        print(f"counted as wrong: {text}", file=sys.stderr)
+    print(f"evaluated on {', '.join(f'{name} ({count})' for name, count in frames.items())}; regions: "
+          f"{arguments.rois}")
+    sources = sorted({r["extent"] for r in records if r.get("extent")})
+    if sources:
+        print(f"occlusion is measured against: {', '.join(sources)}; seed {arguments.seed}")
+    main, sets = report["bundle"], {row["group"] for row in rows}
+    print()
+    # Of the others the report has every set, the table only all of them together.
+    print(markdown([r for r in rows if r["model"] == main or r["group"] == "all" or len(sets) == 1]))
+    return 0

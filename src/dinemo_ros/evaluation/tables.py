@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of numbers as Markdown for people and as CSV for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+_PERCENT, _DEGREES, _METRES = "percent", "degrees", "metres"
+# Column, heading, how it is written; a column that no row has a value for is left out.
+_COLUMNS = (
+    ("model", "model", None),
+    ("occlusion", "level", None),
+    ("coverage", "covered", _PERCENT),
+    ("surroundings", "around", _PERCENT),
+    ("group", "set", None),
+    ("n", "n", None),
+    ("acc30", "Acc@30°", _PERCENT),
+    ("acc10", "Acc@10°", _PERCENT),
+    ("median_deg", "median", _DEGREES),
+    ("flips", "flips", _PERCENT),
+    ("missing", "missing", _PERCENT),
+    ("azimuth_acc30", "azimuth@30°", _PERCENT),
+    ("rotation_median_deg", "rotation", _DEGREES),
+    ("distance_median_pct", "distance", "percent_points"),
+    ("translation_median_m", "translation", _METRES),
+    ("add_median_m", "ADD", _METRES),
+    ("add_within", "ADD<0.1d", _PERCENT),
+    ("pck", "PCK@0.1", _PERCENT),
+    ("recall", "recall", _PERCENT),
+    ("precision", "precision", _PERCENT),
+)
+
+
+def markdown(rows: Sequence[dict]) -> str:
+    """A table with aligned columns."""
+    columns = [c for c in _COLUMNS if any(row.get(c[0]) is not None for row in rows)]
+    cells = [[heading for _, heading, _ in columns]]
+    cells += [[_written(row.get(key), form) for key, _, form in columns] for row in rows]
+    widths = [max(3, *(len(line[k]) for line in cells)) for k in range(len(columns))]
+    left = [key in ("model", "occlusion", "group") for key, _, _ in columns]
+    rule = ["-" * width if is_left else "-" * (width - 1) + ":"
+            for width, is_left in zip(widths, left, strict=True)]
+    return "\n".join("| " + " | ".join(cell.ljust(width) if is_left else cell.rjust(width)
+                                       for cell, width, is_left in zip(line, widths, left, strict=True)) + " |"
+                     for line in [cells[0], rule, *cells[1:]])
+
+
+def _written(value, form: str | None) -> str:
+    if value is None:
+        return "–"
+    return {_PERCENT: lambda: f"{100 * value:.1f} %", "percent_points": lambda: f"{value:.1f} %",
+            _DEGREES: lambda: f"{value:.1f}°", _METRES: lambda: f"{value:.2f} m"}.get(form, lambda: str(value))()
+
+
+def comma_separated(records: Sequence[dict]) -> str:
+    """CSV of records, one line each; lists and None stay empty."""
+    plain = [{key: value for key, value in record.items() if not isinstance(value, (list, dict))}
+             for record in records]
+    keys = list(dict.fromkeys(key for record in plain for key in record))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, keys, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(plain)
+    return text.getvalue()
