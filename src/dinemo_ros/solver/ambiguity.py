@@ -5,12 +5,13 @@ The normal matrix of the refinement describes the peak it stands on. If a cup's 
 turns explains the picture as well, and no matrix at one of them knows of the others. So the object is put there at
 every turn, all else held fixed, and compared with the picture:
 
-    log p(turn | picture) = sum over the object's cells of max(s - rival, 0) / unit + const
+    log p(turn | picture) = sum over the object's cells of max(s - rival, -cost) / unit + const
 
-where s is the cosine between the vertex seen in a cell and the cell's feature, rival what clutter scores there (a cell
-that clutter explains better says the same under every turn), and unit the variance that also scales the normal matrix
-(``solve.pose_covariance``), so that this posterior and the local covariance are two readings of one likelihood. The sum
-over cells is taken as one over visible vertices, each standing for the cells that its piece of surface covers.
+where s is the cosine between the vertex seen in a cell and the cell's feature, rival what clutter scores there, cost
+the price of calling a cell occluded (without it a handle could stand before the background for nothing), and unit the
+variance that also scales the normal matrix (``pose_covariance``), so that this posterior and the local covariance are
+two readings of one likelihood. The sum over cells is taken as one over visible vertices, each standing for the cells
+that its piece of surface covers.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .surface import Surface
 from .visibility import visible_row
 
 TURNS = 36  # ten degrees apart: a handle is wider than that
+_OCCLUDED = 0.1  # cosine that a cell is worth less than clutter if it should show the object and does not
 
 
 def azimuth_posterior(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t: np.ndarray, size: np.ndarray,
@@ -57,9 +59,9 @@ def widened(covariance: np.ndarray, R: np.ndarray, posterior: np.ndarray) -> np.
 
 def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t: np.ndarray, size: np.ndarray,
                     focal: float, centre: float) -> float:
-    """Evidence max(s - rival, 0) over the cells that the object covers at R, t, per square metre of a vertex's surface.
+    """Evidence max(s - rival, -cost) over the cells that the object covers at R, t, by the volume's own vertices.
 
-    Taken from the volume's own vertices, which are spread evenly.
+    These are spread evenly: to be multiplied by the square metres of surface that one stands for.
     """
     count = len(volume.evidence)
     camera = -R.T @ t / size  # its centre in the frame of the mean shape
@@ -77,6 +79,7 @@ def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t
     plane = volume.evidence
     value = ((1 - v) * ((1 - u) * plane[seen, row, column] + u * plane[seen, row, column + 1])
              + v * ((1 - u) * plane[seen, row + 1, column] + u * plane[seen, row + 1, column + 1]))
+    value = np.where(value > 0, value, -_OCCLUDED)
     return float(np.sum(value * facing[seen] * (focal / z) ** 2))  # cells that a square metre covers from there
 
 
