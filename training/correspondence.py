@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bidirectional pseudo-correspondence (DINeMo, arXiv 2503.20220): local matches, global vote, local matches again.
 
-Local to global: every mesh vertex finds its best image cell over all template views, and votes for the view that it
-came from. Global to local: vertices that the voted orientation cannot see are suppressed and the rest matches again,
-now only against the views around that orientation. Formalised as in the project's fact sheet, section 1.2.
+Local: every mesh vertex is compared with every cell of the object over all template views. To global: the views vote
+for an orientation (:mod:`training.view_vote`). To local: vertices that the voted orientation cannot see are suppressed
+and the rest matches again, now only against the views around that orientation. Formalised as in the project's fact
+sheet, section 1.2; every part can be switched off.
 """
 
 from __future__ import annotations
@@ -14,115 +15,144 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .readout import window_soft_argmax
+from .templates import TemplateBank
+from .view_vote import view_evidence, vote
+
+_OBJECT = 0.3         # foreground below which a cell is not matched
+_NEAR_DEG = 25.0      # views this near to the voted orientation take part in the second matching
+_SEEN_DEG = 12.0      # spread of the views that tell what the voted orientation can see
+_CYCLE = 0.12         # of the object's length: how far there-and-back may miss before a match loses its weight
+
 
 @dataclass(frozen=True)
-class TemplateBank:
-    """Posed template views with one teacher feature per visible vertex.
+class MatchConfig:
+    """The switches of the ablation (:mod:`training.ablation`); as they stand, everything is on."""
 
-    Attributes:
-        features: [K, M, D] unit norm; vertices: [K, M] int64 ids; valid: [K, M] bool (padding is False).
-        rotations: [K, 3, 3] object to camera along the viewing ray; azimuths: [K] radians.
-    """
-
-    features: Tensor
-    vertices: Tensor
-    valid: Tensor
-    rotations: np.ndarray
-    azimuths: np.ndarray
+    vote: bool = True                # one orientation for all matches; off: every vertex keeps its own best view
+    suppress: bool = True            # drop the vertices that the voted orientation cannot see
+    rematch: bool = True             # match again against the views around the voted orientation only
+    mirrored_templates: bool = True  # mirror images of the template views vote and match as well
+    flip_alignment: bool = False     # of a view and its mirror image only the one nearer to the picture takes part
+    layout: float = 1.0              # cost of a match that lies elsewhere in the object's box than in the view; 0: off
+    cycle: bool = True               # weigh a match by whether its cell leads back to its vertex
+    window: int = 2                  # half width of the soft-argmax read-out, cells; 0: plain arg-max
+    temperature: float = 0.03        # of that read-out, cosine units
+    sharpness: float = 60.0          # of the vote: 1 / temperature of a softmax over views, cosine units
+    modes: int = 3                   # separate maxima of the vote that are followed up
+    fit: bool = True                 # fit a pose to the matches; off: take the voted orientation itself
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Vertex-to-cell links of one picture.
+    """Vertex-to-cell links of one picture under one orientation.
 
     Attributes:
-        view: index of the template view that won the vote; azimuth: radians, vote-weighted around the winner.
-        confidence: share of the vote within 30 degrees of the winner, 0..1.
-        vertices: [N] ids; cells: [N, 2] (x, y) feature cells, sub-cell; weights: [N] cosine similarities.
+        rotation: [3, 3] object to camera along the ray, or None where nothing was voted for.
+        confidence: share of the vote around that orientation, 0..1.
+        vertices: [N] positions in the bank's list; cells: [N, 2] (x, y), sub-cell; weights: [N] trust, 0 and up.
     """
 
-    view: int
-    azimuth: float
+    rotation: np.ndarray | None
     confidence: float
     vertices: np.ndarray
     cells: np.ndarray
     weights: np.ndarray
 
 
-@dataclass(frozen=True)
-class MatchConfig:
-    """Every part can be switched off, for ablations."""
-
-    bidirectional: bool = True       # suppress invisible vertices and match again; off: keep the raw matches
-    vote_sharpness: float = 20.0     # exponent on a view's mean similarity when votes are counted
-    neighbourhood_deg: float = 25.0  # views this near to the winner take part in the second matching
-    window: int = 2                  # half width in cells of the soft-argmax read-out (GeoAware-SC)
-    window_temperature: float = 0.03
-
-
-def match(features: Tensor, foreground: Tensor, bank: TemplateBank, config: MatchConfig = MatchConfig()) -> Matches:
-    """Link vertices to cells of one picture.
+def match(features: Tensor, foreground: Tensor, bank: TemplateBank, config: MatchConfig = MatchConfig()
+          ) -> list[Matches]:
+    """Link vertices to cells of one picture: one set of links per mode of the vote, best first.
 
     Args:
-        features: [D, h, w] unit norm; foreground: [h, w] 0..1, cells under 0.3 are ignored.
+        features: [D, h, w] unit norm; foreground: [h, w] 0..1. A picture without an object gives no set.
     """
-    D, h, w = features.shape
-    similarity = torch.einsum("kmd,dp->kmp", bank.features, features.reshape(D, -1))
-    similarity = similarity.masked_fill(foreground.reshape(1, 1, -1) < 0.3, -1.0)
-    best, cell = similarity.max(-1)                         # [K, M]
-    best = torch.where(bank.valid, best, torch.zeros(()))
-    votes = _vote(best, bank, config)
-    view = int(votes.argmax())
-    around = np.abs(_wrap(bank.azimuths - bank.azimuths[view]))
-    share = votes.numpy() / float(votes.sum())
-    near = around < np.deg2rad(30)
-    offset = float(np.sum(share[near] * _wrap(bank.azimuths[near] - bank.azimuths[view])) / share[near].sum())
-    allowed = torch.from_numpy(around < np.deg2rad(config.neighbourhood_deg)) if config.bidirectional else None
-    visible_from = view if config.bidirectional else None
-    ids, cells, weights = _read_out(similarity, best, bank, allowed, visible_from, (h, w), config)
-    return Matches(view, float(bank.azimuths[view] + offset), float(share[near].sum()), ids, cells, weights)
+    if not config.mirrored_templates:
+        bank = bank.views(~bank.mirrored)
+    inside = (foreground >= _OBJECT).flatten()
+    if not inside.any():
+        return []
+    similarity = torch.einsum("kvd,dp->kvp", bank.features, features.flatten(1)[:, inside])
+    scores = similarity
+    if config.layout:
+        scores = similarity - config.layout * _displacement(bank.layout, inside.reshape(foreground.shape))
+    evidence = view_evidence(scores, bank.visible)
+    views = nearer_of_pairs(evidence, bank.mirrored) if config.flip_alignment else torch.ones(len(evidence)).bool()
+    links = _Links(scores, bank, inside, tuple(foreground.shape), config)
+    if not config.vote:
+        return [links.read(views, torch.ones(len(bank.vertices)).bool(), None, 1.0)]
+    result = vote(evidence.masked_fill(~views, -1e4), bank, config.sharpness)
+    return [links.under(rotation, share, views) for rotation, share in result.modes(config.modes)]
 
 
-def _vote(best: Tensor, bank: TemplateBank, config: MatchConfig) -> Tensor:
-    """[K] votes: a vertex's match counts for the view whose feature explains it, sharpened against ties."""
-    mean = best.sum(1) / bank.valid.sum(1).clamp(min=1)
-    evidence = torch.exp(config.vote_sharpness * (mean - mean.max()))
-    spread = torch.from_numpy(np.exp(-0.5 * (_wrap(bank.azimuths[:, None] - bank.azimuths) / 0.2) ** 2)).float()
-    return evidence * (spread @ evidence)
+def nearer_of_pairs(evidence: Tensor, mirrored: np.ndarray) -> Tensor:
+    """[K] bool: of a view and its mirror image, the next in line, the one that is nearer to the picture.
+
+    Adaptive pose alignment of Telling Left from Right (CVPR 2024): source or mirrored source, whichever has the smaller
+    mean distance within the object.
+    """
+    keep = torch.ones(len(evidence), dtype=torch.bool)
+    for second in np.flatnonzero(mirrored):
+        loser = second if evidence[second] <= evidence[second - 1] else second - 1
+        keep[loser] = False
+    return keep
 
 
-def _read_out(similarity, best, bank, allowed, view, shape, config):
-    """Best cell per vertex over the allowed views, refined by a soft-argmax in a window around it."""
-    scores = best.clone()
-    scores[~bank.valid] = -1.0
-    if allowed is not None:
-        scores[~allowed] = -1.0
-    flat = scores.flatten()
-    order = flat.argsort(descending=True)
-    vertices = bank.vertices.flatten()[order].numpy()
-    _, first = np.unique(vertices, return_index=True)       # the best view of every vertex
-    chosen = order[torch.from_numpy(np.sort(first))]
-    chosen = chosen[flat[chosen] > 0]
-    if view is not None:                                    # the voted view decides what can be seen at all
-        seen = set(bank.vertices[view][bank.valid[view]].tolist())
-        ids = bank.vertices.flatten()[chosen].numpy()
-        chosen = chosen[torch.from_numpy(np.isin(ids, list(seen)))]
-    K, M, P = similarity.shape
-    rows = similarity.reshape(K * M, P)[chosen].reshape(-1, *shape)
-    cells = _window_soft_argmax(rows, config.window, config.window_temperature)
-    return bank.vertices.flatten()[chosen].numpy(), cells.numpy(), flat[chosen].numpy()
+@dataclass(frozen=True)
+class _Links:
+    """Reads links out of the scores [K, V, P] of one picture."""
+
+    scores: Tensor
+    bank: TemplateBank
+    inside: Tensor  # [h * w] bool: which cells the P are
+    shape: tuple[int, int]
+    config: MatchConfig
+
+    def under(self, rotation: np.ndarray, share: float, views: Tensor) -> Matches:
+        """Links that one orientation admits."""
+        angle = np.arccos(np.clip((np.einsum("ij,kij->k", rotation, self.bank.rotations) - 1) / 2, -1, 1))
+        seen = torch.ones(len(self.bank.vertices), dtype=torch.bool)
+        if self.config.suppress:
+            weight = torch.from_numpy(np.exp(-0.5 * (angle / np.deg2rad(_SEEN_DEG)) ** 2) + 1e-12).float()
+            seen = (weight @ self.bank.visible.float()) / weight.sum() > 0.5
+        if self.config.rematch:
+            near = torch.from_numpy(angle < max(np.deg2rad(_NEAR_DEG), angle.min() + 1e-6))
+            views = views & near if (views & near).any() else near
+        return self.read(views, seen, rotation, share)
+
+    def read(self, views: Tensor, seen: Tensor, rotation: np.ndarray | None, share: float) -> Matches:
+        """The best cell of every vertex over ``views`` [K] bool, for the vertices in ``seen`` [V] bool."""
+        allowed = self.bank.visible & views[:, None] & seen
+        best, cell = self.scores.max(2)
+        value, view = best.masked_fill(~allowed, -torch.inf).max(0)
+        vertices = torch.nonzero(value > -torch.inf)[:, 0]
+        if not len(vertices):
+            return Matches(rotation, share, np.empty(0, np.int64), np.empty((0, 2)), np.empty(0))
+        rows = self.scores[view[vertices], vertices]            # [N, P]
+        weights = (rows.max(1).values - rows.mean(1)).clamp(min=0)  # a vertex that is like every cell says nothing
+        if self.config.cycle:
+            weights = weights * self._returns(vertices, cell[view[vertices], vertices], allowed)
+        maps = torch.full((len(rows), len(self.inside)), -1.0)
+        maps[:, self.inside] = rows
+        cells = window_soft_argmax(maps.reshape(-1, *self.shape), self.config.window, self.config.temperature)
+        return Matches(rotation, share, vertices.numpy(), cells.numpy(), weights.numpy())
+
+    def _returns(self, vertices: Tensor, cells: Tensor, allowed: Tensor) -> Tensor:
+        """[N] 0..1: does the matched cell's own best vertex lie near the vertex that it was matched to?"""
+        columns = self.scores[:, :, cells].masked_fill(~allowed[:, :, None], -torch.inf)
+        back = columns.flatten(0, 1).argmax(0) % len(self.bank.vertices)
+        points = torch.from_numpy(self.bank.points).float()
+        miss = (points[back] - points[vertices]).norm(dim=1) / float(np.ptp(self.bank.points[:, 0]))
+        return torch.exp(-0.5 * (miss / _CYCLE) ** 2)
 
 
-def _window_soft_argmax(maps: Tensor, window: int, temperature: float) -> Tensor:
-    """Sub-cell maxima [N, 2] as (x, y) of similarity maps [N, h, w] (Zhang et al., Telling Left from Right, 2024)."""
-    N, h, w = maps.shape
-    top = maps.flatten(1).argmax(1)
-    cy, cx = (top // w)[:, None, None], (top % w)[:, None, None]
-    y, x = torch.arange(h)[None, :, None], torch.arange(w)[None, None, :]
-    inside = ((y - cy).abs() <= window) & ((x - cx).abs() <= window)
-    weight = torch.softmax((maps / temperature).masked_fill(~inside, -1e4).flatten(1), 1).reshape(N, h, w)
-    return torch.stack([(weight * x).sum((1, 2)), (weight * y).sum((1, 2))], 1)
+def _displacement(layout: Tensor, inside: Tensor) -> Tensor:
+    """[K, V, P] squared distance between a vertex's place in its view's box and a cell's place in the object's box.
 
-
-def _wrap(angle):
-    return (angle + np.pi) % (2 * np.pi) - np.pi
+    Places are offsets from the middle of the box in units of its larger side, so the box's proportions count as well.
+    """
+    y, x = (axis.float() for axis in torch.nonzero(inside, as_tuple=True))
+    cells = torch.stack([x, y], 1)
+    low, high = cells.min(0).values - 0.5, cells.max(0).values + 0.5
+    places = (cells - 0.5 * (low + high)) / (high - low).max()
+    return torch.cdist(layout.flatten(0, 1), places).square().reshape(*layout.shape[:2], -1)

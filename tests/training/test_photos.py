@@ -14,7 +14,7 @@ from shared_data import shared_data
 from teacher_models import require_models
 
 from training.foreground import SaliencyMask, mask_box
-from training.photos import PHOTO_MARGIN, prepare
+from training.photos import PHOTO_MARGIN, crop_photo, load_photo, prepare
 from training.posed_crops import CROP_SIDE
 
 
@@ -51,6 +51,43 @@ def test_a_second_run_does_nothing_again(folder, tmp_path):
     assert prepare(folder, tmp_path / "out") == ["new", "tall", "wide"]
     assert (tmp_path / "out/images/new.jpg").is_file()
     assert not (tmp_path / "out/images/wide.jpg").exists()  # recorded as done, so not touched
+
+
+def test_the_objects_own_box_is_kept(folder, tmp_path):
+    """A wide car is not square: the labeller gets its box, not the padding."""
+    out = tmp_path / "out"
+    prepare(folder, out)
+    side = CROP_SIDE / PHOTO_MARGIN
+    low, high = (CROP_SIDE - side) / 2, (CROP_SIDE + side) / 2
+    middle = (CROP_SIDE / 2 - side / 4, CROP_SIDE / 2 + side / 4)
+    np.testing.assert_allclose(load_photo(out, "wide").box, (low, middle[0], high, middle[1]))
+    np.testing.assert_allclose(load_photo(out, "tall").box, (middle[0], low, middle[1], high))
+    assert load_photo(out, "wide").mask is None
+    inside = load_photo(out, "wide").box_mask() > 0
+    assert inside.sum() == pytest.approx(side * side / 2, rel=0.02)
+    with pytest.raises(FileNotFoundError, match="no photograph broken"):
+        load_photo(out, "broken")
+
+
+def test_a_mask_tells_the_box(tmp_path):
+    image, mask = np.zeros((100, 200, 3), np.uint8), np.zeros((100, 200), np.uint8)
+    image[40:60, 50:150], mask[40:60, 50:150] = 255, 255
+    photo = crop_photo(image, mask)
+    side = CROP_SIDE / PHOTO_MARGIN
+    np.testing.assert_allclose(photo.box, [CROP_SIDE / 2 + s * side / 2 for s in (-1, -0.2, 1, 0.2)])
+    shown = np.argwhere(photo.image[..., 0] > 127)[:, ::-1]
+    np.testing.assert_allclose([*(shown.min(0) - 0), *(shown.max(0) + 1)], photo.box, atol=1)
+    assert ((photo.mask > 127) == (photo.image[..., 0] > 127)).mean() > 0.99
+
+
+def test_photographs_prepared_without_boxes_are_prepared_again(folder, tmp_path):
+    out = tmp_path / "out"
+    prepare(folder, out)
+    (out / "prepared.json").write_text('{"wide": true, "tall": true, "broken": false}')
+    with pytest.raises(ValueError, match="prepare it again"):
+        load_photo(out, "wide")
+    assert prepare(folder, out) == ["tall", "wide"]
+    assert load_photo(out, "wide").box[0] > 0
 
 
 def test_an_empty_folder_is_an_error_that_names_the_formats(tmp_path):

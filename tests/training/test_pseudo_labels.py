@@ -2,6 +2,8 @@
 # ruff: noqa: E402  (imports after importorskip)
 """Pseudo-labels: believed where the mirror image agrees, kept over a kill, flat over azimuth."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -14,16 +16,10 @@ from posed_car import car_shape, draw, look_at, posed_crop
 from dinemo_ros.geometry import mirror_rotation, rotation_angle, viewpoint_from_rotation
 from training.batches import project
 from training.neural_mesh import NeuralMeshFeatures
-from training.photos import PHOTO_MARGIN
+from training.mirror_check import Candidate, reconcile
+from training.photos import PHOTO_MARGIN, Photo, crop_photo, photo_camera
 from training.posed_crops import CROP_SIDE, load_posed_crops, save_labels, save_picture
-from training.pseudo_labels import (
-    Candidate,
-    correspondence_labeller,
-    label_photos,
-    photo_camera,
-    reconcile,
-    select,
-)
+from training.pseudo_labels import confirmed_labeller, correspondence_labeller, label_photo, label_photos, select
 from training.checkpoint import save_checkpoint
 from training.student import StudentBackbone
 
@@ -83,6 +79,35 @@ def test_the_best_of_two_consistent_poses_wins_and_the_other_takes_from_the_marg
     assert label.margin == pytest.approx(0.3)
 
 
+def test_the_mirror_check_can_reject_or_be_off():
+    """The picture's first choice is a flip, and the mirror image says so."""
+    original = [candidate(220, 0.6), candidate(42, 0.5)]
+    mirrored = [in_mirror(candidate(40, 0.6)), in_mirror(candidate(130, 0.3))]
+    assert azimuth_of(reconcile(original, mirrored, "correct")) == pytest.approx(42)
+    assert reconcile(original, mirrored, "reject") is None
+    believed = reconcile(original, mirrored, "off")
+    assert azimuth_of(believed) == pytest.approx(220)
+    assert believed.score == pytest.approx(0.6) and believed.margin == pytest.approx(0.1)
+    assert np.isnan(believed.agreement_deg)
+    assert reconcile([], mirrored, "off") is None
+    with pytest.raises(ValueError, match="off, reject, correct"):
+        reconcile(original, mirrored, "maybe")
+
+
+def test_without_the_mirror_check_the_mirror_image_is_not_looked_at():
+    seen = []
+    photo = crop_photo(np.zeros((20, 40, 3), np.uint8))
+    label_photo(photo, lambda p: seen.append(p) or [candidate(40, 0.6)], "off")
+    assert seen == [photo]
+
+
+def test_confirmation_keeps_the_candidates_that_the_correspondences_lead_to():
+    render, matched = [candidate(220, 0.6), candidate(44, 0.5)], [candidate(40, 0.3), candidate(220, 0.2)]
+    confirmed = confirmed_labeller(lambda _: render, lambda _: matched)
+    assert confirmed(None) == [render[1]]
+    assert confirmed_labeller(lambda _: render, lambda _: [])(None) == []
+
+
 def test_the_camera_of_a_photograph_shows_the_object_filling_it():
     """Seen from the side and four lengths away, a car fills 1 / margin of the prepared crop."""
     bumpers = np.array([[2.2, 0, 0], [-2.2, 0, 0]])
@@ -98,7 +123,13 @@ def photographs(tmp_path):
     names = [f"{i:03d}" for i in range(230)]
     for i, name in enumerate(names):
         cv2.imwrite(str(tmp_path / "images" / f"{name}.jpg"), np.full((16, 16, 3), i, np.uint8))
+    record(tmp_path, names)
     return tmp_path, names
+
+
+def record(folder, names):
+    """As if the photographs had been prepared."""
+    (folder / "prepared.json").write_text(json.dumps({name: [2, 4, 14, 12] for name in names}))
 
 
 def test_labelling_goes_on_after_a_stop(photographs):
@@ -106,10 +137,10 @@ def test_labelling_goes_on_after_a_stop(photographs):
     out = folder / "labels.npz"
     looked_at = []
 
-    def label(image):
+    def label(photo):
         if len(looked_at) == 2 * 215:
             raise TimeoutError
-        number = int(round(image.mean()))
+        number = int(round(photo.image.mean()))
         looked_at.append(number)
         return [] if number % 7 == 0 else [candidate(0 if number % 2 else 180, 0.3 + number / 1000)]
 
@@ -134,10 +165,13 @@ def test_the_mirror_image_is_what_the_labeller_gets(photographs):
     folder, _ = photographs
     picture = np.zeros((32, 32, 3), np.uint8)
     picture[:, :8] = 255
-    cv2.imwrite(str(folder / "images" / "left.jpg"), picture)
-    bright = []
-    label_photos(folder, ["left"], lambda image: bright.append(image[0].mean(-1).argmax()) or [], folder / "one.npz")
-    assert bright[0] < 8 and bright[1] >= 24
+    save_picture(folder, "left", picture, np.where(picture[..., 0] > 0, 255, 0).astype(np.uint8))
+    seen = []
+    label_photos(folder, ["left"], lambda photo: seen.append(photo) or [], folder / "one.npz")
+    plain, mirrored = seen
+    assert plain.image[0].mean(-1).argmax() < 8 and mirrored.image[0].mean(-1).argmax() >= 24
+    assert plain.box == (0, 0, 8, 32) and mirrored.box == (24, 0, 32, 32)
+    np.testing.assert_array_equal(mirrored.mask, plain.mask[:, ::-1])
 
 
 def test_selection_keeps_trusted_labels_and_flattens_azimuth(tmp_path):
@@ -147,8 +181,9 @@ def test_selection_keeps_trusted_labels_and_flattens_azimuth(tmp_path):
     (tmp_path / "images").mkdir()
     for name in names:
         save_picture(tmp_path, name, np.zeros((8, 8, 3), np.uint8))
+    record(tmp_path, names)
 
-    def label(image):
+    def label(photo):
         i = label.calls // 2
         label.calls += 1
         pose = candidate(azimuths[i], 0.1 if i >= 105 else 0.5)
@@ -181,4 +216,5 @@ def test_a_photograph_without_any_object_gets_no_candidate(tmp_path):
         save_picture(tmp_path, f"{i}", crop.image())
     save_labels(tmp_path, ["0", "1"], *(np.stack([getattr(c, f) for c in crops]) for f in ("K", "T_cam_obj", "size")))
     label = correspondence_labeller(tmp_path / "student.pt", shape, tmp_path, every=1)
-    assert label(image) == []
+    gap = CROP_SIDE * (1 - 1 / PHOTO_MARGIN) / 2
+    assert label(Photo(image, (gap, gap, CROP_SIDE - gap, CROP_SIDE - gap))) == []

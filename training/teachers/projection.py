@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Principal components, fitted once and then frozen.
+
+SD+DINO fits its PCA to every pair of pictures anew (``co_pca``); features of a fixed template bank would then mean
+something else for every photograph. Here one fit on the templates and a sample of photographs serves all pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FrozenProjection:
+    """mean [C] and components [C, d] of one layer's features."""
+
+    mean: Tensor
+    components: Tensor
+
+    @classmethod
+    def fit(cls, samples: Tensor, dim: int) -> FrozenProjection:
+        """First ``dim`` principal components of samples [N, C] (fewer where the data has fewer).
+
+        The randomised SVD draws from torch's generator: seed it for the same components twice.
+        """
+        mean = samples.mean(0)
+        centred = samples - mean
+        _, _, components = torch.pca_lowrank(centred, q=min(dim, *centred.shape), center=False, niter=4)
+        return cls(mean, components)
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """[N, C, h, w] -> [N, d, h, w]."""
+        centred = maps - self.mean.to(maps).view(1, -1, 1, 1)
+        return torch.einsum("nchw,cd->ndhw", centred, self.components.to(maps))
+
+
+def save_projections(path: str | Path, projections: dict[str, FrozenProjection]) -> None:
+    """One npz file (no pickles), two arrays per layer."""
+    np.savez_compressed(path, **{f"{name}.{part}": getattr(p, part).numpy()
+                                 for name, p in projections.items() for part in ("mean", "components")})
+
+
+def load_projections(path: str | Path) -> dict[str, FrozenProjection]:
+    """What :func:`save_projections` wrote."""
+    with np.load(path, allow_pickle=False) as data:
+        names = dict.fromkeys(key.rpartition(".")[0] for key in data.files)
+        return {n: FrozenProjection(*(torch.from_numpy(data[f"{n}.{part}"]) for part in ("mean", "components")))
+                for n in names}

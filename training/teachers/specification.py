@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Teachers by one line of text, for command lines and recipes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from .cached import CachedTeacher
+from .convolutional import CnnTeacher, TimmCnnTeacher
+from .fused import FusedTeacher
+from .protocol import Teacher
+from .trained_student import StudentTeacher
+from .vision_transformer import TimmTeacher
+
+GRAMMAR = """a teacher is one of
+  cnn                        EfficientNet-lite0 with ImageNet weights of an installed package
+  cnn:NAME[@FILE]            any convolutional network of timm, from the hub or from a local file
+  vit[:NAME][#BLOCK][@FILE]  a vision transformer of timm, DINOv2 ViT-S/14 by default; BLOCK counts from the last (-1)
+  sd[:FOLDER_OR_NAME]@PCA    Stable Diffusion features with a frozen projection (python -m training.teachers.diffusion)
+  student:FILE               a checkpoint of training.train
+  fused:ALPHA(A|B)           teachers A and B side by side with weights ALPHA and 1 - ALPHA"""
+
+
+def create_teacher(text: str, cache: str | Path | None = None, device: str = "cpu") -> Teacher:
+    """The teacher that ``text`` names, see :data:`GRAMMAR`.
+
+    Args:
+        cache: folder for its features; None computes them every time.
+
+    Raises:
+        ValueError: not a teacher. FileNotFoundError: a file of it is missing.
+    """
+    if text.startswith("fused:"):
+        alpha, first, second = _fused_parts(text)
+        # The parts are cached rather than the sum: another alpha costs nothing.
+        return FusedTeacher(create_teacher(first, cache, device), create_teacher(second, cache, device), alpha)
+    teacher = _single(text, device)
+    return teacher if cache is None else CachedTeacher(teacher, cache, identity_of(text))
+
+
+def identity_of(text: str) -> str:
+    """``text`` with the content of its file: the same name with other weights is another teacher."""
+    path = text.rpartition("@")[2] if "@" in text else text.partition(":")[2]
+    if Path(path).is_file():
+        return f"{text} {hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
+    return text
+
+
+def _single(text: str, device: str) -> Teacher:
+    head, _, file = text.partition("@")
+    head, _, block = head.partition("#")
+    kind, _, name = head.partition(":")
+    checkpoint = _existing(file, text) if file else None
+    if kind == "cnn":
+        return TimmCnnTeacher(name, checkpoint, device=device) if name else CnnTeacher(checkpoint, device)
+    if kind == "vit":
+        return TimmTeacher(name or "vit_small_patch14_dinov2.lvd142m", checkpoint, int(block or -1), device)
+    if kind == "student" and name:
+        return StudentTeacher(_existing(name, text), device)
+    if kind == "sd" and checkpoint:
+        from .diffusion import STABLE_DIFFUSION, diffusion_teacher  # diffusers is an extra of its own
+
+        return diffusion_teacher(name or STABLE_DIFFUSION, checkpoint, device=device)
+    raise ValueError(f"{text!r} is no teacher; {GRAMMAR}")
+
+
+def _fused_parts(text: str) -> tuple[float, str, str]:
+    parts = re.fullmatch(r"fused:([0-9.]+)\(([^|()]+)\|([^|()]+)\)", text)
+    if not parts:
+        raise ValueError(f"{text!r}: expected fused:ALPHA(A|B), for example 'fused:0.5(sd@pca.npz|vit)'")
+    return float(parts[1]), parts[2], parts[3]
+
+
+def _existing(path: str, text: str) -> Path:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"teacher {text!r}: there is no file {path}")
+    return Path(path)
