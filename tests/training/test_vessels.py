@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cups and bottles: frames of the CAD files, deformations, neural meshes, renders with exact labels."""
+
+import numpy as np
+import pytest
+from shared_data import shared_data
+
+from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.neural_mesh import NeuralMesh
+from dinemo_ros.solver.surface import outward
+from training.assets.kitchen import CATEGORIES, CUP_LENGTH, Shelf
+from training.assets.skin import bottle_skin, cup_skin
+from training.assets.vessel import deformed, lathe, measured, random_mug, with_handle
+from training.category_shape import CategoryShape
+from training.posed_crops import load_posed_crops
+from training.render.background import Photos
+from training.render.dataset import write_dataset
+from training.render.rasterizer import rasterize
+from training.render.tabletop import TabletopSynthesizer
+from training.shape.mean_mesh import save_shape
+from training.shape.vessel_mesh import mean_profile, vessel_mesh
+
+
+@pytest.fixture(scope="module")
+def beaker():
+    """An invented round vessel without handle: 0.1 m high, radius 0.04 m at the foot, 0.05 m at the rim."""
+    t = np.linspace(0, 1, 15)
+    vertices, faces = lathe(np.r_[1e-5, 0.04 + 0.01 * t, 0.046, 1e-5], np.r_[0, t, 1, 0.9] * 0.1 - 0.05)
+    return measured("beaker", vertices, faces)
+
+
+def shelf(category: str, held_out: bool = False) -> Shelf:
+    return Shelf(category, shared_data("meshes") / category, held_out)
+
+
+@pytest.mark.parametrize("category", sorted(CATEGORIES))
+def test_convention_vessels_stand_on_their_axis_with_the_handle_along_x(category):
+    for held_out in (False, True):
+        for vessel in shelf(category, held_out).plain():
+            assert np.ptp(vessel.vertices[:, 2]) == pytest.approx(vessel.height)
+            assert abs(vessel.vertices[:, 2].min() + vessel.vertices[:, 2].max()) < 1e-9
+            body = vessel.vertices[np.unique(vessel.faces[~vessel.handle])]
+            assert abs(body[:, 1].min() + body[:, 1].max()) < 0.03 * vessel.width
+            if category == "cup":
+                ear = vessel.vertices[np.unique(vessel.faces[vessel.handle])]
+                assert ear[:, 0].min() > 0 and ear[:, 0].max() > 0.6 * vessel.width
+                assert abs(ear[:, 1].mean()) < 0.05 * vessel.width
+            else:
+                assert not vessel.handle.any()
+
+
+def test_held_out_files_are_never_drawn_for_training():
+    for category, spec in CATEGORIES.items():
+        train, held = ({e.file for e in shelf(category, flag).entries} for flag in (False, True))
+        assert held and not train & held
+        assert {e.file for e in spec.entries} == train | held
+    rng = np.random.default_rng(0)
+    held = shelf("cup", held_out=True)
+    assert {held.draw(rng).name for _ in range(20)} == {"02"}
+
+
+def test_profile_and_inner_wall(beaker):
+    assert beaker.radius(np.array([-0.045, 0.0, 0.045])) == pytest.approx([0.0405, 0.045, 0.0495], rel=0.03)
+    centre = beaker.vertices[beaker.faces].mean(axis=1)
+    assert not beaker.handle.any() and 0 < beaker.inside.sum() < len(beaker.faces) / 2
+    assert np.hypot(*centre[beaker.inside, :2].T).max() < 0.05
+
+
+def test_texture_coordinates_do_not_jump_within_a_face(beaker):
+    uv = beaker.coordinates()
+    assert np.ptp(uv[..., 0], axis=1).max() < 0.5
+    assert uv[..., 1].min() >= 0 and uv[..., 1].max() <= 1
+
+
+def test_an_added_handle_leaves_the_wall_and_comes_back(beaker):
+    mug = with_handle(beaker, np.random.default_rng(3))
+    ear = mug.vertices[np.unique(mug.faces[mug.handle])]
+    assert ear[:, 0].min() < 0.05 < 0.06 < ear[:, 0].max()
+    assert mug.width == pytest.approx(beaker.width), "the body stays as it was"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_deformation_keeps_height_axis_and_names_its_profile(seed):
+    mug = random_mug(np.random.default_rng(seed))
+    other = deformed(mug, np.random.default_rng(seed + 100))
+    assert other.height == pytest.approx(mug.height)
+    body = np.unique(other.faces[~other.handle])
+    assert abs(other.vertices[body, 1].min() + other.vertices[body, 1].max()) < 1e-3
+    assert 2 * other.profile.max() == pytest.approx(other.width, rel=0.06)
+    assert not np.allclose(other.profile, mug.profile, rtol=0.01)
+    same = deformed(mug, np.random.default_rng(seed + 100), strength=0.0)
+    assert np.allclose(same.vertices, mug.vertices)
+
+
+def test_skins_are_opaque_on_cups_and_often_clear_on_bottles():
+    rng = np.random.default_rng(0)
+    assert all(cup_skin(rng).opacity.min() == 1 for _ in range(5))
+    bottles = [bottle_skin(rng) for _ in range(20)]
+    assert 4 <= sum(skin.opacity.min() == 0 for skin in bottles) <= 16
+    assert len({skin.texture.tobytes() for skin in bottles}) == 20
+    assert all(0 < skin.tint.min() <= skin.tint.max() <= 1 for skin in bottles)
+
+
+@pytest.mark.parametrize("is_open, size", [(True, (0.113, 0.082, 0.095)), (False, (0.07, 0.07, 0.25))])
+def test_mesh_is_closed_outward_and_of_the_size_asked_for(beaker, is_open, size, tmp_path):
+    vertices, faces = vessel_mesh([beaker], np.array(size), is_open, 700)
+    assert 450 < len(vertices) <= 700
+    assert np.ptp(vertices, axis=0) == pytest.approx(size, rel=0.02)
+    assert vertices[:, 1].min() == pytest.approx(-vertices[:, 1].max(), rel=0.02), "left and right are mirror images"
+    save_shape(tmp_path / "mesh.npz", vertices, faces)
+    shape = CategoryShape.load(tmp_path / "mesh.npz")
+    assert np.array_equal(outward(shape.faces, shape.vertices, shape.normals), shape.faces)
+    features = np.ones((len(vertices), 1), np.float32)
+    NeuralMesh(shape.vertices.astype(np.float32), shape.faces, shape.normals.astype(np.float32), features, features[:1])
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    volume = np.sum(np.cross(a, b) * c) / 6
+    assert 0.5 * np.pi / 4 * size[1] ** 2 * size[2] < volume < 1.1 * np.pi / 4 * size[1] ** 2 * size[2]
+
+
+def test_mean_profile_of_one_vessel_is_its_own(beaker):
+    profile = mean_profile([beaker])
+    assert profile.max() == pytest.approx(0.5) and profile[0] / profile[-1] == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize("category", sorted(CATEGORIES))
+def test_labels_describe_the_picture(category, tmp_path):
+    """Drawn again from its label the vessel covers the mask; the label is canonical; a rerun gives the same picture."""
+    synthesizer = TabletopSynthesizer(shelf(category), 3, Photos([], []))
+    write_dataset(tmp_path, synthesizer, 3)
+    symmetry = CATEGORIES[category].symmetry
+    for k, crop in enumerate(load_posed_crops(tmp_path)):
+        vessel, scale, pose, _ = synthesizer._begin(k)
+        assert crop.size[1:] == pytest.approx([vessel.width, vessel.height])
+        assert crop.size[0] == pytest.approx(vessel.width * (CUP_LENGTH if category == "cup" else 1.0))
+        assert np.allclose(symmetry.canonical(crop.T_cam_obj), crop.T_cam_obj)
+        assert symmetry.distance(crop.T_cam_obj[:3, :3], pose.T_cam_obj[:3, :3]) < 1e-6
+        if category == "cup":
+            assert rotation_angle(crop.T_cam_obj[:3, :3], pose.T_cam_obj[:3, :3]) < 1e-6
+        T = crop.T_cam_obj.copy()
+        T[:3, :3] = pose.T_cam_obj[:3, :3]
+        T[:3, 3] *= scale  # the rasteriser's near plane is made for cars
+        drawn = rasterize(vessel.vertices * scale, vessel.faces, crop.K, T, (288, 288)).mask
+        mask = crop.foreground() > 0
+        assert (drawn & mask).sum() / (drawn | mask).sum() > 0.95
+    first = (tmp_path / "images" / "000001.jpg").read_bytes()
+    (tmp_path / "images" / "000001.jpg").unlink()
+    write_dataset(tmp_path, synthesizer, 3)
+    assert (tmp_path / "images" / "000001.jpg").read_bytes() == first
+
+
+def test_an_unknown_category_or_folder_is_told(tmp_path):
+    with pytest.raises(SystemExit, match="category 'vase' is not known; allowed: cup, bottle"):
+        Shelf("vase", tmp_path, False)
+    with pytest.raises(SystemExit, match="has no 01.obj; give the folder of the category's CAD files"):
+        Shelf("cup", tmp_path, False)
