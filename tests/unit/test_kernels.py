@@ -13,7 +13,6 @@ from dinemo_ros.solver import reference
 from dinemo_ros.solver.coarse import SHIFT, gather, place, select_distinct
 from dinemo_ros.solver.compare import compare, rasterise
 from dinemo_ros.solver.likelihood import (
-    PARAMETERS,
     accumulate,
     choose_vertices,
     information,
@@ -25,6 +24,7 @@ from dinemo_ros.solver.similarity import Similarity
 from dinemo_ros.solver.surface import farthest_point_order, outward, prepare_surface, smoothed
 from dinemo_ros.solver.views import view_table
 from dinemo_ros.solver.visibility import visible_row
+from dinemo_ros.solver.workspace import LONGEST_WINDOW, PARAMETERS, make_work
 
 TEMPERATURE, PAD = 0.07, SHIFT + 1
 
@@ -83,8 +83,8 @@ def test_coarse_score_equals_its_twin(volume, surface, scene):
     g, target = 37, scene.target
     x, y, z = 0.03, -0.02, 9.0
     total = np.empty((2 * SHIFT + 1, 2 * SHIFT + 1), np.float32)
-    gather(volume.evidence, volume.pad, views.index[g], views.points[g], views.weight[g], x * z, y * z, z, target.focal,
-           target.centre, total)
+    gather(volume.evidence, volume.pad, views.index[g], views.points[g], views.weight[g], 40, x * z, y * z, z,
+           target.focal, target.centre, total)
     n = int(views.weight[g].sum())
     points = views.points[g, :n] + np.array([x * z, y * z, z])
     evidence = volume.evidence[:, PAD:-PAD, PAD:-PAD]
@@ -117,7 +117,7 @@ def test_select_distinct_keeps_flips_and_drops_neighbours():
 @pytest.mark.parametrize("u, v, sigma", [(12.3, 15.8, 1.5), (0.4, 31.2, 2.5), (20.0, 3.0, 0.7)])
 def test_window_moments_equal_their_twin(volume, u, v, sigma):
     out = np.empty(6)
-    window(volume.odds[5], u, v, sigma, out)
+    window(volume.odds[5], u, v, sigma, out, np.empty(LONGEST_WINDOW))
     Z, mean, C = reference.window(volume.odds[5].astype(float), u, v, sigma)
     assert out[0] == pytest.approx(Z, rel=1e-5)
     assert np.allclose(out[1:3], mean, atol=1e-5) and np.allclose(out[3:], [C[0, 0], C[0, 1], C[1, 1]], atol=1e-5)
@@ -125,7 +125,7 @@ def test_window_moments_equal_their_twin(volume, u, v, sigma):
 
 def test_window_off_the_map_is_empty(volume):
     out = np.ones(6)
-    window(volume.odds[0], -20.0, 5.0, 2.0, out)
+    window(volume.odds[0], -20.0, 5.0, 2.0, out, np.empty(LONGEST_WINDOW))
     assert not out.any()
 
 
@@ -164,8 +164,9 @@ def test_likelihood_value_and_gradient(volume, surface, scene):
     R, t, log_size = perturbed(scene)
     focal, centre, sigma = scene.target.focal, scene.target.centre, 2.0
     index, weight = np.empty(60, np.int64), np.empty(60)
-    count = choose_vertices(surface.vertices[:400], surface.normals, surface.visible, surface.azimuths,
-                            surface.elevations, R, t, log_size, 60, index, weight)
+    work = make_work()
+    count = choose_vertices(surface.vertices, surface.normals, surface.visible, surface.azimuths, surface.elevations, R,
+                            t, log_size, 400, 60, index, weight, work)
     assert count == 60
     odds, gradient, normal = volume.odds.astype(float), np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS))
 
@@ -174,7 +175,7 @@ def test_likelihood_value_and_gradient(volume, surface, scene):
         return reference.log_likelihood(odds, surface.vertices, index, weight, *pose, focal, centre, sigma)
 
     fast = accumulate(odds, surface.vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient,
-                      normal)
+                      normal, work)
     assert fast == pytest.approx(value(np.zeros(PARAMETERS)), rel=1e-9)
     h = 1e-6 * np.array([9, 9, 9, 1, 1, 1, 1, 1, 1])
     numeric = np.array([(value(d) - value(-d)) / (2 * d.sum()) for d in np.diag(h)])
@@ -187,7 +188,8 @@ def rendering(surface, pose, focal, centre, cells):
     R, t, log_size = pose
     points, depth = np.empty_like(surface.vertices), np.empty(cells)
     face, barycentric = np.empty(cells, np.int32), np.empty((*cells, 3))
-    rasterise(surface.vertices, surface.faces, R, t, np.exp(log_size), focal, centre, points, face, barycentric, depth)
+    rasterise(surface.vertices, surface.faces, R, t, np.exp(log_size), focal, centre, points, face, barycentric, depth,
+              make_work())
     return points, face, barycentric, depth
 
 
@@ -197,7 +199,7 @@ def compared(surface, volume, pose, focal, centre, rendered):
     gradient, normal = np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS))
     sums = compare(volume.cells, volume.rival, TEMPERATURE, surface.features, surface.gram, surface.vertices,
                    surface.faces, points, face, barycentric, depth, R, t, np.exp(log_size), focal, centre, gradient,
-                   normal)
+                   normal, make_work())
     return sums, gradient, normal
 
 
@@ -289,7 +291,9 @@ def test_only_noisy_features_are_smoothed():
 def test_rotate_equals_the_exponential():
     R = rotation_from_viewpoint(1.0, 0.2, 0.1)
     for omega in ([0.3, -0.5, 0.9], [1e-10, 0.0, 0.0], [0.0, 0.0, 3.0]):
-        assert np.allclose(rotate(np.array(omega), R), so3_exp(np.array(omega)) @ R, atol=1e-9)
+        out = np.empty((3, 3))
+        rotate(np.array(omega), R, out)
+        assert np.allclose(out, so3_exp(np.array(omega)) @ R, atol=1e-9)
 
 
 def test_solve_positive_and_its_refusal():

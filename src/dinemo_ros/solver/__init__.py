@@ -6,6 +6,7 @@ compiled by numba, release the GIL and are spread over Python threads: numba's o
 two callers at once, and a ROS executor is two callers. Each kernel has a readable twin in ``reference.py``.
 """
 
-from .solve import PoseSolver, SolvedPose
+from .crop_solver import SolvedPose, Start
+from .solve import PoseSolver
 
-__all__ = ["PoseSolver", "SolvedPose"]
+__all__ = ["PoseSolver", "SolvedPose", "Start"]

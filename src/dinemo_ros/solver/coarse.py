@@ -54,26 +54,27 @@ def select_distinct(rotations: np.ndarray, scores: np.ndarray, angle: float, cou
 
 
 def coarse_search(volume: SimilarityVolume, views: ViewTable, chosen: np.ndarray, samples: int, target: Target,
-                  scales: np.ndarray, score: np.ndarray, translation: np.ndarray) -> None:
+                  scales: np.ndarray, score: np.ndarray, translation: np.ndarray,
+                  total: np.ndarray) -> None:
     """Score the viewpoints ``chosen`` [n] int64 by their first ``samples`` vertices.
 
-    Writes these rows of score [G] and translation [G, 3] metres, crop camera frame.
+    Writes these rows of score [G] and translation [G, 3] metres, crop camera frame; total is work space of
+    :func:`gather`.
     """
-    _search(volume.evidence, volume.pad, chosen, views.index[:, :samples], views.points[:, :samples], views.weight,
-            views.outline, target.box, target.open_sides, target.focal, target.centre, scales, score, translation)
+    _search(volume.evidence, volume.pad, chosen, samples, views.index, views.points, views.weight, views.outline,
+            target.box, target.open_sides, target.focal, target.centre, scales, score, translation, total)
 
 
 @kernel
-def _search(evidence, pad, chosen, index, points, weight, outline, box, open_sides, focal, centre, scales, score,
-            translation):
+def _search(evidence, pad, chosen, samples, index, points, weight, outline, box, open_sides, focal, centre, scales,
+            score, translation, total):
     side = 2 * SHIFT + 1
-    total = np.empty((side, side), np.float32)
     for g in chosen:
         score[g] = -1.0
         x, y, z = place(outline[g], box, open_sides, focal, centre)
         for s in range(scales.shape[0]):
             d = z * scales[s]
-            gather(evidence, pad, index[g], points[g], weight[g], x * d, y * d, d, focal, centre, total)
+            gather(evidence, pad, index[g], points[g], weight[g], samples, x * d, y * d, d, focal, centre, total)
             for i in range(side):
                 for j in range(side):
                     if total[i, j] > score[g]:
@@ -125,16 +126,20 @@ def _align(low, high, box_low, box_high, open_low, open_high):
 
 
 @kernel
-def gather(evidence, pad, index, points, weight, x, y, z, focal, centre, total):
-    """Mean evidence [2 SHIFT + 1, 2 SHIFT + 1] of the vertices of one view at position (x, y, z), per image shift.
+def gather(evidence, pad, index, points, weight, samples, x, y, z, focal, centre, total):
+    """Mean evidence of the ``samples`` first vertices of one view at position (x, y, z), per image shift.
+
+    total [2 SHIFT + 1, 2 SHIFT + 1] float32 is filled, rows for shifts in y.
 
     A vertex outside the crop counts with evidence zero.
     """
     side = 2 * SHIFT + 1
-    total[:] = 0.0
+    for a in range(side):
+        for b in range(side):
+            total[a, b] = 0.0
     mass = np.float32(1e-6)
     limit_y, limit_x = evidence.shape[1] - side, evidence.shape[2] - side
-    for n in range(index.shape[0]):
+    for n in range(samples):
         if weight[n] == 0.0:
             break
         mass += weight[n]
@@ -149,4 +154,6 @@ def gather(evidence, pad, index, points, weight, x, y, z, focal, centre, total):
         for a in range(side):
             for b in range(side):
                 total[a, b] += plane[i + a, j + b]
-    total /= mass
+    for a in range(side):
+        for b in range(side):
+            total[a, b] /= mass

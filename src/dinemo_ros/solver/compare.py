@@ -17,26 +17,28 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from .jit import kernel
-from .likelihood import PARAMETERS, projection_jacobian
+from .likelihood import projection_jacobian
 from .linear import transform
+from .workspace import PARAMETERS
 
 _MIN_DEPTH = 0.1  # metres
 
 
 @kernel
-def rasterise(vertices, faces, R, t, size, focal, centre, points, face_of, barycentric, depth):
+def rasterise(vertices, faces, R, t, size, focal, centre, points, face_of, barycentric, depth, work):
     """Which face each cell centre sees: face_of [h, w] int32 (-1 none), barycentric [h, w, 3], depth [h, w] metres.
 
     points [V, 3] is filled with the vertices [V, 3] in the camera frame; size [3] scales them along the object's axes.
     Faces turn counter-clockwise seen from outside; those seen from behind are left out.
     """
     for v in range(vertices.shape[0]):
-        transform(R, t, vertices[v] * size, points[v])
-    face_of[:] = -1
-    depth[:] = np.inf
+        for k in range(3):
+            work.scaled[k] = size[k] * vertices[v, k]
+        transform(R, t, work.scaled, points[v])
+    for i in range(depth.shape[0]):
+        for j in range(depth.shape[1]):
+            face_of[i, j], depth[i, j] = -1, math.inf
     for f in range(faces.shape[0]):
         a, b, c = points[faces[f, 0]], points[faces[f, 1]], points[faces[f, 2]]
         if min(a[2], b[2], c[2]) < _MIN_DEPTH:
@@ -64,19 +66,17 @@ def rasterise(vertices, faces, R, t, size, focal, centre, points, face_of, baryc
 
 
 @kernel
-def barycentric_gradient(points, corners, bary, z, focal, centre, out):
+def barycentric_gradient(points, corners, bary, z, focal, out):
     """out [3, 2]: change of the perspective barycentric weights per cell in x and y, at depth z."""
-    x, y = np.empty(3), np.empty(3)
+    area = sum_x = sum_y = 0.0
     for k in range(3):
-        p = points[corners[k]]
-        x[k], y[k] = focal * p[0] / p[2] + centre, focal * p[1] / p[2] + centre
-    area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
-    sum_x = sum_y = 0.0
+        p, q, r = points[corners[k]], points[corners[(k + 1) % 3]], points[corners[(k + 2) % 3]]
+        qx, qy, rx, ry = q[0] / q[2], q[1] / q[2], r[0] / r[2], r[1] / r[2]
+        area += focal * focal * (qx * ry - rx * qy)
+        out[k, 0], out[k, 1] = focal * (qy - ry) / p[2], focal * (rx - qx) / p[2]
     for k in range(3):
-        m, n = (k + 1) % 3, (k + 2) % 3
-        inverse = 1.0 / points[corners[k], 2]
-        out[k, 0] = (y[m] - y[n]) / area * inverse
-        out[k, 1] = (x[n] - x[m]) / area * inverse
+        out[k, 0] /= area
+        out[k, 1] /= area
         sum_x += out[k, 0]
         sum_y += out[k, 1]
     for k in range(3):
@@ -93,8 +93,8 @@ def cell_terms(f, C, corners, bary, slope, gram):
     dot = dx = dy = 0.0
     for k in range(3):
         c = C[corners[k]]
-        s = np.float32(0.0)
-        for d in range(f.shape[0]):
+        s = f[0] * c[0]
+        for d in range(1, f.shape[0]):
             s += f[d] * c[d]
         dot += bary[k] * s
         dx += slope[k, 0] * s
@@ -120,7 +120,7 @@ def cell_terms(f, C, corners, bary, slope, gram):
 
 @kernel
 def compare(cells, rival, temperature, C, gram, vertices, faces, points, face_of, barycentric, depth, R, t, size, focal,
-            centre, gradient, normal):
+            centre, gradient, normal, work):
     """Gradient [9] and Gauss-Newton matrix [9, 9] of the sum of cosines over the object's cells at a rendered pose.
 
     cells [h, w, D], rival [h, w] what clutter scores there, C [V, D] and gram [F, 3] of the mesh, the rest from
@@ -129,10 +129,11 @@ def compare(cells, rival, temperature, C, gram, vertices, faces, points, face_of
     Returns (evidence, explained, cosine, covered): sum of max(s - rival, 0) over the rendered cells, sum of gamma, mean
     of s weighted by gamma, number of rendered cells.
     """
-    gradient[:] = 0.0
-    normal[:] = 0.0
-    slope, J = np.empty((3, 2)), np.empty((2, PARAMETERS))
-    X, scaled = np.empty(3), np.empty(3)
+    slope, J, X, scaled = work.slope, work.J, work.X, work.scaled
+    for a in range(PARAMETERS):
+        gradient[a] = 0.0
+        for b in range(PARAMETERS):
+            normal[a, b] = 0.0
     evidence = cosine = explained = covered = 0.0
     for i in range(face_of.shape[0]):
         for j in range(face_of.shape[1]):
@@ -140,7 +141,7 @@ def compare(cells, rival, temperature, C, gram, vertices, faces, points, face_of
             if face < 0:
                 continue
             corners, bary, z = faces[face], barycentric[i, j], depth[i, j]
-            barycentric_gradient(points, corners, bary, z, focal, centre, slope)
+            barycentric_gradient(points, corners, bary, z, focal, slope)
             s, gx, gy, xx, xy, yy = cell_terms(cells[i, j], C, corners, bary, slope, gram[face])
             gamma = 1.0 / (1.0 + math.exp(min((rival[i, j] - s) / temperature, 50.0)))
             curvature = gamma * max(s, 0.1)  # the cosine falls from s, not from 1, as the surface moves away

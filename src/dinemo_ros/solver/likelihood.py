@@ -22,28 +22,26 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from .jit import kernel
 from .linear import transform
 from .visibility import direction_index
+from .workspace import LONGEST_WINDOW, PARAMETERS
 
-PARAMETERS = 9
 _MIN_DEPTH = 0.1  # metres
 _SOFT_FACING = 0.3  # cosine at which a vertex has full weight; grazing ones fade, so the set changes smoothly
 _MIN_INFORMATION = 0.02  # of 1/sigma^2: keeps a vertex with several matches from pushing the matrix out of definiteness
 
 
 @kernel
-def choose_vertices(vertices, normals, visible, azimuths, elevations, R, t, log_size, limit, index, weight):
-    """Up to ``limit`` visible vertices at a pose into index [limit], weight [limit]; returns how many."""
-    size = np.exp(log_size)
-    camera = np.empty(3)  # centre -R^T t in the mean-size object frame
+def choose_vertices(vertices, normals, visible, azimuths, elevations, R, t, log_size, search, limit, index, weight,
+                    work):
+    """Up to ``limit`` visible ones of the ``search`` first vertices at a pose into index, weight; returns how many."""
+    camera = work.camera  # centre -R^T t in the mean-size object frame
     for k in range(3):
-        camera[k] = -(R[0, k] * t[0] + R[1, k] * t[1] + R[2, k] * t[2]) / size[k]
+        camera[k] = -(R[0, k] * t[0] + R[1, k] * t[1] + R[2, k] * t[2]) / math.exp(log_size[k])
     row = visible[direction_index(camera, azimuths, elevations)]
     count = 0
-    for v in range(vertices.shape[0]):
+    for v in range(search):
         if count == limit:
             break
         if row[v] == 0:
@@ -62,36 +60,45 @@ def choose_vertices(vertices, normals, visible, azimuths, elevations, R, t, log_
 
 
 @kernel
-def window(plane, u, v, sigma, out):
+def window(plane, u, v, sigma, out, profile):
     """Gaussian-windowed sum and moments of ``plane`` [h, w] about cell (u, v): out [6] = Z, mean offset, covariance.
 
-    out = (Z, du, dv, C_uu, C_uv, C_vv) in cells; zeros where the window misses the map.
+    out = (Z, du, dv, C_uu, C_uv, C_vv) in cells; zeros where the window misses the map. profile is work space.
     """
-    out[:] = 0.0
-    radius = 2.5 * sigma
+    for k in range(6):
+        out[k] = 0.0
+    radius = min(2.5 * sigma, 0.5 * LONGEST_WINDOW - 1.0)
     j0, j1 = max(int(math.ceil(u - radius)), 0), min(int(math.floor(u + radius)) + 1, plane.shape[1])
     i0, i1 = max(int(math.ceil(v - radius)), 0), min(int(math.floor(v + radius)) + 1, plane.shape[0])
     if j0 >= j1 or i0 >= i1:
         return
+    # exp(-d^2 / 2 sigma^2) at d, d + 1, ...: each is the last one times a ratio that itself shrinks by a constant.
     scale = -0.5 / (sigma * sigma)
-    kernel_u = np.empty(24, np.float64)
-    for j in range(j0, j1):
-        kernel_u[j - j0] = math.exp(scale * (j - u) ** 2)
+    shrink = math.exp(2.0 * scale)
+    g, ratio = math.exp(scale * (j0 - u) ** 2), math.exp(scale * (2.0 * (j0 - u) + 1.0))
+    for k in range(j1 - j0):
+        profile[k] = g
+        g *= ratio
+        ratio *= shrink
+    g, ratio = math.exp(scale * (i0 - v) ** 2), math.exp(scale * (2.0 * (i0 - v) + 1.0))
     z = zu = zv = zuu = zuv = zvv = 0.0
     for i in range(i0, i1):
+        row = plane[i, j0:j1]
         r0 = r1 = r2 = 0.0
-        for j in range(j0, j1):
-            p, d = kernel_u[j - j0] * plane[i, j], j - u
+        for k in range(j1 - j0):
+            p, d = profile[k] * row[k], k + (j0 - u)
             r0 += p
             r1 += p * d
             r2 += p * d * d
-        g, d = math.exp(scale * (i - v) ** 2), i - v
+        d = i - v
         z += g * r0
         zu += g * r1
         zv += g * d * r0
         zuu += g * r2
         zuv += g * d * r1
         zvv += g * d * d * r0
+        g *= ratio
+        ratio *= shrink
     if z <= 1e-12:
         return
     du, dv = zu / z, zv / z
@@ -132,21 +139,23 @@ def projection_jacobian(X, t, R, scaled, focal, J):
 
 
 @kernel
-def accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient, normal):
+def accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient, normal, work):
     """Value, gradient [9] and Newton matrix [9, 9] at a pose, without the size prior."""
-    gradient[:] = 0.0
-    normal[:] = 0.0
-    size = np.exp(log_size)
+    moments, J, X, scaled, size = work.moments, work.J, work.X, work.scaled, work.size
+    for a in range(PARAMETERS):
+        gradient[a] = 0.0
+        for b in range(PARAMETERS):
+            normal[a, b] = 0.0
+    for k in range(3):
+        size[k] = math.exp(log_size[k])
     value = 0.0
-    moments, J = np.empty(6), np.empty((2, PARAMETERS))
-    X, scaled, row = np.empty(3), np.empty(3), np.empty(2)
     for n in range(count):
         for k in range(3):
             scaled[k] = size[k] * vertices[index[n], k]
         transform(R, t, scaled, X)
         if X[2] < _MIN_DEPTH:
             continue
-        window(odds[index[n]], focal * X[0] / X[2] + centre, focal * X[1] / X[2] + centre, sigma, moments)
+        window(odds[index[n]], focal * X[0] / X[2] + centre, focal * X[1] / X[2] + centre, sigma, moments, work.profile)
         if moments[0] <= 0.0:
             continue
         value += weight[n] * math.log1p(moments[0])
@@ -157,10 +166,9 @@ def accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, cent
         w = weight[n] * gamma
         for a in range(PARAMETERS):
             gradient[a] += w * (J[0, a] * g_u + J[1, a] * g_v)
-            row[0] = w * (a_uu * J[0, a] + a_uv * J[1, a])
-            row[1] = w * (a_uv * J[0, a] + a_vv * J[1, a])
+            row_u, row_v = w * (a_uu * J[0, a] + a_uv * J[1, a]), w * (a_uv * J[0, a] + a_vv * J[1, a])
             for b in range(a + 1):
-                normal[a, b] += row[0] * J[0, b] + row[1] * J[1, b]
+                normal[a, b] += row_u * J[0, b] + row_v * J[1, b]
     for a in range(PARAMETERS):
         for b in range(a):
             normal[b, a] = normal[a, b]

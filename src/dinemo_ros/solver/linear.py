@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from .jit import kernel
 
 
@@ -18,19 +16,20 @@ def transform(R, t, p, out):
 
 
 @kernel
-def rotate(omega, R):
-    """exp(omega) R [3, 3] by Rodrigues' formula, omega [3] a rotation vector."""
-    angle = math.sqrt(omega[0] ** 2 + omega[1] ** 2 + omega[2] ** 2)
+def rotate(omega, R, out):
+    """out [3, 3] = exp(omega) R by Rodrigues' formula, omega [3] a rotation vector; out must not be R."""
+    x, y, z = omega[0], omega[1], omega[2]
+    angle = math.sqrt(x * x + y * y + z * z)
     if angle < 1e-8:
         a, b = 1.0, 0.5
     else:
         a, b = math.sin(angle) / angle, (1.0 - math.cos(angle)) / angle**2
-    out = np.empty((3, 3))
     for j in range(3):
-        r = R[:, j]
-        first = np.cross(omega, r)
-        out[:, j] = r + a * first + b * np.cross(omega, first)
-    return out
+        r0, r1, r2 = R[0, j], R[1, j], R[2, j]
+        u0, u1, u2 = y * r2 - z * r1, z * r0 - x * r2, x * r1 - y * r0  # omega x r
+        out[0, j] = r0 + a * u0 + b * (y * u2 - z * u1)
+        out[1, j] = r1 + a * u1 + b * (z * u0 - x * u2)
+        out[2, j] = r2 + a * u2 + b * (x * u1 - y * u0)
 
 
 @kernel

@@ -15,14 +15,15 @@ import numpy as np
 
 from .compare import compare, rasterise
 from .jit import kernel
-from .likelihood import PARAMETERS, accumulate, choose_vertices
+from .likelihood import accumulate, choose_vertices
 from .linear import rotate, solve_positive, transform
 from .similarity import SimilarityVolume
 from .surface import Surface
+from .workspace import BLOCK, PARAMETERS, Scratch
 
-# Cells per independent measurement: neighbours share their receptive field. For matches (a side of the block), where it
-# only balances the size prior, and for rendered cells, where it was fitted to a half-trained model's errors.
-_BLOCK, CORRELATED = 2, 16
+# Rendered cells per independent measurement: neighbours share their receptive field. Fitted to a half-trained model's
+# errors.
+CORRELATED = 16
 _MAX_ROTATION, _MAX_TRANSLATION, _MAX_LOG_SIZE = 0.35, 0.25, 0.1  # per step: radians, share of the depth, log
 
 
@@ -47,77 +48,105 @@ class Refined:
 
 
 def climb(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, focal: float, centre: float, pose: Refined,
-          schedule: np.ndarray, inside: np.ndarray, limit: int) -> None:
-    """Move ``pose`` uphill on the windowed likelihood.
+          schedule: np.ndarray, inside: np.ndarray, scratch: Scratch) -> None:
+    """Move ``pose`` uphill on the windowed likelihood, by as many visible vertices as ``scratch`` has room for.
 
     prior [3]: 1/sigma^2 of the log-sizes. schedule [stages, 2]: window sigma in cells, Newton steps.
-    inside [stages, h, w] float32: trust in a vertex at a cell, see :func:`weigh`. limit: number of vertices.
+    inside [stages, h, w] float32: trust in a vertex at a cell, see :func:`weigh`.
     """
     _climb(volume.odds, surface.vertices, surface.normals, surface.visible, surface.azimuths, surface.elevations, prior,
-           focal, centre, pose.R, pose.t, pose.log_size, schedule, inside, limit)
+           focal, centre, pose.R, pose.t, pose.log_size, schedule, inside, scratch)
 
 
 def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, focal: float, centre: float, pose: Refined,
-           temperature: float, dimension: float, steps: int) -> None:
+           temperature: float, dimension: float, steps: int, scratch: Scratch) -> None:
     """Move ``pose`` by ``steps`` Gauss-Newton steps of render-and-compare, and judge it.
 
     dimension: in how many directions features vary, see :func:`noise_variance`.
     """
     pose.score, pose.cosine, pose.visible = _polish(
         volume.cells, volume.rival, temperature, dimension, surface.features, surface.gram, surface.vertices,
-        surface.faces, prior, focal, centre, pose.R, pose.t, pose.log_size, pose.normal, steps)
+        surface.faces, prior, focal, centre, pose.R, pose.t, pose.log_size, pose.normal, steps, scratch)
 
 
 @kernel
 def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, focal, centre, R, t, log_size, schedule,
-           inside, limit):
-    index, weight = np.empty(limit, np.int64), np.empty(limit)
-    gradient, normal, step = np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS)), np.empty(PARAMETERS)
-    new_gradient, new_normal = np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS))
+           inside, scratch):
+    index, weight, work, step = scratch.index, scratch.weight, scratch.work, scratch.work.step
+    gradient, normal, new_gradient, new_normal = (scratch.gradient, scratch.normal, scratch.new_gradient,
+                                                  scratch.new_normal)
+    new_R, new_t, new_size = scratch.new_R, scratch.new_t, scratch.new_size
     for stage in range(schedule.shape[0]):
         sigma, damping = schedule[stage, 0], 1e-2
-        count = choose_vertices(vertices[:odds.shape[0]], normals, visible, azimuths, elevations, R, t, log_size, limit,
-                                index, weight)
-        weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside[stage])
-        value = accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient, normal)
-        value -= 0.5 * np.sum(prior * log_size**2)
+        count = choose_vertices(vertices, normals, visible, azimuths, elevations, R, t, log_size, odds.shape[0],
+                                index.shape[0], index, weight, work)
+        weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside[stage], scratch.hit, work)
+        value = accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient, normal,
+                           work) + log_prior(prior, log_size)
         for _ in range(int(schedule[stage, 1])):
-            solve_damped(normal, gradient, prior, log_size, damping, t[2], step)
-            new_R, new_t, new_size = rotate(step[3:6], R), t + step[:3], log_size + step[6:]
+            solve_damped(normal, gradient, 1.0, prior, log_size, damping, t[2], step, work)
+            moved(R, t, log_size, step, new_R, new_t, new_size)
             new_value = accumulate(odds, vertices, index, weight, count, new_R, new_t, new_size, focal, centre, sigma,
-                                   new_gradient, new_normal)
-            new_value -= 0.5 * np.sum(prior * new_size**2)
+                                   new_gradient, new_normal, work) + log_prior(prior, new_size)
             if new_value <= value:
                 damping = min(damping * 10.0, 1e3)
                 continue
             damping = max(damping * 0.2, 1e-4)
-            R[:], t[:], log_size[:] = new_R, new_t, new_size
-            gradient[:], normal[:] = new_gradient, new_normal
             value = new_value
+            take_pose(new_R, new_t, new_size, R, t, log_size)
+            for a in range(PARAMETERS):
+                gradient[a] = new_gradient[a]
+                for b in range(PARAMETERS):
+                    normal[a, b] = new_normal[a, b]
 
 
 @kernel
 def _polish(cells, rival, temperature, dimension, features, gram, vertices, faces, prior, focal, centre, R, t, log_size,
-            normal, steps):
-    h, w = rival.shape
-    points, depth = np.empty(vertices.shape), np.empty((h, w))
-    face_of, barycentric = np.empty((h, w), np.int32), np.empty((h, w, 3))
-    gradient, step = np.empty(PARAMETERS), np.empty(PARAMETERS)
+            normal, steps, scratch):
+    work, gradient, step = scratch.work, scratch.gradient, scratch.work.step
+    points, depth, face_of, barycentric = scratch.points, scratch.depth, scratch.face_of, scratch.barycentric
+    size = work.size
     evidence = explained = cosine = covered = 0.0
     for k in range(steps + 1):
-        size = np.exp(log_size)
-        rasterise(vertices, faces, R, t, size, focal, centre, points, face_of, barycentric, depth)
+        for axis in range(3):
+            size[axis] = math.exp(log_size[axis])
+        rasterise(vertices, faces, R, t, size, focal, centre, points, face_of, barycentric, depth, work)
         evidence, explained, cosine, covered = compare(
             cells, rival, temperature, features, gram, vertices, faces, points, face_of, barycentric, depth, R, t, size,
-            focal, centre, gradient, normal)
+            focal, centre, gradient, normal, work)
         if k == steps or explained < 1.0:
             break
-        unit = 1.0 / (noise_variance(cosine, dimension) * CORRELATED)
-        solve_damped(unit * normal, unit * gradient, prior, log_size, 1e-3, t[2], step)
-        R[:] = rotate(step[3:6], R)
-        t += step[:3]
-        log_size += step[6:]
+        data = 1.0 / (noise_variance(cosine, dimension) * CORRELATED)
+        solve_damped(normal, gradient, data, prior, log_size, 1e-3, t[2], step, work)
+        moved(R, t, log_size, step, scratch.new_R, scratch.new_t, scratch.new_size)
+        take_pose(scratch.new_R, scratch.new_t, scratch.new_size, R, t, log_size)
     return evidence / max(covered, 1.0), cosine, explained / max(covered, 1.0)
+
+
+@kernel
+def moved(R, t, log_size, step, new_R, new_t, new_size):
+    """The pose after a step [9]: translation, rotation about the object's origin, log-sizes."""
+    rotate(step[3:6], R, new_R)
+    for k in range(3):
+        new_t[k], new_size[k] = t[k] + step[k], log_size[k] + step[6 + k]
+
+
+@kernel
+def take_pose(new_R, new_t, new_size, R, t, log_size):
+    """Copy a pose."""
+    for k in range(3):
+        t[k], log_size[k] = new_t[k], new_size[k]
+        for m in range(3):
+            R[k, m] = new_R[k, m]
+
+
+@kernel
+def log_prior(prior, log_size):
+    """Logarithm of the Gaussian prior of the sizes, up to a constant; prior [3] is 1/sigma^2."""
+    value = 0.0
+    for k in range(3):
+        value -= 0.5 * prior[k] * log_size[k] ** 2
+    return value
 
 
 @kernel
@@ -127,46 +156,61 @@ def noise_variance(cosine, dimension):
 
 
 @kernel
-def weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside):
+def weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside, hit, work):
     """Weights by trust, with the sum of the independent measurements: the distinct blocks of cells that are hit.
 
     Near the silhouette or an occluder's edge the window of a vertex holds only the inner half of its match, whose mean
     lies inwards of the truth; such vertices would shrink the object. ``inside`` [h, w] tells how much of a window is
-    object, see ``solve.inside_maps``.
+    object, see ``crop_solver.inside_maps``.
     """
-    size = np.exp(log_size)
     h, w = inside.shape
-    hit = np.zeros((h // _BLOCK + 1, w // _BLOCK + 1), np.uint8)
-    X = np.empty(3)
+    X, scaled = work.X, work.scaled
+    for i in range(hit.shape[0]):
+        for j in range(hit.shape[1]):
+            hit[i, j] = 0
     blocks = mass = 0.0
     for n in range(count):
-        transform(R, t, vertices[index[n]] * size, X)
+        for k in range(3):
+            scaled[k] = math.exp(log_size[k]) * vertices[index[n], k]
+        transform(R, t, scaled, X)
         if X[2] <= 0.0:
             weight[n] = 0.0
             continue
-        i, j = int(round(focal * X[1] / X[2] + centre)), int(round(focal * X[0] / X[2] + centre))
+        x, y = focal * X[0] / X[2] + centre, focal * X[1] / X[2] + centre
+        # Clamped before it becomes an integer: a point almost beside the camera projects to where no integer reaches.
+        i, j = int(round(min(max(y, -1.0), h + 0.0))), int(round(min(max(x, -1.0), w + 0.0)))
         weight[n] *= inside[min(max(i, 0), h - 1), min(max(j, 0), w - 1)]
         mass += weight[n]
-        if 0 <= i < h and 0 <= j < w and hit[i // _BLOCK, j // _BLOCK] == 0:
-            hit[i // _BLOCK, j // _BLOCK] = 1
+        if 0 <= i < h and 0 <= j < w and hit[i // BLOCK, j // BLOCK] == 0:
+            hit[i // BLOCK, j // BLOCK] = 1
             blocks += 1.0
     for n in range(count):
         weight[n] *= blocks / max(mass, 1e-9)
 
 
 @kernel
-def solve_damped(normal, gradient, prior, log_size, damping, depth, step):
-    """Levenberg-Marquardt step [9] of the problem with the size prior, limited in length."""
-    A, b = normal.copy(), gradient.copy()
+def solve_damped(normal, gradient, data, prior, log_size, damping, depth, step, work):
+    """Levenberg-Marquardt step [9] of ``data`` times the normal equations plus the size prior, limited in length."""
+    A, b = work.A, work.b
+    for k in range(PARAMETERS):
+        b[k] = data * gradient[k]
+        for m in range(PARAMETERS):
+            A[k, m] = data * normal[k, m]
     for k in range(3):
         A[6 + k, 6 + k] += prior[k]
         b[6 + k] -= prior[k] * log_size[k]
     for k in range(PARAMETERS):
         A[k, k] += damping * A[k, k] + 1e-9
     if not solve_positive(A, b, step):
-        step[:] = 0.0
+        for k in range(PARAMETERS):
+            step[k] = 0.0
         return
-    longest = max(np.max(np.abs(step[:3])) / (_MAX_TRANSLATION * max(depth, 0.1)),
-                  math.sqrt(np.sum(step[3:6] ** 2)) / _MAX_ROTATION, np.max(np.abs(step[6:])) / _MAX_LOG_SIZE)
+    along = turned = grown = 0.0
+    for k in range(3):
+        along, grown = max(along, abs(step[k])), max(grown, abs(step[6 + k]))
+        turned += step[3 + k] ** 2
+    longest = max(along / (_MAX_TRANSLATION * max(depth, 0.1)), math.sqrt(turned) / _MAX_ROTATION,
+                  grown / _MAX_LOG_SIZE)
     if longest > 1.0:
-        step /= longest
+        for k in range(PARAMETERS):
+            step[k] /= longest

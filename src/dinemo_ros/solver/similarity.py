@@ -62,7 +62,7 @@ class Similarity:
         self._temperature, self._posterior, self._pad = np.float32(temperature), evidence == "posterior", pad
         self._each, self._bounds = each, _ROWS * np.linspace(0, len(features) // _ROWS, parts + 1).astype(int)
         self._volume: SimilarityVolume | None = None
-        self._S = self._peak = np.empty(0, np.float32)
+        self._S = self._peak = self._background = self._best_clutter = np.empty(0, np.float32)
 
     def __call__(self, F: np.ndarray) -> SimilarityVolume:
         """Volume of one feature map F [D, h, w] float32 of unit norm over D."""
@@ -73,11 +73,10 @@ class Similarity:
         self._each(lambda part: products(self._features, flat, self._S, self._bounds[part], self._bounds[part + 1],
                                          self._peak[part]), len(self._peak))
         peak = self._peak.max(axis=0)
-        background = np.empty((len(self._clutter), h * w), np.float32)
-        clutter = np.empty(h * w, np.float32)
+        background, clutter = self._background, self._best_clutter
         products(self._clutter, flat, background, 0, len(background), clutter)
-        foreground = 1.0 / (1.0 + np.exp((clutter - peak) / self._temperature))
-        volume.foreground.reshape(-1)[:] = foreground
+        foreground = volume.foreground.reshape(-1)
+        foreground[:] = 1.0 / (1.0 + np.exp((clutter - peak) / self._temperature))
         if self._posterior:
             rival = log_mean(self._S, background, np.maximum(peak, clutter), self._temperature)
             level = rival
@@ -97,6 +96,8 @@ class Similarity:
             V, pad = len(self._features), self._pad
             self._S = np.empty((V, h * w), np.float32)
             self._peak = np.empty((len(self._bounds) - 1, h * w), np.float32)
+            self._background = np.empty((len(self._clutter), h * w), np.float32)
+            self._best_clutter = np.empty(h * w, np.float32)
             maps = [np.empty((h, w), np.float32) for _ in range(2)]
             self._volume = SimilarityVolume(np.empty((h, w, D), np.float32), *maps,
                                             np.zeros((V, h + 2 * pad, w + 2 * pad), np.float32),

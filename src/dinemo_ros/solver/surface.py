@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..neural_mesh import NeuralMesh
-from .jit import kernel
 from .visibility import visibility_table
 
 # Widths in mean edges, the least that reaches the smoothness is taken: well-trained features are left alone.
@@ -81,25 +80,14 @@ def smoothed(features: np.ndarray, vertices: np.ndarray, normals: np.ndarray, fa
     return np.ascontiguousarray(result, dtype=np.float32)
 
 
-@kernel
-def farthest_point_order(points):
+def farthest_point_order(points: np.ndarray) -> np.ndarray:
     """Permutation [V] of ``points`` [V, 3] in which every prefix is spread as evenly as can be (greedy)."""
-    V = points.shape[0]
-    order = np.empty(V, np.int64)
-    distance = np.full(V, np.inf)
+    order = np.empty(len(points), np.int64)
+    distance = np.full(len(points), np.inf)
     current = 0
-    for k in range(V):
+    for k in range(len(points)):
         order[k] = current
-        farthest = 0
-        for v in range(V):
-            d = np.sum((points[v] - points[current]) ** 2)
-            distance[v] = min(distance[v], d)
-            if distance[v] > distance[farthest]:
-                farthest = v
+        distance = np.minimum(distance, np.sum((points - points[current]) ** 2, axis=1))
         distance[current] = -1.0  # taken, even where another vertex has the same position
-        if farthest == current:
-            for v in range(V):
-                if distance[v] > distance[farthest]:
-                    farthest = v
-        current = farthest
+        current = int(distance.argmax())
     return order

@@ -60,38 +60,49 @@ def direction_index(direction, azimuths, elevations):
     return e * azimuths + a
 
 
-@kernel
-def visible_vertices(vertices, faces, normals, positions, directions, diagonal):
+def visible_vertices(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, positions: np.ndarray,
+                     directions: np.ndarray, diagonal: float) -> np.ndarray:
     """Depth-buffer test: uint8 [N, V], from camera positions [N, 3] that look along -directions [N, 3]."""
-    N, V = positions.shape[0], vertices.shape[0]
-    out = np.zeros((N, V), np.uint8)
-    depth = np.empty((_RESOLUTION, _RESOLUTION), np.float64)
-    pixels = np.empty((V, 3), np.float64)
+    forward = -directions
+    up = np.where(np.abs(forward[:, 2:]) < 0.9, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0])
+    right = np.cross(forward, up)
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    axes = np.stack([right, np.cross(forward, right), forward], axis=1)  # [N, 3, 3] rows: right, down, forward
+    out = np.zeros((len(positions), len(vertices)), np.uint8)
+    _test_depths(vertices, faces, normals, positions, axes, diagonal, out)
+    return out
+
+
+@kernel
+def _test_depths(vertices, faces, normals, positions, axes, diagonal, out):
+    V = vertices.shape[0]
+    depth = np.empty((_RESOLUTION, _RESOLUTION))
+    pixels = np.empty((V, 3))
     half = 0.5 * _RESOLUTION
     focal = half * (_DISTANCE - 0.5) / 0.55  # the bounding sphere fills the picture
-    for n in range(N):
-        forward = -directions[n]
-        up = np.array([0.0, 0.0, 1.0]) if abs(forward[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
-        right = np.cross(forward, up)
-        right /= np.sqrt(np.sum(right * right))
-        down = np.cross(forward, right)
+    for n in range(positions.shape[0]):
         for v in range(V):
-            ray = vertices[v] - positions[n]
-            z = np.sum(ray * forward)
-            pixels[v, 0] = focal * np.sum(ray * right) / z + half
-            pixels[v, 1] = focal * np.sum(ray * down) / z + half
-            pixels[v, 2] = z
-        depth[:] = 1e9
+            for k in range(3):
+                pixels[v, k] = 0.0
+                for m in range(3):
+                    pixels[v, k] += axes[n, k, m] * (vertices[v, m] - positions[n, m])
+            pixels[v, 0] = focal * pixels[v, 0] / pixels[v, 2] + half
+            pixels[v, 1] = focal * pixels[v, 1] / pixels[v, 2] + half
+        for i in range(_RESOLUTION):
+            for j in range(_RESOLUTION):
+                depth[i, j] = 1e9
         for f in range(faces.shape[0]):
             _draw(depth, pixels[faces[f, 0]], pixels[faces[f, 1]], pixels[faces[f, 2]])
         for v in range(V):
-            ray = positions[n] - vertices[v]
-            facing = np.sum(ray * normals[v]) / np.sqrt(np.sum(ray * ray))
+            dot = norm = 0.0
+            for k in range(3):
+                ray = positions[n, k] - vertices[v, k]
+                dot += ray * normals[v, k]
+                norm += ray * ray
             i = min(max(int(pixels[v, 1]), 0), _RESOLUTION - 1)
             j = min(max(int(pixels[v, 0]), 0), _RESOLUTION - 1)
-            if facing > _GRAZING and pixels[v, 2] <= depth[i, j] + _TOLERANCE * diagonal:
+            if dot > _GRAZING * math.sqrt(norm) and pixels[v, 2] <= depth[i, j] + _TOLERANCE * diagonal:
                 out[n, v] = 1
-    return out
 
 
 @kernel

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything about a category that the solver prepares once when a bundle is loaded; shared by all threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bundle import Card
+from ..neural_mesh import NeuralMesh
+from ..symmetry import Symmetry
+from .surface import Surface, prepare_surface
+from .views import ViewTable, view_table
+
+_SEARCH_VERTICES = 400  # evenly spread vertices whose similarity is computed for every cell
+COARSE_SAMPLES = 80  # visible ones per viewpoint
+
+
+@dataclass(frozen=True)
+class Category:
+    """A neural mesh ready to be searched for.
+
+    Attributes:
+        surface, views: see their modules.
+        search_features: [V', D] float32 of the surface's first vertices, V' a multiple of 4.
+        clutter: [K, D] float32.
+        temperature: softmax temperature of the training.
+        evidence: "clutter" or "posterior", see ``similarity.py``.
+        mean_size: [3] metres; prior: [3] 1/sigma^2 of the log-sizes.
+        dimension: in how many directions the features vary, 1 to D.
+        covariance_scale, depth_scale: of the bundle's card.
+        scales: [S] distances of the coarse search, relative to the ROI's.
+        symmetry: of the category.
+    """
+
+    surface: Surface
+    views: ViewTable
+    search_features: np.ndarray
+    clutter: np.ndarray
+    temperature: float
+    evidence: str
+    mean_size: np.ndarray
+    prior: np.ndarray
+    dimension: float
+    covariance_scale: float
+    depth_scale: float
+    scales: np.ndarray
+    symmetry: Symmetry
+
+
+def prepare_category(mesh: NeuralMesh, card: Card, evidence: str) -> Category:
+    """The category of a bundle's mesh and card."""
+    surface = prepare_surface(mesh)
+    search = min(_SEARCH_VERTICES, len(surface.vertices)) // 4 * 4
+    views = view_table(surface, card.search, search, COARSE_SAMPLES, card.symmetry)
+    return Category(surface, views, np.ascontiguousarray(surface.features[:search]), np.ascontiguousarray(mesh.clutter),
+                    card.features.temperature, evidence, np.array(card.size_prior.mean_m),
+                    1.0 / np.array(card.size_prior.log_sigma) ** 2, effective_dimension(surface.features),
+                    card.score.covariance_scale, card.calibration.depth_scale, np.array(card.search.scale),
+                    card.symmetry)
+
+
+def effective_dimension(features: np.ndarray) -> float:
+    """Participation ratio of features [V, D]: in how many directions they really vary, 1 to D."""
+    spread = np.linalg.eigvalsh(np.cov(features.T.astype(np.float64)))
+    return float(spread.sum() ** 2 / np.sum(spread**2))

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From one crop's features to its pose hypotheses: coarse search, distinct starts, refinement, covariance."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from ..symmetry import Symmetry, turn
+from .ambiguity import angles, azimuth_posterior, turned_evidence, widened
+from .category import COARSE_SAMPLES, Category
+from .coarse import SHIFT, Target, coarse_search, select_distinct
+from .refine import CORRELATED, Refined, climb, noise_variance, polish
+from .similarity import Similarity, SimilarityVolume
+from .workspace import PARAMETERS, Scratch, make_scratch
+
+_FIRST_SAMPLES = 24  # visible vertices that are looked up in all viewpoints; all of a view's in the best of them
+_SECOND_VIEWS = 64
+_CLIMB_VERTICES = 120  # visible ones in the first refinement
+_STARTS = 4  # distinct coarse hypotheses that are refined
+_START_ANGLE = math.radians(25)  # closer ones lie in the same basin of the refinement
+_START_FLOOR = 0.6  # of the best coarse score
+_KEEP = 3  # hypotheses that are rendered and compared
+_DISTINCT_ANGLE = math.radians(20)  # refined hypotheses closer than this are one
+_FLIP = np.diag([-1.0, -1.0, 1.0])  # half a turn about the object's z axis: front for back
+_SCHEDULE = np.array([[2.5, 4], [1.5, 3]], dtype=np.float64)  # window sigma in cells, Newton steps: wide basin first
+_POLISH_STEPS = 4
+_FOLLOW_STEPS = 3  # of polishing a pose that was good one frame ago; its windowed matching starts at the narrow window
+_INSIDE = 0.7  # share of foreground in a vertex's window below which its match is too one-sided to be used
+
+Each = Callable[[Callable[[int], None], int], None]  # each(function, n) calls function(0) ... function(n - 1)
+
+
+@dataclass(frozen=True)
+class SolvedPose:
+    """A pose in the crop camera frame.
+
+    Attributes:
+        T_crop_obj: [4, 4] metres; size: [3] metres (object x, y, z).
+        score: mean evidence of the visible vertices; visible: share of them that the object explains.
+        covariance: [6, 6] of (x, y, z, rot_x, rot_y, rot_z) along the crop camera's axes, rotation about the object's
+            origin; metres and radians.
+    """
+
+    T_crop_obj: np.ndarray
+    size: np.ndarray
+    score: float
+    visible: float
+    covariance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where tracking begins: a pose in the crop camera frame, as in :class:`SolvedPose`."""
+
+    T_crop_obj: np.ndarray
+    size: np.ndarray
+
+
+class CropSolver:
+    """Solves one crop at a time, with buffers of its own.
+
+    Args:
+        category: shared, not written to.
+        each: runs independent pieces of one solve, in turn or on threads.
+        parts: into how many pieces the work of one crop is cut.
+    """
+
+    def __init__(self, category: Category, each: Each, parts: int) -> None:
+        self._category, self._each, self._parts = category, each, parts
+        self._similarity = Similarity(category.search_features, category.clutter, category.temperature,
+                                      category.evidence, SHIFT + 1, each, parts)
+        G = len(category.views.rotations)
+        self._score, self._translation = np.empty(G), np.empty((G, 3))
+        self._everything = np.arange(G)
+        self._totals = np.empty((parts, 2 * SHIFT + 1, 2 * SHIFT + 1), np.float32)
+        self._scratches: list[Scratch] = []
+        self.timings = dict.fromkeys(("similarity", "coarse", "refine"), 0.0)  # milliseconds, added up
+
+    def solve(self, features: np.ndarray, target: Target) -> list[SolvedPose]:
+        """Hypotheses, best score first, of a feature map [D, h, h] float32 seen through ``target``'s crop camera."""
+        volume = self._timed("similarity", self._similarity, features)
+        starts = self._timed("coarse", self._coarse, volume, target)
+        poses = self._timed("refine", self._refine, volume, target, starts)
+        solved = [self._solved(pose) for pose in poses]
+        if solved and self._category.symmetry.uncertain_azimuth:
+            solved[0] = self._with_azimuth_doubt(solved[0], volume, target, poses[0])
+        return solved
+
+    def follow(self, features: np.ndarray, target: Target, start: Start) -> list[SolvedPose]:
+        """The pose near ``start`` and then, where there is such a thing, its flip, for the caller to compare.
+
+        Nothing is searched: a few steps of windowed matching with the narrow window, a few of render-and-compare.
+        """
+        volume = self._timed("similarity", self._similarity, features)
+        poses = self._timed("refine", self._follow, volume, target, start)
+        solved = [self._solved(pose) for pose in poses]
+        if self._category.symmetry.uncertain_azimuth:
+            solved[0] = self._with_azimuth_doubt(solved[0], volume, target, poses[0])
+        return solved
+
+    def _timed(self, stage: str, function: Callable, *arguments):
+        begin = time.perf_counter()
+        result = function(*arguments)
+        self.timings[stage] += 1e3 * (time.perf_counter() - begin)
+        return result
+
+    def _coarse(self, volume: SimilarityVolume, target: Target) -> list[Refined]:
+        self._search(volume, target, self._everything, _FIRST_SAMPLES)
+        best = np.argsort(-self._score)[:_SECOND_VIEWS]
+        self._search(volume, target, best, COARSE_SAMPLES)
+        views = self._category.views
+        chosen = best[select_distinct(views.rotations[best], self._score[best], _START_ANGLE, _STARTS, _START_FLOOR)]
+        return [Refined(views.rotations[g].copy(), self._translation[g].copy()) for g in chosen]
+
+    def _search(self, volume: SimilarityVolume, target: Target, chosen: np.ndarray, samples: int) -> None:
+        shares = np.array_split(chosen, self._parts)
+        self._each(lambda k: coarse_search(volume, self._category.views, shares[k], samples, target,
+                                           self._category.scales, self._score, self._translation, self._totals[k]),
+                   self._parts)
+
+    def _refine(self, volume: SimilarityVolume, target: Target, poses: list[Refined]) -> list[Refined]:
+        symmetry, inside = self._category.symmetry, inside_maps(volume.foreground, _SCHEDULE[:, 0])
+        self._each(lambda k: self._improve(volume, target, poses[k], k, inside, _SCHEDULE, 0), len(poses))
+        best = _distinct(poses, symmetry)[:_KEEP]
+        best += _missing_flip(best, symmetry)
+        self._each(lambda k: self._improve(volume, target, best[k], k, inside, _SCHEDULE[:0], _POLISH_STEPS), len(best))
+        best = _distinct(best, symmetry)
+        return self._turned_right(volume, target, best, inside) if best and symmetry.uncertain_azimuth else best
+
+    def _follow(self, volume: SimilarityVolume, target: Target, start: Start) -> list[Refined]:
+        c = self._category
+        R, t = start.T_crop_obj[:3, :3], start.T_crop_obj[:3, 3] / c.depth_scale
+        poses = [Refined(R.copy(), t.copy(), np.log(start.size / c.mean_size))]
+        poses += _missing_flip(poses, c.symmetry)
+        narrow = _SCHEDULE[-1:]
+        inside = inside_maps(volume.foreground, narrow[:, 0])
+        self._each(lambda k: self._improve(volume, target, poses[k], k, inside, narrow, _FOLLOW_STEPS), len(poses))
+        return poses
+
+    def _improve(self, volume: SimilarityVolume, target: Target, pose: Refined, slot: int, inside: np.ndarray,
+                 schedule: np.ndarray, steps: int) -> None:
+        """Windowed matching by ``schedule``, then ``steps`` of render-and-compare; ``slot`` names the buffers."""
+        c, scratch = self._category, self._scratch(slot, volume.rival.shape)
+        setting = volume, c.surface, c.prior, target.focal, target.centre
+        if len(schedule):
+            climb(*setting, pose, schedule, inside, scratch)
+        polish(*setting, pose, c.temperature, c.dimension, steps, scratch)
+
+    def _scratch(self, slot: int, cells: tuple[int, int]) -> Scratch:
+        if not self._scratches or self._scratches[0].depth.shape != cells:
+            count = max(_STARTS, _KEEP + 1)
+            self._scratches = [make_scratch(len(self._category.surface.vertices), cells, _CLIMB_VERTICES)
+                               for _ in range(count)]
+        return self._scratches[slot]
+
+    def _turned_right(self, volume: SimilarityVolume, target: Target, poses: list[Refined],
+                      inside: np.ndarray) -> list[Refined]:
+        """``poses`` and the likeliest turn of the best one, the pose first that explains most of the picture.
+
+        The score is a mean over the object's cells: a pose that hides the handle behind the body loses nothing by it,
+        though it leaves the handle in the picture unexplained. The sum tells.
+        """
+        def total(pose: Refined) -> float:
+            return turned_evidence(volume, self._category.surface, pose.R, pose.t, np.exp(pose.log_size), target.focal,
+                                   target.centre)
+
+        best = max(poses, key=total)
+        angle = angles()[self._azimuths(volume, target, best).argmax()]
+        likeliest = Refined(best.R @ turn(angle), best.t.copy(), best.log_size.copy())
+        self._improve(volume, target, likeliest, 0, inside, _SCHEDULE[:0], _POLISH_STEPS)
+        return sorted(_distinct([*poses, likeliest], self._category.symmetry), key=total, reverse=True)
+
+    def _azimuths(self, volume: SimilarityVolume, target: Target, pose: Refined) -> np.ndarray:
+        """Posterior over the turns of ``pose`` about the object's axis, see ``ambiguity.py``."""
+        c = self._category
+        unit = noise_variance(pose.cosine, c.dimension) * CORRELATED * c.covariance_scale
+        return azimuth_posterior(volume, c.surface, pose.R, pose.t, np.exp(pose.log_size), target.focal, target.centre,
+                                 unit)
+
+    def _with_azimuth_doubt(self, solved: SolvedPose, volume: SimilarityVolume, target: Target,
+                            pose: Refined) -> SolvedPose:
+        """``solved`` with the variance about the object's axis that all turns about it, and not one alone, justify."""
+        return replace(solved, covariance=widened(solved.covariance, pose.R, self._azimuths(volume, target, pose)))
+
+    def _solved(self, pose: Refined) -> SolvedPose:
+        c, T = self._category, np.eye(4)
+        T[:3, :3], T[:3, 3] = pose.R, pose.t * c.depth_scale
+        return SolvedPose(T, c.mean_size * np.exp(pose.log_size), float(pose.score), float(pose.visible),
+                          pose_covariance(pose, c.prior, c.covariance_scale, c.dimension))
+
+
+def pose_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: float) -> np.ndarray:
+    """[6, 6] marginal of the inverse Gauss-Newton matrix: the size, known from picture and prior, is integrated out.
+
+    The measured residual weakens the data, and so do the correlation of neighbouring cells and the bundle's
+    ``covariance_scale``. Scaling the object and its distance together leaves the picture unchanged, so the prior's
+    spread [3] of the log-sizes reappears along the viewing ray.
+    """
+    information = pose.normal / (noise_variance(pose.cosine, dimension) * CORRELATED * scale)
+    information[range(6, PARAMETERS), range(6, PARAMETERS)] += prior
+    unit = np.array([pose.t[2]] * 3 + [1.0] * 6)  # metres to shares of the distance: a matrix of like numbers
+    # A direction that the picture says nothing about (nearly all occluded) gets a huge but finite variance.
+    scaled = information * np.outer(unit, unit) + 1e-4 * np.eye(PARAMETERS)
+    return (np.linalg.inv(scaled) * np.outer(unit, unit))[:6, :6]
+
+
+def inside_maps(foreground: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    """[stages, h, w] float32 trust in a vertex per window width: 1 where its whole window is object, 0 outside."""
+    blurred = np.stack([cv2.GaussianBlur(foreground, (0, 0), s, borderType=cv2.BORDER_CONSTANT) for s in sigmas])
+    x = np.clip((blurred - _INSIDE) / (1.0 - _INSIDE), 0.0, 1.0)
+    return x * x * (3.0 - 2.0 * x) + np.float32(1e-3)
+
+
+def _missing_flip(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
+    """The best pose turned back to front, unless another lies there: flips are the commonest gross error."""
+    if not poses:
+        return []
+    best = poses[0]
+    flipped = best.R @ _FLIP
+    if any(symmetry.distance(flipped, other.R) < _START_ANGLE for other in poses):
+        return []
+    return [Refined(flipped, best.t.copy(), best.log_size.copy())]
+
+
+def _distinct(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
+    """Best score first, without those that ran into the same optimum or an equivalent one."""
+    kept: list[Refined] = []
+    for pose in sorted(poses, key=lambda p: -p.score):
+        if all(symmetry.distance(pose.R, other.R) > _DISTINCT_ANGLE for other in kept):
+            kept.append(pose)
+    return kept
