@@ -24,3 +24,7 @@ class RoiError(DinemoError):
 
 class DatasetError(DinemoError):
     """A folder, video, bag or annotation file that does not have the layout it should have."""
+
+
+class BackendError(DinemoError):
+    """A network that this machine cannot run as asked: something is not installed, too old, too small or broken."""

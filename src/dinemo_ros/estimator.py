@@ -35,16 +35,17 @@ class PoseEstimator:
     Args:
         bundle: from :func:`dinemo_ros.bundle.load_bundle`.
         threads: CPU threads for the backbone and for the solver.
-        backend: "auto" or "onnxruntime".
+        backend, precision, engine_cache: what runs the network, see :func:`dinemo_ros.features.create_extractor`.
         evidence: "clutter" or "posterior", see :mod:`dinemo_ros.solver.similarity`.
 
     Building one loads the model, compiles the kernels (half a minute once, then from numba's cache) and runs once on an
     empty crop, so that the first image costs what every image costs. Not for two callers at a time: buffers are reused.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 2, backend: str = "auto", evidence: str = "clutter") -> None:
+    def __init__(self, bundle: Bundle, threads: int = 2, backend: str = "auto", evidence: str = "clutter",
+                 precision: str = "fp32", engine_cache: str = "") -> None:
         self.bundle = bundle
-        self.extractor = create_extractor(bundle, backend, threads)
+        self.extractor = create_extractor(bundle, backend, threads, precision, engine_cache)
         self.solver = PoseSolver(bundle.mesh, bundle.card, threads, evidence)
         self.proposer = Proposer(bundle, self.extractor)
         size = bundle.card.image.size

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..features.protocol import BACKENDS, PRECISIONS
 
 if TYPE_CHECKING:
     from ..estimator import PoseEstimator
@@ -23,17 +26,39 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
                         "shipped category (default: car)", default="car")
     parser.add_argument("--threads", type=threads, metavar="N", default=available_cpus(),
                         help="CPU threads (default: all that this process may use, here %(default)s)")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the network (default: the "
+                        "fastest that works)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="what the network computes in "
+                        "(default: %(default)s)")
+    add_cache_option(parser)
+
+
+def add_cache_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cache", metavar="DIR", default="", help="folder for engines (default: dinemo_ros in the "
+                        "user's cache folder)")
 
 
 def make_estimator(arguments: argparse.Namespace) -> PoseEstimator:
-    """The estimator that ``--bundle`` and ``--threads`` ask for; BundleError if the bundle is no good."""
+    """The estimator that the options of this module ask for; BundleError if the bundle is no good."""
     from ..bundle import load_bundle
 
     bundle = load_bundle(bundle_folder(arguments.bundle))
     # Imported late: this loads ONNX Runtime and Numba, which --help and wrong usage need not wait for.
     from ..estimator import PoseEstimator
 
-    return PoseEstimator(bundle, threads=arguments.threads)
+    log_to_stderr()
+    return PoseEstimator(bundle, threads=arguments.threads, backend=arguments.backend, precision=arguments.precision,
+                         engine_cache=arguments.cache)
+
+
+def log_to_stderr() -> None:
+    """Show what this package logs: choices of backends, progress of engines, fallbacks."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("dinemo_ros")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
 
 
 def bundle_folder(name: str) -> Path:

@@ -1,29 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backbones that turn pixels into unit-norm features, one file per inference backend behind one protocol."""
+"""Backbones that turn pixels into unit-norm features, one file per inference backend behind one protocol.
+
+``onnxruntime_backend`` runs everywhere and judges the others; ``tensorrt_backend``, ``openvino_backend`` and
+``torch_backend`` are imported only where asked for. ``selection`` chooses, ``engine_cache`` keeps what was built.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import numpy as np
+from pathlib import Path
 
 from ..bundle import Bundle
+from .protocol import BACKENDS, PRECISIONS, FeatureExtractor
+
+__all__ = ["BACKENDS", "PRECISIONS", "FeatureExtractor", "create_extractor"]
 
 
-class FeatureExtractor(Protocol):
-    """What every backend offers."""
+def create_extractor(bundle: Bundle, backend: str = "auto", threads: int = 2, precision: str = "fp32",
+                     cache: str | Path = "") -> FeatureExtractor:
+    """The network of ``bundle``, ready to run; its attributes tell what was chosen and why, and so does the log.
 
-    name: str
+    Args:
+        backend: one of BACKENDS. What cannot run here is replaced by ONNX Runtime on the CPU, with a warning.
+        threads: CPU threads.
+        precision: one of PRECISIONS. What cannot be had here is replaced by fp32, with a warning.
+        cache: folder for engines; empty takes ``dinemo_ros`` in the user's cache folder.
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 [N, H, W, 3] RGB, H and W multiples of 32 -> float32 [N, D, H/8, W/8] of unit norm over D."""
-        ...
+    Raises:
+        BundleError: the bundle's network is not ours, no backend could run it.
+        ValueError: unknown backend or precision.
+    """
+    for name, value, allowed in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+    # Imported late: this loads ONNX Runtime, which those who want only the names need not wait for.
+    from .engine_cache import EngineCache
+    from .selection import Selection
 
-
-def create_extractor(bundle: Bundle, backend: str = "auto", threads: int = 2) -> FeatureExtractor:
-    """Backend by name; ``auto`` takes the fastest one that is installed."""
-    from .onnxruntime_backend import OnnxRuntimeExtractor  # imported here so that another backend need not install it
-
-    if backend not in ("auto", "onnxruntime"):
-        raise ValueError(f"backend is {backend!r}; allowed: auto, onnxruntime")
-    return OnnxRuntimeExtractor(bundle, threads)
+    return Selection(bundle, threads, EngineCache(cache)).choose(backend, precision)

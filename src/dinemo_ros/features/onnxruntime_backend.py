@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime on the CPU: runs everywhere, and is what the other backends are checked against."""
+"""ONNX Runtime: on the CPU it runs everywhere and is what the other backends are checked against."""
 
 from __future__ import annotations
 
@@ -7,41 +7,65 @@ import numpy as np
 import onnxruntime as ort
 
 from ..bundle import Bundle
-from ..errors import BundleError
+from ..errors import BackendError, BundleError
+from .signature import check_signature
 
 
 class OnnxRuntimeExtractor:
-    """The bundle's ``backbone.onnx`` as a callable; see :class:`dinemo_ros.features.FeatureExtractor`."""
+    """A backbone as a callable; see :class:`dinemo_ros.features.FeatureExtractor`.
+
+    Args:
+        bundle: whose backbone runs.
+        threads: CPU threads.
+        model: ONNX bytes of the backbone in another precision; None takes the bundle's file.
+        precision: what ``model`` computes in.
+        cuda: compute on the GPU, with the CUDA provider of ``onnxruntime-gpu``.
+
+    Raises:
+        BundleError: the file is no network of ours. BackendError: CUDA cannot be used.
+    """
 
     name = "onnxruntime"
+    reason = ""
 
-    def __init__(self, bundle: Bundle, threads: int = 2) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Idle workers leave the cores to the solver: on two cores this halves the time of a whole frame.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # warnings about graph optimisation say nothing to a robot's operator
-        try:
-            self._session = ort.InferenceSession(str(bundle.backbone_path), options,
-                                                 providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises a dozen unrelated types for one cause: not a usable model
-            raise BundleError(f"{bundle.backbone_path}: ONNX Runtime {ort.__version__} cannot load it "
-                              f"({str(error).splitlines()[0]})") from error
-        self._check_signature(bundle)
+    def __init__(self, bundle: Bundle, threads: int = 2, model: bytes | None = None, precision: str = "fp32",
+                 cuda: bool = False) -> None:
+        self.precision, self.device = precision, "GPU" if cuda else "CPU"
+        self._cuda = cuda
+        self._session = _session(bundle, threads, model, cuda)
+        check_signature(self._session, bundle)
+        self._binding = self._session.io_binding()
         size = bundle.card.image.size
         self(np.zeros((1, size, size, 3), np.uint8))  # first call allocates arenas; do it before the first image
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        return self._session.run(["features"], {"image": images})[0]
+        if not self._cuda:
+            return self._session.run(["features"], {"image": images})[0]
+        binding = self._binding  # features are written where they are computed and copied once
+        binding.bind_cpu_input("image", np.ascontiguousarray(images))
+        binding.bind_output("features", "cuda")
+        try:
+            self._session.run_with_iobinding(binding)
+            return binding.copy_outputs_to_cpu()[0]
+        except RuntimeError as error:
+            raise BackendError(f"ONNX Runtime on the GPU: {str(error).splitlines()[0]}") from error
 
-    def _check_signature(self, bundle: Bundle) -> None:
-        inputs = {i.name: (i.type, len(i.shape)) for i in self._session.get_inputs()}
-        outputs = {o.name: (o.type, o.shape) for o in self._session.get_outputs()}
-        if inputs != {"image": ("tensor(uint8)", 4)} or "features" not in outputs:
-            raise BundleError(f"{bundle.backbone_path}: expected input image uint8 [N, H, W, 3] and output features, "
-                              f"found inputs {inputs} and outputs {sorted(outputs)}")
-        kind, shape = outputs["features"]
-        dim = bundle.card.features.dim
-        if kind != "tensor(float)" or len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != dim):
-            raise BundleError(f"{bundle.backbone_path}: features must be float32 [N, {dim}, H/8, W/8], found {kind} "
-                              f"{shape}")
+
+def _session(bundle: Bundle, threads: int, model: bytes | None, cuda: bool) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Idle workers leave the cores to the solver: on two cores this halves the time of a whole frame.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Products of uint8 and int8 overflow int16 on CPUs without VNNI; there this takes the slower exact kernels.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    options.log_severity_level = 3  # warnings about graph optimisation say nothing to a robot's operator
+    providers = ["CUDAExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+    try:
+        session = ort.InferenceSession(model or str(bundle.backbone_path), options, providers=providers)
+    except Exception as error:  # onnxruntime raises a dozen unrelated types for one cause: not a usable model
+        raise BundleError(f"{bundle.backbone_path}: ONNX Runtime {ort.__version__} cannot load it "
+                          f"({str(error).splitlines()[0]})") from error
+    if cuda and "CUDAExecutionProvider" not in session.get_providers():
+        raise BackendError(f"ONNX Runtime {ort.__version__} cannot use CUDA: pip install onnxruntime-gpu in the place "
+                           "of onnxruntime, with the CUDA and cuDNN that it names")
+    return session

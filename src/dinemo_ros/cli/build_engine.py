@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``dinemo build-engine``: everything that would otherwise be built at the first start, ahead of time."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BackendError, DatasetError
+from . import options
+
+_log = logging.getLogger(__name__)
+_PICTURES = 64  # ranges of activations hardly change with more
+
+_DESCRIPTION = """\
+Build TensorRT engines (and int8 networks) of a bundle into the cache.
+
+With ordinary TensorRT run it on the target; TensorRT-RTX builds for any of its GPUs, also where there is none. An
+engine is checked against ONNX Runtime at every start; where this machine has the GPU it is checked here as well.
+
+int8 needs --calibration: pictures of what the camera will see, as regions of interest (about 50; no labels).
+"""
+
+
+def add_parser(subparsers) -> None:
+    parser = subparsers.add_parser("build-engine", help="build engines ahead of time", description=_DESCRIPTION,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", metavar="BUNDLE", help="a folder, or the name of a shipped category")
+    parser.add_argument("--precision", choices=options.PRECISIONS, default="fp32", help="(default: %(default)s)")
+    parser.add_argument("--for-arch", action="append", metavar="SM", type=_arch, help="GPU architecture, like sm89; "
+                        "may be given several times (default: this machine's GPU)")
+    parser.add_argument("--calibration", metavar="DIR", help="pictures that ranges are measured on, for int8")
+    options.add_cache_option(parser)
+    parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=None, help="compare with ONNX "
+                        "Runtime after the build; needs the GPU (default: where it is there)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from ..bundle import load_bundle
+    from ..features.engine_cache import EngineCache
+    from ..features.variants import quantized
+
+    options.log_to_stderr()
+    bundle = load_bundle(options.bundle_folder(arguments.bundle))
+    cache = EngineCache(arguments.cache)
+    if arguments.calibration and arguments.precision != "int8":
+        raise BackendError(f"--calibration is for int8, the precision is {arguments.precision}")
+    if arguments.precision == "int8" and arguments.calibration:
+        quantized(bundle, _pictures(arguments.calibration, bundle.card.image.size), cache)
+        _check_on_cpu(bundle, cache)
+    _build(arguments, bundle, cache)
+    for path, size in cache.entries():
+        print(f"{path} {size / 1e6:.1f} MB")
+    return 0
+
+
+def _build(arguments: argparse.Namespace, bundle, cache) -> None:
+    """The TensorRT engines that were asked for; none where only an int8 network for the CPU was."""
+    from ..features.cuda_driver import CudaError, find_gpu
+    from ..features.engines import cached_plan
+    from ..features.tensorrt_api import load_tensorrt
+
+    try:
+        present = find_gpu().arch
+    except CudaError as error:
+        present, reason = None, error
+    try:
+        trt = load_tensorrt()
+    except BackendError as error:
+        if arguments.calibration and not arguments.for_arch:
+            _log.info("no engine for a GPU: %s", error)
+            return
+        raise
+    archs = arguments.for_arch or ([present] if present else [])
+    if not archs and not arguments.calibration:
+        raise BackendError(f"there is no GPU to build for ({reason}); name one with --for-arch, {trt.flavour} "
+                           f"{trt.version} can for {', '.join(trt.archs) or 'none but the one present'}")
+    for arch in archs:
+        cached_plan(bundle, trt, arch, arguments.precision, cache, present)
+    check = arguments.check if arguments.check is not None else present in archs
+    if check and present is None:
+        raise BackendError(f"--check needs the GPU ({reason}); the engine is built and will be checked at its start")
+    if check:
+        _check_on_gpu(arguments, bundle)
+
+
+def _check_on_gpu(arguments: argparse.Namespace, bundle) -> None:
+    """Run it as the node would; BackendError if the node would fall back to something else."""
+    from ..features import create_extractor
+
+    extractor = create_extractor(bundle, "tensorrt", precision=arguments.precision, cache=arguments.cache)
+    if (extractor.name, extractor.precision) != ("tensorrt", arguments.precision):
+        raise BackendError(f"the engine was built and must not be used: {extractor.reason}")
+
+
+def _check_on_cpu(bundle, cache) -> None:
+    """Run the int8 network on this CPU; BackendError if its features are wrong."""
+    from ..features import create_extractor
+
+    extractor = create_extractor(bundle, "onnxruntime", precision="int8", cache=cache.folder)
+    if extractor.precision != "int8":
+        raise BackendError(f"the int8 network must not be used on this CPU: {extractor.reason}")
+
+
+def _pictures(folder: str, size: int) -> list[np.ndarray]:
+    """uint8 [1, size, size, 3] each: evenly spread pictures of a folder, their middle as a square."""
+    import cv2
+
+    paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    pictures = []
+    for k in np.unique(np.linspace(0, len(paths) - 1, _PICTURES).astype(int)) if paths else []:
+        image = cv2.imread(str(paths[k]), cv2.IMREAD_COLOR)
+        if image is None:
+            continue
+        side = min(image.shape[:2])
+        top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+        crop = cv2.resize(image[top:top + side, left:left + side], (size, size), interpolation=cv2.INTER_AREA)
+        pictures.append(np.ascontiguousarray(crop[None, ..., ::-1]))
+    if not pictures:
+        raise DatasetError(f"{folder}: no JPEG or PNG to calibrate with")
+    return pictures
+
+
+def _arch(text: str) -> str:
+    name = text.lower().replace(".", "")
+    name = name if name.startswith("sm") else f"sm{name}"
+    if not name[2:].isdigit() or not 2 <= len(name[2:]) <= 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is no GPU architecture; write its compute capability, like sm87")
+    return name

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of what was built from a bundle: TensorRT plans and networks in other precisions.
+
+An entry is one file: a line that says whose it is, a line of JSON with its key and the length and hash of the content,
+the content. It is believed only if all of it is right, so a truncated, altered, renamed or foreign file is as good as
+none. Entries appear under their names when complete; a lock keeps two processes from building the same thing at once.
+Nothing here fails for want of a writable disk: what cannot be kept is used from memory, and the log says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+_MAGIC = b"dinemo-engine/1\n"
+_MAX_HEADER = 4096
+SUFFIX = ".engine"
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """Everything that an entry depends on.
+
+    Attributes:
+        name: category, only for a person's eyes.
+        onnx: sha256 of backbone.onnx.
+        builder: "tensorrt 10.3.0", "tensorrt_rtx 1.7.1", "onnxruntime 1.31.1", ...
+        arch: GPU architecture like "sm87", or "any".
+        precision: see :data:`dinemo_ros.features.PRECISIONS`.
+        shapes: shape profiles as text, or "any".
+    """
+
+    name: str
+    onnx: str
+    builder: str
+    arch: str
+    precision: str
+    shapes: str
+
+    @property
+    def file(self) -> str:
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        return f"{self.name}-{self.builder.replace(' ', '_')}-{self.arch}-{self.precision}-{digest}{SUFFIX}"
+
+
+class EngineCache:
+    """Entries in one folder, which need not exist, be writable or have room."""
+
+    def __init__(self, folder: str | Path = "") -> None:
+        self.folder = Path(folder) if folder else default_folder()
+
+    def path(self, key: EngineKey) -> Path:
+        return self.folder / key.file
+
+    def load(self, key: EngineKey) -> bytes | None:
+        """The entry's content; None if there is none, or (with a warning) none that can be believed."""
+        path = self.path(key)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            _log.warning("%s: cannot be read (%s), it is built again", path, error.strerror)
+            return None
+        content, problem = _unpack(data, key)
+        if problem:
+            _log.warning("%s: %s, it is built again", path, problem)
+        return content
+
+    def load_or_build(self, key: EngineKey, build: Callable[[], bytes]) -> bytes:
+        """The entry's content, from disk or from ``build``, which runs in one process at a time."""
+        content = self.load(key)
+        if content is not None:
+            return content
+        with self._locked(key):
+            content = self.load(key)  # another process may have built it while this one waited
+            if content is None:
+                content = build()
+                self.store(key, content)
+        return content
+
+    def store(self, key: EngineKey, content: bytes) -> Path | None:
+        """Write an entry; None (and a warning) if the disk will not have it."""
+        path = self.path(key)
+        temporary = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=self.folder)
+            with os.fdopen(handle, "wb") as file:
+                file.write(_pack(key, content))
+                os.fchmod(file.fileno(), 0o644)  # built by root for the user that the robot runs as
+                file.flush()
+                os.fsync(file.fileno())  # a power cut must not leave the name without the content
+            os.replace(temporary, path)
+        except OSError as error:
+            if temporary:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+            _log.warning("%s: the engine of %.1f MB cannot be kept (%s), so every start builds it again; make room, or "
+                         "name another folder (parameter engine_cache, option --cache)", path, len(content) / 1e6,
+                         error.strerror)
+            return None
+        return path
+
+    def remove(self, key: EngineKey) -> None:
+        """Forget an entry that turned out to be of no use."""
+        with contextlib.suppress(OSError):
+            self.path(key).unlink()
+
+    def entries(self) -> list[tuple[Path, int]]:
+        """Files of this cache and their sizes in bytes."""
+        try:
+            return sorted((path, path.stat().st_size) for path in self.folder.glob(f"*{SUFFIX}"))
+        except OSError:
+            return []
+
+    @contextlib.contextmanager
+    def _locked(self, key: EngineKey) -> Iterator[None]:
+        """Hold the entry's lock; without one where the folder takes no files."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = open(self.folder / f".{key.file}.lock", "w")
+        except OSError:
+            yield
+            return
+        with file:  # closing releases the lock, and so does the death of the process
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _log.info("%s: another process is building it, waiting", self.path(key))
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:  # some network file systems have no locks
+                _log.debug("%s: no lock (%s)", self.folder, error)
+            yield
+
+
+def default_folder() -> Path:
+    """``dinemo_ros`` in the user's cache folder (XDG base directory specification)."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "dinemo_ros"
+    except RuntimeError:  # a service user without a home
+        return Path(tempfile.gettempdir()) / f"dinemo_ros-{os.getuid()}"
+
+
+def _pack(key: EngineKey, content: bytes) -> bytes:
+    header = {"key": asdict(key), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return _MAGIC + json.dumps(header, sort_keys=True).encode() + b"\n" + content
+
+
+def _unpack(data: bytes, key: EngineKey) -> tuple[bytes | None, str]:
+    """Content and an empty string, or None and what is wrong."""
+    if not data.startswith(_MAGIC):
+        return None, "not an engine of this package"
+    end = data.find(b"\n", len(_MAGIC), _MAX_HEADER)
+    try:
+        header = json.loads(data[len(_MAGIC):end])
+        found, size, digest = header["key"], header["bytes"], header["sha256"]
+    except (ValueError, KeyError, TypeError):
+        return None, "its header is damaged"
+    if found != asdict(key):
+        wrong = [f"{name} {found.get(name)} instead of {value}" for name, value in asdict(key).items()
+                 if found.get(name) != value] if isinstance(found, dict) else ["no key"]
+        return None, f"an engine for something else ({', '.join(wrong)})"
+    content = data[end + 1:]
+    if len(content) != size:
+        return None, f"truncated ({len(content)} of {size} bytes)"
+    if hashlib.sha256(content).hexdigest() != digest:
+        return None, "damaged (its content has another sha256)"
+    return content, ""

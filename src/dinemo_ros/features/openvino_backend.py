@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenVINO: on x86 CPUs with AMX or AVX-512 BF16 it computes in bfloat16, at little more than half the time of fp32."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..errors import BackendError, BundleError
+
+_HINT = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+_CAPABILITY = {"bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
+
+
+class OpenVinoExtractor:
+    """A backbone on the CPU; see :class:`dinemo_ros.features.FeatureExtractor`.
+
+    Args:
+        model: ONNX bytes of the int8 network for precision "int8", else None: OpenVINO itself rounds to 16 bits.
+
+    Raises:
+        BackendError: OpenVINO is not installed, or this CPU does not have the precision.
+    """
+
+    name = "openvino"
+    device = "CPU"
+    reason = ""
+
+    def __init__(self, bundle: Bundle, threads: int = 2, model: bytes | None = None, precision: str = "fp32") -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise BackendError(f"OpenVINO cannot be imported ({error}): pip install openvino") from error
+        self.precision = precision
+        core = openvino.Core()
+        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if _CAPABILITY.get(precision, "FP32") not in capabilities:
+            raise BackendError(f"this CPU has no {precision} instructions that OpenVINO uses (it offers "
+                               f"{', '.join(capabilities)})")
+        try:
+            network = core.read_model(model or bundle.backbone_path.read_bytes())
+            self._compiled = core.compile_model(network, "CPU", {
+                "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": _HINT[precision],
+                "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1})
+            self._request = self._compiled.create_infer_request()
+            size = bundle.card.image.size
+            self(np.zeros((1, size, size, 3), np.uint8))  # kernels are made for a shape at its first use
+        except RuntimeError as error:
+            raise BundleError(f"{bundle.backbone_path}: OpenVINO {openvino.__version__} cannot run it "
+                              f"({str(error).splitlines()[-1].strip()})") from error
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        self._request.infer({"image": images}, share_inputs=True)
+        return self._request.get_tensor("features").data.copy()

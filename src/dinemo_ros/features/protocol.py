@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every inference backend offers, and the names under which they are asked for."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+#: Values of ``backend``: auto takes the fastest that works on this machine.
+BACKENDS = ("auto", "onnxruntime", "tensorrt", "openvino", "torch")
+
+#: Values of ``precision``: numbers inside the network; what goes in and comes out is the same for all.
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+
+class FeatureExtractor(Protocol):
+    """A backbone, ready to run.
+
+    Attributes:
+        name: which backend computes.
+        precision: one of PRECISIONS, what it really computes in.
+        device: what it runs on, for a person to read.
+        reason: one sentence, why this backend.
+    """
+
+    name: str
+    precision: str
+    device: str
+    reason: str
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Features of a batch of equally large pictures.
+
+        Args:
+            images: uint8 [N, H, W, 3] RGB, H and W multiples of 32.
+
+        Returns:
+            float32 [N, D, H/8, W/8], unit norm over D. The caller's own array: later calls do not change it.
+
+        Raises:
+            BackendError: the device cannot do it (out of memory, larger than the engine was built for).
+        """
+        ...

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which backend runs a bundle here, and why.
+
+Whatever is not ONNX Runtime in fp32 has to agree with it on sample pictures at every start, so that a wrong engine
+costs time and never a pose. What cannot run as asked is replaced by what can, and a warning says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ..bundle import Bundle
+from ..errors import BackendError
+from .cuda_driver import CudaError, CudaStream, find_gpu
+from .engine_cache import EngineCache
+from .onnxruntime_backend import OnnxRuntimeExtractor
+from .parity import THRESHOLD, sample_pictures, smallest_cosine
+from .protocol import FeatureExtractor
+from .variants import network, runtime_version
+
+_log = logging.getLogger(__name__)
+
+
+class Selection:
+    """Tries backends for one bundle, in order of speed or as asked."""
+
+    def __init__(self, bundle: Bundle, threads: int, cache: EngineCache) -> None:
+        self._bundle, self._threads, self._cache = bundle, threads, cache
+        self._reference = OnnxRuntimeExtractor(bundle, threads)  # a bundle that fails here fails everywhere
+        self._makers: dict[str, Callable[[str], FeatureExtractor]] = {
+            "onnxruntime": self._onnxruntime, "tensorrt": self._tensorrt, "openvino": self._openvino,
+            "torch": self._torch}
+
+    def choose(self, backend: str, precision: str) -> FeatureExtractor:
+        """A checked extractor; see :func:`dinemo_ros.features.create_extractor`."""
+        if backend == "auto":
+            extractor = self._fastest(precision)
+        else:
+            extractor = self._first([(backend, precision), (backend, "fp32")], f"backend {backend} was asked for")
+        _log.info("features: %s in %s on %s, because %s", extractor.name, extractor.precision, extractor.device,
+                  extractor.reason)
+        return extractor
+
+    def _fastest(self, precision: str) -> FeatureExtractor:
+        try:
+            gpu = find_gpu()
+        except CudaError as error:
+            return self._first([("onnxruntime", precision)], f"there is no GPU to use: {error}")
+        # What is merely not installed is no news to somebody who asked for nothing in particular.
+        missing = []
+        for backend in ("tensorrt", "onnxruntime", "torch"):
+            try:
+                return self._made(backend, precision, f"it is the fastest that works on {gpu.name}"
+                                  f"{''.join(f'; {text}' for text in missing)}")
+            except BackendError as error:
+                missing.append(f"{backend} does not: {error}")
+        return self._first([("onnxruntime", precision)], "; ".join(missing))
+
+    def _first(self, wanted: list[tuple[str, str]], reason: str) -> FeatureExtractor:
+        """The first (backend, precision) that works; ONNX Runtime in fp32 on the CPU always does."""
+        for backend, precision in dict.fromkeys(wanted):
+            try:
+                return self._made(backend, precision, reason)
+            except BackendError as error:
+                problem = f"{backend} in {precision} cannot be used: {error}"
+                if str(error) not in reason:  # what is not installed is missing in every precision
+                    _log.warning("%s", problem)
+                    reason = problem
+        self._reference.reason = reason
+        return self._reference
+
+    def _made(self, backend: str, precision: str, reason: str) -> FeatureExtractor:
+        extractor = self._makers[backend](precision)
+        if extractor is not self._reference:
+            check(self._reference, extractor, self._bundle)
+        extractor.reason = reason
+        return extractor
+
+    def _onnxruntime(self, precision: str) -> FeatureExtractor:
+        if "gpu" in runtime_version() and precision in ("fp32", "fp16"):
+            model = network(self._bundle, precision, self._cache)
+            return OnnxRuntimeExtractor(self._bundle, self._threads, model, precision, cuda=True)
+        if precision == "fp32":
+            return self._reference
+        if precision != "int8":
+            raise BackendError(f"ONNX Runtime has no fast {precision} on a CPU, only fp32 and int8")
+        model = network(self._bundle, precision, self._cache)
+        return OnnxRuntimeExtractor(self._bundle, self._threads, model, precision)
+
+    def _openvino(self, precision: str) -> FeatureExtractor:
+        from .openvino_backend import OpenVinoExtractor
+
+        model = network(self._bundle, precision, self._cache) if precision == "int8" else None
+        return OpenVinoExtractor(self._bundle, self._threads, model, precision)
+
+    def _tensorrt(self, precision: str) -> FeatureExtractor:
+        from .engines import cached_plan, shapes_of
+        from .tensorrt_api import load_tensorrt
+        from .tensorrt_backend import TensorRtExtractor
+
+        trt, gpu = load_tensorrt(), find_gpu()
+        plan = cached_plan(self._bundle, trt, gpu.arch, precision, self._cache)
+        return TensorRtExtractor(self._bundle, plan, shapes_of(self._bundle), trt, CudaStream(), precision, gpu.name)
+
+    def _torch(self, precision: str) -> FeatureExtractor:
+        from .torch_backend import TorchExtractor
+
+        return TorchExtractor(self._bundle, self._threads, precision)
+
+
+def check(reference: FeatureExtractor, extractor: FeatureExtractor, bundle: Bundle) -> float:
+    """The smallest cosine between the features of both; BackendError if it is too small or not a number."""
+    cosine = smallest_cosine(reference, extractor, sample_pictures(bundle.card.image.size))
+    needed = THRESHOLD[extractor.precision]
+    if not cosine >= needed:
+        raise BackendError(f"its features of {bundle.card.category} {bundle.card.version} are wrong (cosine with ONNX "
+                           f"Runtime {cosine:.4f}, needed is {needed})")
+    _log.info("features of %s in %s agree with ONNX Runtime (smallest cosine %.5f)", extractor.name,
+              extractor.precision, cosine)
+    return cosine

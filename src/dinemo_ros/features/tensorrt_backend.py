@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TensorRT and TensorRT-RTX: running an engine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..errors import BackendError
+from .cuda_driver import CudaStream
+from .engine_build import Profile
+from .tensorrt_api import TensorRt, make_logger
+
+
+class TensorRtExtractor:
+    """An engine as a callable; see :class:`dinemo_ros.features.FeatureExtractor`.
+
+    Buffers for the largest shapes are allocated once; a call moves pictures in, features out, and waits. Batches larger
+    than the engine's are split.
+
+    Args:
+        bundle: whose backbone this is.
+        plan: the serialised engine.
+        shapes: its profiles, in their order.
+        stream: of the GPU that the engine was built for.
+
+    Raises:
+        BackendError: the plan is not for this GPU and this TensorRT, or the GPU has no room for it.
+    """
+
+    name = "tensorrt"
+    reason = ""
+
+    def __init__(self, bundle: Bundle, plan: bytes, shapes: tuple[Profile, ...], trt: TensorRt, stream: CudaStream,
+                 precision: str = "fp32", device: str = "GPU") -> None:
+        self.precision, self.device = precision, device
+        self._shapes, self._stream = shapes, stream
+        self._dim, self._stride = bundle.card.features.dim, bundle.card.image.stride
+        stream.enter()
+        logger = make_logger(trt)
+        self._runtime = trt.api.Runtime(logger)  # must outlive the engine
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise BackendError(f"{trt.flavour} {trt.version} cannot load the engine "
+                               f"({logger.last_error or 'it gave no reason'})")
+        self._contexts = []
+        for index in range(len(shapes)):
+            context = self._engine.create_execution_context()
+            if context is None:
+                raise BackendError(f"{trt.flavour} {trt.version}: no room for the engine on the GPU "
+                                   f"({logger.last_error or 'it gave no reason'})")
+            context.set_optimization_profile_async(index, stream.handle)
+            self._contexts.append(context)
+        self._allocate()
+        for context in self._contexts:
+            context.set_tensor_address("image", self._image)
+            context.set_tensor_address("features", self._features)
+        size = bundle.card.image.size
+        self(np.zeros((1, size, size, 3), np.uint8))  # kernels are loaded, and with RTX compiled, at first use
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        n, height, width = images.shape[:3]
+        index = self._profile((1, height, width))
+        batch = self._shapes[index].most[0]
+        self._stream.enter()
+        parts = [self._run(index, images[k:k + batch]) for k in range(0, n, batch)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _run(self, index: int, images: np.ndarray) -> np.ndarray:
+        n, height, width = images.shape[:3]
+        context, host_image = self._contexts[index], self._host_image[:images.size]
+        shape = (n, self._dim, height // self._stride, width // self._stride)
+        host_features = self._host_features[:int(np.prod(shape))].reshape(shape)
+        host_image.reshape(images.shape)[...] = images
+        if not context.set_input_shape("image", images.shape):
+            raise BackendError(f"TensorRT refuses pictures of shape {list(images.shape)}")
+        self._stream.upload(self._image, host_image)
+        if not context.execute_async_v3(self._stream.handle):
+            raise BackendError("TensorRT could not run the engine; the log has its reason")
+        self._stream.download(host_features, self._features)
+        self._stream.synchronize()
+        return host_features.copy()
+
+    def _profile(self, shape: tuple[int, int, int]) -> int:
+        for index, profile in enumerate(self._shapes):
+            if profile.covers(shape):
+                return index
+        most = self._shapes[-1].most
+        raise BackendError(f"the engine takes pictures of up to {most[2]}x{most[1]} pixels, got {shape[2]}x{shape[1]}")
+
+    def _allocate(self) -> None:
+        pixels = max(int(np.prod(profile.most)) for profile in self._shapes)
+        features = self._dim * pixels // self._stride ** 2
+        self._image, self._features = self._stream.allocate(3 * pixels), self._stream.allocate(4 * features)
+        self._host_image = self._stream.host_array(3 * pixels)
+        self._host_features = self._stream.host_array(4 * features).view(np.float32)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch, where it is installed: the bundle's ONNX graph on a GPU, or on the CPU where somebody asks for it.
+
+``TorchExtractor.module`` takes and gives tensors that stay where they are, for code that goes on with them on the GPU.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..errors import BackendError
+from .variants import require_onnx
+
+
+class TorchExtractor:
+    """A backbone as a callable; see :class:`dinemo_ros.features.FeatureExtractor`.
+
+    fp16 and bf16 are PyTorch's automatic mixed precision, which keeps norms and reductions in fp32.
+
+    Attributes:
+        module: uint8 tensor [N, H, W, 3] -> float32 tensor [N, D, H/8, W/8], on ``device``; use it in
+            ``torch.inference_mode()``.
+
+    Raises:
+        BackendError: torch or onnx is missing, or the network or the precision is not for torch.
+    """
+
+    name = "torch"
+    reason = ""
+
+    def __init__(self, bundle: Bundle, threads: int = 2, precision: str = "fp32") -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise BackendError(f"PyTorch cannot be imported ({error}): pip install torch") from error
+        require_onnx("networks for PyTorch")
+        from .torch_graph import OnnxModule
+
+        if precision == "int8":
+            raise BackendError("PyTorch has no int8 here; take fp32, fp16 or bf16")
+        self._torch, self.precision = torch, precision
+        torch.set_num_threads(threads)
+        self._where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.cuda.get_device_name() if self._where.type == "cuda" else "CPU"
+        dtype = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+        self._autocast = torch.autocast(self._where.type, dtype, enabled=dtype is not None)
+        self.module = OnnxModule(bundle.backbone_path.read_bytes()).to(self._where).eval()
+        size = bundle.card.image.size
+        self(np.zeros((1, size, size, 3), np.uint8))
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        torch = self._torch
+        try:
+            with torch.inference_mode(), self._autocast:
+                pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self._where)
+                return self.module(pixels).float().cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            raise BackendError(f"the GPU is out of memory for {len(images)} pictures of {images.shape[2]}x"
+                               f"{images.shape[1]}: stop what else runs on it, or take backend onnxruntime") from error
