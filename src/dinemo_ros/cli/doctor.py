@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from ..errors import BundleError
 from . import options
 from .bench import cpu_name
+from .doctor_backends import backends, engine_cache
+from .finding import Finding, installed, version
 from .output import AtomicFile, to_json
 
 # Fast DDS 3 (Kilted and later) reads the first, Fast DDS 2 (Humble, Jazzy) the second.
@@ -26,26 +25,18 @@ what to do). Exit code 1 if there is any "!!".
 """
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report; ``level`` is "ok", "--" or "!!"."""
-
-    level: str
-    subject: str
-    text: str
-
-
 def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("doctor", help="what is installed and what is missing", description=_DESCRIPTION,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", metavar="DIR", default="car", help="bundle to check: a folder, or the name of a "
                         "shipped category (default: %(default)s)")
+    options.add_cache_option(parser)
     parser.add_argument("--json", metavar="FILE", help="write the findings here as well")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    findings = list(examine(arguments.bundle))
+    findings = list(examine(arguments.bundle, arguments.cache))
     for finding in findings:
         print(f"{finding.level} {finding.subject:14} {finding.text}")
     if arguments.json:
@@ -54,32 +45,16 @@ def run(arguments: argparse.Namespace) -> int:
     return int(any(finding.level == "!!" for finding in findings))
 
 
-def examine(bundle: str) -> Iterator[Finding]:
+def examine(bundle: str, cache: str = "") -> Iterator[Finding]:
     """All findings, in the order a reader wants them."""
     yield Finding("ok", "machine", f"{cpu_name()}, {options.available_cpus()} CPUs, {platform.system()} "
                   f"{platform.machine()}, Python {platform.python_version()}")
-    yield _onnxruntime()
-    yield _tensorrt()
+    yield from backends()
+    yield engine_cache(cache)
     yield _bundle(bundle)
     yield from _ros()
     yield _fast_dds()
     yield _optional("rosbags", "reading bags", "pip install rosbags")
-
-
-def _onnxruntime() -> Finding:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        return Finding("!!", "onnxruntime", f"cannot be imported ({error}): pip install onnxruntime")
-    return Finding("ok", "onnxruntime", f"{onnxruntime.__version__}, providers "
-                   f"{', '.join(onnxruntime.get_available_providers())}")
-
-
-def _tensorrt() -> Finding:
-    found = [f"{name} {_version(name)}" for name in ("tensorrt", "tensorrt_rtx") if _installed(name)]
-    if found:
-        return Finding("ok", "TensorRT", f"{', '.join(found)} found; this version computes with ONNX Runtime")
-    return Finding("--", "TensorRT", "not installed; ONNX Runtime is used")
 
 
 def _bundle(name: str) -> Finding:
@@ -96,21 +71,21 @@ def _bundle(name: str) -> Finding:
 
 
 def _ros() -> Iterator[Finding]:
-    if not _installed("rclpy"):
+    if not installed("rclpy"):
         yield Finding("--", "ROS 2", "no rclpy: only the dinemo command works, not the node; source a distribution "
                       "(source /opt/ros/DISTRO/setup.bash) or run scripts/setup.sh")
         return
     distribution = os.environ.get("ROS_DISTRO")
     yield Finding("ok", "ROS 2", f"distribution {distribution}" if distribution
-                  else f"rclpy {_version('ros-rclpy')} from wheels")
+                  else f"rclpy {version('ros-rclpy')} from wheels")
     for module in ("vision_msgs", "tf2_msgs"):
-        if _installed(module):
+        if installed(module):
             yield Finding("ok", module, "found")
         else:
             package = f"ros-{distribution}-{module.replace('_', '-')}" if distribution else None
             yield Finding("!!", module, "missing, the node needs it: "
                           + (f"apt install {package}" if package else "run scripts/setup.sh, which generates it"))
-    if not _installed("tf2_ros"):
+    if not installed("tf2_ros"):
         yield Finding("--", "tf2_ros", "not installed; transforms are published on /tf directly")
 
 
@@ -130,18 +105,6 @@ def _fast_dds() -> Finding:
 
 
 def _optional(module: str, purpose: str, remedy: str) -> Finding:
-    if _installed(module):
-        return Finding("ok", module, f"{_version(module)}, for {purpose}")
+    if installed(module):
+        return Finding("ok", module, f"{version(module)}, for {purpose}")
     return Finding("--", module, f"not installed, needed for {purpose}: {remedy}")
-
-
-def _installed(module: str) -> bool:
-    """Whether ``import module`` would find something, without importing it (ROS and TensorRT load for seconds)."""
-    return importlib.util.find_spec(module) is not None
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "of unknown version"

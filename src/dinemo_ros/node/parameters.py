@@ -16,6 +16,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 
 from ..errors import DinemoError
+from ..features.protocol import BACKENDS, PRECISIONS
 
 #: When a parameter may change: never after the start, only while unconfigured, or at any time.
 START, CONFIGURE, LIVE = "start", "configure", "live"
@@ -78,7 +79,11 @@ POSE_NODE = (
     Parameter("bundle", "", "Folder of the model bundle; empty takes the one shipped for 'category'.",
               changes=CONFIGURE),
     Parameter("backend", "auto", "What runs the network; auto takes the fastest that works.",
-              choices=("auto", "onnxruntime"), changes=CONFIGURE),
+              choices=BACKENDS, changes=CONFIGURE),
+    Parameter("precision", "fp32", "What the network computes in; what cannot be had here becomes fp32.",
+              choices=PRECISIONS, changes=CONFIGURE),
+    Parameter("engine_cache", "", "Folder for engines; empty takes dinemo_ros in the user's cache folder.",
+              changes=CONFIGURE),
     Parameter("threads", 2, "CPU threads of network and solver.", bounds=(1, 256), changes=CONFIGURE),
     Parameter("image_transport", "auto", "Type of the topic 'image': raw (Image), compressed (CompressedImage); auto "
               "asks the publisher.", choices=("auto", "raw", "compressed"), changes=CONFIGURE),

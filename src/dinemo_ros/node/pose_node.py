@@ -28,6 +28,7 @@ from ..pose import ObjectPose
 from . import conversions, parameters
 from .diagnostics import Monitor, array_message, cause_of
 from .executable import run
+from .log_bridge import bridge_logging
 from .publishers import Outputs, TransformBroadcaster
 from .synchronizer import StampMatcher
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, check_rois
@@ -48,6 +49,7 @@ class PoseNode(LifecycleNode):
         super().__init__("pose_node", **kwargs)
         parameters.declare(self, parameters.POSE_NODE)
         self._state = "unconfigured"
+        bridge_logging(self.get_logger())
         self._monitor = Monitor(self.get_logger(), f"{self.get_fully_qualified_name().lstrip('/')}: pose estimation")
         self._broadcaster = TransformBroadcaster(self)
         self._estimator: PoseEstimator | None = None
@@ -71,7 +73,8 @@ class PoseNode(LifecycleNode):
         self.get_logger().info("loading the bundle; the first start on a machine also compiles the solver")
         try:
             bundle = load_bundle(settings.bundle or find_bundle(settings.category))
-            self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend)
+            self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend,
+                                            precision=settings.precision, engine_cache=settings.engine_cache)
         except DinemoError as error:
             self._estimator = None
             self.get_logger().error(f"cannot configure: {error}")

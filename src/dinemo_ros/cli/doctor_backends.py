@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can run the network here, and for what cannot, what is missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import BackendError
+from .finding import Finding, installed, version
+
+
+def backends() -> Iterator[Finding]:
+    """One finding for the GPU and one for each backend."""
+    yield _gpu()
+    yield _onnxruntime()
+    yield _tensorrt()
+    yield _openvino()
+    yield _torch()
+    yield _onnx()
+
+
+def engine_cache(folder: str = "") -> Finding:
+    """Where engines are kept, what is there, and whether there is room for more."""
+    from ..features.engine_cache import EngineCache
+
+    cache = EngineCache(folder)
+    entries = cache.entries()
+    text = f"{len(entries)} entries, {sum(size for _, size in entries) / 1e6:.1f} MB in {cache.folder}"
+    place = next((p for p in (cache.folder, *cache.folder.parents) if p.exists()), Path("/"))
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return Finding("--", "engine cache", f"{text}; {place} cannot be written, so every start builds its engines "
+                       "again: name another folder (parameter engine_cache, option --cache)")
+    free = os.statvfs(place)
+    free_mb = free.f_bavail * free.f_frsize / 1e6
+    if free_mb < 100:
+        return Finding("--", "engine cache", f"{text}; only {free_mb:.0f} MB are free there, an engine takes 5 to 100: "
+                       "make room, or name another folder")
+    return Finding("ok", "engine cache", text)
+
+
+def _gpu() -> Finding:
+    from ..features.cuda_driver import CudaError, find_gpu
+
+    try:
+        gpu = find_gpu()
+    except CudaError as error:
+        return Finding("--", "GPU", f"none to use ({error}); the network runs on the CPU")
+    return Finding("ok", "GPU", f"{gpu.name}, {gpu.arch}, {gpu.memory / 1e9:.1f} GB")
+
+
+def _onnxruntime() -> Finding:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        return Finding("!!", "onnxruntime", f"cannot be imported ({error}): pip install onnxruntime")
+    providers = onnxruntime.get_available_providers()
+    cuda = "" if "CUDAExecutionProvider" in providers else "; on a GPU only with onnxruntime-gpu in its place"
+    return Finding("ok", "onnxruntime", f"{onnxruntime.__version__}, providers {', '.join(providers)}{cuda}")
+
+
+def _tensorrt() -> Finding:
+    from ..features.tensorrt_api import installed_modules, load_tensorrt
+
+    if not installed_modules():
+        return Finding("--", "TensorRT", "not installed, on an NVIDIA GPU it is the fastest: on a Jetson it comes with "
+                       "JetPack, on a desktop pip install tensorrt, or tensorrt-rtx for GeForce RTX")
+    try:
+        trt = load_tensorrt()
+    except BackendError as error:
+        return Finding("--", "TensorRT", str(error))
+    builds = f"for {', '.join(trt.archs)}, with or without a GPU here" if trt.archs else "for the GPU that is here"
+    return Finding("ok", "TensorRT", f"{trt.flavour} {trt.version}, builds engines {builds}")
+
+
+def _openvino() -> Finding:
+    if not installed("openvino"):
+        return Finding("--", "OpenVINO", "not installed, on x86 CPUs with AVX-512 BF16 or AMX it nearly doubles the "
+                       "speed of the network (backend openvino, precision bf16): pip install openvino")
+    import openvino
+
+    can = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    fast = [name.lower() for name in ("BF16", "FP16", "INT8") if name in can]
+    return Finding("ok", "OpenVINO", f"{version('openvino')}, fast on this CPU: fp32"
+                   f"{''.join(f', {name}' for name in fast)}")
+
+
+def _torch() -> Finding:
+    if not installed("torch"):
+        return Finding("--", "torch", "not installed, nothing but backend torch needs it")
+    import torch
+
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU only"
+    return Finding("ok", "torch", f"{torch.__version__}, {where}")
+
+
+def _onnx() -> Finding:
+    if not installed("onnx"):
+        return Finding("--", "onnx", "not installed, needed for backend torch and to make networks in fp16, bf16 and "
+                       "int8: pip install onnx")
+    return Finding("ok", "onnx", version("onnx"))
