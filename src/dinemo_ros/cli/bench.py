@@ -1,33 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``dinemo bench``: how long each stage of an estimate takes on this machine."""
+"""``dinemo bench``: how long each stage of an estimate takes on this machine, and against what."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import platform
-import sys
-import time
-from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from tqdm import tqdm
-
+from ..benchmark.device import REFERENCE_PACKAGES, cpu_name, load_average, peak_memory_mb, versions
 from ..camera import Camera
 from ..errors import DatasetError
-from ..sources import Frame, open_source
+from ..sources import open_source
 from . import options
 from .output import AtomicFile, to_json
 
+if TYPE_CHECKING:
+    from ..benchmark.stages import Job
+    from ..estimator import PoseEstimator
+
 _DISTINCT_FRAMES = 32  # held in memory; more would only measure the disk
+_OBJECTS = 4
+_CROPS = 12  # for the reference solver, which takes a second each
 
 _DESCRIPTION = """\
 Time the estimator, image in memory to pose, median and 95th percentile over frames.
 
-Measured twice: with one region of interest per frame (a detector or tracker gives it), which fills "stages" and
-"total", and with the bundle's own proposals on the whole frame, which fills "auto".
+Measured with one region of interest per frame (a detector or tracker gives it), which fills "stages" and "total"; with
+the bundle's own proposals on the whole frame, which fills "auto"; and with four objects in one frame against one.
+
+--startup    a fresh process from start to its first pose, kernels compiled and from the cache, and its memory
+--reference  the published solver (NeMo, NOVUM: 144 starts, 30 steps of Adam through a rasteriser) and PnP, on the same
+             features as ours: how much slower they are, and, where the folder has a ground_truth.json as the demo
+             sequence has, how accurate
 """
 
 
@@ -39,29 +44,45 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the report here")
     parser.add_argument("--frames", type=options.frame_count, default=100, metavar="N",
                         help="frames to time; short sources are repeated (default: %(default)s)")
+    parser.add_argument("--startup", action="store_true", help="also time a fresh process (takes a minute)")
+    parser.add_argument("--reference", nargs="?", const="auto", choices=("auto", "pytorch3d", "torch"),
+                        metavar="RASTERIZER", help="also time the published solver, with this rasteriser: pytorch3d, "
+                        "torch (ours), or auto, pytorch3d where installed (needs torch)")
     options.add_estimator_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    path = arguments.path or _demo_sequence()
+    from ..benchmark import stages  # late, as the estimator: they load ONNX Runtime and Numba
+    from ..benchmark.demo import demo_sequence
+
+    path = Path(arguments.path or demo_sequence())
     frames = _load(path)
     estimator = options.make_estimator(arguments)
-    with_roi = [(frame, camera, [poses[0].roi]) for frame, camera in frames
-                if (poses := estimator.estimate(frame.image_rgb, camera))]
-    if not with_roi:
+    jobs = _with_regions(estimator, frames)
+    if not jobs:
         raise DatasetError(f"{path}: no {estimator.bundle.card.category} was found in {len(frames)} images, so "
                            "there is nothing to time; give a PATH that shows one")
-    whole = [(frame, camera, None) for frame, camera in frames]
-    stages, total = _measure(estimator, with_roi, arguments.frames, "one region")
-    auto_stages, auto_total = _measure(estimator, whole, arguments.frames, "own regions")
-    height, width = frames[0][0].image_rgb.shape[:2]
+    one, total = stages.measure(estimator, jobs, arguments.frames, "one region")
+    auto, auto_total = stages.measure(estimator, frames, arguments.frames, "own regions")
+    search = estimator.bundle.card.search
+    height, width = frames[0].image.shape[:2]
     report = {
-        "stages": stages, "total": total, "device": describe_device(arguments.threads, estimator.extractor.name),
-        "cpu": cpu_name(), "threads": arguments.threads, "frames": arguments.frames, "image": [width, height],
-        "auto": {"stages": auto_stages, "total": auto_total},
-        "versions": versions(),
+        "stages": one, "total": total, "solver_ms": stages.solver_alone(one),
+        "device": describe_device(arguments.threads, estimator.extractor.name), "cpu": cpu_name(),
+        "threads": arguments.threads, "frames": arguments.frames, "image": [width, height],
+        "auto": {"stages": auto, "total": auto_total},
+        "objects": stages.objects_against_one(estimator, jobs, _OBJECTS, max(1, arguments.frames // 5)),
+        "hypotheses_per_s": 1e3 * stages.hypotheses(search) / one["coarse"]["median_ms"],
+        "peak_memory_mb": peak_memory_mb(),
     }
+    if arguments.startup:
+        from ..benchmark.startup import measure_startup
+
+        report["startup"] = measure_startup(estimator.bundle.path, arguments.threads)
+    if arguments.reference:
+        report["rivals"] = _rivals(estimator, path, jobs, arguments.reference)
+    report |= {"load": load_average(), "versions": versions(REFERENCE_PACKAGES if arguments.reference else ())}
     if arguments.json:
         with AtomicFile(arguments.json) as file:
             file.write(to_json(report, indent=1) + "\n")
@@ -69,40 +90,42 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _load(path: str | Path) -> list[tuple[Frame, Camera]]:
+def _load(path: Path) -> list[Job]:
+    from ..benchmark.stages import Job
+
     frames = []
     for frame in itertools.islice(open_source(path), _DISTINCT_FRAMES):
         height, width = frame.image_rgb.shape[:2]
-        frames.append((frame, frame.camera or Camera.from_hfov(width, height, options.DEFAULT_HFOV_DEG)))
+        camera = frame.camera or Camera.from_hfov(width, height, options.DEFAULT_HFOV_DEG)
+        frames.append(Job(frame.image_rgb, camera, None))
     if not frames:
         raise DatasetError(f"{path}: no image could be read")
     return frames
 
 
-def _demo_sequence() -> Path:
-    from ..bundle import find_bundle
+def _with_regions(estimator: PoseEstimator, frames: list[Job]) -> list[Job]:
+    """The frames in which an object is found, with the region of the best one."""
+    from ..benchmark.stages import Job
 
-    return find_bundle("car").parents[1] / "config" / "demo_sequence"  # engines/car and config share their parent
-
-
-def _measure(estimator, jobs: Sequence[tuple], count: int, what: str) -> tuple[dict, dict]:
-    """Summaries per stage and of the total wall-clock time, each {"median_ms", "p95_ms"}."""
-    estimator.estimate(jobs[0][0].image_rgb, jobs[0][1], rois=jobs[0][2])  # warm caches and buffers of this size
-    stage_ms: dict[str, list[float]] = {}
-    total_ms = []
-    for frame, camera, rois in tqdm(itertools.islice(itertools.cycle(jobs), count), total=count, desc=what,
-                                    unit="frame", file=sys.stderr, disable=None):
-        begin = time.perf_counter()
-        estimator.estimate(frame.image_rgb, camera, rois=rois)
-        total_ms.append(1e3 * (time.perf_counter() - begin))
-        for name, milliseconds in estimator.timings.items():
-            stage_ms.setdefault(name, []).append(milliseconds)
-    stage_ms.pop("total", None)  # of the same span, but without the call itself
-    return {name: _spread(values) for name, values in stage_ms.items()}, _spread(total_ms)
+    found = [(frame, estimator.estimate(frame.image, frame.camera)) for frame in frames]
+    return [Job(frame.image, frame.camera, [poses[0].roi]) for frame, poses in found if poses]
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"median_ms": float(np.median(values)), "p95_ms": float(np.percentile(values, 95))}
+def _rivals(estimator: PoseEstimator, path: Path, jobs: list[Job], rasterizer: str) -> list[dict]:
+    from ..benchmark import rivals
+    from ..benchmark.demo import demo_entries
+    from ..evaluation.sample import Entry, Sample
+    from ..evaluation.truth import ReferenceObject
+
+    entries = demo_entries(path)
+    if not entries:  # speed and agreement can be compared without a truth
+        entries = [Entry(path.name, str(k), lambda job=job: Sample(job.image, job.camera, job.rois[0], None, None))
+                   for k, job in enumerate(jobs)]
+    entries = entries[::max(1, len(entries) // _CROPS)][:_CROPS]
+    reference = rivals.reference_solver(estimator, rasterizer=rasterizer)
+    solvers = {"dinemo_ros": rivals.our_solver(estimator), "NOVUM, 30 steps": reference,
+               "PnP, RANSAC": rivals.pnp_solver(estimator)}
+    return rivals.compare(solvers, rivals.crops(estimator, entries), ReferenceObject.of(estimator.bundle), "rivals")
 
 
 def describe_device(threads: int, backend: str) -> str:
@@ -110,31 +133,23 @@ def describe_device(threads: int, backend: str) -> str:
     return f"{cpu_name()}, {threads} threads on {options.available_cpus()} CPUs, {backend} {versions()[backend]}"
 
 
-def cpu_name() -> str:
-    """Marketing name of the CPU, or its architecture where the system does not tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Python and the packages that decide about speed."""
-    found = {"python": platform.python_version()}
-    for name in ("dinemo_ros", "numpy", "numba", "onnxruntime", "opencv-python-headless"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not from a package"
-    return found
-
-
 def _show(report: dict) -> None:
     print(report["device"])
+    print(f"load of the machine {report['load']}, peak memory {report['peak_memory_mb'] or float('nan'):.0f} MB")
     print(f"image {report['image'][0]}x{report['image'][1]}, {report['frames']} frames      median      p95")
     for title, part in (("one region of interest", report), ("own regions", report["auto"])):
         print(title)
         for name, spread in [*part["stages"].items(), ("total", part["total"])]:
             print(f"  {name:34} {spread['median_ms']:6.1f} ms {spread['p95_ms']:6.1f} ms")
+    print(f"solver alone, features to pose       {report['solver_ms']:6.1f} ms, coarse search "
+          f"{report['hypotheses_per_s']:.2g} hypotheses/s")
+    objects = report["objects"]
+    print(f"{objects['objects']} objects in one frame             {objects['median_ms']:6.1f} ms, "
+          f"{objects['ratio']:.2f} times one object")
+    for name, start in report.get("startup", {}).items():
+        print(f"start to first pose, kernels {name}    {start['to_first_pose_s']:6.1f} s, first frame "
+              f"{1e3 * start['first_frame_s']:.0f} ms, peak memory {start['peak_memory_mb'] or float('nan'):.0f} MB")
+    for row in report.get("rivals", []):
+        accuracy = f", Acc@30 {row['acc30']:.0%}, Acc@10 {row['acc10']:.0%}" if "acc30" in row else ""
+        print(f"solver {row['solver']:29} {row['median_ms']:6.1f} ms, x {row['times_slower']:.1f}, same pose as ours "
+              f"{row['same_pose']:.0%}{accuracy} ({row['n']} crops)")

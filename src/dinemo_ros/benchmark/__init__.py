@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``dinemo bench`` and ``tests/benchmarks`` measure: times, start-up, memory, and rivals on the same input.
+
+Times on a shared machine wander by a factor of two. What is to be compared is therefore run side by side, turn about,
+and reported as a ratio of medians next to the milliseconds; the load of the machine is written down with them.
+"""

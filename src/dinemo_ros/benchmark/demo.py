@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shipped demo sequence, and any folder like it, as samples with exact poses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..bundle import find_bundle
+from ..camera import Camera
+from ..errors import DatasetError
+from ..evaluation.sample import Entry, Sample
+from ..evaluation.truth import PoseTruth
+from ..sources.folder import CAMERA_FILE, read_image
+
+TRUTH_FILE = "ground_truth.json"
+
+
+def demo_sequence() -> Path:
+    """Folder of the demo sequence that ships with the package."""
+    return find_bundle("car").parents[1] / "config" / "demo_sequence"  # engines/car and config share their parent
+
+
+def demo_entries(folder: Path) -> list[Entry]:
+    """Frames of ``folder`` with region and pose from its ``ground_truth.json``; none where there is no such file.
+
+    Raises:
+        DatasetError: the file is not what ``training.render.demo_sequence`` writes.
+    """
+    file = folder / TRUTH_FILE
+    if not file.is_file():
+        return []
+    camera = Camera.from_yaml(folder / CAMERA_FILE)
+    try:
+        frames = json.loads(file.read_text(encoding="utf-8"))["frames"]
+        known = {name: (tuple(map(float, frame["roi"])), np.array(frame["T_cam_obj"], np.float64).reshape(4, 4),
+                        np.array(frame["size"], np.float64).reshape(3)) for name, frame in frames.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{file}: not a ground truth file ({error!r}); expected frames.NAME with roi [4], "
+                           "T_cam_obj [4][4] and size [3]") from error
+
+    def load(name: str) -> Sample:
+        roi, T_cam_obj, size = known[name]
+        return Sample(read_image(folder / name), camera, roi, None, PoseTruth(T_cam_obj, size, camera), roi)
+
+    return [Entry(folder.name, name, lambda name=name: load(name)) for name in known]

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Solvers on identical input: the same crops, features, mesh and crop cameras, turn about."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from ..crop import check_roi, crop_camera, warp_crop
+from ..errors import DinemoError
+from ..estimator import PoseEstimator, target_of
+from ..evaluation.metrics import summarise
+from ..evaluation.sample import Entry
+from ..evaluation.truth import ReferenceObject, Truth
+from ..geometry import rotation_angle, se3
+from ..pose import Hypothesis
+from ..solver.coarse import Target
+
+# Crops that each solver gets in a row: short turns share the machine's moods, but the threads of a linear algebra
+# library spin on for a moment and would slow down the first crop of whoever comes next.
+_TURN = 5
+Solver = Callable[[np.ndarray, Target], Hypothesis | None]  # the pose is in the crop camera's frame
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What every solver is given, features [D, h, h] and target, and what its pose is compared with."""
+
+    group: str
+    features: np.ndarray
+    target: Target
+    R_cam_crop: np.ndarray
+    truth: Truth | None
+
+
+def crops(estimator: PoseEstimator, entries: Iterable[Entry]) -> list[Crop]:
+    """Look once at the region of each entry, as the estimator does."""
+    spec = estimator.bundle.card.image
+    buffer = np.empty((1, spec.size, spec.size, 3), np.uint8)
+    found = []
+    for entry in entries:
+        sample = entry.load()
+        if sample.roi is None:
+            raise DinemoError(f"{entry.name}: solvers can only be compared in a given region")
+        box = check_roi(sample.roi, sample.camera.width, sample.camera.height)
+        crop = crop_camera(sample.camera, box, spec.size, spec.margin)
+        warp_crop(sample.image, sample.camera, crop, buffer[0])
+        # The extractor may hand out its own buffer: each crop needs its copy.
+        found.append(Crop(entry.group, np.array(estimator.extractor(buffer)[0]), target_of(crop, spec.stride),
+                          crop.R_cam_crop, sample.truth))
+    return found
+
+
+def our_solver(estimator: PoseEstimator) -> Solver:
+    """The solver of this package, alone."""
+    def solve(features: np.ndarray, target: Target) -> Hypothesis | None:
+        poses = estimator.solver.solve(features, target)
+        return Hypothesis(poses[0].T_crop_obj, poses[0].score, poses[0].size) if poses else None
+
+    return solve
+
+
+def reference_solver(estimator: PoseEstimator, **options) -> Solver:
+    """NeMo and NOVUM, see :class:`dinemo_ros.reference.analysis_by_synthesis.Options`.
+
+    Raises:
+        DinemoError: torch, or the rasteriser asked for, is not installed.
+    """
+    try:
+        from ..reference.analysis_by_synthesis import Options, ReferenceSolver
+    except ModuleNotFoundError as error:
+        raise DinemoError(f"the reference solver needs {error.name}, which is not installed: pip install torch") \
+            from error
+    bundle = estimator.bundle
+    spec = bundle.card.image
+    solver = ReferenceSolver(bundle.mesh, spec.size // spec.stride, spec.stride, spec.margin, Options(**options))
+
+    def solve(features: np.ndarray, target: Target) -> Hypothesis:
+        best = solver(features, target)[0]
+        return Hypothesis(best.T_crop_obj, 1.0 - best.loss, bundle.mesh.extent)
+
+    return solve
+
+
+def pnp_solver(estimator: PoseEstimator) -> Solver:
+    """Matches and PnP, see :mod:`dinemo_ros.reference.pnp`."""
+    from ..reference.pnp import PnpSolver
+
+    solver = PnpSolver(estimator.bundle.mesh)
+
+    def solve(features: np.ndarray, target: Target) -> Hypothesis | None:
+        T = solver(features, target)
+        return None if T is None else Hypothesis(T, 0.0, estimator.bundle.mesh.extent)
+
+    return solve
+
+
+def compare(solvers: dict[str, Solver], given: Sequence[Crop], reference: ReferenceObject, what: str) -> list[dict]:
+    """One row per solver; the first is what the others are held against.
+
+    A row holds ``solver``, ``n``, ``median_ms``, ``p95_ms``, ``times_slower`` (median over the crops of the ratio to
+    the first solver on that crop), ``same_pose`` (share of crops where its rotation is within 10 degrees of the first
+    solver's) and, where the truth is known, the columns of :func:`~dinemo_ros.evaluation.metrics.summarise`.
+    """
+    for solve in solvers.values():
+        solve(given[0].features, given[0].target)
+    times: dict[str, list[float]] = {name: [] for name in solvers}
+    poses: dict[str, list[Hypothesis | None]] = {name: [] for name in solvers}
+    for first in tqdm(range(0, len(given), _TURN), desc=what, unit="turn", file=sys.stderr, disable=None):
+        for name, solve in solvers.items():
+            for crop in given[first:first + _TURN]:
+                begin = time.perf_counter()
+                pose = solve(crop.features, crop.target)
+                times[name].append(1e3 * (time.perf_counter() - begin))
+                poses[name].append(_in_camera(pose, crop))
+    first = next(iter(solvers))
+    return [{"solver": name, "n": len(given), "median_ms": float(np.median(times[name])),
+             "p95_ms": float(np.percentile(times[name], 95)),
+             "times_slower": float(np.median(np.array(times[name]) / times[first])),
+             "same_pose": float(np.mean([_same(a, b) for a, b in zip(poses[name], poses[first], strict=True)])),
+             **_accuracy(poses[name], given, reference)} for name in solvers]
+
+
+def _accuracy(poses: Sequence[Hypothesis | None], given: Sequence[Crop], reference: ReferenceObject) -> dict:
+    known = [(pose, crop) for pose, crop in zip(poses, given, strict=True) if crop.truth is not None]
+    if not known:
+        return {}
+    return summarise([{"error_deg": None} if pose is None else crop.truth.errors(pose, reference)
+                      for pose, crop in known])
+
+
+def _in_camera(pose: Hypothesis | None, crop: Crop) -> Hypothesis | None:
+    if pose is None:
+        return None
+    return Hypothesis(se3(crop.R_cam_crop, np.zeros(3)) @ pose.T_cam_obj, pose.score, pose.size)
+
+
+def _same(a: Hypothesis | None, b: Hypothesis | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return rotation_angle(a.T_cam_obj[:3, :3], b.T_cam_obj[:3, :3]) < np.radians(10.0)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage times of the estimator, one object against four, and pose hypotheses per second."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from ..bundle import SearchSpec
+from ..camera import Camera
+from ..estimator import PoseEstimator
+from ..solver.coarse import SHIFT
+
+SOLVER_STAGES = ("similarity", "coarse", "refine")  # what comes after the network
+Roi = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of the estimator: image uint8 [H, W, 3], its camera, and regions (None: it looks for itself)."""
+
+    image: np.ndarray
+    camera: Camera
+    rois: list[Roi] | None
+
+
+def measure(estimator: PoseEstimator, jobs: Sequence[Job], count: int, what: str) -> tuple[dict, dict]:
+    """Summaries of ``count`` calls, see :func:`spread`: per stage and of the total wall-clock time."""
+    _run(estimator, jobs[0])  # warm caches and buffers of this size
+    stage_ms: dict[str, list[float]] = {}
+    total_ms = []
+    for job in tqdm(itertools.islice(itertools.cycle(jobs), count), total=count, desc=what, unit="frame",
+                    file=sys.stderr, disable=None):
+        total_ms.append(milliseconds(lambda job=job: _run(estimator, job)))
+        for name, value in estimator.timings.items():
+            stage_ms.setdefault(name, []).append(value)
+    stage_ms.pop("total", None)  # of the same span, but without the call itself
+    return {name: spread(values) for name, values in stage_ms.items()}, spread(total_ms)
+
+
+def solver_alone(stages: dict[str, dict[str, float]]) -> float:
+    """Median milliseconds from features to pose: the sum of the medians of the solver's stages."""
+    return sum(stages[name]["median_ms"] for name in SOLVER_STAGES)
+
+
+def objects_against_one(estimator: PoseEstimator, jobs: Sequence[Job], count: int, repeats: int) -> dict:
+    """Time of a frame with ``count`` objects over that of the same frame with one of them, side by side.
+
+    The frame is a mosaic of the jobs' pictures, each with its own object; every job needs exactly one region.
+    """
+    job = mosaic([jobs[k % len(jobs)] for k in range(count)])
+    _run(estimator, job)
+    all_ms, one_ms = [], []
+    for _ in range(repeats):
+        all_ms.append(milliseconds(lambda: _run(estimator, job)))
+        # Objects differ in cost; the mean over all is the fair "one".
+        one_ms.append(np.mean([milliseconds(lambda roi=roi: _run(estimator, Job(job.image, job.camera, [roi])))
+                               for roi in job.rois]))
+    return {"objects": count, "median_ms": float(np.median(all_ms)), "one_median_ms": float(np.median(one_ms)),
+            "ratio": float(np.median(np.array(all_ms) / one_ms))}
+
+
+def mosaic(jobs: Sequence[Job]) -> Job:
+    """The jobs' pictures side by side as one frame of a camera with the first one's focal length."""
+    columns = int(np.ceil(np.sqrt(len(jobs))))
+    rows = -(-len(jobs) // columns)
+    height = max(job.image.shape[0] for job in jobs)
+    width = max(job.image.shape[1] for job in jobs)
+    image = np.full((rows * height, columns * width, 3), 114, np.uint8)
+    rois = []
+    for k, job in enumerate(jobs):
+        y, x = (k // columns) * height, (k % columns) * width
+        image[y:y + job.image.shape[0], x:x + job.image.shape[1]] = job.image
+        (x0, y0, x1, y1), = job.rois
+        rois.append((x0 + x, y0 + y, x1 + x, y1 + y))
+    focal = jobs[0].camera.K[0, 0]
+    K = np.array([[focal, 0, 0.5 * (columns * width - 1)], [0, focal, 0.5 * (rows * height - 1)], [0, 0, 1.0]])
+    return Job(image, Camera(columns * width, rows * height, K), rois)
+
+
+def hypotheses(search: SearchSpec) -> int:
+    """Poses that the first pass of the coarse search scores: viewpoints x distances x image shifts."""
+    views = search.azimuth * len(search.elevation_deg) * len(search.theta_deg)
+    return views * len(search.scale) * (2 * SHIFT + 1) ** 2
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    """Wall-clock time of one call."""
+    begin = time.perf_counter()
+    call()
+    return 1e3 * (time.perf_counter() - begin)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """{"median_ms", "p95_ms"}."""
+    return {"median_ms": float(np.median(values)), "p95_ms": float(np.percentile(values, 95))}
+
+
+def _run(estimator: PoseEstimator, job: Job) -> None:
+    estimator.estimate(job.image, job.camera, rois=job.rois)
