@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,11 +152,12 @@ def _load(path: Path):
     """``record`` of a MATLAB file."""
     try:
         from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise DatasetError("annotations of PASCAL3D+ are MATLAB files: pip install scipy reads them") from error
     try:
         return loadmat(str(path), squeeze_me=True, struct_as_record=False)["record"]
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
         raise DatasetError(f"{path}: cannot be read as an annotation of PASCAL3D+ ({error})") from error
 
 

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From records to rows, tables and pictures."""
+
+import csv
+import io
+
+import cv2
+import numpy as np
+import pytest
+from unit.planted import car_mesh
+
+from dinemo_ros.camera import Camera
+from dinemo_ros.evaluation.metrics import summarise
+from dinemo_ros.evaluation.runner import split, tabulate
+from dinemo_ros.evaluation.tables import comma_separated, markdown
+from dinemo_ros.evaluation.worst import WorstFrames, caption
+
+
+def record(model="ours", level="L0", group="cx5", file="000.jpg", error=5.0, **more):
+    return {"model": model, "occlusion": level, "group": group, "file": file, "score": 0.5, "error_deg": error} | more
+
+
+def posed(error, add):
+    return {"error_deg": error, "azimuth_error_deg": error, "distance_error_pct": 10 * add,
+            "translation_error_m": 2 * add, "add_m": add, "add_within": float(add < 0.4), "pck": 1 - add}
+
+
+def test_summary_of_poses_counts_missing_ones_as_wrong():
+    row = summarise([posed(1.0, 0.1), posed(29.0, 0.3), posed(31.0, 0.5), {"error_deg": None}])
+    assert (row["n"], row["acc30"], row["azimuth_acc30"], row["missing"]) == (4, 0.5, 0.5, 0.25)
+    assert row["add_median_m"] == pytest.approx(0.4)
+    assert (row["distance_median_pct"], row["translation_median_m"]) == pytest.approx((4.0, 0.8))
+    assert (row["add_within"], row["pck"]) == pytest.approx((0.5, 2.1 / 4))
+    assert (row["coverage"], row["surroundings"]) == (None, None)
+
+
+def test_median_without_a_value_is_none():
+    row = summarise([posed(1.0, 0.1), {"error_deg": None}, {"error_deg": None}])
+    assert (row["median_deg"], row["add_median_m"], row["distance_median_pct"]) == (180.0, None, None)
+    assert "add_m" not in summarise([{"error_deg": 3.0}])
+
+
+def test_rows_per_level_model_and_group():
+    records = [record(model, level, group, file, coverage=0.3)
+               for file in ("0", "1") for level in ("L0", "L1") for model in ("ours", "theirs")
+               for group in ("cx5", "subaru")]
+    rows = tabulate(records)
+    assert [(r["occlusion"], r["model"], r["group"], r["n"]) for r in rows[:4]] == [
+        ("L0", "ours", "cx5", 2), ("L0", "ours", "subaru", 2), ("L0", "ours", "all", 4), ("L0", "theirs", "cx5", 2)]
+    assert len(rows) == 12
+    assert rows[0]["coverage"] == pytest.approx(0.3)
+    assert split(records) == {"cx5": 2, "subaru": 2}
+    assert [r["group"] for r in tabulate([record()])] == ["cx5"]  # one set is all there is
+
+
+def test_markdown_leaves_out_what_nobody_measured():
+    table = markdown(tabulate([record(error=4.0), record(file="1", error=20.0)]))
+    head, rule, line = table.splitlines()
+    assert "ADD" not in head and "covered" not in head and "flips" in head
+    assert [cell.strip() for cell in line.strip("|").split("|")] == [
+        "ours", "L0", "cx5", "2", "100.0 %", "50.0 %", "12.0°", "0.0 %", "0.0 %"]
+    assert all(set(cell.strip()) <= set("-:") and "-" in cell for cell in rule.strip("|").split("|"))
+    assert len({len(text) for text in (head, rule, line)}) == 1
+
+
+def test_csv_has_a_column_for_every_key():
+    text = comma_separated([record(), record(file="1", error=None, coverage=0.25), record(roi=[1, 2, 3, 4])])
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["error_deg"] for row in rows] == ["5.0", "", "5.0"]
+    assert [row["coverage"] for row in rows] == ["", "0.25", ""]
+    assert "roi" not in rows[0]
+
+
+def test_worst_frames_are_those_of_one_model_worst_first(tmp_path):
+    image, camera = np.full((60, 80, 3), 120, np.uint8), Camera.from_hfov(80, 60, 50)
+    worst = WorstFrames("ours", car_mesh(), 2)
+    for file, error in (("a.jpg", 12.0), ("b/b.jpg", None), ("c.jpg", 90.0), ("d.jpg", 3.0)):
+        worst.offer(record(file=file, error=error), image, camera, None)
+    worst.offer(record("theirs", file="e.jpg", error=179.0), image, camera, None)
+    files = worst.save(tmp_path)
+    assert [file.name for file in files] == ["00_L0_cx5_b_b.png", "01_L0_cx5_c.png"]
+    picture = cv2.imread(str(files[0]))
+    assert picture.shape[1] > 2 * 320 and picture.shape[0] > 320  # small pictures are enlarged, twice side by side
+
+
+def test_captions_say_what_went_wrong():
+    assert caption(record(error=None, coverage=0.713)) == "cx5/000.jpg L0, 71 % covered, no pose"
+    assert caption(record(error=170.2, azimuth=190.0, azimuth_true=20.0)) == (
+        "cx5/000.jpg L0, error 170 deg, azimuth 190 instead of 20, score 0.50")
