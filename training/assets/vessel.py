@@ -188,3 +188,15 @@ def random_mug(rng: np.random.Generator) -> Vessel:
     vertices, faces = lathe(radius, z)
     vertices[:, 2] -= 0.5 * (vertices[:, 2].min() + vertices[:, 2].max())
     return with_handle(measured("mug", vertices, faces), rng)
+
+
+def random_bottle(rng: np.random.Generator) -> Vessel:
+    """An invented bottle, about 0.25 m high: belly, shoulder, neck, mouth."""
+    H, belly = 0.25, rng.uniform(0.12, 0.18) * 0.25
+    neck, shoulder, start = rng.uniform(0.3, 0.5) * belly, rng.uniform(0.4, 0.65), rng.uniform(0.12, 0.3)
+    t = np.linspace(0, 1, 40)
+    blend = np.clip((t - shoulder) / start, 0, 1)
+    radius = neck + (belly - neck) * 0.5 * (1 + np.cos(np.pi * blend))
+    radius = np.where(t > 0.95, 1.12 * neck, radius)
+    vertices, faces = lathe(np.r_[1e-4, radius, 1e-4], np.r_[0, t, 1] * H - H / 2)
+    return measured("bottle", vertices, faces)

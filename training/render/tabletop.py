@@ -227,7 +227,7 @@ def _surface(asset: Asset, fragments: Fragments, K: np.ndarray, T_cam_obj: np.nd
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
-    parser.add_argument("--cad", type=Path, required=True, help="folder of the category's CAD files")
+    parser.add_argument("--cad", type=Path, help="folder of the category's CAD files; without it all are invented")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
@@ -238,7 +238,7 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     shelf = Shelf(args.category, args.cad, args.held_out)
-    print(f"{args.category}: {', '.join(e.file for e in shelf.entries)}")
+    print(f"{args.category}: {', '.join(e.file for e in shelf.entries) or 'invented ones'}")
     photos = Photos(_pictures(args.backgrounds), [])
     write_dataset(args.out, TabletopSynthesizer(shelf, args.seed, photos, tuple(args.elevation)), args.count)
 
