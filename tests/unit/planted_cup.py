@@ -65,16 +65,16 @@ def cup_card(mesh: NeuralMesh, symmetry: Symmetry) -> Card:
                 size_prior=SizePrior(tuple(float(v) for v in mesh.extent), (0.1, 0.1, 0.1)))
 
 
-def cup_scene(mesh: NeuralMesh, azimuth_deg: float, elevation_deg: float = 15.0, noise: float = 0.3,
-              seed: int = 0) -> tuple[np.ndarray, Scene, Target]:
-    """Truth [4, 4], feature map and target of the cup half a metre away."""
+def cup_scene(mesh: NeuralMesh, azimuth_deg: float, elevation_deg: float = 15.0, noise: float = 0.3, seed: int = 0,
+              distance: float = 0.5) -> tuple[np.ndarray, Scene, Target]:
+    """Truth [4, 4], feature map and target of the cup ``distance`` metres away."""
     R = rotation_from_viewpoint(*np.radians([azimuth_deg, elevation_deg, 0.0]))
-    T = se3(R, np.array([0.0, 0.0, 0.5]))
+    T = se3(R, np.array([0.0, 0.0, distance]))
     plane = mesh.vertices @ R.T + T[:3, 3]
     plane = plane[:, :2] / plane[:, 2:]
     low, high = plane.min(axis=0), plane.max(axis=0)
     focal = CELLS / (1.2 * max(high - low))
-    T[:2, 3] -= 0.5 * (low + high) * 0.5
+    T[:2, 3] -= 0.5 * (low + high) * distance
     half = 0.5 * focal * (high - low)
     target = Target(np.r_[CENTRE - half, CENTRE + half], np.zeros(4, np.uint8), focal, CENTRE)
     return T, render(mesh, T, focal, CELLS, noise=noise, field=field, seed=seed), target

@@ -74,3 +74,12 @@ def test_the_spread_of_a_posterior_becomes_the_variance_about_the_axis():
     assert axis_variance(widened(covariance, R, flat), R) == pytest.approx(UNIFORM_VARIANCE, rel=0.01)
     assert axis_variance(widened(covariance, R, two), R) == pytest.approx(0.5 * np.pi**2)
     assert np.isclose(angles()[0], 0) and np.allclose(np.diff(np.sort(angles())), 2 * np.pi / TURNS)
+
+
+def test_a_cup_close_to_the_camera_is_no_farther_than_it_is(cup):
+    """Twenty centimetres: nothing in the search may assume objects as large as cars."""
+    mesh, solver = cup
+    T, scene, target = cup_scene(mesh, 100.0, distance=0.2)
+    best = solver.solve(scene.features, target)[0]
+    assert best.T_crop_obj[2, 3] == pytest.approx(T[2, 3], rel=0.08)
+    assert np.degrees(rotation_angle(best.T_crop_obj[:3, :3], T[:3, :3])) < 8

@@ -109,7 +109,7 @@ def place(outline, box, open_sides, focal, centre):
             ratio = math.sqrt(ratio_x * ratio_y) if use_x else min(ratio_x, ratio_y)
         else:
             ratio = ratio_x if use_x else ratio_y
-        d = max(d * ratio, 0.3 - nearest)
+        d = max(d * ratio, -1.15 * nearest)  # the object stays in front of the camera, whatever its size
     x = _align(left, right, (box[0] - centre) / focal, (box[2] - centre) / focal, open_sides[0], open_sides[2])
     y = _align(top, bottom, (box[1] - centre) / focal, (box[3] - centre) / focal, open_sides[1], open_sides[3])
     return x, y, d
