@@ -28,3 +28,7 @@ class DatasetError(DinemoError):
 
 class BackendError(DinemoError):
     """A network that this machine cannot run as asked: something is not installed, too old, too small or broken."""
+
+
+class NotInstalledError(BackendError):
+    """A package that a backend needs is not there; the message names it."""

@@ -7,6 +7,7 @@ cuda-python for it. https://docs.nvidia.com/cuda/cuda-driver-api names functions
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from dataclasses import dataclass
 
@@ -109,7 +110,7 @@ class CudaStream:
         self._call("cuStreamSynchronize", self._stream)
 
     def close(self) -> None:
-        """Free all memory; the arrays and addresses handed out are invalid from then on."""
+        """Free all memory; the arrays and addresses handed out are invalid from then on. The destructor does it too."""
         if not self._context.value:
             return
         self.enter()
@@ -122,6 +123,10 @@ class CudaStream:
         self._cuda.cuDevicePrimaryCtxRelease_v2(self._device)
         self._device_memory, self._host_memory = [], []
         self._context, self._stream = ctypes.c_void_p(), ctypes.c_void_p()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # at the end of the process the driver may be gone already
+            self.close()
 
     def _call(self, function: str, *arguments) -> None:
         _check(self._cuda, getattr(self._cuda, function)(*arguments), function)

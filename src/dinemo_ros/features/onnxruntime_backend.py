@@ -63,7 +63,8 @@ def _session(bundle: Bundle, threads: int, model: bytes | None, cuda: bool) -> o
     try:
         session = ort.InferenceSession(model or str(bundle.backbone_path), options, providers=providers)
     except Exception as error:  # onnxruntime raises a dozen unrelated types for one cause: not a usable model
-        raise BundleError(f"{bundle.backbone_path}: ONNX Runtime {ort.__version__} cannot load it "
+        name = bundle.backbone_path if model is None else f"{bundle.card.category} in another precision"
+        raise BundleError(f"{name}: ONNX Runtime {ort.__version__} cannot load it "
                           f"({str(error).splitlines()[0]})") from error
     if cuda and "CUDAExecutionProvider" not in session.get_providers():
         raise BackendError(f"ONNX Runtime {ort.__version__} cannot use CUDA: pip install onnxruntime-gpu in the place "

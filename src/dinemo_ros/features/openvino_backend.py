@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..bundle import Bundle
-from ..errors import BackendError, BundleError
+from ..errors import BackendError, BundleError, NotInstalledError
 
 _HINT = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _CAPABILITY = {"bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
@@ -30,7 +30,7 @@ class OpenVinoExtractor:
         try:
             import openvino
         except ImportError as error:
-            raise BackendError(f"OpenVINO cannot be imported ({error}): pip install openvino") from error
+            raise NotInstalledError(f"OpenVINO cannot be imported ({error}): pip install openvino") from error
         self.precision = precision
         core = openvino.Core()
         capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 
 from ..bundle import Bundle
-from ..errors import BackendError
+from ..errors import BackendError, NotInstalledError
 from .cuda_driver import CudaError, CudaStream, find_gpu
 from .engine_cache import EngineCache
 from .onnxruntime_backend import OnnxRuntimeExtractor
@@ -47,15 +47,20 @@ class Selection:
             gpu = find_gpu()
         except CudaError as error:
             return self._first([("onnxruntime", precision)], f"there is no GPU to use: {error}")
-        # What is merely not installed is no news to somebody who asked for nothing in particular.
-        missing = []
+        problems = []
         for backend in ("tensorrt", "onnxruntime", "torch"):
             try:
-                return self._made(backend, precision, f"it is the fastest that works on {gpu.name}"
-                                  f"{''.join(f'; {text}' for text in missing)}")
+                extractor = self._made(backend, precision, "; ".join([f"it is the fastest that works on {gpu.name}",
+                                                                      *problems]))
+                if extractor.device != "CPU":
+                    return extractor
+                problems.append(f"{backend} has no CUDA here")
             except BackendError as error:
-                missing.append(f"{backend} does not: {error}")
-        return self._first([("onnxruntime", precision)], "; ".join(missing))
+                problems.append(f"{backend}: {error}")
+                # What is merely not installed is no news to somebody who asked for nothing in particular.
+                level = logging.INFO if isinstance(error, NotInstalledError) else logging.WARNING
+                _log.log(level, "%s in %s cannot be used: %s", backend, precision, error)
+        return self._first([("onnxruntime", precision)], f"nothing works on {gpu.name}: {'; '.join(problems)}")
 
     def _first(self, wanted: list[tuple[str, str]], reason: str) -> FeatureExtractor:
         """The first (backend, precision) that works; ONNX Runtime in fp32 on the CPU always does."""
@@ -71,9 +76,16 @@ class Selection:
         return self._reference
 
     def _made(self, backend: str, precision: str, reason: str) -> FeatureExtractor:
-        extractor = self._makers[backend](precision)
-        if extractor is not self._reference:
-            check(self._reference, extractor, self._bundle)
+        try:
+            extractor = self._makers[backend](precision)
+            if extractor is not self._reference:
+                check(self._reference, extractor, self._bundle)
+        except BackendError:
+            raise
+        except Exception as error:  # libraries for GPUs raise what they like, and a robot has to start all the same
+            _log.debug("%s in %s", backend, precision, exc_info=True)
+            raise BackendError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}"
+                               ) from error
         extractor.reason = reason
         return extractor
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import BackendError
+from ..errors import BackendError, NotInstalledError
 
 _log = logging.getLogger(__name__)
 
@@ -72,8 +72,8 @@ def load_tensorrt() -> TensorRt:
         return found
     if problems:
         raise BackendError(f"TensorRT is installed and cannot be used: {'; '.join(problems)}")
-    raise BackendError("TensorRT is not installed: on a Jetson it comes with JetPack, on a desktop pip install "
-                       "tensorrt, or tensorrt-rtx for GeForce RTX")
+    raise NotInstalledError("TensorRT is not installed: on a Jetson it comes with JetPack, on a desktop pip "
+                            "install tensorrt, or tensorrt-rtx for GeForce RTX")
 
 
 def make_logger(trt: TensorRt):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..bundle import Bundle
-from ..errors import BackendError
+from ..errors import BackendError, NotInstalledError
 from .variants import require_onnx
 
 
@@ -33,7 +33,7 @@ class TorchExtractor:
         try:
             import torch
         except ImportError as error:
-            raise BackendError(f"PyTorch cannot be imported ({error}): pip install torch") from error
+            raise NotInstalledError(f"PyTorch cannot be imported ({error}): pip install torch") from error
         require_onnx("networks for PyTorch")
         from .torch_graph import OnnxModule
 

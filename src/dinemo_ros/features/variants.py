@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from ..bundle import BACKBONE_FILE, Bundle
-from ..errors import BackendError
+from ..errors import BackendError, NotInstalledError
 from .engine_cache import EngineCache, EngineKey
 
 _log = logging.getLogger(__name__)
@@ -72,11 +72,11 @@ def _half(model: bytes, precision: str) -> bytes:
 
 
 def require_onnx(purpose: str) -> None:
-    """BackendError unless the onnx package is installed."""
+    """NotInstalledError unless the onnx package is there."""
     try:
         import onnx  # noqa: F401
     except ImportError as error:
-        raise BackendError(f"{purpose} need the onnx package ({error}): pip install onnx") from error
+        raise NotInstalledError(f"{purpose} need the onnx package ({error}): pip install onnx") from error
 
 
 def runtime_version() -> str:

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running an engine: everything but the GPU's own arithmetic, which needs a GPU.
+
+The CUDA driver is a stand-in on host memory, and an engine computes with ONNX Runtime on the addresses that it is
+given. So batches, shapes, profiles, copies and errors are tested as they are; kernels are not.
+"""
+
+import ctypes
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from dinemo_ros.errors import BackendError
+from dinemo_ros.features.cuda_driver import CudaOutOfMemory, CudaStream
+from dinemo_ros.features.engines import shapes_of
+from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
+from dinemo_ros.features.tensorrt_api import TensorRt
+from dinemo_ros.features.tensorrt_backend import TensorRtExtractor
+
+
+class Context:
+    """One execution context: reads pictures from an address, writes features to another."""
+
+    def __init__(self, engine):
+        self._engine, self._address, self._shape = engine, {}, None
+        self.profile, self.runs = None, []
+
+    def set_optimization_profile_async(self, index, stream):
+        self.profile = index
+        return True
+
+    def set_tensor_address(self, name, address):
+        self._address[name] = address
+
+    def set_input_shape(self, name, shape):
+        low, high = self._engine.profiles[self.profile].least, self._engine.profiles[self.profile].most
+        self._shape = tuple(shape)
+        return all(a <= n <= b for a, n, b in zip(low, shape, high, strict=False))
+
+    def execute_async_v3(self, stream):
+        self.runs.append(self._shape)
+        images = np.ctypeslib.as_array((ctypes.c_uint8 * int(np.prod(self._shape))).from_address(
+            self._address["image"])).reshape(self._shape)
+        features = self._engine.session.run(["features"], {"image": images})[0] * self._engine.gain
+        ctypes.memmove(self._address["features"], np.ascontiguousarray(features).ctypes.data, features.nbytes)
+        return not self._engine.fails
+
+
+class Engine:
+    def __init__(self, model, profiles, gain=1.0, contexts=2, fails=False):
+        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        self.profiles, self.gain, self.fails = profiles, np.float32(gain), fails
+        self._left, self.contexts = contexts, []
+
+    def create_execution_context(self):
+        if not self._left:
+            return None
+        self._left -= 1
+        self.contexts.append(Context(self))
+        return self.contexts[-1]
+
+
+def tensorrt_with(engine) -> TensorRt:
+    """An API whose runtime gives ``engine`` for the plan b"plan" and nothing for others."""
+
+    class Logger:
+        ERROR = 1
+
+        def __init__(self):
+            pass
+
+    class Runtime:
+        def __init__(self, logger):
+            self._logger = logger
+
+        def deserialize_cuda_engine(self, plan):
+            if plan == b"plan":
+                return engine
+            self._logger.log(1, "Serialization assertion\nfailed")
+            self._logger.log(1, "a consequence")
+            return None
+
+    return TensorRt(SimpleNamespace(ILogger=Logger, Runtime=Runtime), "tensorrt", "10.3.0")
+
+
+@pytest.fixture
+def stream(driver):
+    stream = CudaStream()
+    yield stream
+    stream.close()
+
+
+@pytest.fixture
+def engine(bundle):
+    return Engine(bundle.backbone_path.read_bytes(), shapes_of(bundle))
+
+
+def extractor(bundle, engine, stream, plan=b"plan"):
+    return TensorRtExtractor(bundle, plan, shapes_of(bundle), tensorrt_with(engine), stream)
+
+
+@pytest.mark.parametrize("shape", [(1, None, None), (3, None, None), (8, None, None), (1, 320, 640), (1, 1024, 32)])
+def test_same_features_as_onnx_runtime(bundle, engine, stream, shape):
+    size = bundle.card.image.size
+    images = np.random.default_rng(0).integers(0, 256, (shape[0], shape[1] or size, shape[2] or size, 3), np.uint8)
+    assert np.array_equal(extractor(bundle, engine, stream)(images), OnnxRuntimeExtractor(bundle)(images))
+
+
+def test_more_pictures_than_the_engine_takes(bundle, engine, stream):
+    size = bundle.card.image.size
+    images = np.random.default_rng(0).integers(0, 256, (19, size, size, 3), np.uint8)
+    run = extractor(bundle, engine, stream)
+    engine.contexts[0].runs.clear()
+    assert np.array_equal(run(images), OnnxRuntimeExtractor(bundle)(images))
+    assert [shape[0] for shape in engine.contexts[0].runs] == [8, 8, 3]
+
+
+def test_several_frames_at_once(bundle, engine, stream):
+    images = np.random.default_rng(0).integers(0, 256, (2, 96, 160, 3), np.uint8)
+    run = extractor(bundle, engine, stream)
+    assert np.array_equal(run(images), OnnxRuntimeExtractor(bundle)(images))
+    assert engine.contexts[1].runs == [(1, 96, 160, 3)] * 2
+
+
+def test_features_are_the_callers_own(bundle, engine, stream):
+    run, size = extractor(bundle, engine, stream), bundle.card.image.size
+    first = run(np.zeros((1, size, size, 3), np.uint8))
+    kept = first.copy()
+    run(np.full((1, size, size, 3), 200, np.uint8))
+    assert np.array_equal(first, kept)
+
+
+def test_every_other_row_of_a_picture(bundle, engine, stream):
+    """A view that is not contiguous is read rightly."""
+    size = bundle.card.image.size
+    images = np.random.default_rng(0).integers(0, 256, (1, 2 * size, size, 3), np.uint8)[:, ::2]
+    assert np.array_equal(extractor(bundle, engine, stream)(images), OnnxRuntimeExtractor(bundle)(images))
+
+
+def test_larger_than_the_engine(bundle, engine, stream):
+    with pytest.raises(BackendError, match="the engine takes pictures of up to 1024x1024 pixels, got 1056x64"):
+        extractor(bundle, engine, stream)(np.zeros((1, 64, 1056, 3), np.uint8))
+
+
+def test_plan_of_another_tensorrt(bundle, engine, stream):
+    with pytest.raises(BackendError, match=r"10.3.0 cannot load the engine \(Serialization assertion failed\)"):
+        extractor(bundle, engine, stream, plan=b"another")
+
+
+def test_no_room_for_the_engine(bundle, stream):
+    cramped = Engine(bundle.backbone_path.read_bytes(), shapes_of(bundle), contexts=1)
+    with pytest.raises(BackendError, match="no room for the engine on the GPU"):
+        extractor(bundle, cramped, stream)
+
+
+def test_no_room_for_the_buffers(bundle, engine, stream):
+    stream.allocate(2 ** 30 - 1000)
+    with pytest.raises(CudaOutOfMemory, match="out of memory"):
+        extractor(bundle, engine, stream)
+
+
+def test_engine_that_does_not_run(bundle, stream):
+    broken = Engine(bundle.backbone_path.read_bytes(), shapes_of(bundle), fails=True)
+    with pytest.raises(BackendError, match="could not run the engine"):
+        extractor(bundle, broken, stream)
+
+
+def test_a_wrong_engine_is_found_out(bundle, stream, monkeypatch, tmp_path, caplog):
+    """Selected, compared, refused: ONNX Runtime takes its place, loudly."""
+    from dinemo_ros.features import create_extractor, engines, tensorrt_api
+
+    wrong = Engine(bundle.backbone_path.read_bytes(), shapes_of(bundle), gain=float("nan"))
+    monkeypatch.setattr(tensorrt_api, "load_tensorrt", lambda: tensorrt_with(wrong))
+    monkeypatch.setattr(engines, "build_plan", lambda *arguments: b"plan")
+    chosen = create_extractor(bundle, "tensorrt", cache=tmp_path)
+    assert chosen.name == "onnxruntime"
+    assert "tensorrt in fp32 cannot be used: its features of car 0 are wrong (cosine with ONNX Runtime nan" in (
+        caplog.text)
+    right = Engine(bundle.backbone_path.read_bytes(), shapes_of(bundle), gain=1.0001, contexts=4)
+    monkeypatch.setattr(tensorrt_api, "load_tensorrt", lambda: tensorrt_with(right))
+    for backend in ("auto", "tensorrt"):
+        chosen = create_extractor(bundle, backend, cache=tmp_path)
+        assert (chosen.name, chosen.device) == ("tensorrt", "stand-in")
+        assert (chosen.reason == "backend tensorrt was asked for") == (backend == "tensorrt")
