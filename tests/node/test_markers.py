@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The label of a marker tells what the axes cannot show."""
+
+from dataclasses import replace
+
+import numpy as np
+from std_msgs.msg import Header
+
+from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.neural_mesh import NeuralMesh
+from dinemo_ros.node.markers import MarkerMaker
+from dinemo_ros.pose import ObjectPose
+from dinemo_ros.symmetry import Symmetry
+
+TRIANGLE = NeuralMesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]]), np.eye(3, dtype=np.float32),
+                      np.ones((3, 1), np.float32), np.ones((1, 1), np.float32))
+POSE = ObjectPose(se3(rotation_from_viewpoint(1.0, 0.4, 0.1), [0.1, 0.0, 0.52]), 0.7, np.array([0.1, 0.1, 0.2]),
+                  category="bottle", covariance=1e-3 * np.eye(6))
+
+
+def label(pose: ObjectPose) -> str:
+    markers = MarkerMaker(TRIANGLE, [1, 1, 1]).make(Header(), [pose], "mesh", 1.0).markers
+    return next(marker.text for marker in markers if marker.ns == "label")
+
+
+def test_label_names_the_doubt_about_the_turn():
+    doubtful = Symmetry("z", 0).covariance(POSE.covariance, POSE.T_cam_obj[:3, :3])
+    assert label(POSE) == "bottle 0.70, 0.53 m"
+    assert label(replace(POSE, covariance=doubtful)) == "bottle 0.70, 0.53 m, turn +-104 deg"
