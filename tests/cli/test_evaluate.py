@@ -3,6 +3,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from painted_car import SIZE, photograph
@@ -115,6 +116,85 @@ def test_spin(bundle, spins, tmp_path, capsys, rois):
 def test_spin_of_one_sequence(bundle, spins, tmp_path):
     report = run("eval", "spin", spins, "--bundle", bundle, "--sequence", "fast", report=tmp_path / "report.json")
     assert [row["group"] for row in report["rows"]] == ["fast"]
+
+
+@pytest.fixture(scope="module")
+def masks(spins, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("masks")
+    for name in ("fast", "slow"):
+        (folder / name).mkdir()
+        for file in (spins / name).glob("*.png"):
+            image = cv2.imread(str(file))
+            if image is not None:
+                cv2.imwrite(str(folder / name / file.name), 255 * (image != 114).any(axis=2).astype(np.uint8))
+    return folder
+
+
+def test_spin_under_occlusion_against_masks_and_silhouettes(bundle, spins, masks, tmp_path, capsys):
+    """The same seed covers as much of the mask as of the silhouette of the pose found, for these nearly agree."""
+    arguments = ["eval", "spin", spins, "--bundle", bundle, "--sequence", "fast", "--occlusion", "L1"]
+    masked = run(*arguments, "--masks", masks, report=tmp_path / "masked.json")
+    assert "occlusion is measured against: mask; seed 0" in capsys.readouterr().out
+    estimated = run(*arguments, report=tmp_path / "estimated.json")
+    assert "occlusion is measured against: silhouette; seed 0" in capsys.readouterr().out
+    for report in (masked, estimated):
+        row, = report["rows"]
+        assert (row["occlusion"], row["n"]) == ("L1", 3)
+        assert 0.2 <= row["coverage"] <= 0.4
+        assert all(0.2 <= frame["coverage"] <= 0.4 for frame in report["frames"])
+
+
+def test_masks_that_do_not_fit_are_refused(bundle, spins, masks, tmp_path, capsys):
+    arguments = ["eval", "spin", str(spins), "--bundle", str(bundle), "--occlusion", "L1"]
+    assert main([*arguments, "--masks", str(tmp_path)]) == 1
+    assert "no such mask; give a folder with SEQUENCE/FRAME.png" in capsys.readouterr().err
+    assert main([*arguments, "--occluders", str(tmp_path)]) == 1
+    assert "no picture to cut occluders from" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def renders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("renders")
+    (folder / "images").mkdir()
+    (folder / "masks").mkdir()
+    camera = Camera.from_hfov(288, 288, 24)
+    poses = [pose((0.0, 0.0, 14.0), 40.0), pose((0.2, 0.1, 16.0), 205.0, 4.0, 3.0)]
+    for k, T in enumerate(poses):
+        image = photograph(T, camera)
+        save(folder / "images" / f"{k:06d}.png", image)
+        cv2.imwrite(str(folder / "masks" / f"{k:06d}.png"), 255 * (image != 114).any(axis=2).astype(np.uint8))
+    np.savez(folder / "labels.npz", names=np.array(["000000", "000001"]), K=np.tile(camera.K, (2, 1, 1)),
+             T_cam_obj=np.array(poses), size=np.tile(SIZE, (2, 1)))
+    return folder
+
+
+def test_synthetic_poses_are_found_within_a_tenth_of_the_diameter(bundle, renders, tmp_path):
+    row, = run("eval", "synthetic", renders, "--bundle", bundle, report=tmp_path / "report.json")["rows"]
+    assert (row["n"], row["acc10"], row["add_within"], row["pck"]) == (2, 1.0, 1.0, 1.0)
+    assert row["median_deg"] < 3.0
+    assert row["distance_median_pct"] < 3.0
+    assert row["add_median_m"] < 0.45
+    assert row["translation_median_m"] < 0.45
+
+
+def test_table_with_all_levels_baselines_and_another_bundle(bundle, renders, tmp_path, capsys):
+    report = run("eval", "synthetic", renders, "--bundle", bundle, "--occlusion", "all", "--baseline", "--compare",
+                 bundle, "--csv", tmp_path / "frames.csv", "--worst", tmp_path / "worst", "--worst-count", 3,
+                 report=tmp_path / "report.json")
+    models = ["car 0", "bundle", "nearest view, outline", "nearest view, features"]
+    assert report["models"] == models
+    assert [(row["occlusion"], row["model"]) for row in report["rows"]] == [
+        (level, model) for level in ("L0", "L1", "L2", "L3") for model in models]
+    for level, low, high in (("L1", 0.2, 0.4), ("L2", 0.4, 0.6), ("L3", 0.6, 0.8)):
+        rows = [row for row in report["rows"] if row["occlusion"] == level]
+        assert all(low <= row["coverage"] <= high for row in rows)
+        assert len({row["coverage"] for row in rows}) == 1  # all saw the same pictures
+        same = [{key: value for key, value in row.items() if key != "model"} for row in rows[:2]]
+        assert same[0] == same[1]  # and the same bundle does the same twice
+    table = capsys.readouterr().out
+    assert sum(line.startswith("| ") for line in table.splitlines()) == 18
+    assert len((tmp_path / "frames.csv").read_text().splitlines()) == 1 + 2 * 4 * 4
+    assert len(list((tmp_path / "worst").glob("0[0-2]_L*.png"))) == 3
 
 
 def test_bench(bundle, scenes, tmp_path, capsys):
