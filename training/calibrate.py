@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure a bundle on renders with exact poses and write what it needs to know of itself into its card.
+r"""Measure on posed pictures what a bundle gets systematically wrong, and write it into its card.
 
-    python -m training.calibrate --bundle engines/car --renders runs/car/synthetic --negatives runs/car/negatives
+    python -m training.calibrate --bundle engines/car --renders runs/car/held_out --negatives runs/car/negatives
 
-* ``calibration.depth_scale``: median of true over estimated distance, the estimated size taken out.
-* ``score.accept``: what the model's own proposals must score: the score that nine of ten renders reach. The share of
-  pictures without the object that reach it too is printed.
+* ``calibration.depth_scale``: median of true over estimated distance, the estimated size taken out. Needs exact poses;
+  with posed sequences instead of renders it stays 1.
+* ``score.accept``: what the model's own proposals must score. The score that nine of ten objects reach, if the model
+  was trained on photographs. A model that has seen renders alone scores lower on photographs: then it is the middle
+  between that score and the one that 19 of 20 pictures without the object stay below, if these are the right way round.
+
+Take pictures that the model was not trained on.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,58 +24,138 @@ from tqdm import tqdm
 from dinemo_ros.bundle import CalibrationSpec, load_bundle, write_bundle
 from dinemo_ros.camera import Camera
 from dinemo_ros.estimator import PoseEstimator
-from dinemo_ros.geometry import rotation_angle
 
+from .batches import project
 from .foreground import mask_box
 from .posed_crops import PosedCrop, load_posed_crops
 
-_RIGHT_DEG = 20.0  # only distances of rightly turned poses say something about distance
+_RIGHT_DEG = 20.0    # only distances of rightly turned poses say something about distance
+_FEWEST = 5          # rightly turned poses that a median is taken of
+_ACCEPTED = 0.10     # quantile of the scores of pictures with the object
+_REFUSED = 0.95      # quantile of the scores of pictures without it
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured.
+
+    Attributes:
+        scores: [N] of pictures with the object, 0 without a pose. negatives: [M] of pictures without it.
+        ratios: [R] true over estimated distance of the rightly turned poses.
+        accept, depth_scale: as written into the card.
+    """
+
+    scores: np.ndarray
+    negatives: np.ndarray
+    ratios: np.ndarray
+    accept: float
+    depth_scale: float
+
+    def summary(self) -> dict:
+        """Figures for a log."""
+        passed = float((self.negatives >= self.accept).mean()) if len(self.negatives) else None
+        return {"accept": self.accept, "depth_scale": self.depth_scale, "pictures": len(self.scores),
+                "rightly_turned": len(self.ratios), "accepted": float((self.scores >= self.accept).mean()),
+                "negatives_accepted": passed}
+
+    def save(self, path: Path) -> None:
+        """Write npz."""
+        np.savez_compressed(path, scores=self.scores, negatives=self.negatives, ratios=self.ratios, accept=self.accept,
+                            depth_scale=self.depth_scale)
+
+
+def object_box(crop: PosedCrop, unit: np.ndarray, image: np.ndarray) -> tuple[float, float, float, float]:
+    """Box of the object as pixel edges: of its mask, or where nobody drew one of the posed mesh; the whole picture of
+    one that shows no object.
+
+    Args:
+        unit: [V, 3] vertices of the category's mesh over its extent.
+    """
+    height, width = image.shape[:2]
+    mask = crop.foreground()
+    if mask is not None:
+        return mask_box(mask) or (0.0, 0.0, float(width), float(height))
+    edges = project(unit * crop.size, crop.K, crop.T_cam_obj) + 0.5  # pixel centres to pixel edges
+    low = np.clip(edges.min(0), 0, [width - 1, height - 1])
+    high = np.clip(edges.max(0), low + 1, [width, height])
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
 def measure(estimator: PoseEstimator, crops: list[PosedCrop]) -> tuple[np.ndarray, np.ndarray]:
     """Scores [N] of all crops (0 without a pose), and true over estimated distance [M] of the rightly turned ones."""
+    mesh, symmetry = estimator.bundle.mesh, estimator.bundle.card.symmetry
     scores, ratios = np.zeros(len(crops)), []
     for i, crop in enumerate(tqdm(crops, desc="calibrate", mininterval=5)):
         image = np.ascontiguousarray(crop.image())
-        box = mask_box(crop.foreground()) or (0, 0, image.shape[1], image.shape[0])
+        box = object_box(crop, mesh.vertices / mesh.extent, image)
         poses = estimator.estimate(image, Camera(image.shape[1], image.shape[0], crop.K), [box])
         if not poses:
             continue
         scores[i], found, truth = poses[0].score, poses[0].T_cam_obj, crop.T_cam_obj
-        if np.rad2deg(rotation_angle(found[:3, :3], truth[:3, :3])) < _RIGHT_DEG:
+        if np.rad2deg(symmetry.distance(found[:3, :3], truth[:3, :3])) < _RIGHT_DEG:
             relative_size = np.cbrt(np.prod(poses[0].size) / np.prod(crop.size))
             ratios.append(np.linalg.norm(truth[:3, 3]) / np.linalg.norm(found[:3, 3]) * relative_size)
     return scores, np.array(ratios)
 
 
-def calibrate(bundle: Path, renders: Path, negatives: Path | None, count: int) -> None:
-    """Rewrite the card of ``bundle`` with the measured values; hashes and files stay as they are."""
+def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exact: bool = True,
+              photographs: bool = True) -> Calibration:
+    """Rewrite the card of ``bundle`` with the measured values; hashes and files stay as they are.
+
+    Args:
+        posed, negatives: folders of posed crops with and without the object. count: pictures of each, evenly chosen.
+        exact: the poses are exact, so that distance can be judged.
+        photographs: the model was trained on photographs.
+
+    Raises:
+        ValueError: hardly any picture got its pose, so nothing can be measured.
+    """
     loaded = load_bundle(bundle)
     card = replace(loaded.card, calibration=CalibrationSpec(), score=replace(loaded.card.score, accept=0.0))
     estimator = PoseEstimator(replace(loaded, card=card))
-    scores, ratios = measure(estimator, load_posed_crops(renders)[-count:])
-    if not len(ratios):
-        raise ValueError(f"{bundle}: of {len(scores)} renders in {renders} none got a pose within {_RIGHT_DEG:g} "
-                         "degrees of the truth; the bundle is not trained, or the renders are of another category")
-    accept = float(np.quantile(scores, 0.10))
-    card = replace(card, calibration=CalibrationSpec(round(float(np.median(ratios)), 4)),
-                   score=replace(card.score, accept=round(accept, 3)))
+    scores, ratios = measure(estimator, _chosen(posed, count))
+    if len(ratios) < min(_FEWEST, len(scores)):
+        raise ValueError(f"{bundle}: of {len(scores)} pictures in {posed} {len(ratios) or 'none'} got a pose within "
+                         f"{_RIGHT_DEG:g} degrees of the truth; the bundle is not trained, or the pictures are of "
+                         "another category")
+    without = measure(estimator, _chosen(negatives, count))[0] if negatives is not None else np.zeros(0)
+    result = Calibration(scores, without, ratios, accepted_score(scores, without, photographs),
+                         round(float(np.clip(np.median(ratios), 0.5, 2.0)), 4) if exact else 1.0)
+    card = replace(card, calibration=CalibrationSpec(result.depth_scale),
+                   score=replace(card.score, accept=result.accept))
     write_bundle(bundle, card, loaded.backbone_path.read_bytes(), loaded.mesh)
-    print(f"{bundle}: depth_scale {card.calibration.depth_scale} over {len(ratios)} renders, "
-          f"accept {card.score.accept}")
-    if negatives is not None:
-        passed = (measure(estimator, load_posed_crops(negatives)[-count:])[0] >= card.score.accept).mean()
-        print(f"pictures without the object that reach this score: {passed:.1%}")
+    print(f"{bundle}: depth_scale {result.depth_scale} over {len(ratios)} of {len(scores)} pictures, accept "
+          f"{result.accept}")
+    if len(without):
+        print(f"pictures without the object that reach this score: {(without >= result.accept).mean():.1%}")
+    return result
+
+
+def accepted_score(scores: np.ndarray, without: np.ndarray, photographs: bool) -> float:
+    """The score to ask of a proposal, see the head of this file. ``without``: scores of pictures without the object."""
+    reached = float(np.quantile(scores, _ACCEPTED))
+    if not photographs and len(without):
+        reached = min(reached, 0.5 * (reached + float(np.quantile(without, _REFUSED))))
+    return round(reached, 3)
+
+
+def _chosen(folder: Path, count: int) -> list[PosedCrop]:
+    crops = load_posed_crops(folder)
+    if not crops:
+        raise ValueError(f"{folder}: holds no pictures to calibrate on")
+    return [crops[i] for i in np.unique(np.linspace(0, len(crops) - 1, count).round().astype(int))]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--renders", type=Path, required=True, help="posed crops with masks, rendered with exact poses")
+    parser.add_argument("--renders", type=Path, required=True, help="posed crops that were not trained on")
+    parser.add_argument("--inexact", action="store_true", help="they are no renders, their poses are estimates")
+    parser.add_argument("--renders-only", action="store_true", help="the model was trained on renders alone")
     parser.add_argument("--negatives", type=Path, help="posed crops without the object")
-    parser.add_argument("--count", type=int, default=300, help="pictures of each, from the end of the set")
+    parser.add_argument("--count", type=int, default=300, help="pictures of each (default: %(default)s)")
     args = parser.parse_args()
-    calibrate(args.bundle, args.renders, args.negatives, args.count)
+    calibrate(args.bundle, args.renders, args.negatives, args.count, not args.inexact, not args.renders_only)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Checkpoint -> bundle: ONNX with the normalisation inside, neural mesh, card; refused unless ONNX equals torch.
+r"""Checkpoint -> bundle: ONNX with the normalisation inside, neural mesh, card; refused unless everything agrees.
 
-    python -m training.export --checkpoint runs/car/train/student.pt --shape car_mean.npz --category car \
+    python -m training.export --checkpoint runs/car/round0/student.pt --shape runs/car/shape.npz --category car \
         --out engines/car
 """
 
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +19,23 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from dinemo_ros.bundle import Card, FeatureSpec, ImageSpec, SizePrior, write_bundle
+from dinemo_ros.bundle import Card, FeatureSpec, ImageSpec, SizePrior, load_bundle, write_bundle
 from dinemo_ros.neural_mesh import NeuralMesh
 
 from .category_shape import CategoryShape
-from .checkpoint import load_checkpoint
-from .neural_mesh import NeuralMeshFeatures
-from .student import STRIDE, StudentBackbone
+from .checkpoint import load_student
 
 _OPSET = 17              # LayerNorm stays one node from here on (vision transformers in TensorRT need that)
 _MIN_COSINE = 0.9999     # fp32 against fp32: anything less is a broken graph
+_MAX_DIFFERENCE = 0.01   # of features of unit norm; the same graph in another order of summation stays below 1e-3
+_MAX_BYTES = 20_000_000  # of a bundle
+_VERTICES = (50, 4000)   # fewer tell no pose, more cost time without telling more
 
 
 class _DeployedBackbone(nn.Module):
-    """uint8 [N, H, W, 3] RGB -> features [N, D, H/8, W/8]: what a robot's camera driver delivers, nothing to forget."""
+    """uint8 [N, H, W, 3] RGB -> features [N, D, h, w]: what a robot's camera driver delivers, nothing to forget."""
 
-    def __init__(self, backbone: StudentBackbone):
+    def __init__(self, backbone: nn.Module):
         super().__init__()
         self.backbone = backbone
 
@@ -39,7 +43,20 @@ class _DeployedBackbone(nn.Module):
         return self.backbone(image.permute(0, 3, 1, 2).float())
 
 
-def export_onnx(backbone: StudentBackbone) -> bytes:
+@dataclass(frozen=True)
+class Parity:
+    """ONNX Runtime against torch: smallest cosine of any cell, largest difference of any number. NaN if any is NaN."""
+
+    cosine: float
+    difference: float
+
+    @property
+    def good(self) -> bool:
+        """Written so that NaN does not pass."""
+        return self.cosine >= _MIN_COSINE and self.difference <= _MAX_DIFFERENCE
+
+
+def export_onnx(backbone: nn.Module) -> bytes:
     """ONNX bytes with dynamic batch, height and width."""
     model = _DeployedBackbone(backbone.eval())
     stream = io.BytesIO()
@@ -49,38 +66,105 @@ def export_onnx(backbone: StudentBackbone) -> bytes:
     return stream.getvalue()
 
 
-def parity(onnx: bytes, backbone: StudentBackbone, sizes=((224, 224), (256, 256), (320, 640)), seed: int = 0) -> float:
-    """Smallest per-cell cosine between ONNX Runtime and torch over random pictures of several sizes."""
+def parity(onnx: bytes, backbone: nn.Module, sizes=((224, 224), (448, 448), (224, 672)), seed: int = 0) -> Parity:
+    """Compare over random pictures of several sizes: noise, and smooth ones as cameras deliver them."""
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-    model, cosines = _DeployedBackbone(backbone.eval()), []
+    model, cosines, differences = _DeployedBackbone(backbone.eval()), [], []
     rng = np.random.default_rng(seed)
     for n, (height, width) in enumerate(sizes, start=1):
         image = rng.integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+        ramp = np.linspace(0, 255, width)[None, :, None] * rng.uniform(0, 1, 3)
+        image[0] = np.broadcast_to(ramp, (height, width, 3))
         with torch.inference_mode():
             expected = model(torch.from_numpy(image)).numpy()
-        cosines.append((expected * session.run(["features"], {"image": image})[0]).sum(1).min())
-    return float(np.min(cosines))  # not the built-in min, which would pass over NaN
+        found = session.run(["features"], {"image": image})[0]
+        if found.shape != expected.shape:
+            raise ValueError(f"ONNX gives features {list(found.shape)} for pictures of {width}x{height}, torch "
+                             f"{list(expected.shape)}; the bundle was not written")
+        cosines.append((expected * found).sum(1).min())
+        differences.append(np.abs(expected - found).max())
+    # numpy's min and max, because the built-in ones would pass over NaN
+    return Parity(float(np.min(cosines)), float(np.max(differences)))
 
 
-def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path) -> float:
-    """Write a checked bundle; returns the parity cosine.
+def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path) -> dict:
+    """Write a checked bundle; returns what the parity check measured.
+
+    The old bundle in ``out`` stays as it is until the new one has passed.
 
     Raises:
-        ValueError: ONNX Runtime and torch disagree; nothing is written.
+        ValueError: ONNX Runtime and torch disagree, the mesh does not belong to the checkpoint, or the bundle is too
+            large; nothing is written.
     """
-    backbone = StudentBackbone(dim=card.features.dim)
-    features = NeuralMeshFeatures(len(shape.vertices), card.features.dim)
-    load_checkpoint(checkpoint, backbone, features)
+    backbone, features = load_student(checkpoint)
+    mesh = _neural_mesh(checkpoint, shape, features, card)
     onnx = export_onnx(backbone)
-    cosine = parity(onnx, backbone)
-    if not cosine >= _MIN_COSINE:  # NaN must not pass
-        raise ValueError(f"ONNX Runtime and torch disagree (cosine {cosine:.5f}, needed is {_MIN_COSINE}); the bundle "
-                         "was not written")
-    mesh = NeuralMesh(vertices=shape.vertices.astype(np.float32), faces=shape.faces,
+    result = parity(onnx, backbone)
+    if not result.good:
+        raise ValueError(f"ONNX Runtime and torch disagree (cosine {result.cosine:.6f}, needed is {_MIN_COSINE}; "
+                         f"difference {result.difference:.2g}, allowed is {_MAX_DIFFERENCE}); the bundle was not "
+                         "written")
+    draft = out.with_name(out.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        write_bundle(draft, card, onnx, mesh)
+        check_bundle(draft)
+        out.mkdir(parents=True, exist_ok=True)
+        for file in sorted(draft.iterdir()):
+            file.replace(out / file.name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return {"cosine": round(result.cosine, 7), "difference": float(f"{result.difference:.2g}")}
+
+
+def _neural_mesh(checkpoint: Path, shape: CategoryShape, features: nn.Module, card: Card) -> NeuralMesh:
+    learnt, dim = features.raw_vertices.shape
+    if learnt != len(shape.vertices):
+        raise ValueError(f"{checkpoint}: has features of {learnt} vertices, the shape has {len(shape.vertices)}; give "
+                         "the shape that the run was trained with")
+    if dim != card.features.dim:
+        raise ValueError(f"{checkpoint}: features have {dim} channels, the card says {card.features.dim}")
+    return NeuralMesh(vertices=shape.vertices.astype(np.float32), faces=shape.faces,
                       normals=shape.normals.astype(np.float32), features=features.vertices.detach().numpy(),
                       clutter=features.clutter.detach().numpy())
-    write_bundle(out, card, onnx, mesh)
-    return cosine
+
+
+def check_bundle(path: Path) -> int:
+    """Bytes of a bundle that is fit to ship.
+
+    Raises:
+        ValueError: a count of its mesh is off, or it is too large. BundleError: its files do not belong together.
+    """
+    mesh = load_bundle(path).mesh  # shapes, ranges, unit norms and hashes are checked here
+    low, high = _VERTICES
+    if not low <= len(mesh.vertices) <= high:
+        raise ValueError(f"{path}: the mesh has {len(mesh.vertices)} vertices; allowed: {low} to {high}")
+    unused = len(mesh.vertices) - len(np.unique(mesh.faces))
+    if unused:
+        raise ValueError(f"{path}: {unused} of {len(mesh.vertices)} vertices of the mesh belong to no face, so no view "
+                         "would ever show them; make the shape again")
+    if len(mesh.faces) < len(mesh.vertices):  # a closed surface has about two faces per vertex
+        raise ValueError(f"{path}: the mesh has {len(mesh.faces)} faces for {len(mesh.vertices)} vertices, that is no "
+                         "surface; make the shape again")
+    size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+    if size > _MAX_BYTES:
+        raise ValueError(f"{path}: {size / 1e6:.1f} MB; a bundle may have {_MAX_BYTES / 1e6:.0f}: take a smaller "
+                         "backbone")
+    return size
+
+
+def trained_temperature(checkpoint: Path) -> float:
+    """The softmax temperature of the run that wrote a checkpoint, from ``train.json`` beside it.
+
+    Raises:
+        ValueError: the run left no such file.
+    """
+    path = checkpoint.with_name("train.json")
+    try:
+        return float(json.loads(path.read_text())["temperature"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: tells no temperature ({error!r}); give --temperature, the value that the run was "
+                         "trained with") from error
 
 
 def main() -> None:
@@ -88,10 +172,12 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--shape", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--category", default="car")
+    parser.add_argument("--category", required=True)
     parser.add_argument("--version", default="1")
     parser.add_argument("--description", default="")
     parser.add_argument("--license", default="")
+    parser.add_argument("--temperature", type=float, help="default: that of the run, from train.json beside the "
+                        "checkpoint")
     parser.add_argument("--size", type=float, nargs=3, metavar=("L", "W", "H"),
                         help="mean size in metres, if another than the shape's: it decides distance, not training")
     parser.add_argument("--size-sigma", type=float, nargs=3, default=(0.10, 0.06, 0.08), metavar=("L", "W", "H"),
@@ -102,11 +188,15 @@ def main() -> None:
     shape = CategoryShape.load(args.shape)
     if args.size:
         shape = shape.resized(np.array(args.size))
+    temperature = trained_temperature(args.checkpoint) if args.temperature is None else args.temperature
+    backbone, features = load_student(args.checkpoint)
     card = Card(category=args.category, version=args.version, description=args.description, license=args.license,
                 size_prior=SizePrior(tuple(float(v) for v in shape.size.round(4)), tuple(args.size_sigma)),
-                image=ImageSpec(size=args.image_size, margin=args.margin, stride=STRIDE), features=FeatureSpec())
-    cosine = export_bundle(args.checkpoint, shape, card, args.out)
-    print(f"{args.out}: ONNX against torch, smallest cosine {cosine:.6f}")
+                image=ImageSpec(size=args.image_size, margin=args.margin, stride=backbone.stride),
+                features=FeatureSpec(features.raw_vertices.shape[1], temperature))
+    result = export_bundle(args.checkpoint, shape, card, args.out)
+    print(f"{args.out}: ONNX against torch, smallest cosine {result['cosine']}, largest difference "
+          f"{result['difference']}")
 
 
 if __name__ == "__main__":

@@ -1,155 +1,163 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From photographs to a bundle in one command.
+"""From photographs and a rough shape to a checked bundle: which stages a recipe needs, and doing them in order.
 
-    python -m training.pipeline --recipe training/configs/car.yaml --data DATA --run runs/car --out engines/car \
-        [--torcs DIR] [--metadrive DIR]
-
-Every stage leaves its result in the run folder and is skipped when that exists; a killed stage goes on where it
-stopped. Delete a result to make it again.
+``dinemo train`` is the command; :mod:`training.stages` does the work, :mod:`training.run_folder` remembers it.
 """
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
+import json
+from argparse import Namespace
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-from dinemo_ros.bundle import Card, FeatureSpec, ImageSpec, SizePrior, load_bundle
-from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.cli.train_stages import FAMILIES
 
-from .calibrate import calibrate
-from .category_shape import CategoryShape
-from .checkpoint import average_checkpoints
-from .export import export_bundle
-from .foreground import SaliencyMask
-from .negatives import write_negatives
-from .photos import prepare
-from .posed_crops import load_posed_crops
-from .pseudo_labels import confirmed_labeller, correspondence_labeller, label_photos, render_labeller, select
-from .recipe import POOLS, Recipe, Round, load_recipe
-from .sequences import align, read_reference_azimuths, read_sequence, write_templates
-from .student import STRIDE
-from .teachers import CnnTeacher
-from .train import TrainConfig, train
-
-_TERMS = "Apache-2.0 code; see README.md for the terms of the training pictures"
+from .inputs import resolve
+from .recipe import Recipe, dump_recipe, load_recipe
+from .report import write_report
+from .run_folder import RunError, RunFolder, Stage, versions, write_text
+from .stages import Work
 
 
-class Pipeline:
-    """The stages of one run; ``data`` holds the sources, ``run`` the results."""
+def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
+    """The stages of a run, each after those that it builds on."""
+    work, run, data = Work(recipe, folder.path), folder.path, recipe.data
+    there, learning, mesh = recipe.sources(), asdict(recipe.learning), asdict(recipe.mesh)
+    base = {"size": recipe.size, "mesh": mesh}
+    rendered = {**asdict(recipe.synthetic), "seed": recipe.seed}
+    models = tuple(Path(p) for paths in data.renders.values() for p in paths)
+    shapes = tuple(Path(s) for s in data.shape if not s.startswith("box:"))
 
-    def __init__(self, recipe: Recipe, data: Path, run: Path, assets: dict[str, Path]):
-        self.recipe, self.data, self.run, self.assets = recipe, data, run, assets
-        self.folders = {name: run / name for name in POOLS}
-
-    def shape(self) -> CategoryShape:
-        """The category's mean mesh."""
-        path = self.run / "shape.npz"
-        if not path.is_file():
-            self._module("training.shape.mean_mesh", "--cad", *[self.data / folder for folder in self.recipe.shape],
-                         "--size", "x".join(f"{v:g}" for v in self.recipe.size), "--out", path)
-        return CategoryShape.load(path)
-
-    def sequences(self) -> None:
-        """Posed template views of every sequence, aligned to the reference."""
-        out = self.folders["sequences"]
-        if (out / "labels.npz").is_file():
-            return
-        saliency, teacher = SaliencyMask(), CnnTeacher()
-        reference = read_sequence(self.data / self.recipe.reference, saliency, teacher)
-        others = [read_sequence(self.data / folder, saliency, teacher) for folder in self.recipe.sequences]
-        azimuths = read_reference_azimuths(self.data / self.recipe.azimuths, reference.name, reference.files)
-        aligned = align(reference, azimuths, others)
-        write_templates([reference, *others], aligned, reference.name, self.shape(), out)
-
-    def synthetic(self) -> None:
-        """Rendered cars with exact poses; its own module resumes."""
-        spec = self.recipe.synthetic
-        sources = {"gazebo": spec.gazebo and self.data / spec.gazebo, "cad": spec.cad and self.data / spec.cad,
-                   **self.assets}
-        arguments = [part for name, folder in sources.items() if folder for part in (f"--{name}", folder)]
-        self._module("training.render.dataset", "--out", self.folders["synthetic"], "--count", spec.count, "--seed",
-                     self.recipe.seed, "--photo-corners", self.data / self.recipe.photographs, *arguments)
-
-    def negatives(self) -> None:
-        """Pictures without the object."""
-        spec, out = self.recipe.negatives, self.folders["negatives"]
-        if not (out / "labels.npz").is_file():
-            write_negatives(out, spec.count, spec.photographs and self.data / spec.photographs, self.recipe.seed)
-
-    def round(self, number: int, before: Path | None) -> Path:
-        """Label photographs with the model of the round before, train, export; returns the checkpoint."""
-        spec, out = self.recipe.rounds[number], self.run / f"round{number}"
-        final = out / "student.pt"
-        if final.is_file():
-            return final
-        if spec.labels != "none":
-            earlier = self.run / f"round{number - 1}" / "labels.npz"
-            self._label(spec, out / "labels.npz", before, self.run / f"bundle{number - 1}",
-                        earlier if earlier.is_file() else None)
-        pools = [(load_posed_crops(self.folders[name]), share) for name, share in spec.pools.items()]
-        for (crops, share), name in zip(pools, spec.pools, strict=True):
-            print(f"round {number}: {len(crops)} crops of {name}, share {share:g}")
-        config = TrainConfig(steps=spec.steps, batch=self.recipe.batch, seed=self.recipe.seed + number)
-        train(pools, self.shape(), out, config, init=before)
-        return final
-
-    def _label(self, spec: Round, out: Path, before: Path | None, bundle: Path, earlier: Path | None) -> None:
-        photos = self.folders["photographs"]
-        names = prepare(self.data / self.recipe.photographs, photos)[:: spec.every]
-        labellers = []
-        if spec.labels in ("render", "confirmed"):
-            labellers.append(render_labeller(PoseEstimator(load_bundle(bundle))))
-        if spec.labels in ("correspondence", "confirmed"):
-            labellers.append(correspondence_labeller(before, self.shape(), self.folders["sequences"]))
-        labeller = confirmed_labeller(*labellers) if len(labellers) == 2 else labellers[0]
-        out.parent.mkdir(parents=True, exist_ok=True)
-        label_photos(photos, names, labeller, out)
-        select(photos, out, spec.min_score, spec.min_margin, earlier)
-
-    def export(self, checkpoint: Path, out: Path, version: str) -> None:
-        """Write and check a bundle."""
-        recipe = self.recipe
-        card = Card(category=recipe.category, version=version, license=_TERMS,
-                    description=f"{recipe.category}: trained without pose labels of real images by training.pipeline",
-                    size_prior=SizePrior(tuple(recipe.size), tuple(recipe.size_log_sigma)),
-                    image=ImageSpec(size=224, margin=1.15, stride=STRIDE), features=FeatureSpec())
-        cosine = export_bundle(checkpoint, self.shape(), card, out)
-        print(f"{out}: ONNX against torch, smallest cosine {cosine:.6f}")
-
-    def all(self, out: Path, version: str) -> None:
-        """Every stage in order."""
-        self.run.mkdir(parents=True, exist_ok=True)
-        self.sequences()
-        self.synthetic()
-        self.negatives()
-        checkpoints: list[Path] = []
-        for number in range(len(self.recipe.rounds)):
-            checkpoints.append(self.round(number, checkpoints[-1] if checkpoints else None))
-            self.export(checkpoints[-1], self.run / f"bundle{number}", version)
-        final = average_checkpoints(checkpoints[-self.recipe.average:], self.run / "student.pt")
-        self.export(final, out, version)
-        calibrate(out, self.folders["synthetic"], self.folders["negatives"], count=300)
-
-    def _module(self, name: str, *arguments) -> None:
-        """Run a stage that is a command of its own, in this Python, without a shell."""
-        subprocess.run([sys.executable, "-m", name, *map(str, arguments)], check=True)
+    stages = [Stage("shape", "mesh of the category", work.shape, {**base, "shape": data.shape}, (), shapes,
+                    (run / "shape.npz",))]
+    if "photographs" in there:
+        stages.append(Stage("photographs", "square crops of the photographs", work.photographs,
+                            {"find_object": data.find_object}, (), (Path(data.photographs),), (run / "photographs",)))
+    if "sequences" in there:
+        inputs = tuple(map(Path, (data.reference, data.azimuths, *data.sequences)))
+        stages.append(Stage("sequences", "sequences, aligned and posed without labels", work.sequences,
+                            {"teacher": recipe.teacher}, ("shape",), inputs, (run / "sequences",)))
+    if "synthetic" in there:
+        training = {k: v for k, v in rendered.items() if not k.startswith("held_out")}
+        stages.append(Stage("synthetic", "renders to train on", work.synthetic, training, (), models,
+                            (run / "synthetic",)))
+        measuring = {k: v for k, v in rendered.items() if k != "count"}
+        stages.append(Stage("held_out", "renders to measure on", work.held_out_renders, measuring, (), models,
+                            (run / "held_out",)))
+    if "negatives" in there:
+        inputs = (Path(data.negatives),) if data.negatives else ()
+        stages.append(Stage("negatives", "pictures without the object", work.negatives,
+                            {"count": recipe.negatives, "seed": recipe.seed}, (), inputs, (run / "negatives",)))
+    pools = tuple(s.name for s in stages)
+    card = asdict(recipe.bundle_card())
+    for number, spec in enumerate(recipe.rounds):
+        before = (f"train{number - 1}",) if number else ()
+        labelled = (f"labels{number}",) if spec.labels != "none" else ()
+        if labelled:
+            stages.append(Stage(labelled[0], f"round {number}: poses of photographs, by {spec.labels}",
+                                partial(work.labels, number),
+                                {"labels": spec.labels, "every": spec.every, "teacher": recipe.teacher},
+                                (*before, "photographs", *({recipe.templates()} & set(pools))), (),
+                                (run / f"round{number}" / "labels.npz",)))
+        folder_of = run / f"round{number}"
+        needs = ("shape", *before, *labelled, *(p for p in pools if p in spec.pools))
+        settings = {"pools": spec.pools, "steps": spec.steps, "min_score": spec.min_score,
+                    "min_margin": spec.min_margin, "learning": learning, "seed": recipe.seed, "card": card}
+        inputs = tuple(Path(p) for p in (learning["init"], learning["weights"]) if p)
+        stages.append(Stage(f"train{number}", f"round {number}: {spec.steps} steps", partial(work.train, number),
+                            settings, needs, inputs,
+                            tuple(folder_of / n for n in ("student.pt", "last.pt", "metrics.jsonl", "bundle"))))
+    last = f"train{len(recipe.rounds) - 1}"
+    measured = tuple(p for p in ("held_out", "sequences", "negatives") if p in pools)
+    stages += [
+        Stage("export", "checked bundle", work.export, {"average": recipe.average, "card": card}, ("shape", last), (),
+              (run / "bundle", run / "student.pt")),
+        Stage("calibrate", "distance and accepted score", work.calibrate, {"count": recipe.evaluate},
+              ("export", *measured), (), (run / "calibration.npz",)),
+        Stage("evaluate", "errors on held-out pictures", work.evaluate,
+              {"count": recipe.evaluate, "spins": data.spin_names}, ("calibrate", *measured),
+              (Path(data.spins),) if data.spins else (), ()),
+        Stage("publish", f"bundle in {out}", partial(work.publish, out), {"out": str(out)}, ("calibrate",), (), ()),
+        Stage("report", "report/index.html", partial(write_report, recipe, folder), {}, ("evaluate", "publish"), (),
+              (run / "report",)),
+    ]
+    return stages
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="folder that the recipe's paths are relative to")
-    parser.add_argument("--run", type=Path, required=True, help="results of every stage; start again to resume")
-    parser.add_argument("--out", type=Path, required=True, help="bundle folder")
-    parser.add_argument("--version", default="1")
-    parser.add_argument("--torcs", type=Path, help="car folder of Debian's torcs-data (usr/share/games/torcs/cars)")
-    parser.add_argument("--metadrive", type=Path, help="vehicle folder of the metadrive-simulator package")
-    args = parser.parse_args()
-    assets = {"torcs": args.torcs, "metadrive": args.metadrive}
-    Pipeline(load_recipe(args.recipe), args.data, args.run, assets).all(args.out, args.version)
+def run(arguments: Namespace) -> int:
+    """``dinemo train``; returns the exit code.
+
+    Raises:
+        DinemoError: something is missing or cannot be used; nothing was done that would have to be undone.
+    """
+    path = Path(arguments.run_folder or f"runs/{arguments.category or 'run'}").resolve()
+    folder = RunFolder(path)
+    folder.lock()
+    known = path / "config.yaml"
+    if arguments.category or arguments.config:
+        if folder.in_use() and not (arguments.resume or arguments.stage):
+            raise RunError(f"{path}: holds an earlier run; add --resume to go on with it (what is done and unchanged "
+                           "is kept), or name another folder with --run")
+        recipe = resolve(arguments)
+    elif known.is_file():
+        recipe = load_recipe(known)
+    else:
+        raise RunError(f"{path}: no earlier run there; give --category NAME or --config FILE to begin one")
+    out = Path(arguments.out or (path / "out" if not known.is_file() else _published(folder))).resolve()
+    write_text(known, dump_recipe(recipe))
+    write_text(path / "versions.json", _pretty(versions()))
+    everything = stages_of(recipe, folder, out)
+    if arguments.dry_run:
+        _print_plan(everything, folder)
+        return 0
+    chosen = _chosen(everything, arguments.stage)
+    for number, stage in enumerate(everything, start=1):
+        folder.key(stage)  # of every stage: later keys are made of earlier ones
+        if stage not in chosen:
+            continue
+        _require_done(stage, everything, folder, chosen)
+        state = folder.state(stage)
+        print(f"[{number}/{len(everything)}] {stage.name}: {stage.about}" + _REMARK[state], flush=True)
+        folder.execute(stage, force=bool(arguments.stage) and stage.name in ("evaluate", "report", "publish"))
+    print(f"{path}: {'report in ' + str(path / 'report' / 'index.html') if not arguments.stage else 'done'}")
+    return 0
 
 
-if __name__ == "__main__":
-    main()
+_REMARK = {"new": "", "changed": " (settings or inputs changed: made again)", "half": " (goes on where it stopped)",
+           "done": " (done already)"}
+
+
+def _published(folder: RunFolder) -> str:
+    """Where the bundle of this run goes, as an earlier start was told."""
+    settings = folder.stamp("publish").get("settings") or {}
+    return settings.get("out") or str(folder.path / "out")
+
+
+def _chosen(stages: list[Stage], name: str | None) -> list[Stage]:
+    """All stages, or those of one name or family: ``train`` stands for ``train0``, ``train1``, ..."""
+    if name is None:
+        return stages
+    chosen = [s for s in stages if s.name == name or s.name.rstrip("0123456789") == name]
+    if not chosen:
+        raise RunError(f"this run has no stage {name!r}; it has {', '.join(s.name for s in stages)}"
+                       + (f" ({FAMILIES[name]})" if name in FAMILIES else ""))
+    return chosen
+
+
+def _require_done(stage: Stage, stages: list[Stage], folder: RunFolder, chosen: list[Stage]) -> None:
+    missing = [s.name for s in stages if s.name in stage.needs and folder.state(s) != "done"]
+    if missing and len(chosen) < len(stages) and stage.name != "report":  # which shows what there is
+        raise RunError(f"stage {stage.name} builds on {', '.join(missing)}, not done yet with these settings; run that "
+                       "first, or leave the stage's name out to do everything that is missing")
+
+
+def _print_plan(stages: list[Stage], folder: RunFolder) -> None:
+    for stage in stages:
+        folder.key(stage)
+        print(f"{stage.name:12s} {folder.state(stage):8s} {stage.about}")
+
+
+def _pretty(document: dict) -> str:
+    return json.dumps(document, indent=1) + "\n"

@@ -1,15 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training recipe: what :mod:`training.pipeline` reads from YAML. Unknown keys are refused."""
+"""A training recipe: everything that decides a bundle, read from YAML. Unknown keys are refused.
+
+Nothing here knows a category: sizes, views, symmetry and the models that are rendered all come from the recipe. The
+meaning of each key stands beside its value in ``training/configs/car.yaml``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import dataclasses
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 
 import yaml
 
+from dinemo_ros.bundle import Card, parse_card
+from dinemo_ros.errors import BundleError, DinemoError
+
 POOLS = ("synthetic", "sequences", "photographs", "negatives")
 LABELS = ("none", "render", "correspondence", "confirmed")
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class RecipeError(DinemoError):
+    """A recipe, or an input that it names, that training cannot work with; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +35,7 @@ class Round:
         every: label every n-th photograph. min_score, min_margin: which labels are trusted.
     """
 
-    pools: dict[str, float]
+    pools: dict
     steps: int
     labels: str = "none"
     every: int = 1
@@ -30,80 +43,300 @@ class Round:
     min_margin: float = 0.03
 
     def __post_init__(self) -> None:
-        unknown = set(self.pools) - set(POOLS)
-        if unknown or not self.pools or min(self.pools.values()) <= 0:
-            raise ValueError(f"rounds.pools is {self.pools}; allowed: positive shares of {', '.join(POOLS)}")
-        if self.labels not in LABELS:
-            raise ValueError(f"rounds.labels is {self.labels!r}; allowed: {', '.join(LABELS)}")
+        wrong = set(self.pools) - set(POOLS)
+        shares = self.pools.values()
+        if wrong or not self.pools or not all(_is_number(s) and s > 0 for s in shares):
+            raise RecipeError(f"rounds.pools is {self.pools}; allowed: positive shares of {', '.join(POOLS)}")
+        _require(self.labels in LABELS, "rounds.labels", self.labels, ", ".join(LABELS))
+        _require(self.steps >= 1, "rounds.steps", self.steps, "1 or more")
+        _require(self.every >= 1, "rounds.every", self.every, "1 or more")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where everything comes from; relative paths are below the data folder. What is not there stays empty.
+
+    Attributes:
+        shape: folders or files of CAD models in one pose, an npz of a finished mesh, or ``box:LxWxH`` in metres.
+        photographs: folder of unlabelled photographs; find_object: the object does not fill them, find it first.
+        reference, azimuths: the sequence that says where front is, and the JSON with its azimuths.
+        sequences: folders of unposed sequences.
+        renders: folders of models to draw, by the name of the renderer's option.
+        negatives: folder of photographs without the object.
+        spins: folder of sequences with known azimuth, for evaluation alone; spin_names: which of them, [] for all.
+    """
+
+    shape: list = field(default_factory=list)
+    photographs: str | None = None
+    find_object: bool = False
+    reference: str | None = None
+    azimuths: str | None = None
+    sequences: list = field(default_factory=list)
+    renders: dict = field(default_factory=dict)
+    negatives: str | None = None
+    spins: str | None = None
+    spin_names: list = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Rendered training pictures: how many, and folders of car models below the data folder."""
+    """Rendered pictures: how many to train and how many to measure on, and which module of training.render draws.
 
+    ``options`` go to the renderer's command line: ``{elevation: [0, 60]}`` is ``--elevation 0 60``, true is a flag, and
+    ``$KEY`` stands for what another key of the recipe holds (``$data.photographs``); empty, it leaves the option out.
+    ``held_out_options`` are added when the pictures to measure on are drawn, best of models that are in no training
+    picture; they are drawn with another seed in any case.
+    """
+
+    renderer: str = "shapes"
     count: int = 6000
-    gazebo: str | None = None
-    cad: str | None = None
+    held_out: int = 300
+    options: dict = field(default_factory=lambda: {"size": "$size", "axes": "$mesh.axes",
+                                                   "backgrounds": "$data.negatives"})
+    held_out_options: dict = field(default_factory=lambda: {"held-out": True})
+
+    def __post_init__(self) -> None:
+        _require(self.renderer.isidentifier(), "synthetic.renderer", self.renderer, "a module of training.render")
+        _require(self.count >= 1, "synthetic.count", self.count, "1 or more")
+        _require(self.held_out >= 10, "synthetic.held_out", self.held_out, "10 or more, they calibrate the bundle")
 
 
 @dataclass(frozen=True)
-class Negatives:
-    """Pictures without the object: how many, and a folder of such photographs below the data folder (or none)."""
+class Mesh:
+    """The neural mesh: vertices wanted, and how CAD files are turned (see ``training.shape.mean_mesh.AXES``)."""
 
-    count: int = 1200
-    photographs: str | None = None
+    vertices: int = 800
+    axes: str = "pascal3d"
+
+    def __post_init__(self) -> None:
+        _require(100 <= self.vertices <= 4000, "mesh.vertices", self.vertices, "100 to 4000")
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Contrastive training, see :class:`training.train.TrainConfig`.
+
+    Attributes:
+        backbone: timm name of the student. weights: file of its pretrained trunk, None: the package's or hub's own.
+        batch: pictures per step and GPU. lr: peak of the learning rate.
+        sigma: distance over which neighbouring vertices share a target, times the object's longest side.
+        temperature: of the softmax over vertices; the bundle's card repeats it.
+        crop: side of training crops in pixels; the bundle works at ``card.image.size``.
+        workers: processes that prepare examples. init: checkpoint to start from instead of pretrained weights.
+    """
+
+    backbone: str = "tf_efficientnet_lite0"
+    weights: str | None = None
+    batch: int = 24
+    lr: float = 5e-4
+    sigma: float = 0.036
+    temperature: float = 0.07
+    crop: int = 224
+    workers: int = 1
+    init: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.batch >= 1, "learning.batch", self.batch, "1 or more")
+        _require(0 < self.lr < 1, "learning.lr", self.lr, "above 0, below 1")
+        _require(0 < self.sigma < 1, "learning.sigma", self.sigma, "a share of the longest side, 0 to 1")
+        _require(0.005 <= self.temperature <= 1, "learning.temperature", self.temperature, "0.005 to 1")
+        _require(32 <= self.crop <= 1024, "learning.crop", self.crop, "32 to 1024 pixels")
+        _require(self.workers >= 0, "learning.workers", self.workers, "0 or more")
+
+
+# Category-neutral: what the car bundle was trained with. Pools and labels without data drop out, see adapted().
+_ROUNDS = (
+    {"steps": 900, "pools": {"synthetic": 0.6, "sequences": 0.4}},
+    {"steps": 1400, "labels": "render", "every": 2,
+     "pools": {"synthetic": 0.45, "sequences": 0.15, "photographs": 0.40}},
+    {"steps": 900, "labels": "confirmed", "every": 5, "min_score": 0.45, "min_margin": 0.05,
+     "pools": {"synthetic": 0.40, "sequences": 0.15, "photographs": 0.35, "negatives": 0.10}},
+)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a bundle, see ``training/configs/car.yaml`` for the meaning of each key."""
+    """Everything that decides a bundle.
+
+    ``teacher`` compares photographs and sequences with each other before there is a model, see
+    :mod:`training.teachers.specification`. ``card`` holds keys of the bundle's card (``model.yaml``) as they are
+    written there: symmetry, search, image, score, description, license, version.
+    """
 
     category: str
-    size: list[float]
-    shape: list[str]
-    reference: str
-    azimuths: str
-    photographs: str
-    rounds: list[Round]
-    size_log_sigma: list[float] = field(default_factory=lambda: [0.10, 0.06, 0.08])
-    sequences: list[str] = field(default_factory=list)
+    size: list
+    size_log_sigma: list = field(default_factory=lambda: [0.10, 0.06, 0.08])
+    data: Data = field(default_factory=Data)
+    mesh: Mesh = field(default_factory=Mesh)
     synthetic: Synthetic = field(default_factory=Synthetic)
-    negatives: Negatives = field(default_factory=Negatives)
-    average: int = 1
-    batch: int = 24
+    negatives: int = 1200
+    teacher: str = "cnn"
+    learning: Learning = field(default_factory=Learning)
+    rounds: list[Round] = field(default_factory=lambda: [Round(**r) for r in _ROUNDS])
+    average: int = 2
+    card: dict = field(default_factory=dict)
+    evaluate: int = 300
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        good = len(self.size) == 3 and all(_is_number(v) and v > 0 for v in self.size)
+        _require(good, "size", self.size, "mean length, width and height in metres")
+        good = len(self.size_log_sigma) == 3 and all(_is_number(v) and 0 < v < 1 for v in self.size_log_sigma)
+        _require(good, "size_log_sigma", self.size_log_sigma, "three numbers in (0, 1)")
+        if not self.rounds:
+            raise RecipeError("rounds is empty; at least one round of training is needed")
+        _require(1 <= self.average <= len(self.rounds), "average", self.average,
+                 f"1 (the last round alone) to the number of rounds ({len(self.rounds)})")
+        if self.rounds[0].labels not in ("none", "correspondence"):
+            raise RecipeError(f"labels of the first round is {self.rounds[0].labels!r}; no model exists yet that "
+                              "could label photographs: none, or correspondence with the teacher")
+        _require(self.negatives >= 0, "negatives", self.negatives, "0 (none) or more")
+
+        self.bundle_card()
+
+    def bundle_card(self) -> Card:
+        """The card of the bundle before anything was measured; RecipeError names a key that is wrong."""
+        document = {"version": "1", "description": f"{self.category}: trained without pose labels of real images",
+                    "license": "see where the training pictures come from", **self.card,
+                    "category": self.category,
+                    "size_prior": {"mean_m": list(self.size), "log_sigma": list(self.size_log_sigma)}}
+        document["features"] = document.get("features", {}) | {"temperature": self.learning.temperature}
+        try:
+            return parse_card(document)
+        except BundleError as error:
+            raise RecipeError(f"card: {error}") from None
+
+    def value(self, key: str):
+        """What a dotted key holds: ``data.photographs``, ``size``."""
+        found = self
+        for name in key.split("."):
+            if not hasattr(found, name):
+                raise RecipeError(f"synthetic.options: ${key} is no key of the recipe")
+            found = getattr(found, name)
+        return found
+
+    def sources(self) -> set[str]:
+        """The pools that this recipe's data can fill."""
+        data = self.data
+        return {name for name, there in (("synthetic", data.renders), ("sequences", data.reference),
+                                         ("photographs", data.photographs), ("negatives", self.negatives)) if there}
+
+    def templates(self) -> str:
+        """The pool whose posed views photographs are compared with."""
+        return "sequences" if "sequences" in self.sources() else "synthetic"
+
+    def checked(self) -> Recipe:
+        """This recipe, if every pool that it trains on has data; RecipeError names the first that has not."""
+        for number, spec in enumerate(self.rounds):
+            lacking = sorted(set(spec.pools) - self.sources())
+            if lacking:
+                raise RecipeError(f"round {number} trains on {lacking[0]}, but there are none: {_REMEDY[lacking[0]]}, "
+                                  "or take them out of the rounds of the recipe")
+            if spec.labels == "correspondence" and number == 0 and "sequences" not in self.sources():
+                raise RecipeError("round 0 labels photographs by correspondence to sequences, but there are none: "
+                                  f"{_REMEDY['sequences']}, or set its labels to none")
+            if spec.labels != "none" and "photographs" not in self.sources():
+                raise RecipeError(f"round {number} labels photographs, but there are none: {_REMEDY['photographs']}, "
+                                  "or set its labels to none")
+        return self
+
+    def adapted(self) -> Recipe:
+        """The same recipe without the pools and labels that have no data: how defaults fit what is at hand.
+
+        Raises:
+            RecipeError: nothing with a known pose is left to begin with.
+        """
+        there = self.sources()
+        if not there & {"synthetic", "sequences"}:
+            raise RecipeError("nothing says which way an object is turned: give --shape with CAD models, or "
+                              "--sequences with one sequence whose azimuths are known")
+        rounds = []
+        for spec in self.rounds:
+            pools = {name: share for name, share in spec.pools.items() if name in there}
+            labels = spec.labels if "photographs" in there else "none"
+            rounds.append(replace(spec, labels=labels, pools=pools or {self.templates(): 1.0}))
+        return replace(self, rounds=rounds)
+
+
+_REMEDY = {"synthetic": "give CAD models with --shape (or data.renders in the recipe)",
+           "sequences": "give --sequences with a sequence whose azimuths are known",
+           "photographs": "give --images", "negatives": "set negatives to a number above 0"}
 
 
 def load_recipe(path: str | Path) -> Recipe:
     """Read a YAML recipe.
 
     Raises:
-        ValueError: an unknown or missing key, or a value out of range; the message names it.
+        RecipeError: an unknown or missing key, or a value out of range; the message names it.
     """
-    data = yaml.safe_load(Path(path).read_text())
+    return build_recipe(read_yaml(path), str(path))
+
+
+def read_yaml(path: str | Path) -> dict:
+    """A YAML mapping, as it is written."""
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(data, dict):
-        raise ValueError(f"{path}: a recipe is a mapping of keys to values, got {type(data).__name__}")
-    data["rounds"] = [_build(Round, r, f"{path}: rounds") for r in data.get("rounds") or []]
-    data["synthetic"] = _build(Synthetic, data.get("synthetic") or {}, f"{path}: synthetic")
-    data["negatives"] = _build(Negatives, data.get("negatives") or {}, f"{path}: negatives")
-    recipe = _build(Recipe, data, str(path))
-    if not recipe.rounds:
-        raise ValueError(f"{path}: rounds is empty; at least one round of training is needed")
-    if not 1 <= recipe.average <= len(recipe.rounds):
-        raise ValueError(f"{path}: average is {recipe.average}; allowed: 1 (the last round alone) to the number of "
-                         "rounds")
-    if recipe.rounds[0].labels != "none":
-        raise ValueError(f"{path}: labels of the first round is {recipe.rounds[0].labels!r}; no model exists yet that "
-                         "could label photographs: none")
-    return recipe
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, got {type(data).__name__}")
+    return data
 
 
-def _build(kind, data: dict, where: str):
-    known = {f.name for f in fields(kind)}
-    unknown = set(data) - known
+def build_recipe(data: dict, where: str) -> Recipe:
+    """Recipe of a mapping; ``where`` names it in errors."""
+    data = dict(data)
+    if "rounds" in data:
+        if not isinstance(data["rounds"], list):
+            raise RecipeError(f"{where}: rounds must be a list, got {data['rounds']!r}")
+        data["rounds"] = [_build(Round, r, f"{where}: rounds") for r in data["rounds"]]
+    for name, kind in (("data", Data), ("mesh", Mesh), ("synthetic", Synthetic), ("learning", Learning)):
+        data[name] = _build(kind, data.get(name) or {}, f"{where}: {name}")
+    return _build(Recipe, data, where)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """YAML that :func:`load_recipe` reads back to an equal recipe."""
+    return yaml.safe_dump(asdict(recipe), sort_keys=False, default_flow_style=None, width=110)
+
+
+_KINDS = {"bool": bool, "int": int, "float": (int, float), "str": str, "list": list, "dict": dict}
+
+
+def _build(kind, data, where: str):
+    if not isinstance(data, dict):
+        raise RecipeError(f"{where} must be a mapping of keys to values, got {data!r}")
+    known = {f.name: f for f in fields(kind)}
+    unknown = set(data) - set(known)
     if unknown:
-        raise ValueError(f"{where}: unknown keys {', '.join(sorted(unknown))}; allowed: {', '.join(sorted(known))}")
+        raise RecipeError(f"{where}: unknown keys {', '.join(sorted(map(str, unknown)))}; allowed: "
+                          f"{', '.join(sorted(known))}")
+    for name, item in known.items():
+        if name not in data:
+            if item.default is MISSING and item.default_factory is MISSING:
+                raise RecipeError(f"{where}: key {name} is missing")
+        elif not is_dataclass(data[name]):
+            _check_type(item, data[name], where)
     try:
         return kind(**data)
-    except TypeError as error:
-        raise ValueError(f"{where}: {error}") from None
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def _check_type(item: dataclasses.Field, value, where: str) -> None:
+    """``value`` against the annotation of a field, which is a string here (postponed evaluation)."""
+    name, optional = str(item.type).removesuffix(" | None"), str(item.type).endswith("| None")
+    expected = _KINDS.get(name.split("[")[0])
+    wrong_bool = isinstance(value, bool) and expected not in (None, bool)
+    if not (value is None and optional) and (wrong_bool or (expected and not isinstance(value, expected))):
+        raise RecipeError(f"{where}: {item.name} is {value!r}; allowed: {name.split('[')[0]}"
+                          f"{' or nothing' if optional else ''}")
+
+
+def _require(condition: bool, key: str, value, allowed: str) -> None:
+    if not condition:
+        raise RecipeError(f"{key} is {value!r}; allowed: {allowed}")
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

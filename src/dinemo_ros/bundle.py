@@ -208,9 +208,14 @@ def _read_card(path: Path) -> Card:
         raise BundleError(f"{path}: format is {found}, this version reads {FORMAT}: upgrade dinemo_ros or take a "
                           "bundle of that format")
     try:
-        return _parse(Card, document, "")
+        return parse_card(document)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
+
+
+def parse_card(document: dict) -> Card:
+    """The card that a mapping with the keys of ``model.yaml`` stands for; BundleError names the key that is wrong."""
+    return _parse(Card, document, "")
 
 
 def _check_file(path: Path, expected: str | None) -> None:

@@ -15,8 +15,9 @@ from unit.planted import SIZE
 
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.geometry import so3_exp
-from training.calibrate import calibrate
-from training.posed_crops import save_labels, save_picture
+from training.calibrate import accepted_score, calibrate, object_box
+from training.foreground import mask_box
+from training.posed_crops import load_posed_crops, save_labels, save_picture
 
 SIDE = 256
 
@@ -77,6 +78,34 @@ def test_labels_of_other_axes_are_refused(tmp_path):
     """Renders whose labels say that the car faces sideways: no distance can be judged, nothing is written."""
     bundle, pictures = write_painted_bundle(tmp_path / "bundle"), renders(tmp_path / "renders", turn_deg=90)
     before = (bundle / "model.yaml").read_text()
-    with pytest.raises(ValueError, match="of 10 renders .* none got a pose"):
+    with pytest.raises(ValueError, match="of 10 pictures .* none got a pose"):
         calibrate(bundle, pictures, None, count=10)
     assert (bundle / "model.yaml").read_text() == before
+
+
+def test_boxes_without_masks_are_those_of_the_posed_mesh(tmp_path):
+    pictures, bundle = renders(tmp_path / "renders"), load_bundle(write_painted_bundle(tmp_path / "bundle"))
+    unit = bundle.mesh.vertices / bundle.mesh.extent
+    for crop in load_posed_crops(pictures):
+        drawn = mask_box(crop.foreground())
+        crop.mask = None
+        np.testing.assert_allclose(object_box(crop, unit, crop.image()), drawn, atol=1.01)
+
+
+def test_poses_that_are_not_exact_say_nothing_about_distance(tmp_path):
+    bundle = write_painted_bundle(tmp_path / "bundle")
+    result = calibrate(bundle, renders(tmp_path / "renders", 1.06), None, count=10, exact=False)
+    assert load_bundle(bundle).card.calibration.depth_scale == result.depth_scale == 1.0
+    assert load_bundle(bundle).card.score.accept == result.accept > 0
+
+
+def test_a_model_of_renders_alone_accepts_the_middle_between_object_and_clutter():
+    scores, clutter = np.linspace(0.5, 0.9, 101), np.linspace(0.1, 0.3, 101)
+    assert accepted_score(scores, clutter, photographs=True) == pytest.approx(0.54)
+    assert accepted_score(scores, clutter, photographs=False) == pytest.approx((0.54 + 0.29) / 2)
+    assert accepted_score(scores, np.zeros(0), photographs=False) == pytest.approx(0.54)
+
+
+def test_clutter_that_scores_as_high_as_the_object_does_not_raise_the_accepted_score():
+    scores, clutter = np.linspace(0.5, 0.9, 101), np.linspace(0.5, 0.95, 101)
+    assert accepted_score(scores, clutter, photographs=False) == pytest.approx(0.54)

@@ -253,7 +253,7 @@ def test_learning_rate_warms_up_and_falls_to_zero():
 @pytest.fixture(scope="module")
 def bundle(trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("bundle")
-    assert export.export_bundle(trained / "student.pt", car_shape(), CARD, out) > 0.9999
+    assert export.export_bundle(trained / "student.pt", car_shape(), CARD, out)["cosine"] > 0.9999
     return out
 
 
@@ -287,10 +287,11 @@ def tampered(backbone, change):
 def test_parity_sees_tampered_weights_and_nan(student, bundle):
     onnx = (bundle / "backbone.onnx").read_bytes()
     small = ((64, 96),)
-    assert export.parity(onnx, student, small) > 0.9999
+    assert export.parity(onnx, student, small).good
     off = export.parity(onnx, tampered(student, lambda w: w.mul_(1 + 0.2 * torch.randn_like(w))), small)
-    assert off < 0.9999  # the least that export accepts
-    assert np.isnan(export.parity(onnx, tampered(student, lambda w: w.fill_(torch.nan)), small))
+    assert off.cosine < 0.9999 and off.difference > 0.01 and not off.good
+    broken = export.parity(onnx, tampered(student, lambda w: w.fill_(torch.nan)), small)
+    assert np.isnan(broken.cosine) and np.isnan(broken.difference) and not broken.good
 
 
 def test_a_graph_that_is_not_the_network_writes_nothing(trained, tmp_path, monkeypatch):

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of the stages of ``dinemo train``, for its help; what they do is in the package ``training``."""
+
+FAMILIES = {
+    "shape": "the category's mesh: mean of CAD models, or a box",
+    "photographs": "square crops of the photographs",
+    "sequences": "object-centric sequences, aligned and posed without labels",
+    "synthetic": "renders with exact poses to train on",
+    "held_out": "renders to calibrate and to measure on",
+    "negatives": "pictures without the object",
+    "labels": "pseudo-labels of the photographs before a round; labels1, labels2, ... for one",
+    "train": "contrastive training; train0, train1, ... for one round",
+    "export": "mean weights as a bundle, refused unless ONNX and torch agree",
+    "calibrate": "distance bias and accepted score on held-out pictures",
+    "evaluate": "errors on held-out renders, and on spins where given",
+    "publish": "the checked bundle to --out",
+    "report": "report/index.html of the run folder",
+}

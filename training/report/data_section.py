@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the model was trained on, with the poses it was told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dinemo_ros.geometry import ray_rotation, viewpoint_from_rotation
+
+from ..category_shape import CategoryShape
+from ..posed_crops import PosedCrop, load_posed_crops
+from ..recipe import Recipe
+from .charts import azimuth_roses
+from .drawings import mesh_views, overlay_mesh, posed, save_sheet, tile
+from .page import Picture, Section, Table
+
+_SHOWN = 10  # pictures of each pool
+_POSED = {"synthetic": "rendered pictures with exact poses", "held_out": "rendered pictures to measure on",
+          "sequences": "frames of sequences, posed by alignment and silhouettes"}
+
+
+def data(recipe: Recipe, run: Path, out: Path) -> Section:
+    """The mesh, and pictures of every pool with the mesh drawn at the pose that training is told."""
+    section = Section("Shape and pictures")
+    if not (run / "shape.npz").is_file():
+        return section
+    shape = CategoryShape.load(run / "shape.npz")
+    mesh = overlay_mesh(shape)
+    size = " x ".join(f"{v:.3g}" for v in shape.size)
+    section.pictures.append(Picture(
+        save_sheet(out / "mesh.jpg", mesh_views(shape.vertices, shape.faces), 6),
+        f"The neural mesh: {len(shape.vertices)} vertices, {len(shape.faces)} faces, {size} m."))
+    rows, azimuths = [], {}
+    for name, what in _POSED.items():
+        if not (run / name / "labels.npz").is_file():
+            continue
+        crops = load_posed_crops(run / name)
+        rows.append([name, str(len(crops)), what])
+        azimuths[name] = np.array([azimuth(crop.T_cam_obj) for crop in crops])
+        section.pictures.append(Picture(save_sheet(out / f"{name}.jpg", _sheet(crops, mesh), 2 * (_SHOWN // 4)),
+                                        f"{name}: {what}. The mesh is drawn at the pose and size that are told; "
+                                        "where it misses the object, the labels are wrong."))
+    for name, what in (("photographs", "unlabelled photographs"), ("negatives", "pictures without the object")):
+        files = sorted((run / name / "images").glob("*.jpg"))
+        if files:
+            rows.append([name, str(len(files)), what])
+    section.tables.append(Table(["pool", "pictures", "what"], rows))
+    if azimuths:
+        section.pictures.append(Picture(azimuth_roses(out / "azimuths_data.png", azimuths),
+                                        "How often each azimuth occurs."))
+    return section
+
+
+def azimuth(T_cam_obj: np.ndarray) -> float:
+    """Azimuth in radians along the ray to the object."""
+    return viewpoint_from_rotation(ray_rotation(T_cam_obj[:3, 3]).T @ T_cam_obj[:3, :3])[0]
+
+
+def _sheet(crops: list[PosedCrop], mesh) -> list[np.ndarray]:
+    chosen = [crops[i] for i in np.unique(np.linspace(0, len(crops) - 1, _SHOWN).round().astype(int))]
+    return [tile(posed(crop.image(), crop.K, crop.T_cam_obj, crop.size, mesh)) for crop in chosen]

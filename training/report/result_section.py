@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What came out: the run at a glance, errors on held-out pictures, the worst of them, and the calibration."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from ..posed_crops import load_posed_crops
+from ..recipe import Recipe
+from ..run_folder import RunFolder
+from .charts import error_plots, score_histograms, stage_times
+from .data_section import azimuth
+from .page import Picture, Section, Table, duration, number, percent
+
+_SETS = {"held_out": "Held-out renders (boxes of their masks, error of the full rotation)",
+         "spins": "Spins (whole frame as box, error of the azimuth)"}
+
+
+def overview(recipe: Recipe, folder: RunFolder) -> Section:
+    """Stages, their times and figures."""
+    section, figures = Section("At a glance"), folder.metrics()
+    (folder.path / "report").mkdir(exist_ok=True)
+    sources = ", ".join(sorted(recipe.sources()))
+    choice = ", except which way the reference sequence faces" if recipe.data.reference else ""
+    section.text.append(f"Category {recipe.category}, {len(recipe.rounds)} rounds, trained on: {sources}. No pose "
+                        f"label of a real picture was used{choice}.")
+    seconds = {name: folder.seconds(name) for name in dict.fromkeys(e["stage"] for e in folder.events())
+               if name in figures}
+    rows = [[name, duration(value), _figures(figures[name])] for name, value in seconds.items()]
+    rows.append(["all", duration(sum(seconds.values())), ""])
+    section.tables.append(Table(["stage", "time", "figures"], rows))
+    if seconds:
+        section.pictures.append(Picture(stage_times(folder.path / "report" / "times.png", seconds),
+                                        "Time of each stage, all starts together."))
+    return section
+
+
+def _figures(metrics: dict) -> str:
+    """``name value`` of the plain figures."""
+    plain = {k: v for k, v in metrics.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+    return ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in plain.items())
+
+
+def evaluation(recipe: Recipe, folder: RunFolder, out: Path) -> Section:
+    """A row per round and for the bundle, plots of the errors, and the worst pictures."""
+    section, run, figures = Section("Evaluation"), folder.path, folder.metrics()
+    for name, title in _SETS.items():
+        rows = []
+        if name == "held_out":
+            rows = [[f"round {k}", *_row(figures[f"train{k}"]["held_out"])] for k in range(len(recipe.rounds))
+                    if "held_out" in figures.get(f"train{k}", {})]
+        path = run / f"evaluation_{name}.json"
+        if path.is_file():
+            result = json.loads(path.read_text())
+            rows += [[f"bundle, {row['group']}", *_row(row)] for row in result["rows"]]
+            section.pictures.append(_errors(result["records"], run / name, out / f"errors_{name}.png", title))
+            section.pictures += _worst(run / "worst" / name, out, title)
+        if rows:
+            section.tables.append(Table(["model", "n", "Acc@30", "Acc@10", "median", "flips", "distance", "ADD<0.1d",
+                                         "PCK@0.1"], rows, title + ". Rounds are measured on fewer pictures."))
+    return section
+
+
+def _row(row: dict) -> list[str]:
+    return [str(row["n"]), percent(row["acc30"]), percent(row["acc10"]), number(row["median_deg"], 1, " deg"),
+            percent(row["flips"]), number(row.get("distance_median_pct"), 1, " %"), percent(row.get("add_within")),
+            percent(row.get("pck"))]
+
+
+def _errors(records: list[dict], pictures: Path, path: Path, title: str) -> Picture:
+    errors = np.array([180.0 if r["error_deg"] is None else r["error_deg"] for r in records])
+    azimuths = None
+    if (pictures / "labels.npz").is_file():
+        truth = {crop.name: azimuth(crop.T_cam_obj) for crop in load_posed_crops(pictures)}
+        azimuths = np.array([truth[Path(r["file"]).stem] for r in records])
+    elif all("azimuth_true" in r for r in records):
+        azimuths = np.deg2rad([r["azimuth_true"] for r in records])
+    return Picture(error_plots(path, errors, azimuths), f"{title}: {len(errors)} pictures.")
+
+
+def _worst(folder: Path, out: Path, title: str) -> list[Picture]:
+    pictures = []
+    for file in sorted(folder.glob("*.png")):
+        name = f"worst_{folder.name}_{file.name}"
+        shutil.copyfile(file, out / name)
+        pictures.append(Picture(name, f"{title}: number {len(pictures) + 1} of the worst."))
+    return pictures
+
+
+def calibration(folder: RunFolder, out: Path) -> Section:
+    """Scores with and without the object, and the bias of the distance."""
+    section, path = Section("Calibration"), folder.path / "calibration.npz"
+    if not path.is_file():
+        return section
+    with np.load(path, allow_pickle=False) as data:
+        scores, negatives, ratios = data["scores"], data["negatives"], data["ratios"]
+        accept, depth = float(data["accept"]), float(data["depth_scale"])
+    exact = (folder.path / "held_out").is_dir()
+    section.text.append(f"Own proposals are accepted from a score of {accept:.3f}. "
+                        f"{percent((scores >= accept).mean())} of the pictures with the object reach it"
+                        + (f", {percent((negatives >= accept).mean())} of those without." if len(negatives) else "."))
+    section.text.append(f"Distances are multiplied by {depth:.4f}." if exact else
+                        "Distance is not calibrated: there are no renders with exact poses.")
+    panels = {"score": {"with the object": scores, "without": negatives}}
+    lines = {"score": accept}
+    if exact and len(ratios):
+        panels["true over estimated distance"] = {"rightly turned": ratios}
+        lines["true over estimated distance"] = depth
+    section.pictures.append(Picture(score_histograms(out / "calibration.png", panels, lines),
+                                    "Dashed: what was chosen."))
+    return section

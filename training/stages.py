@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each stage of a run does. :mod:`training.pipeline` says in which order, and which ones may be skipped."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dinemo_ros.bundle import load_bundle
+from dinemo_ros.estimator import PoseEstimator
+
+from . import calibrate as calibration
+from .augment import AugmentConfig
+from .category_shape import CategoryShape
+from .checkpoint import average_checkpoints
+from .export import check_bundle, export_bundle
+from .foreground import SaliencyMask
+from .inputs import cad_files, parse_size
+from .measure import evaluate_bundle
+from .negatives import write_negatives
+from .photos import prepare
+from .posed_crops import load_posed_crops
+from .pseudo_labels import confirmed_labeller, correspondence_labeller, label_photos, render_labeller, select
+from .recipe import Recipe, RecipeError, Round
+from .sequences import align, read_reference_azimuths, read_sequence, write_templates
+from .shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape
+from .stream import parse_pool
+from .teachers import create_teacher
+from .train import TrainConfig, train
+
+_TEMPLATES = 72        # posed views that photographs are compared with
+_ROUND_CHECK = 60      # held-out renders that every round is measured on
+_DOCUMENTS = ("README.md",)
+
+
+class Work:
+    """The stages of one run: ``recipe`` with absolute paths, ``run`` the folder for results."""
+
+    def __init__(self, recipe: Recipe, run: Path):
+        self.recipe, self.run = recipe, run
+        self.bundle = run / "bundle"
+        self.held_out = run / "held_out"
+
+    def pool(self, name: str) -> Path:
+        """Folder of posed crops."""
+        return self.run / name
+
+    def round(self, number: int) -> Path:
+        """Folder of a round."""
+        return self.run / f"round{number}"
+
+    def shape(self) -> dict:
+        """The category's mesh at its mean size."""
+        sources, size = self.recipe.data.shape, np.array(self.recipe.size)
+        boxes = [s for s in sources if s.startswith("box:")]
+        out = self.run / "shape.npz"
+        if boxes:
+            save_shape(out, *box_mesh(np.array(parse_size(boxes[0])), self.recipe.mesh.vertices))
+        elif sources[0].endswith(".npz"):
+            shape = CategoryShape.load(sources[0]).resized(size)
+            save_shape(out, shape.vertices, shape.faces)
+        else:
+            files = cad_files(sources)
+            models = [read_cad(f, self.recipe.mesh.axes) for f in files]
+            print(f"mean shape of {len(files)} CAD models: {', '.join(f.name for f in files)}")
+            save_shape(out, *mean_mesh(models, size, self.recipe.mesh.vertices))
+        shape = CategoryShape.load(out)
+        return {"vertices": len(shape.vertices), "faces": len(shape.faces), "size_m": shape.size.round(4).tolist()}
+
+    def photographs(self) -> dict:
+        """Square crops of the photographs."""
+        data = self.recipe.data
+        kept = prepare(Path(data.photographs), self.pool("photographs"), data.find_object)
+        if not kept:
+            raise RecipeError(f"{data.photographs}: not one photograph is usable; look at its pictures" +
+                              (", or leave --find-object out" if data.find_object else ""))
+        return {"kept": len(kept)}
+
+    def sequences(self) -> dict:
+        """Posed template views of every sequence, aligned to the reference."""
+        data, out = self.recipe.data, self.pool("sequences")
+        saliency, teacher = SaliencyMask(), create_teacher(self.recipe.teacher)
+        reference = read_sequence(Path(data.reference), saliency, teacher)
+        others = [read_sequence(Path(folder), saliency, teacher) for folder in data.sequences]
+        azimuths = read_reference_azimuths(Path(data.azimuths), reference.name, reference.files)
+        aligned = align(reference, azimuths, others)
+        write_templates([reference, *others], aligned, reference.name, self._mesh(), out)
+        return {"views": len(load_posed_crops(out)), "sequences": 1 + len(others)}
+
+    def synthetic(self) -> dict:
+        """Renders with exact poses to train on."""
+        return self._render(self.pool("synthetic"), self.recipe.synthetic.count, self.recipe.seed, {})
+
+    def held_out_renders(self) -> dict:
+        """Renders to calibrate and to measure on."""
+        spec = self.recipe.synthetic
+        return self._render(self.held_out, spec.held_out, self.recipe.seed + 10_007, spec.held_out_options)
+
+    def _render(self, out: Path, count: int, seed: int, more: dict) -> dict:
+        """Run the renderer, a command of its own that continues with missing pictures."""
+        data, spec = self.recipe.data, self.recipe.synthetic
+        options = {**data.renders, **spec.options, **more}
+        arguments = [part for name, value in options.items() for part in self._option(name, value)]
+        command("-m", f"training.render.{spec.renderer}", "--out", out, "--count", count, "--seed", seed, *arguments)
+        return {"renders": count}
+
+    def _option(self, name: str, value) -> list[str]:
+        """``--name value``, see :class:`training.recipe.Synthetic`."""
+        if isinstance(value, str) and value.startswith("$"):
+            value = self.recipe.value(value[1:])
+        if value is None or value is False:
+            return []
+        values = [] if value is True else value if isinstance(value, list) else [value]
+        return [f"--{name.replace('_', '-')}", *map(str, values)]
+
+    def negatives(self) -> dict:
+        """Pictures without the object."""
+        photographs = self.recipe.data.negatives
+        write_negatives(self.pool("negatives"), self.recipe.negatives, photographs and Path(photographs),
+                        self.recipe.seed)
+        return {"pictures": self.recipe.negatives}
+
+    def labels(self, number: int) -> dict:
+        """Poses of photographs by the model of the round before."""
+        spec, out = self.recipe.rounds[number], self.round(number) / "labels.npz"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        names = self._photo_names()[:: spec.every]
+        label_photos(self.pool("photographs"), names, self._labeller(spec, number), out)
+        with np.load(out, allow_pickle=False) as labels:
+            return {"asked": len(names), "consistent": len(labels["names"]), "rejected": len(labels["rejected"])}
+
+    def _photo_names(self) -> list[str]:
+        prepared = json.loads((self.pool("photographs") / "prepared.json").read_text())
+        return sorted(name for name, kept in prepared.items() if kept)
+
+    def _labeller(self, spec: Round, number: int):
+        labellers = []
+        if spec.labels in ("render", "confirmed"):
+            bundle = load_bundle(self.round(number - 1) / "bundle")
+            labellers.append(render_labeller(PoseEstimator(bundle, threads=torch.get_num_threads())))
+        if spec.labels in ("correspondence", "confirmed"):
+            templates = self.pool(self.recipe.templates())
+            every = max(1, len(load_posed_crops(templates)) // _TEMPLATES)
+            teacher = self.round(number - 1) / "student.pt" if number else self.recipe.teacher
+            labellers.append(correspondence_labeller(teacher, self._mesh(), templates, every))
+        return confirmed_labeller(*labellers) if len(labellers) == 2 else labellers[0]
+
+    def train(self, number: int) -> dict:
+        """Select labels, train, write the bundle of the round."""
+        spec, out = self.recipe.rounds[number], self.round(number)
+        figures = {}
+        if "photographs" in spec.pools:
+            figures["labels_kept"] = self._select(number)
+        before = self.round(number - 1) / "student.pt" if number else self.recipe.learning.init
+        pools = {self.pool(name): share for name, share in spec.pools.items()}
+        for folder, share in pools.items():
+            print(f"round {number}: {len(load_posed_crops(folder))} crops of {folder.name}, share {share:g}")
+        self._optimise(pools, out, number, before and Path(before))
+        figures |= _last_line(out / "metrics.jsonl")
+        figures["parity"] = export_bundle(out / "student.pt", self._mesh(), self.recipe.bundle_card(), out / "bundle")
+        if self.held_out.is_dir():
+            figures["held_out"] = evaluate_bundle(out / "bundle", self.held_out, limit=_ROUND_CHECK).summary()
+        return figures
+
+    def _select(self, number: int) -> int:
+        """Trusted labels of the latest labelled round become posed crops; returns how many."""
+        labelled = [n for n in range(number + 1) if (self.round(n) / "labels.npz").is_file()]
+        if not labelled:
+            raise RecipeError(f"round {number} trains on photographs, but no round up to it labels them; set its "
+                              "labels in the recipe")
+        latest, earlier = labelled[-1], labelled[-2] if len(labelled) > 1 else None
+        spec = self.recipe.rounds[latest]
+        previous = None if earlier is None else self.round(earlier) / "labels.npz"
+        kept = select(self.pool("photographs"), self.round(latest) / "labels.npz", spec.min_score, spec.min_margin,
+                      previous)
+        if not kept:
+            raise RecipeError(f"not one label of round {latest} can be trusted (min_score {spec.min_score:g}, "
+                              f"min_margin {spec.min_margin:g}); train the round before for more steps, or lower them")
+        return kept
+
+    def _optimise(self, pools: dict[Path, float], out: Path, number: int, before: Path | None) -> None:
+        """In this process, or on several GPUs as a command under Accelerate's launcher."""
+        spec, learning = self.recipe.rounds[number], self.recipe.learning
+        seed, weights = self.recipe.seed + number, learning.weights and Path(learning.weights)
+        if torch.cuda.device_count() > 1:
+            options = {"shape": self.run / "shape.npz", "out": out, "init": before, "weights": weights,
+                       "backbone": learning.backbone, "steps": spec.steps, "batch": learning.batch, "lr": learning.lr,
+                       "sigma": learning.sigma, "temperature": learning.temperature, "size": learning.crop,
+                       "seed": seed, "workers": learning.workers}
+            data = [part for folder, share in pools.items() for part in ("--data", f"{folder}:{share}")]
+            command("-m", "accelerate.commands.launch", "--multi_gpu", "-m", "training.train", *data,
+                    *[part for name, value in options.items() if value is not None for part in (f"--{name}", value)])
+            return
+        config = TrainConfig(steps=spec.steps, batch=learning.batch, lr=learning.lr, sigma=learning.sigma,
+                             temperature=learning.temperature, seed=seed, architecture=learning.backbone,
+                             augmentation=AugmentConfig(size=learning.crop))
+        train([parse_pool(f"{folder}:{share}") for folder, share in pools.items()], self._mesh(), out, config,
+              init=before, weights=weights, workers=learning.workers)
+
+    def export(self) -> dict:
+        """Mean weights of the last rounds, as a checked bundle in the run folder."""
+        rounds = range(len(self.recipe.rounds))[-self.recipe.average:]
+        student = average_checkpoints([self.round(n) / "student.pt" for n in rounds], self.run / "student.pt")
+        shutil.copyfile(self.round(rounds[-1]) / "train.json", self.run / "train.json")
+        parity = export_bundle(student, self._mesh(), self.recipe.bundle_card(), self.bundle)
+        return {"parity": parity, "rounds_averaged": len(rounds)}
+
+    def calibrate(self) -> dict:
+        """Distance and accepted score, measured on pictures that no round was trained on."""
+        negatives = self.pool("negatives") if self.recipe.negatives else None
+        exact = self.held_out.is_dir()  # without renders, sequences posed by alignment have to do
+        posed = self.held_out if exact else self.pool("sequences")
+        result = calibration.calibrate(self.bundle, posed, negatives, self.recipe.evaluate, exact,
+                                       self.recipe.data.photographs is not None)
+        result.save(self.run / "calibration.npz")
+        return result.summary()
+
+    def evaluate(self) -> dict:
+        """The finished bundle on held-out renders and, where the recipe names them, on spins."""
+        data, figures = self.recipe.data, {}
+        worst = self.run / "worst"
+        if self.held_out.is_dir():
+            result = evaluate_bundle(self.bundle, self.held_out, limit=self.recipe.evaluate, worst=worst / "held_out")
+            result.save(self.run / "evaluation_held_out.json")
+            figures["held_out"] = result.summary()
+        if data.spins:
+            result = evaluate_bundle(self.bundle, spins=Path(data.spins), names=data.spin_names or None,
+                                     worst=worst / "spins")
+            result.save(self.run / "evaluation_spins.json")
+            figures["spins"] = result.summary()
+        return figures
+
+    def publish(self, out: Path) -> dict:
+        """Copy the checked bundle to where it was asked for; documents that lie there stay."""
+        size = check_bundle(self.bundle)
+        out.mkdir(parents=True, exist_ok=True)
+        for file in sorted(self.bundle.iterdir()):  # model.yaml is last: until then its hashes refuse a mixture
+            temporary = out / (file.name + ".tmp")
+            shutil.copyfile(file, temporary)
+            temporary.replace(out / file.name)
+        load_bundle(out)
+        return {"bundle": str(out), "megabytes": round(size / 1e6, 2)}
+
+    def _mesh(self) -> CategoryShape:
+        return CategoryShape.load(self.run / "shape.npz")
+
+
+def command(*arguments) -> None:
+    """Run another part of this package as a process of this Python, without a shell.
+
+    Raises:
+        RecipeError: it failed; its own message is on the terminal already.
+    """
+    process = subprocess.Popen([sys.executable, *map(str, arguments)], preexec_fn=_die_with_parent)
+    try:
+        code = process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if code:
+        raise RecipeError(f"{arguments[1]} ended with exit code {code}; its message is above")
+
+
+def _die_with_parent() -> None:
+    """A run that is killed must not leave a renderer behind that writes into its folder (Linux; elsewhere it does)."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def _last_line(path: Path) -> dict:
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return json.loads(lines[-1]) if lines else {}
