@@ -65,7 +65,8 @@ def test_mosaic_keeps_every_object_findable(estimator, jobs):
 
 def test_objects_against_one(estimator, jobs):
     found = objects_against_one(estimator, jobs, 4, 3)
-    assert found["objects"] == 4 and found["median_ms"] > found["one_median_ms"] > 0 and found["ratio"] > 1
+    assert found["objects"] == 4 and found["median_ms"] > 0 and found["one_median_ms"] > 0
+    assert found["ratio"] > 0 and found["cpu_ratio"] > 1.5  # CPU time, which other programs do not lengthen
 
 
 def test_hypotheses_are_viewpoints_times_distances_times_shifts():
@@ -92,7 +93,7 @@ def test_solvers_get_the_same_and_are_held_against_the_truth(estimator, crops):
         np.testing.assert_array_equal(F, G)
         assert target is other
     assert [(row["n"], row["acc10"], row["same_pose"]) for row in rows] == [(3, 1.0, 1.0)] * 2 + [(3, 0.0, 0.0)]
-    assert rows[0]["times_slower"] == 1.0 and rows[2]["missing"] == 1.0
+    assert rows[0]["times_slower"] == rows[0]["times_slower_cpu"] == 1.0 and rows[2]["missing"] == 1.0
     assert rows[0]["distance_median_pct"] < 5
 
 

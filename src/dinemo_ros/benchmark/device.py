@@ -11,7 +11,8 @@ from pathlib import Path
 # They decide about speed; torch and pytorch3d about that of the reference solver.
 _PACKAGES = ("dinemo_ros", "numpy", "numba", "onnxruntime", "opencv-python-headless")
 REFERENCE_PACKAGES = ("torch", "pytorch3d")
-_DISTRIBUTIONS = {"pytorch3d": ("pytorch3d", "easypytorch3d")}
+_DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu"), "pytorch3d": ("pytorch3d", "easypytorch3d"),
+                  "tensorrt": ("tensorrt", "tensorrt-rtx", "tensorrt-cu12", "tensorrt-cu13")}
 
 
 def cpu_name() -> str:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from ..evaluation.truth import ReferenceObject, Truth
 from ..geometry import rotation_angle, se3
 from ..pose import Hypothesis
 from ..solver.coarse import Target
+from .stages import milliseconds
 
 # Crops that each solver gets in a row: short turns share the machine's moods, but the threads of a linear algebra
 # library spin on for a moment and would slow down the first crop of whoever comes next.
@@ -103,27 +103,34 @@ def pnp_solver(estimator: PoseEstimator) -> Solver:
 def compare(solvers: dict[str, Solver], given: Sequence[Crop], reference: ReferenceObject, what: str) -> list[dict]:
     """One row per solver; the first is what the others are held against.
 
-    A row holds ``solver``, ``n``, ``median_ms``, ``p95_ms``, ``times_slower`` (median over the crops of the ratio to
-    the first solver on that crop), ``same_pose`` (share of crops where its rotation is within 10 degrees of the first
-    solver's) and, where the truth is known, the columns of :func:`~dinemo_ros.evaluation.metrics.summarise`.
+    A row holds ``solver``, ``n``, ``median_ms``, ``p95_ms``, ``cpu_median_ms`` (of all threads), ``times_slower`` and
+    ``times_slower_cpu`` (median over the crops of the ratio to the first solver on that crop), ``same_pose`` (share of
+    crops where its rotation is within 10 degrees of the first solver's) and, where the truth is known, the columns of
+    :func:`~dinemo_ros.evaluation.metrics.summarise`.
     """
     for solve in solvers.values():
         solve(given[0].features, given[0].target)
-    times: dict[str, list[float]] = {name: [] for name in solvers}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in solvers}
     poses: dict[str, list[Hypothesis | None]] = {name: [] for name in solvers}
     for first in tqdm(range(0, len(given), _TURN), desc=what, unit="turn", file=sys.stderr, disable=None):
         for name, solve in solvers.items():
             for crop in given[first:first + _TURN]:
-                begin = time.perf_counter()
-                pose = solve(crop.features, crop.target)
-                times[name].append(1e3 * (time.perf_counter() - begin))
-                poses[name].append(_in_camera(pose, crop))
+                found: list[Hypothesis | None] = []
+                times[name].append(milliseconds(lambda solve=solve, crop=crop, found=found:
+                                                found.append(solve(crop.features, crop.target))))
+                poses[name].append(_in_camera(found[0], crop))
     first = next(iter(solvers))
-    return [{"solver": name, "n": len(given), "median_ms": float(np.median(times[name])),
-             "p95_ms": float(np.percentile(times[name], 95)),
-             "times_slower": float(np.median(np.array(times[name]) / times[first])),
+    return [{"solver": name, "n": len(given), **_speed(np.array(times[name]), np.array(times[first])),
              "same_pose": float(np.mean([_same(a, b) for a, b in zip(poses[name], poses[first], strict=True)])),
              **_accuracy(poses[name], given, reference)} for name in solvers]
+
+
+def _speed(times: np.ndarray, first: np.ndarray) -> dict[str, float]:
+    """Of times [N, 2] in milliseconds, wall-clock and CPU, with those of the first solver on the same crops."""
+    slower, slower_cpu = np.median(times / first, axis=0)
+    return {"median_ms": float(np.median(times[:, 0])), "p95_ms": float(np.percentile(times[:, 0], 95)),
+            "cpu_median_ms": float(np.median(times[:, 1])), "times_slower": float(slower),
+            "times_slower_cpu": float(slower_cpu)}
 
 
 def _accuracy(poses: Sequence[Hypothesis | None], given: Sequence[Crop], reference: ReferenceObject) -> dict:

@@ -31,17 +31,20 @@ class Job:
 
 
 def measure(estimator: PoseEstimator, jobs: Sequence[Job], count: int, what: str) -> tuple[dict, dict]:
-    """Summaries of ``count`` calls, see :func:`spread`: per stage and of the total wall-clock time."""
+    """Summaries of ``count`` calls, see :func:`spread`: per stage and of the total, that one with its CPU time."""
     _run(estimator, jobs[0])  # warm caches and buffers of this size
     stage_ms: dict[str, list[float]] = {}
-    total_ms = []
+    total_ms, cpu_ms = [], []
     for job in tqdm(itertools.islice(itertools.cycle(jobs), count), total=count, desc=what, unit="frame",
                     file=sys.stderr, disable=None):
-        total_ms.append(milliseconds(lambda job=job: _run(estimator, job)))
+        wall, cpu = milliseconds(lambda job=job: _run(estimator, job))
+        total_ms.append(wall)
+        cpu_ms.append(cpu)
         for name, value in estimator.timings.items():
             stage_ms.setdefault(name, []).append(value)
     stage_ms.pop("total", None)  # of the same span, but without the call itself
-    return {name: spread(values) for name, values in stage_ms.items()}, spread(total_ms)
+    total = spread(total_ms) | {"cpu_median_ms": float(np.median(cpu_ms))}
+    return {name: spread(values) for name, values in stage_ms.items()}, total
 
 
 def solver_alone(stages: dict[str, dict[str, float]]) -> float:
@@ -56,14 +59,15 @@ def objects_against_one(estimator: PoseEstimator, jobs: Sequence[Job], count: in
     """
     job = mosaic([jobs[k % len(jobs)] for k in range(count)])
     _run(estimator, job)
-    all_ms, one_ms = [], []
+    together, alone = [], []  # rows of wall-clock and CPU milliseconds
     for _ in range(repeats):
-        all_ms.append(milliseconds(lambda: _run(estimator, job)))
+        together.append(milliseconds(lambda: _run(estimator, job)))
         # Objects differ in cost; the mean over all is the fair "one".
-        one_ms.append(np.mean([milliseconds(lambda roi=roi: _run(estimator, Job(job.image, job.camera, [roi])))
-                               for roi in job.rois]))
-    return {"objects": count, "median_ms": float(np.median(all_ms)), "one_median_ms": float(np.median(one_ms)),
-            "ratio": float(np.median(np.array(all_ms) / one_ms))}
+        alone.append(np.mean([milliseconds(lambda roi=roi: _run(estimator, Job(job.image, job.camera, [roi])))
+                              for roi in job.rois], axis=0))
+    (wall, cpu), (one_wall, one_cpu) = np.transpose(together), np.transpose(alone)
+    return {"objects": count, "median_ms": float(np.median(wall)), "one_median_ms": float(np.median(one_wall)),
+            "ratio": float(np.median(wall / one_wall)), "cpu_ratio": float(np.median(cpu / one_cpu))}
 
 
 def mosaic(jobs: Sequence[Job]) -> Job:
@@ -90,11 +94,11 @@ def hypotheses(search: SearchSpec) -> int:
     return views * len(search.scale) * (2 * SHIFT + 1) ** 2
 
 
-def milliseconds(call: Callable[[], object]) -> float:
-    """Wall-clock time of one call."""
-    begin = time.perf_counter()
+def milliseconds(call: Callable[[], object]) -> tuple[float, float]:
+    """Wall-clock time of one call, and the CPU time of all threads of this process meanwhile."""
+    wall, cpu = time.perf_counter(), time.process_time()
     call()
-    return 1e3 * (time.perf_counter() - begin)
+    return 1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - cpu)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from .output import AtomicFile, to_json
 if TYPE_CHECKING:
     from ..benchmark.stages import Job
     from ..estimator import PoseEstimator
+    from ..features import FeatureExtractor
 
 _DISTINCT_FRAMES = 32  # held in memory; more would only measure the disk
 _OBJECTS = 4
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     height, width = frames[0].image.shape[:2]
     report = {
         "stages": one, "total": total, "solver_ms": stages.solver_alone(one),
-        "device": describe_device(arguments.threads, estimator.extractor.name), "cpu": cpu_name(),
+        "device": describe_device(arguments.threads, estimator.extractor), "cpu": cpu_name(),
         "threads": arguments.threads, "frames": arguments.frames, "image": [width, height],
         "auto": {"stages": auto, "total": auto_total},
         "objects": stages.objects_against_one(estimator, jobs, _OBJECTS, max(1, arguments.frames // 5)),
@@ -82,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         report["startup"] = measure_startup(estimator.bundle.path, arguments.threads)
     if arguments.reference:
         report["rivals"] = _rivals(estimator, path, jobs, arguments.reference)
-    report |= {"load": load_average(), "versions": versions(REFERENCE_PACKAGES if arguments.reference else ())}
+    packages = (estimator.extractor.name, *(REFERENCE_PACKAGES if arguments.reference else ()))
+    report |= {"load": load_average(), "versions": versions(packages)}
     if arguments.json:
         with AtomicFile(arguments.json) as file:
             file.write(to_json(report, indent=1) + "\n")
@@ -128,14 +130,17 @@ def _rivals(estimator: PoseEstimator, path: Path, jobs: list[Job], rasterizer: s
     return rivals.compare(solvers, rivals.crops(estimator, entries), ReferenceObject.of(estimator.bundle), "rivals")
 
 
-def describe_device(threads: int, backend: str) -> str:
+def describe_device(threads: int, extractor: FeatureExtractor) -> str:
     """CPU, threads used of those there are, and what runs the network."""
-    return f"{cpu_name()}, {threads} threads on {options.available_cpus()} CPUs, {backend} {versions()[backend]}"
+    runtime = extractor.name
+    return (f"{cpu_name()}, {threads} threads on {options.available_cpus()} CPUs, network in {extractor.precision} on "
+            f"{extractor.device} by {runtime} {versions((runtime,))[runtime]}")
 
 
 def _show(report: dict) -> None:
     print(report["device"])
     print(f"load of the machine {report['load']}, peak memory {report['peak_memory_mb'] or float('nan'):.0f} MB")
+    print(f"CPU time of one estimate, all threads {report['total']['cpu_median_ms']:.1f} ms (wall-clock below)")
     print(f"image {report['image'][0]}x{report['image'][1]}, {report['frames']} frames      median      p95")
     for title, part in (("one region of interest", report), ("own regions", report["auto"])):
         print(title)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accuracy and time of the solvers on identical features: ours, the published one, matches and PnP.
+
+    python tests/benchmarks/run_rivals.py --out tests/benchmarks/results/DEVICE --synthetic DIR --spin DIR
+
+``--synthetic`` takes renders as ``training.render.dataset`` writes them, ``--spin`` the turntable sequences cx5 and
+subaru (evaluation only), both see ``dinemo eval``; the shipped demo sequence is always measured. Every set is looked at
+once per frame in the box that belongs to it, and every solver gets the same crop. One JSON file per set and solver
+group; sets that are done are left out, so that the command can be repeated after a kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from dinemo_ros.benchmark import rivals
+from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
+from dinemo_ros.benchmark.device import REFERENCE_PACKAGES, cpu_name, load_average, versions
+from dinemo_ros.bundle import find_bundle, load_bundle
+from dinemo_ros.cli.options import DEFAULT_HFOV_DEG, available_cpus
+from dinemo_ros.cli.output import AtomicFile, to_json
+from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.evaluation.sample import Entry
+from dinemo_ros.evaluation.spin import read_spins, spin_entries
+from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
+from dinemo_ros.evaluation.truth import ReferenceObject
+
+SPINS = ("cx5", "subaru")
+# name: options of the reference solver. The published one first; then NeMo's length, what Ma et al. and wufeim/NeMo do
+# about local optima, the published one to the letter, and with our rasteriser, which is faster on a CPU.
+VARIANTS = {
+    "published": {"NOVUM, 30 steps, pytorch3d": {"rasterizer": "pytorch3d"}},
+    "own_rasterizer": {
+        "NOVUM, 30 steps, own rasteriser": {"rasterizer": "torch"},
+        "NeMo, 300 steps, own rasteriser": {"rasterizer": "torch", "steps": 300},
+        "NOVUM, 30 steps of the 4 best starts": {"rasterizer": "torch", "refined": 4},
+        "NOVUM, 432 starts": {"rasterizer": "torch", "distances": (0.8, 1.0, 1.2)},
+        "NOVUM to the letter (centre fixed, mean clutter)": {"rasterizer": "torch", "shift": False, "clutter": "mean"},
+    },
+}
+
+
+def every(entries: list[Entry], count: int) -> list[Entry]:
+    """``count`` of the entries, evenly spread."""
+    return [entries[k * len(entries) // count] for k in range(count)] if count < len(entries) else entries
+
+
+def sets(args: argparse.Namespace) -> dict[str, Callable[[], list[Entry]]]:
+    """Entries by the name of the set."""
+    found: dict[str, Callable[[], list[Entry]]] = {"demo": lambda: demo_entries(demo_sequence())}
+    if args.synthetic:
+        found["synthetic"] = lambda: synthetic_entries(read_synthetic(args.synthetic))
+    if args.spin:
+        found["spin"] = lambda: spin_entries(read_spins(args.spin, SPINS), DEFAULT_HFOV_DEG)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of this device")
+    parser.add_argument("--synthetic", type=Path, help="folder with renders of objects never trained on")
+    parser.add_argument("--spin", type=Path, help="folder with cx5 and subaru")
+    parser.add_argument("--bundle", type=Path, default=None, help="default: the shipped car")
+    parser.add_argument("--count", type=int, default=100, help="frames per set, evenly spread (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=available_cpus())
+    parser.add_argument("--variants", choices=sorted(VARIANTS), nargs="+", default=sorted(VARIANTS))
+    args = parser.parse_args()
+    bundle = load_bundle(args.bundle or find_bundle("car"))
+    estimator = PoseEstimator(bundle, args.threads)
+    for name, entries in sets(args).items():
+        for group in args.variants:
+            target = args.out / f"rivals_{name}_{group}.json"
+            if target.is_file():
+                print(f"{target}: there already")
+                continue
+            given = rivals.crops(estimator, every(entries(), args.count))
+            solvers = {"dinemo_ros": rivals.our_solver(estimator), "PnP, RANSAC": rivals.pnp_solver(estimator)}
+            solvers |= {title: rivals.reference_solver(estimator, **options)
+                        for title, options in VARIANTS[group].items()}
+            before = load_average()
+            rows = rivals.compare(solvers, given, ReferenceObject.of(bundle), f"{name}, {group}")
+            report = {"set": name, "rows": rows, "bundle": f"{bundle.card.category} {bundle.card.version}",
+                      "cpu": cpu_name(), "threads": args.threads, "load_before": before, "load_after": load_average(),
+                      "versions": versions(REFERENCE_PACKAGES)}
+            with AtomicFile(target) as file:
+                file.write(to_json(report, indent=1) + "\n")
+            for row in rows:
+                print(f"{name:10} {row['solver']:48} {row['median_ms']:7.1f} ms, CPU {row['cpu_median_ms']:7.1f} ms, x "
+                      f"{row['times_slower_cpu']:6.1f}, Acc@30 {row['acc30']:.3f}, Acc@10 {row['acc10']:.3f}, median "
+                      f"{row['median_deg']:.1f} deg", flush=True)
+
+
+if __name__ == "__main__":
+    main()

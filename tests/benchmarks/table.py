@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the README's table of benchmarks from the committed results.
+
+    python tests/benchmarks/table.py            # rewrites README.md between its markers
+    python tests/benchmarks/table.py --check    # says whether README.md is up to date, for the tests
+
+Of every device, the folder of ``results/`` holds ``bench.json`` (``dinemo bench --startup --reference --json``) and
+``rivals_SET_GROUP.json`` (``run_rivals.py``). Nothing is typed in by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+RESULTS = Path(__file__).with_name("results")
+README = Path(__file__).resolve().parents[2] / "README.md"
+BEGIN, END = "<!-- benchmark table -->", "<!-- end of benchmark table -->"
+SETS = {"synthetic": "held-out renders", "demo": "demo sequence", "spin": "spins cx5, subaru"}
+
+
+def device_table(folder: Path) -> list[str]:
+    """Lines about one device."""
+    bench = json.loads((folder / "bench.json").read_text())
+    lines = [f"**{bench['device']}**, load {bench['load']:g} while measured; `dinemo bench --startup --reference`", "",
+             "| what | wall clock | CPU time, all threads | bar |", "|---|---|---|---|"]
+    total, objects = bench["total"], bench["objects"]
+    lines.append(row("one object with its box, image in to pose out, median", ms(total["median_ms"]),
+                     ms(total["cpu_median_ms"]), "50 ms"))
+    if "followed" in bench:
+        followed = bench["followed"]
+        lines.append(row("the same object followed (no search)", ms(followed["median_ms"]),
+                         ms(followed["cpu_median_ms"]), "25 ms"))
+    lines.append(row("solver alone, features to pose", ms(bench["solver_ms"]), "", "15 ms"))
+    lines.append(row(f"{objects['objects']} objects in one frame against one", f"{objects['ratio']:.2f} x",
+                     f"{objects['cpu_ratio']:.2f} x", "2.5 x"))
+    lines.append(row("pose hypotheses of the coarse search", f"{bench['hypotheses_per_s']:.1e} /s", "", ""))
+    for name, start in bench.get("startup", {}).items():
+        lines.append(row(f"new process to first pose, kernels {'compiled' if name == 'cold' else 'cached'}",
+                         f"{start['to_first_pose_s']:.1f} s", "", "5 s" if name == "warm" else ""))
+        lines.append(row("its peak memory", f"{start['peak_memory_mb']:.0f} MB", "", ""))
+    return lines
+
+
+def rivals_table(folder: Path) -> list[str]:
+    """Lines about the solvers on identical features."""
+    lines = ["| solver, on the same features, mesh and crops | set | against ours: wall clock / CPU time | "
+             "Acc@30 / Acc@10 | median error |", "|---|---|---|---|---|"]
+    for name, title in SETS.items():
+        rows: dict[str, dict] = {}
+        for file in sorted(folder.glob(f"rivals_{name}_*.json")):
+            for entry in json.loads(file.read_text())["rows"]:
+                rows.setdefault(entry["solver"], entry)
+        for entry in sorted(rows.values(), key=lambda r: r["times_slower_cpu"]):
+            speed = "1" if entry["solver"] == "dinemo_ros" else (f"{entry['times_slower']:.3g} x / "
+                                                                  f"{entry['times_slower_cpu']:.3g} x")
+            lines.append(row(entry["solver"], f"{title} ({entry['n']})", speed,
+                             f"{entry['acc30']:.1%} / {entry['acc10']:.1%}", f"{entry['median_deg']:.1f}°"))
+    return lines
+
+
+def table() -> str:
+    """Everything between the markers."""
+    parts = []
+    for folder in sorted(path.parent for path in RESULTS.glob("*/bench.json")):
+        parts.append("\n".join(device_table(folder)))
+        if any(folder.glob("rivals_*.json")):
+            parts.append("\n".join(rivals_table(folder)))
+    return "\n\n".join(parts)
+
+
+def replaced(text: str) -> str:
+    """``text`` with the table between its markers renewed; ValueError where it has none."""
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN} ... {END}")
+    return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
+
+
+def row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def ms(value: float) -> str:
+    return f"{value:.1f} ms"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--readme", type=Path, default=README)
+    args = parser.parse_args()
+    text = args.readme.read_text(encoding="utf-8")
+    new = replaced(text)
+    if args.check:
+        if new != text:
+            print(f"{args.readme.name}: the benchmark table is out of date; run python tests/benchmarks/table.py")
+        return int(new != text)
+    args.readme.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scripts beside this file: a short run of each, and the table that the README shows."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import run_sweeps, table
+
+from dinemo_ros.bundle import find_bundle, load_bundle
+
+DEVICE = {"device": "a machine", "load": 0.5, "total": {"median_ms": 20.04, "cpu_median_ms": 30.0},
+          "solver_ms": 8.0, "objects": {"objects": 4, "ratio": 3.0, "cpu_ratio": 3.5}, "hypotheses_per_s": 5.2e7,
+          "startup": {"warm": {"to_first_pose_s": 2.0, "peak_memory_mb": 300.0}}}
+RIVALS = {"rows": [{"solver": "NOVUM", "n": 60, "times_slower": 81.23, "times_slower_cpu": 70.0, "acc30": 1.0,
+                    "acc10": 0.75, "median_deg": 5.0},
+                   {"solver": "dinemo_ros", "n": 60, "times_slower": 1.0, "times_slower_cpu": 1.0, "acc30": 1.0,
+                    "acc10": 0.8, "median_deg": 4.0}]}
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "results" / "machine"
+    folder.mkdir(parents=True)
+    (folder / "bench.json").write_text(json.dumps(DEVICE))
+    (folder / "rivals_demo_published.json").write_text(json.dumps(RIVALS))
+    monkeypatch.setattr(table, "RESULTS", tmp_path / "results")
+    return folder
+
+
+def test_table_is_made_from_the_results(results):
+    text = table.table()
+    assert "**a machine**, load 0.5" in text
+    assert "| one object with its box, image in to pose out, median | 20.0 ms | 30.0 ms | 50 ms |" in text
+    assert "| 4 objects in one frame against one | 3.00 x | 3.50 x | 2.5 x |" in text
+    ours, novum = (line for line in text.splitlines() if "demo sequence (60)" in line)
+    assert ours == "| dinemo_ros | demo sequence (60) | 1 | 100.0% / 80.0% | 4.0° |"
+    assert novum == "| NOVUM | demo sequence (60) | 81.2 x / 70 x | 100.0% / 75.0% | 5.0° |"
+
+
+def test_table_goes_between_the_markers_and_nowhere_else(results, tmp_path, monkeypatch, capsys):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    for words, code in (["--check"], 1), ([], 0), (["--check"], 0):
+        monkeypatch.setattr(sys, "argv", ["table.py", "--readme", str(readme), *words])
+        assert table.main() == code
+    assert readme.read_text() == f"before\n{table.BEGIN}\n{table.table()}\n{table.END}\nafter\n"
+    assert "out of date" in capsys.readouterr().out
+
+
+def test_a_text_without_markers_is_refused():
+    with pytest.raises(ValueError, match="no <!-- benchmark table -->"):
+        table.replaced("nothing here")
+
+
+def test_the_readme_shows_the_committed_results():
+    text = table.README.read_text(encoding="utf-8")
+    assert table.replaced(text) == text, "run python tests/benchmarks/table.py"
+
+
+def test_meshes_of_other_sizes_keep_the_shape():
+    pytest.importorskip("fast_simplification", reason="meshes of other sizes need the training extra")
+    mesh = load_bundle(find_bundle("car")).mesh
+    for count in (200, 1500):
+        other = run_sweeps.resized(mesh, count)
+        assert len(other.vertices) == pytest.approx(count, rel=0.2)
+        np.testing.assert_allclose(other.extent, mesh.extent, rtol=0.05)
+
+
+def test_sweep_of_image_sizes_writes_its_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_sweeps, "WIDTHS", (320, 640))
+    monkeypatch.setattr(sys, "argv", ["run_sweeps.py", "--out", str(tmp_path), "--rounds", "1", "--threads", "1",
+                                      "--sweeps", "image width"])
+    run_sweeps.main()
+    with (tmp_path / "sweeps.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["sweep"], r["x"]) for r in rows] == [("image width", "320"), ("image width", "640")]
+    assert all(float(r["wall_ms"]) > 0 and float(r["cpu_ms"]) > 0 for r in rows)
+
+
+def test_a_scaled_picture_shows_the_same_directions():
+    job = run_sweeps.demo_jobs()[0]
+    small = run_sweeps.scaled(job, 480)
+    centre = np.array(job.rois[0]).reshape(2, 2).mean(axis=0) - 0.5
+    ray = job.camera.rays(centre[None])
+    np.testing.assert_allclose(small.camera.project(ray)[0], (centre + 0.5) / 2 - 0.5, atol=1e-6)
+    assert small.image.shape[1] == 480
