@@ -10,12 +10,13 @@ from torch import Tensor
 from dinemo_ros.geometry import rotation_angle, rotation_from_viewpoint, se3
 
 from .category_shape import CategoryShape
-from .correspondence import MatchConfig, Matches, match
+from .correspondence import Comparison, MatchConfig, Matches, compare, match
 from .mirror_check import Candidate
 from .photos import Photo, photo_camera
 from .pose_from_matches import MatchedPose, fit_pose
 from .teachers import Teacher, prepare_picture
 from .templates import SIDE, TemplateBank
+from .view_vote import Vote, view_evidence, vote
 
 _MIN_MATCHES = 6     # a pose and three lengths of the box from fewer points would only repeat the priors
 _STARTS = 8          # azimuths from which a pose is fitted where no vote says where to start
@@ -37,14 +38,29 @@ class BidirectionalLabeller:
         self.K = photo_camera(side).K
 
     def __call__(self, photo: Photo) -> list[Candidate]:
-        return [candidate for candidate, _ in self.explain(photo)]
+        return [candidate for candidate, _ in self.explain(self.compare(photo))]
 
-    def explain(self, photo: Photo) -> list[tuple[Candidate, Matches]]:
-        """Candidates with the matches behind them."""
+    def compare(self, photo: Photo) -> Comparison | None:
+        """The photograph against the bank, before any switch; None without an object."""
         features = self.teacher(prepare_picture(photo.image, self.side))[0].float().cpu()
         with torch.inference_mode():
-            found = match(features, self._foreground(photo, features), self.bank, self.config)
-        explained = [pair for matches in found for pair in self._candidates(matches, features.shape[-2:])]
+            return compare(features, self._foreground(photo, features), self.bank)
+
+    def votes(self, photo: Photo) -> Vote | None:
+        """The vote of all template views for a photograph's orientation."""
+        comparison = self.compare(photo)
+        if comparison is None:
+            return None
+        scores = comparison.similarity - self.config.layout * comparison.displacement
+        return vote(view_evidence(scores, self.bank.visible), self.bank, self.config.sharpness)
+
+    def explain(self, comparison: Comparison | None) -> list[tuple[Candidate, Matches]]:
+        """Candidates, best first, with the matches behind them."""
+        if comparison is None:
+            return []
+        with torch.inference_mode():
+            found = match(comparison, self.bank, self.config)
+        explained = [pair for matches in found for pair in self._candidates(matches, comparison.grid)]
         return sorted(explained, key=lambda pair: -pair[0].score)
 
     def _foreground(self, photo: Photo, features: Tensor) -> Tensor:
@@ -58,8 +74,7 @@ class BidirectionalLabeller:
     def _candidates(self, matches: Matches, grid) -> list[tuple[Candidate, Matches]]:
         if np.count_nonzero(matches.weights) < _MIN_MATCHES:
             return []
-        cell = self.side / np.array([grid[1], grid[0]])
-        pixels = (matches.cells + 0.5) * cell - 0.5
+        pixels = self.pixels(matches, grid)
         points = self.bank.points[matches.vertices]
         starts = [matches.rotation] if matches.rotation is not None else self._anywhere()
         if not self.config.fit and matches.rotation is not None:
@@ -67,6 +82,10 @@ class BidirectionalLabeller:
             return [(Candidate(T, self.shape.size, matches.confidence), matches)]
         poses = [fit_pose(points, pixels, matches.weights, self.K, R, self.shape.size, self.side) for R in starts]
         return [(Candidate(p.T_cam_obj, p.size, p.inliers * matches.confidence), matches) for p in _separate(poses)]
+
+    def pixels(self, matches: Matches, grid: tuple[int, int]) -> np.ndarray:
+        """Matched places [N, 2] in pixels of a picture of ``side``, for a map of ``grid`` (h, w) cells."""
+        return (matches.cells + 0.5) * (self.side / np.array([grid[1], grid[0]])) - 0.5
 
     def _anywhere(self) -> list[np.ndarray]:
         elevation = float(np.median(self.bank.elevations))

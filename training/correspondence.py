@@ -33,6 +33,7 @@ class MatchConfig:
     suppress: bool = True            # drop the vertices that the voted orientation cannot see
     rematch: bool = True             # match again against the views around the voted orientation only
     mirrored_templates: bool = True  # mirror images of the template views vote and match as well
+    instances: int = 0               # how many of the templates' objects take part; 0: all
     flip_alignment: bool = False     # of a view and its mirror image only the one nearer to the picture takes part
     layout: float = 1.0              # cost of a match that lies elsewhere in the object's box than in the view; 0: off
     cycle: bool = True               # weigh a match by whether its cell leads back to its vertex
@@ -60,28 +61,51 @@ class Matches:
     weights: np.ndarray
 
 
-def match(features: Tensor, foreground: Tensor, bank: TemplateBank, config: MatchConfig = MatchConfig()
-          ) -> list[Matches]:
-    """Link vertices to cells of one picture: one set of links per mode of the vote, best first.
+@dataclass(frozen=True)
+class Comparison:
+    """Every vertex of every view against every cell of one picture's object: what all switches start from.
+
+    Attributes:
+        similarity: [K, V, P] cosines; displacement: [K, V, P] squared distance between a vertex's place in its view's
+            box and a cell's place in the object's box; inside: [h * w] bool, which cells the P are; grid: (h, w).
+    """
+
+    similarity: Tensor
+    displacement: Tensor
+    inside: Tensor
+    grid: tuple[int, int]
+
+
+def compare(features: Tensor, foreground: Tensor, bank: TemplateBank) -> Comparison | None:
+    """Compare one picture with the bank; None for a picture without an object.
 
     Args:
-        features: [D, h, w] unit norm; foreground: [h, w] 0..1. A picture without an object gives no set.
+        features: [D, h, w] unit norm; foreground: [h, w] 0..1.
     """
-    if not config.mirrored_templates:
-        bank = bank.views(~bank.mirrored)
-    inside = (foreground >= _OBJECT).flatten()
+    inside = foreground >= _OBJECT
     if not inside.any():
-        return []
-    similarity = torch.einsum("kvd,dp->kvp", bank.features, features.flatten(1)[:, inside])
-    scores = similarity
+        return None
+    similarity = torch.einsum("kvd,dp->kvp", bank.features, features.flatten(1)[:, inside.flatten()])
+    return Comparison(similarity, _displacement(bank.layout, inside), inside.flatten(), tuple(inside.shape))
+
+
+def match(comparison: Comparison, bank: TemplateBank, config: MatchConfig = MatchConfig()) -> list[Matches]:
+    """Link vertices to cells of one picture: one set of links per mode of the vote, best first."""
+    views = torch.ones(len(bank.mirrored), dtype=torch.bool)
+    if not config.mirrored_templates:
+        views &= torch.from_numpy(~bank.mirrored)
+    if config.instances:
+        views &= torch.from_numpy(bank.instance < config.instances)
+    scores = comparison.similarity
     if config.layout:
-        scores = similarity - config.layout * _displacement(bank.layout, inside.reshape(foreground.shape))
+        scores = scores - config.layout * comparison.displacement
     evidence = view_evidence(scores, bank.visible)
-    views = nearer_of_pairs(evidence, bank.mirrored) if config.flip_alignment else torch.ones(len(evidence)).bool()
-    links = _Links(scores, bank, inside, tuple(foreground.shape), config)
+    if config.flip_alignment:
+        views &= nearer_of_pairs(evidence, bank.mirrored)
+    links = _Links(scores, bank, comparison, config)
     if not config.vote:
-        return [links.read(views, torch.ones(len(bank.vertices)).bool(), None, 1.0)]
-    result = vote(evidence.masked_fill(~views, -1e4), bank, config.sharpness)
+        return [links.read(views, torch.ones(len(bank.vertices), dtype=torch.bool), None, 1.0)]
+    result = vote(evidence, bank, config.sharpness, views.numpy())
     return [links.under(rotation, share, views) for rotation, share in result.modes(config.modes)]
 
 
@@ -104,8 +128,7 @@ class _Links:
 
     scores: Tensor
     bank: TemplateBank
-    inside: Tensor  # [h * w] bool: which cells the P are
-    shape: tuple[int, int]
+    picture: Comparison
     config: MatchConfig
 
     def under(self, rotation: np.ndarray, share: float, views: Tensor) -> Matches:
@@ -122,28 +145,26 @@ class _Links:
 
     def read(self, views: Tensor, seen: Tensor, rotation: np.ndarray | None, share: float) -> Matches:
         """The best cell of every vertex over ``views`` [K] bool, for the vertices in ``seen`` [V] bool."""
-        allowed = self.bank.visible & views[:, None] & seen
-        best, cell = self.scores.max(2)
-        value, view = best.masked_fill(~allowed, -torch.inf).max(0)
+        scores = self.scores[views]
+        allowed = self.bank.visible[views] & seen
+        value, view = scores.amax(2).masked_fill(~allowed, -torch.inf).max(0)
         vertices = torch.nonzero(value > -torch.inf)[:, 0]
         if not len(vertices):
             return Matches(rotation, share, np.empty(0, np.int64), np.empty((0, 2)), np.empty(0))
-        rows = self.scores[view[vertices], vertices]            # [N, P]
+        rows = scores[view[vertices], vertices]                     # [N, P]
         weights = (rows.max(1).values - rows.mean(1)).clamp(min=0)  # a vertex that is like every cell says nothing
         if self.config.cycle:
-            weights = weights * self._returns(vertices, cell[view[vertices], vertices], allowed)
-        maps = torch.full((len(rows), len(self.inside)), -1.0)
-        maps[:, self.inside] = rows
-        cells = window_soft_argmax(maps.reshape(-1, *self.shape), self.config.window, self.config.temperature)
+            back = scores.masked_fill(~allowed[:, :, None], -torch.inf).amax(0).argmax(0)  # [P] best vertex per cell
+            weights = weights * self._near(vertices, back[rows.argmax(1)])
+        maps = torch.full((len(rows), len(self.picture.inside)), -1.0)
+        maps[:, self.picture.inside] = rows
+        cells = window_soft_argmax(maps.reshape(-1, *self.picture.grid), self.config.window, self.config.temperature)
         return Matches(rotation, share, vertices.numpy(), cells.numpy(), weights.numpy())
 
-    def _returns(self, vertices: Tensor, cells: Tensor, allowed: Tensor) -> Tensor:
-        """[N] 0..1: does the matched cell's own best vertex lie near the vertex that it was matched to?"""
-        columns = self.scores[:, :, cells].masked_fill(~allowed[:, :, None], -torch.inf)
-        back = columns.flatten(0, 1).argmax(0) % len(self.bank.vertices)
+    def _near(self, a: Tensor, b: Tensor) -> Tensor:
+        """[N] 0..1: do two lists of vertices name the same places on the object?"""
         points = torch.from_numpy(self.bank.points).float()
-        miss = (points[back] - points[vertices]).norm(dim=1) / float(np.ptp(self.bank.points[:, 0]))
-        return torch.exp(-0.5 * (miss / _CYCLE) ** 2)
+        return torch.exp(-0.5 * ((points[a] - points[b]).norm(dim=1) / (_CYCLE * np.ptp(self.bank.points[:, 0]))) ** 2)
 
 
 def _displacement(layout: Tensor, inside: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dinemo_ros.geometry import se3, skew, so3_exp
+from dinemo_ros.geometry import se3, so3_exp
 
 _ITERATIONS = 12
 _CAUCHY = 0.05        # residual scale as a share of the crop side, where a match counts half
@@ -89,7 +89,7 @@ def _linearise(points, pixels, K, R, t, log_size):
     P[:, 0, 0], P[:, 1, 1] = K[0, 0] / z, K[1, 1] / z
     P[:, :, 2] = -(uv - K[:2, 2]) / z[:, None]
     dp = np.zeros((len(p), 3, 9))
-    dp[:, :, :3] = -np.array([skew(v) for v in q])
+    dp[:, :, :3] = np.cross(np.eye(3), q[:, None]).transpose(0, 2, 1)  # -[q]x, column by column e_j x q
     dp[:, :, 3:6] = np.eye(3)
     dp[:, :, 6:] = R[None] * scaled[:, None, :]
     return uv - pixels, P @ dp, p

@@ -28,10 +28,10 @@ class ViewGrid:
     rotations: np.ndarray
 
     @classmethod
-    def around(cls, bank: TemplateBank) -> ViewGrid:
-        """Full circles at the elevations that the templates cover."""
+    def covering(cls, elevations: np.ndarray) -> ViewGrid:
+        """Full circles at the elevations [K] (radians) that the templates have."""
         step = np.deg2rad(_ELEVATION_STEP_DEG)
-        rows = np.unique(np.round(bank.elevations / step)) * step
+        rows = np.unique(np.round(elevations / step)) * step
         columns = np.arange(0, 2 * np.pi - 1e-9, np.deg2rad(_STEP_DEG))
         elevation, azimuth = (m.ravel() for m in np.meshgrid(rows, columns, indexing="ij"))
         return cls(azimuth, elevation, np.array([rotation_from_viewpoint(a, e, 0.0)
@@ -84,11 +84,17 @@ def view_evidence(similarity: Tensor, visible: Tensor) -> Tensor:
     return 0.5 * (vertices + cells)
 
 
-def vote(evidence: Tensor, bank: TemplateBank, sharpness: float) -> Vote:
-    """All views vote, sharpened against ties (``sharpness``: 1 / temperature of a softmax over the evidence)."""
-    weight = torch.softmax(sharpness * evidence, 0).numpy()
-    grid = ViewGrid.around(bank)
-    kernel = np.exp(-0.5 * (grid.angles_to(bank.rotations) / np.deg2rad(_SPREAD_DEG)) ** 2)
+def vote(evidence: Tensor, bank: TemplateBank, sharpness: float, views: np.ndarray | None = None) -> Vote:
+    """Views vote, sharpened against ties.
+
+    Args:
+        evidence: [K] of :func:`view_evidence`. sharpness: 1 / temperature of a softmax over it.
+        views: [K] bool, which of them may vote; None: all.
+    """
+    chosen = np.ones(len(bank.rotations), bool) if views is None else views
+    weight = torch.softmax(sharpness * evidence[torch.from_numpy(chosen)], 0).numpy()
+    grid = ViewGrid.covering(bank.elevations[chosen])
+    kernel = np.exp(-0.5 * (grid.angles_to(bank.rotations[chosen]) / np.deg2rad(_SPREAD_DEG)) ** 2)
     density = kernel.sum(1)  # of templates: where two sequences overlap, neither counts for more
     share = (kernel @ weight) / np.maximum(density, 0.2 * density.max())
     return Vote(grid, share / share.sum())

@@ -18,7 +18,8 @@ from posed_car import car_shape, intrinsics, look_at
 from dinemo_ros.geometry import ray_rotation, rotation_angle, rotation_from_viewpoint
 from training.augment import AugmentConfig
 from training.batches import CorrespondenceSampler, project
-from training.correspondence import MatchConfig, match, nearer_of_pairs
+from training.correspondence import MatchConfig, compare, nearer_of_pairs
+from training.correspondence import match as match_compared
 from training.templates import TemplateBank
 from training.view_vote import ViewGrid, view_evidence, vote
 
@@ -60,6 +61,10 @@ def picture(world, view, noise=0.0, seed=0):
     grid = torch.nn.functional.normalize(grid, dim=-1)
     grid = torch.nn.functional.normalize(grid + noise * torch.randn(grid.shape, generator=rng) / DIM**0.5, dim=-1)
     return grid.permute(2, 0, 1), foreground, cells
+
+
+def match(features, foreground, bank, config=MatchConfig()):
+    return match_compared(compare(features, foreground, bank), bank, config)
 
 
 def turn_deg(found, view):
@@ -122,8 +127,7 @@ def test_more_templates_of_one_side_do_not_outvote_the_other(world):
 
 
 def test_the_grid_covers_the_elevations_of_the_templates(world):
-    bank = replace(world[2], elevations=np.deg2rad(np.where(np.arange(VIEWS) % 2, 2.0, 31.0)))
-    grid = ViewGrid.around(bank)
+    grid = ViewGrid.covering(np.deg2rad([2.0, 31.0, 29.0]))
     np.testing.assert_allclose(np.unique(np.rad2deg(grid.elevations).round()), [0, 30])
     assert len(grid.azimuths) == 2 * 72
     R = grid.rotations[100]
@@ -225,7 +229,7 @@ def test_background_cells_are_never_matched(world):
 
 def test_without_any_foreground_nothing_is_matched(world):
     grid, foreground, _ = picture(world, 3)
-    assert match(grid, torch.zeros_like(foreground), world[2]) == []
+    assert compare(grid, torch.zeros_like(foreground), world[2]) is None
 
 
 def test_vertices_that_a_view_does_not_show_have_no_vote_and_no_match(world):
@@ -245,6 +249,13 @@ def test_mirrored_templates_can_be_left_out(world):
     marked = replace(world[2], mirrored=np.abs(np.arange(VIEWS) - 3) < 2)
     assert turn_deg(match(grid, foreground, marked)[0], 3) < 8
     assert turn_deg(match(grid, foreground, marked, MatchConfig(mirrored_templates=False))[0], 3) > 15
+
+
+def test_one_object_alone_can_be_the_template(world):
+    grid, foreground, _ = picture(world, 3)
+    two = replace(world[2], instance=(np.abs(np.arange(VIEWS) - 3) < 2).astype(int))  # the right views are the second's
+    assert turn_deg(match(grid, foreground, two)[0], 3) < 8
+    assert turn_deg(match(grid, foreground, two, MatchConfig(instances=1))[0], 3) > 15
 
 
 def test_flip_alignment_keeps_the_nearer_of_a_view_and_its_mirror_image():

@@ -15,12 +15,12 @@ from posed_car import car_shape, draw, look_at, posed_crop
 
 from dinemo_ros.geometry import mirror_rotation, rotation_angle, viewpoint_from_rotation
 from training.batches import project
-from training.neural_mesh import NeuralMeshFeatures
+from training.checkpoint import save_checkpoint
 from training.mirror_check import Candidate, reconcile
+from training.neural_mesh import NeuralMeshFeatures
 from training.photos import PHOTO_MARGIN, Photo, crop_photo, photo_camera
 from training.posed_crops import CROP_SIDE, load_posed_crops, save_labels, save_picture
 from training.pseudo_labels import confirmed_labeller, correspondence_labeller, label_photo, label_photos, select
-from training.checkpoint import save_checkpoint
 from training.student import StudentBackbone
 
 SIZE = np.array([4.3, 1.8, 1.5])
