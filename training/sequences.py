@@ -104,14 +104,24 @@ def equal_steps(votes: np.ndarray) -> tuple[float, np.ndarray]:
     return best
 
 
-def smooth_path(votes: np.ndarray, step_deg: float = 9.0, jump_cost: float = 5.0) -> np.ndarray:
-    """Azimuths [N] of a sequence with uneven steps or breaks: Viterbi over the vote bins.
+def smooth_path(votes: np.ndarray, step_deg: float = 9.0, jump_cost: float = 7.0,
+                flip_share: float = 0.2) -> np.ndarray:
+    """Azimuths [N] of a sequence with uneven steps or breaks: Viterbi over the vote bins, once per sense of rotation.
 
-    A step costs its squared size in units of ``step_deg``, but never more than ``jump_cost`` (frames out of order).
+    A step costs its squared size in units of ``step_deg``, but never more than ``jump_cost`` (frames out of order);
+    a step against the sense costs two units more, so that a sequence does not turn back for a single frame.
+    A vote for the object turned round counts as ``flip_share`` of a vote: that is the one mistake that votes make in
+    runs, and a run of them must not look like a jump there and back again.
     """
-    log = np.log(votes + 1e-3)
-    delta = _wrap((np.arange(BINS)[:, None] - np.arange(BINS)) * 2 * np.pi / BINS)
-    cost = np.minimum(0.5 * (np.rad2deg(delta) / step_deg) ** 2, jump_cost)
+    log = np.log((1 - flip_share) * votes + flip_share * np.roll(votes, BINS // 2, axis=1) + 1e-3)
+    delta = _wrap((np.arange(BINS)[:, None] - np.arange(BINS)) * 2 * np.pi / BINS)  # [to, from]
+    step = 0.5 * (np.rad2deg(delta) / step_deg) ** 2
+    return max((_best_path(log, np.minimum(step + 2.0 * (sense * delta < 0), jump_cost)) for sense in (1, -1)),
+               key=lambda found: found[0])[1]
+
+
+def _best_path(log: np.ndarray, cost: np.ndarray) -> tuple[float, np.ndarray]:
+    """Highest total of log votes [N, BINS] minus step costs [to, from], and the azimuths [N] of that path."""
     total, back = log[0], []
     for row in log[1:]:
         candidate = total[None] - cost
@@ -120,7 +130,7 @@ def smooth_path(votes: np.ndarray, step_deg: float = 9.0, jump_cost: float = 5.0
     state = [int(total.argmax())]
     for pointers in reversed(back):
         state.append(int(pointers[state[-1]]))
-    return np.array(state[::-1]) * 2 * np.pi / BINS
+    return float(total.max()), np.array(state[::-1]) * 2 * np.pi / BINS
 
 
 def align(reference: Sequence, azimuths: np.ndarray, others: list[Sequence]) -> dict[str, np.ndarray]:

@@ -78,12 +78,22 @@ def test_equal_steps_score_low_on_uneven_ones():
 def test_smooth_path_follows_uneven_steps_over_flipped_frames(sense):
     rng = np.random.default_rng(2)
     truth = (np.deg2rad(100) + sense * np.cumsum(np.deg2rad(rng.uniform(3, 14, 45)))) % (2 * np.pi)
-    votes = votes_for(truth, rng, flipped=[4, 11, 17, 20, 30, 41])  # never two in a row: that is a jump of the sequence
+    votes = votes_for(truth, rng, flipped=[4, 11, 17, 20, 30, 41])
     found = smooth_path(votes)
     plain = votes.argmax(1) * 2 * np.pi / BINS
     assert (error_deg(plain, truth) > 90).mean() > 0.08  # frame by frame, these are wrong
     assert (error_deg(found, truth) > 20).mean() == 0
     assert np.median(error_deg(found, truth)) < 4
+
+
+@pytest.mark.parametrize("sense", [1, -1])
+@pytest.mark.parametrize("run", [2, 4, 6])
+def test_smooth_path_bridges_runs_of_flipped_frames(sense, run):
+    rng = np.random.default_rng(20)
+    truth = (np.deg2rad(40) + sense * np.cumsum(np.deg2rad(rng.uniform(3, 14, 45)))) % (2 * np.pi)
+    flipped = [*range(8, 8 + run), *range(25, 25 + run)]
+    found = smooth_path(votes_for(truth, rng, flipped=flipped))
+    assert error_deg(found, truth).max() < 20
 
 
 def test_smooth_path_survives_a_break_in_the_order():
