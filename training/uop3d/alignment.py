@@ -40,6 +40,9 @@ class AlignConfig:
     seed: int = 0
 
 
+DEFAULT = AlignConfig()
+
+
 @dataclass(frozen=True)
 class Hypothesis:
     """One alignment of source to target.
@@ -58,7 +61,7 @@ class Hypothesis:
         return replace(self, transform=self.transform.inverse())
 
 
-def align(source: Instance, target: Instance, config: AlignConfig = AlignConfig()) -> list[Hypothesis]:
+def align(source: Instance, target: Instance, config: AlignConfig = DEFAULT) -> list[Hypothesis]:
     """Hypotheses for the similarity that lays ``source`` on ``target``, best score first."""
     matching = match(source, target, config.temperature)
     scale, R, t = candidates(source, target, matching, config)

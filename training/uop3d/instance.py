@@ -16,7 +16,7 @@ from training.render.rasterizer import rasterize, visible_vertices
 from training.shape.mean_mesh import vertex_normals
 from training.teachers import Teacher
 
-from .object_sequence import ObjectSequence
+from .object_sequence import Frames, ObjectSequence
 from .visual_hull import visual_hull
 
 VIEWS_PER_VERTEX = 8  # of all frames that show a vertex, those that see it most squarely are kept
@@ -52,13 +52,12 @@ class Instance:
         return np.bincount(self.feature_vertex, minlength=len(self.vertices)) > 0
 
 
-def build_instance(sequence: ObjectSequence, teacher: Teacher, vertex_count: int = 400) -> Instance:
-    """Coarse shape by visual hull, features by look-up in every frame that shows a vertex."""
-    vertices, faces = visual_hull(sequence, vertex_count)
-    return with_features(sequence, vertices, faces, feature_maps(sequence, teacher))
+def build_instance(sequence: ObjectSequence, maps: Tensor, vertex_count: int = 400) -> Instance:
+    """Coarse shape by visual hull, features by look-up in ``maps`` [N, D, h, w] of every frame that shows a vertex."""
+    return with_features(sequence, *visual_hull(sequence, vertex_count), maps)
 
 
-def feature_maps(sequence: ObjectSequence, teacher: Teacher) -> Tensor:
+def feature_maps(sequence: Frames, teacher: Teacher) -> Tensor:
     """Teacher features [N, D, h, w] of all frames, half precision (a sequence of 72 frames stays under 30 MB)."""
     pictures = torch.from_numpy(np.stack(sequence.images)).permute(0, 3, 1, 2)
     return torch.cat([teacher(batch.float()).half() for batch in pictures.split(_BATCH)])
