@@ -62,8 +62,9 @@ def _document(arguments: Namespace) -> tuple[dict, str]:
     shipped = CONFIGS / f"{arguments.category}.yaml"
     document = read_yaml(shipped) if shipped.is_file() else {"category": arguments.category}
     document.pop("data", None)  # where its pictures lay on another machine
-    # A renderer of one's own may know only certain models; the general one draws any.
+    # A renderer or a mesh of one's own may know only certain models; the general ones take any.
     document.pop("synthetic", None)
+    document.get("mesh", {}).pop("profile", None)
     return document, f"recipe of {arguments.category}"
 
 

@@ -103,10 +103,15 @@ class Synthetic:
 
 @dataclass(frozen=True)
 class Mesh:
-    """The neural mesh: vertices wanted, and how CAD files are turned (see ``training.shape.mean_mesh.AXES``)."""
+    """The neural mesh: vertices wanted, and how CAD files are turned (see ``training.shape.mean_mesh.AXES``).
+
+    ``profile`` names a category of ``training.assets.kitchen``: its mean profile is turned about its axis, instead of
+    the solid average of all files (``training.shape.vessel_mesh``).
+    """
 
     vertices: int = 800
     axes: str = "pascal3d"
+    profile: str = ""
 
     def __post_init__(self) -> None:
         _require(100 <= self.vertices <= 4000, "mesh.vertices", self.vertices, "100 to 4000")

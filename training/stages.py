@@ -18,6 +18,7 @@ from dinemo_ros.bundle import load_bundle
 from dinemo_ros.estimator import PoseEstimator
 
 from . import calibrate as calibration
+from .assets.kitchen import Shelf
 from .augment import AugmentConfig
 from .category_shape import CategoryShape
 from .checkpoint import average_checkpoints
@@ -32,6 +33,7 @@ from .pseudo_labels import confirmed_labeller, correspondence_labeller, label_ph
 from .recipe import Recipe, RecipeError, Round
 from .sequences import align, read_reference_azimuths, read_sequence, write_templates
 from .shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape
+from .shape.vessel_mesh import vessel_mesh
 from .stream import parse_pool
 from .teachers import create_teacher
 from .train import TrainConfig, train
@@ -67,6 +69,9 @@ class Work:
         elif sources[0].endswith(".npz"):
             shape = CategoryShape.load(sources[0]).resized(size)
             save_shape(out, shape.vertices, shape.faces)
+        elif self.recipe.mesh.profile:
+            shelf = Shelf(self.recipe.mesh.profile, Path(sources[0]))
+            save_shape(out, *vessel_mesh(shelf.plain(), size, shelf.category.open, self.recipe.mesh.vertices))
         else:
             files = cad_files(sources)
             models = [read_cad(f, self.recipe.mesh.axes) for f in files]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cups and bottles: frames of the CAD files, deformations, neural meshes, renders with exact labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from shared_data import shared_data
@@ -12,13 +14,16 @@ from training.assets.kitchen import CATEGORIES, CUP_LENGTH, Shelf
 from training.assets.skin import bottle_skin, cup_skin
 from training.assets.vessel import deformed, lathe, measured, random_mug, with_handle
 from training.category_shape import CategoryShape
+from training.inputs import located
 from training.posed_crops import load_posed_crops
+from training.recipe import CONFIGS, load_recipe
 from training.render.background import Photos
 from training.render.dataset import write_dataset
 from training.render.rasterizer import rasterize
 from training.render.tabletop import TabletopSynthesizer
 from training.shape.mean_mesh import save_shape
 from training.shape.vessel_mesh import mean_profile, vessel_mesh
+from training.stages import Work
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +158,12 @@ def test_an_unknown_category_or_folder_is_told(tmp_path):
         Shelf("vase", tmp_path, False)
     with pytest.raises(SystemExit, match="has no 01.obj; give the folder of the category's CAD files"):
         Shelf("cup", tmp_path, False)
+
+
+@pytest.mark.parametrize("category", sorted(CATEGORIES))
+def test_the_recipe_makes_the_mesh_and_declares_the_symmetry(category, tmp_path):
+    recipe = load_recipe(CONFIGS / f"{category}.yaml")
+    recipe = replace(recipe, data=located(recipe.data, shared_data("meshes").parent)).checked()
+    assert recipe.bundle_card().symmetry == CATEGORIES[category].symmetry
+    figures = Work(recipe, tmp_path).shape()
+    assert figures["size_m"] == pytest.approx(recipe.size, rel=0.02) and 600 < figures["vertices"] <= 800
