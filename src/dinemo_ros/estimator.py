@@ -17,15 +17,17 @@ from .errors import ImageError
 from .features import create_extractor
 from .geometry import se3
 from .pose import Hypothesis, ObjectPose
-from .proposals import Proposer, overlap, projected_box
-from .solver import PoseSolver, SolvedPose
+from .proposals import Proposer
+from .regions import overlap, projected_box
+from .solver import PoseSolver, SolvedPose, Start
 from .solver.coarse import Target
 from .symmetry import NO_SYMMETRY, Symmetry
 
 Roi = tuple[float, float, float, float]
 
+_STAGES = ("crop", "features", "similarity", "coarse", "refine")
 _SECOND_LOOK = 0.5  # overlap of ROI and found object below which a better crop is worth its time
-_SMALLEST_BOX = 8.0  # pixels
+SMALLEST_BOX = 8.0  # pixels; nothing is to be seen of a smaller object
 _SAME_POSE = math.radians(30)
 
 
@@ -50,7 +52,7 @@ class PoseEstimator:
         self.proposer = Proposer(bundle, self.extractor)
         size = bundle.card.image.size
         self._unit = bundle.mesh.vertices / bundle.mesh.extent
-        self._buffer = np.empty((1, size, size, 3), np.uint8)
+        self._crops = np.empty((4, size, size, 3), np.uint8)  # grows with the number of ROIs
         self.timings: dict[str, float] = {}
         self._warm_up()
 
@@ -66,15 +68,13 @@ class PoseEstimator:
             ImageError, CameraError, RoiError: the input cannot be used; the message says why.
         """
         begin = time.perf_counter()
-        check_image(image)
-        camera.require_size(image.shape[1], image.shape[0])
-        self.timings = dict.fromkeys(("crop", "features", "similarity", "coarse", "refine"), 0.0)
-        proposed = rois is None
+        boxes = self.check(image, camera, rois)
+        self.timings = dict.fromkeys(_STAGES, 0.0)
+        proposed = boxes is None
         if proposed:
-            rois = self.proposer(image)
+            boxes = [np.array(box) for box in self.proposer(image)]
             self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)
-        boxes = [check_roi(roi, camera.width, camera.height) for roi in rois]
-        poses = [self._locate(image, camera, box) for box in boxes]
+        poses = self._locate(image, camera, boxes)
         # A caller's ROI says that there is an object; the threshold is for what the model proposes to itself.
         accept = self.bundle.card.score.accept if proposed else 0.0
         poses = [pose for pose in poses if pose is not None and pose.score >= accept]
@@ -84,40 +84,101 @@ class PoseEstimator:
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
         return poses
 
-    def _locate(self, image: np.ndarray, camera: Camera, box: np.ndarray) -> ObjectPose | None:
-        """The pose in a ROI, with a second look where the object turned out to fill another box.
+    def follow(self, image: np.ndarray, camera: Camera, poses: Sequence[ObjectPose]) -> list[ObjectPose | None]:
+        """Each of ``poses``, known from an image shortly before, found again near by; nothing is searched.
+
+        Args:
+            image, camera: as for :meth:`estimate`.
+            poses: in the camera's frame of now, that is, with the motion since then predicted.
+
+        Returns:
+            One pose each in the same order, whatever its score; its runner-up is its flip. None: not in the image.
+        """
+        begin = time.perf_counter()
+        self.check(image, camera, None)
+        self.timings = dict.fromkeys(_STAGES, 0.0)
+        found: list[ObjectPose | None] = [None] * len(poses)
+        boxes = [self.covered(pose, camera) for pose in poses]
+        inside = [k for k, box in enumerate(boxes) if np.min(box[2:] - box[:2]) >= SMALLEST_BOX]
+        if inside:
+            crops, features, targets = self._see(image, camera, [boxes[k] for k in inside])
+            starts = [Start(se3(crop.R_cam_crop.T, np.zeros(3)) @ poses[k].T_cam_obj, poses[k].size)
+                      for crop, k in zip(crops, inside, strict=True)]
+            solved = self.solver.follow_batch(features, targets, starts)
+            self._add_solver_timings()
+            for k, crop, hypotheses in zip(inside, crops, solved, strict=True):
+                found[k] = self._pose(crop, hypotheses, boxes[k])
+        self.timings["total"] = 1e3 * (time.perf_counter() - begin)
+        return found
+
+    def locate(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray]) -> list[ObjectPose | None]:
+        """One pose per checked box [4] in the same order, whatever its score; None where nothing fits."""
+        self.timings = dict.fromkeys(_STAGES, 0.0)
+        return self._locate(image, camera, boxes)
+
+    def check(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None) -> list[np.ndarray] | None:
+        """ROIs as boxes [4] inside the image, None as None; raises as :meth:`estimate` does."""
+        check_image(image)
+        camera.require_size(image.shape[1], image.shape[0])
+        return None if rois is None else [check_roi(roi, camera.width, camera.height) for roi in rois]
+
+    def covered(self, pose: Hypothesis, camera: Camera) -> np.ndarray:
+        """[4] pixels: the box that an object at ``pose`` covers in the image, clipped to it."""
+        return projected_box(pose, camera, self._unit)
+
+    def _locate(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray]) -> list[ObjectPose | None]:
+        """The pose in each ROI, with a second look where the object turned out to fill another box.
 
         Features are sharpest when the object fills the crop as it did in training; a ROI may be the whole picture.
         """
-        pose = self._look(image, camera, box)
-        if pose is None:
-            return None
-        found = projected_box(pose, camera, self._unit)
-        if overlap(found, box) > _SECOND_LOOK or np.min(found[2:] - found[:2]) < _SMALLEST_BOX:
-            return pose
-        second = self._look(image, camera, found)
-        if second is None:
-            return pose
-        # A tighter crop is the more exact one; only where the two disagree must the score decide.
-        same = self.bundle.card.symmetry.distance(second.T_cam_obj[:3, :3], pose.T_cam_obj[:3, :3]) < _SAME_POSE
-        return replace(second, roi=pose.roi) if same or second.score > pose.score else pose
+        poses = self._look(image, camera, boxes)
+        again = {}
+        for k, (pose, box) in enumerate(zip(poses, boxes, strict=True)):
+            if pose is not None:
+                found = self.covered(pose, camera)
+                if overlap(found, box) <= _SECOND_LOOK and np.min(found[2:] - found[:2]) >= SMALLEST_BOX:
+                    again[k] = found
+        for k, second in zip(again, self._look(image, camera, list(again.values())), strict=True):
+            if second is None:
+                continue
+            # A tighter crop is the more exact one; only where the two disagree must the score decide.
+            first = poses[k]
+            apart = self.bundle.card.symmetry.distance(second.T_cam_obj[:3, :3], first.T_cam_obj[:3, :3])
+            if apart < _SAME_POSE or second.score > first.score:
+                poses[k] = replace(second, roi=first.roi)
+        return poses
 
-    def _look(self, image: np.ndarray, camera: Camera, box: np.ndarray) -> ObjectPose | None:
-        """The pose of the object in one box [4] of image pixels; times are added up over all boxes of a frame."""
+    def _look(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray]) -> list[ObjectPose | None]:
+        """The pose of the object in each box [4] of image pixels."""
+        if not boxes:
+            return []
+        crops, features, targets = self._see(image, camera, boxes)
+        solved = self.solver.solve_batch(features, targets)
+        self._add_solver_timings()
+        return [self._pose(crop, hypotheses, box) for crop, hypotheses, box in zip(crops, solved, boxes, strict=True)]
+
+    def _see(self, image: np.ndarray, camera: Camera,
+             boxes: Sequence[np.ndarray]) -> tuple[list[CropCamera], np.ndarray, list[Target]]:
+        """One warp per box into one batch, one call of the network; times are added up over a frame."""
         spec = self.bundle.card.image
-        start = time.perf_counter()
-        crop = crop_camera(camera, box, spec.size, spec.margin)
-        warp_crop(image, camera, crop, self._buffer[0])
+        begin = time.perf_counter()
+        if len(boxes) > len(self._crops):
+            self._crops = np.empty((len(boxes), *self._crops.shape[1:]), np.uint8)
+        crops = [crop_camera(camera, box, spec.size, spec.margin) for box in boxes]
+        for crop, pixels in zip(crops, self._crops, strict=False):
+            warp_crop(image, camera, crop, pixels)
         warped = time.perf_counter()
-        features = self.extractor(self._buffer)[0]
-        self.timings["crop"] += 1e3 * (warped - start)
+        features = self.extractor(self._crops[:len(boxes)])
+        self.timings["crop"] += 1e3 * (warped - begin)
         self.timings["features"] += 1e3 * (time.perf_counter() - warped)
-        return self._pose(crop, features, box, camera)
+        return crops, features, [target_of(crop, spec.stride) for crop in crops]
 
-    def _pose(self, crop: CropCamera, features: np.ndarray, box: np.ndarray, camera: Camera) -> ObjectPose | None:
-        hypotheses = self.solver.solve(features, target_of(crop, self.bundle.card.image.stride))
+    def _add_solver_timings(self) -> None:
         for stage, milliseconds in self.solver.timings.items():
             self.timings[stage] += milliseconds
+
+    def _pose(self, crop: CropCamera, hypotheses: Sequence[SolvedPose], box: np.ndarray) -> ObjectPose | None:
+        """The first hypothesis in the real camera's frame, the others as its runners-up."""
         if not hypotheses:
             return None
         symmetry = self.bundle.card.symmetry
@@ -125,8 +186,8 @@ class PoseEstimator:
         rotate = np.kron(np.eye(2), crop.R_cam_crop)  # positions and rotation vectors both turn with the axes
         covariance = symmetry.covariance(rotate @ hypotheses[0].covariance @ rotate.T, best.T_cam_obj[:3, :3])
         return ObjectPose(best.T_cam_obj, best.score, best.size, category=self.bundle.card.category,
-                          covariance=covariance, roi=tuple(box.tolist()),
-                          runners_up=tuple(others), visible=hypotheses[0].visible)
+                          covariance=covariance, roi=tuple(box.tolist()), runners_up=tuple(others),
+                          visible=hypotheses[0].visible)
 
     def _warm_up(self) -> None:
         spec, mesh = self.bundle.card.image, self.bundle.mesh
@@ -135,8 +196,8 @@ class PoseEstimator:
         # An empty picture leaves nothing to refine: the object's own features compile the rest of the kernels.
         cells = spec.size // spec.stride
         features = mesh.features[np.arange(cells * cells) % len(mesh.features)].T.reshape(-1, cells, cells)
-        crop = crop_camera(camera, np.array(roi), spec.size, spec.margin)
-        self.solver.solve(np.ascontiguousarray(features), target_of(crop, spec.stride))
+        target = target_of(crop_camera(camera, np.array(roi), spec.size, spec.margin), spec.stride)
+        self.solver.solve_batch([np.ascontiguousarray(features)] * 2, [target] * 2)
 
 
 def target_of(crop: CropCamera, stride: int) -> Target:

@@ -42,6 +42,7 @@ class ObjectPose(Hypothesis):
         roi: (x_min, y_min, x_max, y_max) in image pixels that was looked at.
         runners_up: other hypotheses, best first; a front/back flip shows up here with its score.
         visible: share of the vertices that face the camera and are explained by the object, 0 to 1.
+        track_id: number of the object over a sequence of images, from the tracker; None without one.
     """
 
     category: str = ""
@@ -49,3 +50,4 @@ class ObjectPose(Hypothesis):
     roi: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     runners_up: tuple[Hypothesis, ...] = ()
     visible: float = 0.0
+    track_id: int | None = None

@@ -21,13 +21,13 @@ from .camera import Camera
 from .crop import BORDER_GREY
 from .features import FeatureExtractor
 from .pose import ObjectPose
+from .regions import distinct_boxes, projected_box
 from .solver.jit import kernel
 
 _LONG_SIDES = (384, 640, 1024)  # pixels the frame's longer side is scaled to
 _BOX_CELLS = (5, 40)  # longer side of a box at the scale it is found in, cells
 _FOREGROUND = 0.5  # probability
 _SAME_OBJECT = 0.3  # of the mesh diagonal: how far apart the vertices of neighbouring cells of one object may lie
-_OVERLAP = 0.5  # intersection over union above which two boxes are one object
 _LIMIT = 12  # boxes per frame that are handed to the solver
 _VERTICES = 256  # evenly spread vertices suffice to tell foreground from background
 
@@ -89,36 +89,6 @@ class Proposer:
         boxes = np.array([projected_box(pose, camera, self._unit) for pose in poses]).reshape(-1, 4)
         return [replace(poses[k], roi=tuple(boxes[k].tolist()))
                 for k in distinct_boxes(boxes, -np.arange(len(poses), dtype=float))]
-
-
-def projected_box(pose: ObjectPose, camera: Camera, unit: np.ndarray) -> np.ndarray:
-    """[4] pixels: bounding box in the image of the mesh, clipped to the image.
-
-    Args:
-        unit: [V, 3] vertices in a box of side one.
-    """
-    points = (unit * pose.size) @ pose.T_cam_obj[:3, :3].T + pose.T_cam_obj[:3, 3]
-    points[:, 2] = np.maximum(points[:, 2], 0.1)
-    pixels = camera.project(points)
-    box = np.r_[pixels.min(axis=0) + 0.5, pixels.max(axis=0) + 0.5]  # pixel centres to edges
-    return np.clip(box, 0, [camera.width, camera.height] * 2)
-
-
-def distinct_boxes(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
-    """Greedy non-maximum suppression: indices of boxes [N, 4] by falling score [N], pairwise overlap below 0.5."""
-    kept: list[int] = []
-    for k in np.argsort(-scores):
-        if all(overlap(boxes[k], boxes[other]) < _OVERLAP for other in kept):
-            kept.append(int(k))
-    return kept
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes (x_min, y_min, x_max, y_max)."""
-    side = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0)
-    common = float(side[0] * side[1])
-    areas = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]))
-    return common / max(areas - common, 1e-9)
 
 
 @kernel

@@ -8,7 +8,8 @@ from unit.planted import SIZE
 from dinemo_ros.camera import Camera
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_ros.pose import ObjectPose
-from dinemo_ros.proposals import distinct_boxes, label_objects, overlap, projected_box
+from dinemo_ros.proposals import label_objects
+from dinemo_ros.regions import distinct_boxes, overlap, projected_box
 
 CAMERA = Camera.from_hfov(640, 480, 60.0)
 CORNERS = 0.5 * np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])

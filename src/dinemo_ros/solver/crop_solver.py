@@ -30,7 +30,8 @@ _DISTINCT_ANGLE = math.radians(20)  # refined hypotheses closer than this are on
 _FLIP = np.diag([-1.0, -1.0, 1.0])  # half a turn about the object's z axis: front for back
 _SCHEDULE = np.array([[2.5, 4], [1.5, 3]], dtype=np.float64)  # window sigma in cells, Newton steps: wide basin first
 _POLISH_STEPS = 4
-_FOLLOW_STEPS = 3  # of polishing a pose that was good one frame ago; its windowed matching starts at the narrow window
+_FOLLOW_SCHEDULE = np.array([[2.5, 3], [1.5, 3]], dtype=np.float64)
+_NEAR_TURNS = (math.radians(-15), math.radians(15))  # about object z: how wrong a predicted azimuth may be
 _INSIDE = 0.7  # share of foreground in a vertex's window below which its match is too one-sided to be used
 
 Each = Callable[[Callable[[int], None], int], None]  # each(function, n) calls function(0) ... function(n - 1)
@@ -95,7 +96,8 @@ class CropSolver:
     def follow(self, features: np.ndarray, target: Target, start: Start) -> list[SolvedPose]:
         """The pose near ``start`` and then, where there is such a thing, its flip, for the caller to compare.
 
-        Nothing is searched: a few steps of windowed matching with the narrow window, a few of render-and-compare.
+        Nothing is searched: the start, and the start turned a little to either side, take a few steps of windowed
+        matching, the best of them and the flip a few of render-and-compare.
         """
         volume = self._timed("similarity", self._similarity, features)
         poses = self._timed("refine", self._follow, volume, target, start)
@@ -136,11 +138,15 @@ class CropSolver:
     def _follow(self, volume: SimilarityVolume, target: Target, start: Start) -> list[Refined]:
         c = self._category
         R, t = start.T_crop_obj[:3, :3], start.T_crop_obj[:3, 3] / c.depth_scale
-        poses = [Refined(R.copy(), t.copy(), np.log(start.size / c.mean_size))]
-        poses += _missing_flip(poses, c.symmetry)
-        narrow = _SCHEDULE[-1:]
-        inside = inside_maps(volume.foreground, narrow[:, 0])
-        self._each(lambda k: self._improve(volume, target, poses[k], k, inside, narrow, _FOLLOW_STEPS), len(poses))
+        log_size = np.log(start.size / c.mean_size)
+        poses = [Refined(R @ turn(angle), t.copy(), log_size.copy()) for angle in (0.0, *_NEAR_TURNS)]
+        poses += _missing_flip(poses[:1], c.symmetry)
+        inside = inside_maps(volume.foreground, _FOLLOW_SCHEDULE[:, 0])
+        self._each(lambda k: self._improve(volume, target, poses[k], k, inside, _FOLLOW_SCHEDULE, 0), len(poses))
+        near = 1 + len(_NEAR_TURNS)
+        poses = [max(poses[:near], key=lambda pose: pose.score), *poses[near:]]
+        self._each(lambda k: self._improve(volume, target, poses[k], k, inside, _SCHEDULE[:0], _POLISH_STEPS),
+                   len(poses))
         return poses
 
     def _improve(self, volume: SimilarityVolume, target: Target, pose: Refined, slot: int, inside: np.ndarray,
@@ -154,7 +160,7 @@ class CropSolver:
 
     def _scratch(self, slot: int, cells: tuple[int, int]) -> Scratch:
         if not self._scratches or self._scratches[0].depth.shape != cells:
-            count = max(_STARTS, _KEEP + 1)
+            count = max(_STARTS, _KEEP + 1, len(_NEAR_TURNS) + 2)
             self._scratches = [make_scratch(len(self._category.surface.vertices), cells, _CLIMB_VERTICES)
                                for _ in range(count)]
         return self._scratches[slot]

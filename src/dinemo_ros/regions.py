@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boxes in the image: what an object covers, how two of them overlap. (x_min, y_min, x_max, y_max), pixel edges."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .camera import Camera
+from .pose import Hypothesis
+
+_DUPLICATE = 0.5  # intersection over union above which two boxes are one object
+
+
+def projected_box(pose: Hypothesis, camera: Camera, unit: np.ndarray) -> np.ndarray:
+    """[4] pixels: bounding box in the image of the mesh, clipped to the image.
+
+    Args:
+        unit: [V, 3] vertices in a box of side one.
+    """
+    points = (unit * pose.size) @ pose.T_cam_obj[:3, :3].T + pose.T_cam_obj[:3, 3]
+    points[:, 2] = np.maximum(points[:, 2], 0.1)
+    pixels = camera.project(points)
+    box = np.r_[pixels.min(axis=0) + 0.5, pixels.max(axis=0) + 0.5]  # pixel centres to edges
+    return np.clip(box, 0, [camera.width, camera.height] * 2)
+
+
+def distinct_boxes(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
+    """Greedy non-maximum suppression: indices of boxes [N, 4] by falling score [N], pairwise overlap below 0.5."""
+    kept: list[int] = []
+    for k in np.argsort(-scores):
+        if all(overlap(boxes[k], boxes[other]) < _DUPLICATE for other in kept):
+            kept.append(int(k))
+    return kept
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes (x_min, y_min, x_max, y_max)."""
+    side = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0)
+    common = float(side[0] * side[1])
+    areas = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]))
+    return common / max(areas - common, 1e-9)
+
+
+def covered_share(a: np.ndarray, b: np.ndarray) -> float:
+    """Share of box ``a`` that lies in box ``b``."""
+    side = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0)
+    return float(side[0] * side[1] / max(np.prod(a[2:] - a[:2]), 1e-9))
