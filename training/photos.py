@@ -77,7 +77,8 @@ def load_photo(folder: Path, name: str) -> Photo:
     image = cv2.imread(str(folder / "images" / f"{name}.jpg"))
     if image is None:
         raise FileNotFoundError(f"{folder}: no photograph {name}; prepare it with python -m training.photos")
-    mask = cv2.imread(str(folder / "masks" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+    file = folder / "masks" / f"{name}.png"
+    mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
     box = None if mask is None else mask_box(np.where(mask > 127, 255, 0).astype(np.uint8))
     return Photo(np.ascontiguousarray(image[..., ::-1]), box or _recorded_box(folder, name), mask)
 
