@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Triton kernels. Each has a twin of the same name, arguments and results in ``twins.py``, which explains it."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+_VERTICES = 16   # looked up at a time
+_CELLS = 64      # rasterised at a time
+
+
+def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tensor, place: Tensor, camera: Tensor,
+                  pad: int, shift: int) -> tuple[Tensor, Tensor]:
+    """See :func:`twins.gather_scores`."""
+    B, G, S, _ = place.shape
+    best, where = place.new_empty(B, G, S), torch.empty(B, G, S, dtype=torch.int64, device=place.device)
+    _gather_scores[(B * G * S,)](evidence, index, points, weight, place, camera, best, where, G, S, index.shape[1],
+                                 evidence.shape[1], evidence.shape[2], evidence.shape[3], pad, SHIFT=shift,
+                                 SIDE=2 * shift + 1, TILE=triton.next_power_of_2(2 * shift + 1), BLOCK=_VERTICES)
+    return best, where
+
+
+@triton.jit
+def _gather_scores(evidence, index, points, weight, place, camera, best, where, G, S, N, V, height, width, pad,
+                   SHIFT: tl.constexpr, SIDE: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr):
+    """One program per crop, view and scale."""
+    hypothesis = tl.program_id(0)
+    b, g = hypothesis // (G * S), (hypothesis // S) % G
+    x, y, z = tl.load(place + 3 * hypothesis), tl.load(place + 3 * hypothesis + 1), tl.load(place + 3 * hypothesis + 2)
+    focal, centre = tl.load(camera + 2 * b), tl.load(camera + 2 * b + 1)
+    tile = tl.arange(0, TILE)
+    in_tile = (tile[:, None] < SIDE) & (tile[None, :] < SIDE)
+    total = tl.zeros((TILE, TILE), tl.float32)
+    mass = 1e-6
+    for start in range(0, N, BLOCK):
+        n = start + tl.arange(0, BLOCK)
+        listed = n < N
+        w = tl.load(weight + g * N + n, listed, 0.0)
+        v = tl.load(index + g * N + n, listed, 0)
+        p = points + 3 * (g * N + n)
+        depth = tl.load(p + 2, listed, 0.0) + z
+        far = tl.where(depth < 0.1, 1.0, depth)
+        j = tl.floor(focal * (tl.load(p, listed, 0.0) + x) / far + centre + 0.5).to(tl.int32) + pad - SHIFT
+        i = tl.floor(focal * (tl.load(p + 1, listed, 0.0) + y) / far + centre + 0.5).to(tl.int32) + pad - SHIFT
+        used = (w > 0) & (depth >= 0.1) & (i >= 0) & (j >= 0) & (i <= height - SIDE) & (j <= width - SIDE)
+        corner = ((b * V + v) * height + i) * width + j
+        cells = corner[:, None, None] + tile[None, :, None] * width + tile[None, None, :]
+        total += tl.sum(tl.load(evidence + cells, used[:, None, None] & in_tile[None], 0.0), axis=0)
+        mass += tl.sum(w)
+    total = tl.where(in_tile, total, -1.0)
+    flat = tl.reshape(total, (TILE * TILE,))
+    top = tl.argmax(flat, axis=0)
+    tl.store(best + hypothesis, tl.max(flat, axis=0) / mass)
+    tl.store(where + hypothesis, ((top // TILE) * SIDE + top % TILE).to(tl.int64))
+
+
+def window_moments(odds: Tensor, crop: Tensor, u: Tensor, v: Tensor, weight: Tensor, sigma: float) -> Tensor:
+    """See :func:`twins.window_moments`."""
+    H, V = u.shape
+    out = u.new_empty(H, V, 6)
+    radius = 2.5 * sigma
+    _window_moments[(H, V)](odds, crop, u, v, weight, out, V, odds.shape[1], odds.shape[2], odds.shape[3], sigma,
+                            radius, TILE=triton.next_power_of_2(int(2 * radius) + 2))
+    return out
+
+
+@triton.jit
+def _window_moments(odds, crop, u, v, weight, out, V, planes, height, width, sigma, radius, TILE: tl.constexpr):
+    """One program per hypothesis and vertex."""
+    h, n = tl.program_id(0), tl.program_id(1)
+    at = h * V + n
+    x, y = tl.load(u + at), tl.load(v + at)
+    b = tl.load(crop + h)
+    x = tl.where(tl.load(weight + at) > 0, x, -1e4)  # a vertex without weight looks where there is no cell
+    x, y = tl.minimum(tl.maximum(x, -1e4), 1e4), tl.minimum(tl.maximum(y, -1e4), 1e4)  # before they become integers
+    tile = tl.arange(0, TILE)
+    j, i = tl.ceil(x - radius).to(tl.int32) + tile, tl.ceil(y - radius).to(tl.int32) + tile
+    du, dv = j.to(tl.float32) - x, i.to(tl.float32) - y
+    seen_x = (j >= 0) & (j < width) & (du <= radius)
+    seen_y = (i >= 0) & (i < height) & (dv <= radius)
+    scale = -0.5 / (sigma * sigma)
+    gaussian = tl.exp(scale * dv * dv)[:, None] * tl.exp(scale * du * du)[None, :]
+    cells = ((b * planes + n) * height + i)[:, None] * width + j[None, :]
+    p = gaussian * tl.load(odds + cells, seen_y[:, None] & seen_x[None, :], 0.0)
+    z = tl.sum(p)
+    safe = tl.where(z > 1e-12, z, 1.0)
+    mean_u, mean_v = tl.sum(p * du[None, :]) / safe, tl.sum(p * dv[:, None]) / safe
+    found = (z > 1e-12).to(tl.float32)
+    tl.store(out + 6 * at, found * z / (6.283185307179586 * sigma * sigma))
+    tl.store(out + 6 * at + 1, found * mean_u)
+    tl.store(out + 6 * at + 2, found * mean_v)
+    tl.store(out + 6 * at + 3, found * (tl.sum(p * (du * du)[None, :]) / safe - mean_u * mean_u))
+    tl.store(out + 6 * at + 4, found * (tl.sum(p * dv[:, None] * du[None, :]) / safe - mean_u * mean_v))
+    tl.store(out + 6 * at + 5, found * (tl.sum(p * (dv * dv)[:, None]) / safe - mean_v * mean_v))
+
+
+def rasterise(corners: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """See :func:`twins.rasterise`."""
+    H, F = corners.shape[:2]
+    face = torch.empty(H, height * width, dtype=torch.int64, device=corners.device)
+    weights, depth = corners.new_empty(H, height * width, 3), corners.new_empty(H, height * width)
+    _rasterise[(H, triton.cdiv(height * width, _CELLS))](corners, face, weights, depth, F, height * width, width,
+                                                         BLOCK=_CELLS)
+    return face, weights, depth
+
+
+@triton.jit
+def _rasterise(corners, face, weights, depth, F, P, width, BLOCK: tl.constexpr):
+    """One program per hypothesis and block of cells; it walks through all faces."""
+    h = tl.program_id(0)
+    cell = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    x, y = (cell % width).to(tl.float32), (cell // width).to(tl.float32)
+    nearest = tl.full((BLOCK,), float("inf"), tl.float32)
+    seen = tl.full((BLOCK,), -1, tl.int64)
+    first = tl.zeros((BLOCK,), tl.float32)
+    second, third = first, first
+    for f in range(F):
+        c = corners + 9 * (h * F + f)
+        ax, ay, az = tl.load(c), tl.load(c + 1), tl.load(c + 2)
+        bx, by, bz = tl.load(c + 3), tl.load(c + 4), tl.load(c + 5)
+        cx, cy, cz = tl.load(c + 6), tl.load(c + 7), tl.load(c + 8)
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        drawn = (area < -1e-12) & (az >= 0.1) & (bz >= 0.1) & (cz >= 0.1)
+        safe = tl.where(drawn, area, -1.0)
+        wa = tl.where(drawn, ((bx - x) * (cy - y) - (by - y) * (cx - x)) / safe, -1.0)
+        wb = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / safe
+        wc = 1.0 - wa - wb
+        hit = (wa >= 0) & (wb >= 0) & (wc >= 0)
+        wa, wb, wc = wa / az, wb / bz, wc / cz
+        z = 1.0 / tl.where(hit, wa + wb + wc, 1.0)
+        nearer = hit & (z < nearest)
+        nearest = tl.where(nearer, z, nearest)
+        seen = tl.where(nearer, f, seen)
+        first, second, third = (tl.where(nearer, wa * z, first), tl.where(nearer, wb * z, second),
+                                tl.where(nearer, wc * z, third))
+    listed = cell < P
+    tl.store(depth + h * P + cell, nearest, listed)
+    tl.store(face + h * P + cell, seen, listed)
+    out = weights + 3 * (h * P + cell)
+    tl.store(out, first, listed)
+    tl.store(out + 1, second, listed)
+    tl.store(out + 2, third, listed)
+
+
+def solve_positive(A: Tensor, b: Tensor) -> Tensor:
+    """See :func:`twins.solve_positive`."""
+    H, n = b.shape
+    out = torch.empty_like(b)
+    _solve_positive[(H,)](A.contiguous(), b.contiguous(), out, N=n, TILE=triton.next_power_of_2(n + 1))
+    return out
+
+
+@triton.jit
+def _solve_positive(A, b, out, N: tl.constexpr, TILE: tl.constexpr):
+    """One program per system: Gauss-Jordan elimination of [A b] in one tile; a positive matrix has positive pivots."""
+    h = tl.program_id(0)
+    i, j = tl.arange(0, TILE)[:, None], tl.arange(0, TILE)[None, :]
+    M = tl.load(A + h * N * N + i * N + j, (i < N) & (j < N), 0.0)
+    M += tl.load(b + h * N + i + 0 * j, (i < N) & (j == N), 0.0)
+    good = 1
+    for k in tl.static_range(N):
+        pivot = tl.sum(tl.where((i == k) & (j == k), M, 0.0))
+        good = tl.where(pivot > 0.0, good, 0)
+        row = tl.sum(tl.where(i == k, M, 0.0), axis=0) / tl.where(pivot > 0.0, pivot, 1.0)
+        column = tl.sum(tl.where(j == k, M, 0.0), axis=1)
+        M = tl.where(i == k, row[None, :], M - column[:, None] * row[None, :])
+    x = tl.sum(tl.where(j == N, M, 0.0), axis=1)
+    n = tl.arange(0, TILE)
+    tl.store(out + h * N + n, tl.where(good > 0, x, 0.0), n < N)

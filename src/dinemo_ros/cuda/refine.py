@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Refinement of many hypotheses together; objectives and constants are those of ``dinemo_ros.solver.refine``.
+
+H hypotheses of B crops step in lock-step: whether a step of one is accepted is a ``where``, not a branch, so the host
+never waits for the device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..solver.refine import _MAX_LOG_SIZE, _MAX_ROTATION, _MAX_TRANSLATION, CORRELATED
+from ..solver.workspace import BLOCK
+from .category import DeviceCategory
+from .similarity import DeviceVolume
+
+_MIN_DEPTH, _SOFT_FACING, _MIN_INFORMATION = 0.1, 0.3, 0.02  # as in ``dinemo_ros.solver.likelihood``
+
+
+@dataclass
+class Poses:
+    """H poses: R [H, 3, 3], t [H, 3] metres, log_size [H, 3], and crop [H] int64, the crop each belongs to."""
+
+    R: Tensor
+    t: Tensor
+    log_size: Tensor
+    crop: Tensor
+
+    def points(self, vertices: Tensor) -> Tensor:
+        """Vertices [V, 3] or [H, P, 3] of the instances in the camera frame, metres."""
+        scaled = vertices * torch.exp(self.log_size)[:, None]
+        return scaled @ self.R.transpose(1, 2) + self.t[:, None]
+
+    def moved(self, step: Tensor) -> Poses:
+        """After steps [H, 9]: translation, rotation about the object's origin, log-sizes."""
+        return Poses(rotation(step[:, 3:6]) @ self.R, self.t + step[:, :3], self.log_size + step[:, 6:], self.crop)
+
+    def where(self, accepted: Tensor, other: Poses) -> Poses:
+        """``other`` where ``accepted`` [H] bool, else this."""
+        return Poses(torch.where(accepted[:, None, None], other.R, self.R),
+                     torch.where(accepted[:, None], other.t, self.t),
+                     torch.where(accepted[:, None], other.log_size, self.log_size), self.crop)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Per hypothesis [H]: score, cosine, visible share; gradient [H, 9], Gauss-Newton matrix [H, 9, 9]."""
+
+    score: Tensor
+    cosine: Tensor
+    visible: Tensor
+    explained: Tensor
+    gradient: Tensor
+    normal: Tensor
+
+
+def rotation(vector: Tensor) -> Tensor:
+    """Rotation matrices [H, 3, 3] of rotation vectors [H, 3] (Rodrigues)."""
+    angle = torch.linalg.vector_norm(vector, dim=1, keepdim=True).clamp(min=1e-12)
+    x, y, z = (vector / angle).unbind(1)
+    zero = torch.zeros_like(x)
+    K = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
+    angle = angle[..., None]
+    return torch.eye(3, device=vector.device) + torch.sin(angle) * K + (1 - torch.cos(angle)) * (K @ K)
+
+
+def inside_map(foreground: Tensor, sigma: float, threshold: float) -> Tensor:
+    """Trust in a vertex per cell [B, h, w]: 1 where its whole window is object, 0 outside."""
+    radius = max(1, math.ceil(3 * sigma + 0.5))
+    x = torch.arange(-radius, radius + 1, device=foreground.device, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    blurred = F.conv2d(foreground[:, None], kernel.view(1, 1, 1, -1), padding=(0, radius))
+    blurred = F.conv2d(blurred, kernel.view(1, 1, -1, 1), padding=(radius, 0))[:, 0]
+    s = ((blurred - threshold) / (1 - threshold)).clamp(0, 1)
+    return s * s * (3 - 2 * s) + 1e-3
+
+
+def climb(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, sigma: float, steps: int,
+          limit: int, threshold: float, loops) -> Poses:
+    """Damped Newton steps on the windowed likelihood of the visible vertices (``likelihood.py``)."""
+    inside = inside_map(volume.foreground, sigma, threshold)[poses.crop]
+    weight = _trusted(visible_vertices(category, poses, limit), category, camera, poses, inside)
+    damping = torch.full_like(poses.t[:, 0], 1e-2)
+    value, gradient, normal = _likelihood(volume, category, camera, poses, weight, sigma, loops)
+    for _ in range(steps):
+        step = damped_step(normal, gradient, 1.0, category.prior, poses, damping, loops)
+        new = poses.moved(step)
+        new_value, new_gradient, new_normal = _likelihood(volume, category, camera, new, weight, sigma, loops)
+        better = new_value > value
+        damping = torch.where(better, (damping * 0.2).clamp(min=1e-4), (damping * 10).clamp(max=1e3))
+        value = torch.where(better, new_value, value)
+        gradient = torch.where(better[:, None], new_gradient, gradient)
+        normal = torch.where(better[:, None, None], new_normal, normal)
+        poses = poses.where(better, new)
+    return poses
+
+
+def visible_vertices(category: DeviceCategory, poses: Poses, limit: int) -> Tensor:
+    """Weights [H, V'] of the first ``limit`` vertices that each pose shows; 0 for the others."""
+    search = category.visible.shape[1]
+    centre = -(poses.R.transpose(1, 2) @ poses.t[..., None])[..., 0] / torch.exp(poses.log_size)
+    x, y, z = centre.unbind(1)
+    a = torch.round(torch.atan2(y, x) / (2 * math.pi) * category.azimuths).long() % category.azimuths
+    e = torch.round((torch.atan2(z, torch.hypot(x, y)) / math.pi + 0.5) * (category.elevations - 1)).long()
+    row = category.visible[e * category.azimuths + a] > 0
+    ray = centre[:, None] - category.vertices[:search]
+    facing = (ray * category.normals[:search]).sum(-1) / torch.linalg.vector_norm(ray, dim=-1)
+    shown = row & (facing > 0)
+    return torch.where(shown & (shown.cumsum(1) <= limit), (facing / _SOFT_FACING).clamp(max=1.0), 0.0)
+
+
+def _trusted(weight: Tensor, category: DeviceCategory, camera: Tensor, poses: Poses, inside: Tensor) -> Tensor:
+    """Weights times trust, with the sum of the independent measurements: the distinct blocks of cells hit."""
+    X, (H, h, w) = poses.points(category.vertices[: weight.shape[1]]), inside.shape
+    u, v = project(X, camera[poses.crop])
+    in_front = X[..., 2] > 0
+    i, j = v.clamp(-1, h).round().long(), u.clamp(-1, w).round().long()
+    trust = torch.gather(inside.reshape(H, -1), 1, i.clamp(0, h - 1) * w + j.clamp(0, w - 1))
+    chosen = weight > 0
+    weight = torch.where(in_front, weight * trust, 0.0)
+    on_map = chosen & in_front & (i >= 0) & (i < h) & (j >= 0) & (j < w)
+    columns = w // BLOCK + 1
+    block = (i.clamp(0, h - 1) // BLOCK) * columns + j.clamp(0, w - 1) // BLOCK
+    hits = torch.zeros(H, (h // BLOCK + 1) * columns, device=weight.device)
+    hits = hits.scatter_reduce(1, block, on_map.float(), "amax")
+    return weight * (hits.sum(1) / weight.sum(1).clamp(min=1e-9))[:, None]
+
+
+def project(X: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
+    """Cells u, v [H, P] of points [H, P, 3] metres; points behind the camera go far outside."""
+    z = X[..., 2]
+    safe = torch.where(z >= _MIN_DEPTH, z, 1.0)
+    u, v = (torch.where(z >= _MIN_DEPTH, camera[:, :1] * X[..., k] / safe + camera[:, 1:], -1e4) for k in range(2))
+    return u, v
+
+
+def jacobian(X: Tensor, poses: Poses, scaled: Tensor, focal: Tensor) -> Tensor:
+    """[H, P, 2, 9]: cells per metre, radian, log-size of points X [H, P, 3] = R scaled + t."""
+    z = X[..., 2].clamp(min=_MIN_DEPTH)
+    fz, x, y = focal[:, None] / z, X[..., 0] / z, X[..., 1] / z
+    zero = torch.zeros_like(x)
+    plane = torch.stack([torch.stack([fz, zero, -fz * x], -1), torch.stack([zero, fz, -fz * y], -1)], -2)  # d uv / d X
+    rx, ry, rz = (X - poses.t[:, None]).unbind(-1)
+    turned = torch.stack([torch.stack([zero, rz, -ry], -1), torch.stack([-rz, zero, rx], -1),
+                          torch.stack([ry, -rx, zero], -1)], -2)                                    # d X / d rotation
+    grown = poses.R[:, None] * scaled[..., None, :]                                                 # d X / d log-size
+    return torch.cat([plane, plane @ turned, plane @ grown], dim=-1)
+
+
+def _likelihood(volume, category, camera, poses, weight, sigma, loops) -> tuple[Tensor, Tensor, Tensor]:
+    """Value [H] with the size prior, gradient [H, 9] and Newton matrix [H, 9, 9] without it."""
+    scaled = category.vertices[: weight.shape[1]] * torch.exp(poses.log_size)[:, None]
+    X = poses.points(category.vertices[: weight.shape[1]])
+    weight = torch.where(X[..., 2] >= _MIN_DEPTH, weight, 0.0)
+    u, v = project(X, camera[poses.crop])
+    m = loops.window_moments(volume.odds, poses.crop, u.contiguous(), v.contiguous(), weight.contiguous(), sigma)
+    value = (weight * torch.log1p(m[..., 0])).sum(1) - 0.5 * (category.prior * poses.log_size**2).sum(1)
+    share = weight * m[..., 0] / (1 + m[..., 0])
+    J = jacobian(X, poses, scaled, camera[poses.crop, 0])
+    A = information(m[..., 3], m[..., 4], m[..., 5], sigma)
+    gradient = torch.einsum("hp,hpka,hpk->ha", share / sigma**2, J, m[..., 1:3])
+    return value, gradient, torch.einsum("hp,hpka,hpkl,hplb->hab", share, J, A, J)
+
+
+def information(uu: Tensor, uv: Tensor, vv: Tensor, sigma: float) -> Tensor:
+    """I / sigma^2 - C / sigma^4 [..., 2, 2] with eigenvalues clamped to [_MIN_INFORMATION, 1] / sigma^2."""
+    k = 1.0 / sigma**2
+    a, b, c = 1 - uu * k, -uv * k, 1 - vv * k
+    middle, radius = 0.5 * (a + c), torch.sqrt(0.25 * (a - c) ** 2 + b * b)
+    high, low = (middle + radius).clamp(_MIN_INFORMATION, 1.0), (middle - radius).clamp(_MIN_INFORMATION, 1.0)
+    safe = radius.clamp(min=1e-12)
+    p_uu, p_uv = 0.5 * (1 + 0.5 * (a - c) / safe), 0.5 * b / safe
+    xx, xy, yy = low + (high - low) * p_uu, (high - low) * p_uv, low + (high - low) * (1 - p_uu)
+    round_ = radius < 1e-12
+    xx, yy = torch.where(round_, high, xx), torch.where(round_, high, yy)
+    return k * torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], -2)
+
+
+def damped_step(normal: Tensor, gradient: Tensor, data, prior: Tensor, poses: Poses, damping, loops) -> Tensor:
+    """Levenberg-Marquardt steps [H, 9] of ``data`` times the normal equations plus the prior, limited in length."""
+    data = torch.as_tensor(data, device=normal.device).expand(len(gradient))
+    A, b = data[:, None, None] * normal, data[:, None] * gradient
+    b = b - F.pad(prior * poses.log_size, (6, 0))
+    diagonal = A.diagonal(dim1=1, dim2=2) + F.pad(prior, (6, 0))
+    damping = torch.as_tensor(damping, device=normal.device).expand(len(gradient))[:, None]
+    A = A + torch.diag_embed(F.pad(prior, (6, 0)) + damping * diagonal + 1e-9)
+    # Metres and radians differ by the distance; unit diagonals keep float32 from losing the small ones.
+    unit = torch.rsqrt(A.diagonal(dim1=1, dim2=2).clamp(min=1e-20))
+    step = unit * loops.solve_positive(A * unit[:, :, None] * unit[:, None, :], b * unit)
+    longest = torch.maximum(torch.maximum(
+        step[:, :3].abs().amax(1) / (_MAX_TRANSLATION * poses.t[:, 2].clamp(min=0.1)),
+        torch.linalg.vector_norm(step[:, 3:6], dim=1) / _MAX_ROTATION), step[:, 6:].abs().amax(1) / _MAX_LOG_SIZE)
+    return step / longest.clamp(min=1.0)[:, None]
+
+
+def polish(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, steps: int,
+           loops) -> tuple[Poses, Judgement]:
+    """Gauss-Newton steps of render-and-compare (``compare.py``), and what the last rendering says."""
+    for k in range(steps + 1):
+        judged = compare(volume, category, camera, poses, loops)
+        if k == steps:
+            return poses, judged
+        noise = (2 * (1 - judged.cosine)).clamp(min=1e-2) / category.dimension
+        step = damped_step(judged.normal, judged.gradient, 1 / (noise * CORRELATED), category.prior, poses, 1e-3, loops)
+        poses = poses.where(judged.explained >= 1, poses.moved(step))
+    raise ValueError(f"steps is {steps}; allowed: 0 or more")
+
+
+def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, loops) -> Judgement:
+    """Render every hypothesis and compare it with its crop's features."""
+    height, width = volume.foreground.shape[1:]
+    own = camera[poses.crop]
+    points = poses.points(category.vertices)
+    u, v = project(points, own)
+    screen = torch.stack([u, v, points[..., 2]], -1)[:, category.faces]                      # [H, F, 3, 3]
+    face, bary, depth = loops.rasterise(screen.contiguous(), height, width)
+    shown = face >= 0
+    face = face.clamp(min=0)
+    slope = _slopes(torch.gather(screen, 1, face[..., None, None].expand(-1, -1, 3, 3)), bary, depth, own[:, 0], shown)
+    corners = category.faces[face]                                                           # [H, P, 3]
+    s, g, A = _cell_terms(volume.cells[poses.crop], category, corners, bary, slope, face)
+    rival = volume.rival[poses.crop]
+    gamma = torch.where(shown, torch.sigmoid((s - rival) / category.temperature), 0.0)
+    cell = torch.arange(height * width, device=face.device)
+    pixel = torch.stack([cell % width, cell // width], -1)
+    z = torch.where(shown, depth, 1.0)
+    X = torch.cat([(pixel - own[:, None, 1:]) / own[:, None, :1] * z[..., None], z[..., None]], -1)
+    scaled = (bary[..., None] * category.vertices[corners]).sum(2) * torch.exp(poses.log_size)[:, None]
+    J = jacobian(X, poses, scaled, own[:, 0])
+    # The cosine falls from s, not from 1, as the surface moves away.
+    normal = torch.einsum("hp,hpka,hpkl,hplb->hab", gamma * s.clamp(min=0.1), J, A, J)
+    gradient = -torch.einsum("hp,hpka,hpk->ha", gamma, J, g)
+    covered, explained = shown.sum(1).clamp(min=1), gamma.sum(1)
+    evidence = torch.where(shown, (s - rival).clamp(min=0), 0.0).sum(1)
+    return Judgement(evidence / covered, (gamma * s).sum(1) / explained.clamp(min=1e-9), explained / covered, explained,
+                     gradient, normal)
+
+
+def _slopes(screen: Tensor, bary: Tensor, depth: Tensor, focal: Tensor, shown: Tensor) -> Tensor:
+    """[H, P, 3, 2]: change of the perspective barycentric weights per cell in x and y; screen [H, P, 3, 3]."""
+    x, y, z = screen.unbind(-1)
+    qx, rx, qy, ry = x.roll(-1, 2), x.roll(-2, 2), y.roll(-1, 2), y.roll(-2, 2)
+    origin = x[..., :1], y[..., :1]  # differences first: float32 would lose the area of a small face far from zero
+    area = ((x[..., 1:2] - origin[0]) * (y[..., 2:] - origin[1]) - (x[..., 2:] - origin[0]) * (y[..., 1:2] - origin[1]))
+    out = torch.stack([(qy - ry) / z, (rx - qx) / z], -1) / torch.where(shown, area[..., 0], 1.0)[..., None, None]
+    total = out.sum(2, keepdim=True)
+    return torch.where(shown[..., None, None], (out - bary[..., None] * total) * depth[..., None, None], 0.0)
+
+
+def _cell_terms(cells: Tensor, category: DeviceCategory, corners: Tensor, bary: Tensor, slope: Tensor, face: Tensor):
+    """Cosine [H, P] of each cell, its picture gradient [H, P, 2], the Gauss-Newton matrix of that [H, P, 2, 2]."""
+    s = (category.features[corners] @ cells[..., None])[..., 0]                              # [H, P, 3]
+    ij, jk, ki = category.gram[face].unbind(-1)
+    one = torch.ones_like(ij)
+    gram = torch.stack([one, ij, ki, ij, one, jk, ki, jk, one], -1).reshape(*ij.shape, 3, 3)
+    rendered = torch.cat([bary[..., None], slope], -1)                                       # value, d/dx, d/dy
+    dots, products = (s[..., None] * rendered).sum(2), rendered.transpose(-1, -2) @ gram @ rendered
+    norm = products[..., 0, 0].clamp(min=1e-6).sqrt()
+    cosine, along = dots[..., 0] / norm, products[..., 0, 1:] / norm[..., None]
+    gradient = (dots[..., 1:] - cosine[..., None] * along) / norm[..., None]
+    matrix = (products[..., 1:, 1:] - along[..., :, None] * along[..., None, :]) / (norm**2)[..., None, None]
+    return cosine, gradient, matrix

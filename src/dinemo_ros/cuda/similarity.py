@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The similarity volume on the device; the maths is that of ``dinemo_ros.solver.similarity``, rival "clutter"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .category import DeviceCategory
+
+
+@dataclass(frozen=True)
+class DeviceVolume:
+    """B crops at once.
+
+    cells [B, P, D] features, rival [B, P], foreground [B, h, w], evidence [B, V, h + 2 pad, w + 2 pad], odds
+    [B, V, h, w]; P = h w.
+    """
+
+    cells: Tensor
+    rival: Tensor
+    foreground: Tensor
+    evidence: Tensor
+    odds: Tensor
+    pad: int
+
+
+def similarity_volume(maps: Tensor, category: DeviceCategory, pad: int) -> DeviceVolume:
+    """Volume of feature maps [B, D, h, w] of unit norm over D."""
+    B, D, h, w = maps.shape
+    flat = maps.reshape(B, D, h * w)
+    S = category.search_features @ flat                                                      # [B, V, P]
+    clutter = (category.clutter @ flat).amax(1)                                              # [B, P]
+    foreground = torch.sigmoid((S.amax(1) - clutter) / category.temperature)
+    # One level for all cells: where a match lies must not depend on how much a cell looks like clutter.
+    level = ((clutter * foreground).sum(1) / foreground.sum(1))[:, None, None]
+    odds = foreground[:, None] * torch.exp(((S - level) / category.temperature).clamp(-80, 80))
+    evidence = F.pad((S - clutter[:, None]).clamp(min=0).reshape(B, -1, h, w), (pad, pad, pad, pad))
+    return DeviceVolume(flat.transpose(1, 2).contiguous(), clutter, foreground.reshape(B, h, w),
+                        evidence.contiguous(), odds.reshape(B, -1, h, w).contiguous(), pad)

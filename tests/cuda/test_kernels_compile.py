@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernels compile to machine code for Jetson Orin (sm_87) and data-centre GPUs (sm_90).
+
+Triton's compiler needs no GPU for that. In a process of its own: the interpreter of the other tests replaces it.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("triton", reason="triton is not installed")
+
+_COMPILE = """
+import sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from dinemo_ros.cuda import kernels
+
+sizes = {"SHIFT": 3, "SIDE": 7, "TILE": 16, "BLOCK": 16, "N": 9}
+pointers = {"index": "*i64", "where": "*i64", "crop": "*i64", "face": "*i64"}
+for name in ("_gather_scores", "_window_moments", "_rasterise", "_solve_positive"):
+    function = getattr(kernels, name)
+    tensors = {"evidence", "index", "points", "weight", "place", "camera", "best", "where", "odds", "crop", "u", "v",
+               "out", "corners", "face", "weights", "depth", "A", "b"}
+    constants = {a: sizes[a] for a in function.arg_names if a in sizes and function.params[function.arg_names.index(a)]
+                 .is_constexpr}
+    signature = {a: "constexpr" if a in constants else pointers.get(a, "*fp32") if a in tensors else
+                 "fp32" if a in ("sigma", "radius") else "i32" for a in function.arg_names}
+    fixed = {(function.arg_names.index(a),): v for a, v in constants.items()}
+    source, target = ASTSource(function, signature, constexprs=fixed), GPUTarget("cuda", int(sys.argv[1]), 32)
+    compiled = triton.compile(source, target=target)
+    print(name, len(compiled.asm["cubin"]))
+"""
+
+
+@pytest.mark.parametrize("architecture", [87, 90])
+def test_kernels_compile(architecture, tmp_path):
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "TRITON_CACHE_DIR": str(tmp_path)}
+    environment.pop("TRITON_INTERPRET", None)
+    result = subprocess.run([sys.executable, "-c", _COMPILE, str(architecture)], env=environment, capture_output=True,
+                            text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-2000:]
+    sizes = dict(line.split() for line in result.stdout.splitlines())
+    assert len(sizes) == 4 and all(int(size) > 500 for size in sizes.values())
