@@ -47,7 +47,7 @@ def test_cad_and_size_are_enough(place):
 
 
 def test_a_category_with_a_shipped_recipe_brings_its_settings_but_not_its_data(place):
-    recipe = resolve(options("--category", "car", "--shape", "cad", "--images", "photos", "--seed", 7, "--version", "2"))
+    recipe = resolve(options("--category", "car", "--shape", "cad", "--images", "photos", "--seed", 7, "--version", 2))
     assert recipe.size == [4.15, 1.70, 1.48] and recipe.seed == 7 and recipe.bundle_card().version == "2"
     assert recipe.data.reference is None and recipe.data.photographs == str(place / "photos")
     assert "sequences" not in recipe.rounds[0].pools and recipe.rounds[1].labels == "render"
