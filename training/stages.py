@@ -40,7 +40,6 @@ from .train import TrainConfig, train
 
 _TEMPLATES = 72        # posed views that photographs are compared with
 _ROUND_CHECK = 60      # held-out renders that every round is measured on
-_DOCUMENTS = ("README.md",)
 
 
 class Work:
