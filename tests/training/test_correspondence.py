@@ -26,24 +26,24 @@ from training.view_vote import ViewGrid, view_evidence, vote
 SHAPE = car_shape()
 CELLS, DIM, VIEWS = 24, 64, 24
 AZIMUTHS = np.arange(VIEWS) * 2 * np.pi / VIEWS
-ALL_VERTICES = np.arange(len(SHAPE.vertices))
+POINTS = SHAPE.vertices[::3]
 
 
 @pytest.fixture(scope="module")
 def world():
     """The planted category: vertex features [K, V, D] per view, poses, which vertices each view sees, the bank."""
     rng = torch.Generator().manual_seed(0)
-    own, cos, sin = torch.randn(3, 1, len(SHAPE.vertices), DIM, generator=rng)
+    own, cos, sin = torch.randn(3, 1, len(POINTS), DIM, generator=rng)
     a = torch.from_numpy(AZIMUTHS).float()[:, None, None]
     features = torch.nn.functional.normalize(own + 1.5 * (cos * a.cos() + sin * a.sin()), dim=-1)
     sampler = CorrespondenceSampler(SHAPE, AugmentConfig())
     poses = [look_at(np.rad2deg(a)) for a in AZIMUTHS]
-    visible = torch.from_numpy(np.stack([sampler.visible(T, SHAPE.size) for T in poses]))
-    uv = np.stack([project(SHAPE.vertices, intrinsics(CELLS, 2.4), T) for T in poses])
+    visible = torch.from_numpy(np.stack([sampler.visible(T, SHAPE.size)[::3] for T in poses]))
+    uv = np.stack([project(POINTS, intrinsics(CELLS, 2.4), T) for T in poses])
     low, high = uv.min(1, keepdims=True), uv.max(1, keepdims=True)
     layout = torch.from_numpy((uv - 0.5 * (low + high)) / (high - low).max(2, keepdims=True)).float()
     rotations = np.stack([rotation_from_viewpoint(a, np.deg2rad(10), 0) for a in AZIMUTHS])
-    bank = TemplateBank(ALL_VERTICES, SHAPE.vertices, features * visible[:, :, None], visible, layout, rotations,
+    bank = TemplateBank(np.arange(0, len(SHAPE.vertices), 3), POINTS, features * visible[:, :, None], visible, layout, rotations,
                         AZIMUTHS, np.full(VIEWS, np.deg2rad(10)), np.zeros(VIEWS, bool), np.zeros(VIEWS, int))
     return features, poses, bank
 
@@ -54,7 +54,7 @@ def picture(world, view, noise=0.0, seed=0):
     rng = torch.Generator().manual_seed(seed)
     grid = torch.randn(CELLS, CELLS, DIM, generator=rng)
     foreground = torch.zeros(CELLS, CELLS)
-    cells = project(SHAPE.vertices, intrinsics(CELLS, 2.4), poses[view]).round().astype(int)
+    cells = project(POINTS, intrinsics(CELLS, 2.4), poses[view]).round().astype(int)
     for v in np.flatnonzero(bank.visible[view]):
         grid[cells[v, 1], cells[v, 0]] = features[view, v]
         foreground[cells[v, 1], cells[v, 0]] = 1
@@ -75,7 +75,7 @@ def turn_deg(found, view):
 @pytest.mark.parametrize("noise", [0.0, 1.0])
 @pytest.mark.parametrize("layout", [0.0, 1.0])
 def test_the_vote_finds_the_planted_view(world, noise, layout):
-    for view in range(0, VIEWS, 3):
+    for view in range(0, VIEWS, 5):
         best, *others = match(*picture(world, view, noise, seed=view)[:2], world[2], MatchConfig(layout=layout))
         assert turn_deg(best, view) < 8  # views stand 15 degrees apart
         assert 0.5 < best.confidence <= 1
@@ -141,7 +141,7 @@ def test_invisible_vertices_are_suppressed(world):
     full = match(grid, foreground, world[2])[0]
     raw = match(grid, foreground, world[2], MatchConfig(suppress=False, rematch=False))[0]
     suppressed = match(grid, foreground, world[2], MatchConfig(rematch=False))[0]
-    assert len(set(raw.vertices.tolist()) - seen) > 50  # the far side of the car finds something as well, wrongly
+    assert len(set(raw.vertices.tolist()) - seen) > 25  # the far side of the car finds something as well, wrongly
     for found in (full, suppressed):
         assert len(set(found.vertices.tolist()) - seen) < 0.05 * len(found.vertices)
         assert len(set(found.vertices.tolist()) & seen) > 0.9 * len(seen)
@@ -158,7 +158,7 @@ def test_matching_again_forgets_what_a_view_from_the_other_side_said(world):
     """The roof is seen from everywhere; a far view shows it like something in a corner of this picture."""
     grid, foreground, cells = picture(world, 3, noise=1.0)
     bank = world[2]
-    roof = np.flatnonzero((bank.visible[3] & bank.visible[15]).numpy())[:20]
+    roof = np.flatnonzero((bank.visible[3] & bank.visible[15]).numpy())[:10]
     corner = np.argwhere(foreground.numpy() > 0)[0]
     misleading = bank.features.clone()
     misleading[15, roof] = grid[:, corner[0], corner[1]]
@@ -179,7 +179,7 @@ def test_matches_lie_where_the_vertices_are(world):
     found = match(grid, foreground, world[2], MatchConfig(layout=0.0))[0]
     assert len(found.vertices) == len(set(found.vertices.tolist())) == len(found.cells) == len(found.weights)
     sure = found.weights > np.quantile(found.weights, 0.6)
-    assert sure.sum() > 80  # several vertices share a cell, only the last one written is there
+    assert sure.sum() > 25  # several vertices share a cell, only the last one written is there
     assert np.quantile(np.abs(found.cells[sure] - cells[found.vertices[sure]]).max(1), 0.9) < 0.3
 
 
@@ -199,7 +199,7 @@ def test_a_match_that_does_not_lead_back_loses_its_weight(world):
 def test_the_layout_tells_apart_what_features_cannot(world):
     """Two identical wheels: each vertex must go to the one that lies where it should."""
     features, poses, bank = world
-    front, rear = (int(np.argmin(np.linalg.norm(SHAPE.vertices - p, axis=1)))
+    front, rear = (int(np.argmin(np.linalg.norm(POINTS - p, axis=1)))
                    for p in ([1.4, 0.85, -0.3], [-1.4, 0.85, -0.3]))
     same = bank.features.clone()
     same[:, rear] = same[:, front] * bank.visible[:, rear, None]

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of the ablation: one switch at a time, everything else as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..correspondence import MatchConfig
+
+FULL = MatchConfig()
+ONE_WAY = replace(FULL, vote=False, suppress=False, rematch=False)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: a name, the switches, and what is done with the mirror image."""
+
+    name: str
+    config: MatchConfig = FULL
+    mirror: str = "correct"
+
+
+BIDIRECTIONAL = [
+    Variant("bidirectional on"),
+    Variant("bidirectional off: raw matches, no vote", ONE_WAY),
+    Variant("on, features alone (no layout)", replace(FULL, layout=0.0)),
+    Variant("off, features alone (no layout)", replace(ONE_WAY, layout=0.0)),
+]
+PARTS = [
+    Variant("vote, raw matches", replace(FULL, suppress=False, rematch=False)),
+    Variant("vote and suppression, no second matching", replace(FULL, rematch=False)),
+    Variant("vote and second matching, no suppression", replace(FULL, suppress=False)),
+    Variant("vote alone, no pose fit", replace(FULL, fit=False)),
+    Variant("one template object", replace(FULL, instances=1)),
+    Variant("no mirrored templates", replace(FULL, mirrored_templates=False)),
+    Variant("no mirrored templates, mirror check rejects", replace(FULL, mirrored_templates=False), "reject"),
+    Variant("no mirrored templates, no mirror check", replace(FULL, mirrored_templates=False), "off"),
+    Variant("mirror check rejects", FULL, "reject"),
+    Variant("no mirror check", FULL, "off"),
+    Variant("flip alignment per template (GeoAware-SC)", replace(FULL, flip_alignment=True)),
+    Variant("plain arg-max read-out", replace(FULL, window=0)),
+    Variant("no there-and-back weight", replace(FULL, cycle=False)),
+]
