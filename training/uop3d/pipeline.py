@@ -59,7 +59,7 @@ def align_command(args: argparse.Namespace) -> None:
     folders = ([args.reference] if args.reference else []) + args.sequence
     if len(folders) < 2:
         raise SystemExit("alignment needs at least two sequences: give them with --reference and --sequence")
-    saliency, teacher = SaliencyMask(), CnnTeacher()
+    saliency, teacher = SaliencyMask(threads=1), CnnTeacher()
     readings = [read_sequence(read_frames(folder, saliency), teacher, args.order) for folder in folders]
     collection = collect([r.turntable.sequence for r in readings], [r.instance for r in readings],
                          reference=0 if args.reference else None)

@@ -62,12 +62,9 @@ def synchronize(pairs: Pairs, count: int, reference: int | None = None, sweeps: 
     for start in range(count):
         transforms = to_reference(pairs, count, start)
         for _ in range(sweeps):
-            changed = False
-            for i in range(count):
-                changed |= _improve(pairs, transforms, i)
-            if not changed:
+            if not any([_improve(pairs, transforms, i) for i in range(count)]):
                 break
-        support = np.array([_node_support(pairs, transforms, i, transforms[i].R) for i in range(count)])
+        support = np.array([_support(pairs, transforms, i)[0] for i in range(count)])
         if best is None or support.sum() > best[0].sum() + 1e-9:
             best = (support, transforms)
     support, transforms = best
@@ -90,48 +87,49 @@ def _weights(hypotheses: list[Hypothesis]) -> np.ndarray:
     return weight / weight.sum()
 
 
-def _node_support(pairs: Pairs, transforms: list[Similarity], i: int, R: np.ndarray) -> float:
-    """Weight of the hypotheses between ``i`` and all others that agree with rotation ``R`` [3, 3] of ``i``."""
-    total = 0.0
+def _predictions(pairs: Pairs, transforms: list[Similarity], i: int) -> tuple[np.ndarray, list[Similarity]]:
+    """What all others say about instance ``i``: weights [M] and transforms, one per hypothesis of every pair."""
+    weights, predicted = [], []
     for j, T_j in enumerate(transforms):
         if j != i:
-            total += float(_agreement(_between(pairs, i, j), T_j, R).sum())
-    return total
+            hypotheses = _between(pairs, i, j)
+            weights.extend(_weights(hypotheses))
+            predicted.extend(T_j @ h.transform for h in hypotheses)
+    return np.array(weights), predicted
 
 
-def _agreement(hypotheses: list[Hypothesis], T_j: Similarity, R: np.ndarray) -> np.ndarray:
-    """[K] weight of each hypothesis of i -> j times its agreement with ``R``."""
-    predicted = np.stack([T_j.R @ h.transform.R for h in hypotheses])
-    cos = np.clip(0.5 * (np.einsum("kcd,cd->k", predicted, R) - 1), -1, 1)
-    return _weights(hypotheses) * np.exp(-0.5 * (np.arccos(cos) / _SPREAD) ** 2)
+def _support(pairs: Pairs, transforms: list[Similarity], i: int) -> tuple[float, np.ndarray, list[Similarity]]:
+    """Weight that agrees with the transform of ``i``, the same for each prediction [M], and the predictions."""
+    weights, predicted = _predictions(pairs, transforms, i)
+    flat = np.stack([p.R for p in [transforms[i], *predicted]]).reshape(-1, 9)
+    support = _closeness(flat @ flat[1:].T) @ weights
+    return float(support[0]), support[1:], predicted
+
+
+def _closeness(trace: np.ndarray) -> np.ndarray:
+    """Gaussian of the angle between rotations of which ``trace`` is trace(A^T B)."""
+    return np.exp(-0.5 * (np.arccos(np.clip(0.5 * (trace - 1), -1, 1)) / _SPREAD) ** 2)
 
 
 def _improve(pairs: Pairs, transforms: list[Similarity], i: int) -> bool:
-    """Move instance ``i`` to the hypothesis that most others agree with; True if it moved."""
-    best, chosen = _node_support(pairs, transforms, i, transforms[i].R), None
-    for j, T_j in enumerate(transforms):
-        if j == i:
-            continue
-        for h in _between(pairs, i, j):
-            proposal = T_j @ h.transform
-            support = _node_support(pairs, transforms, i, proposal.R)
-            if support > best + 1e-6:
-                best, chosen = support, proposal
-    if chosen is not None:
-        transforms[i] = chosen
-    return chosen is not None
+    """Move instance ``i`` to the prediction that most others agree with; True if it moved."""
+    now, support, predicted = _support(pairs, transforms, i)
+    best = int(support.argmax())
+    if support[best] <= now + 1e-6:
+        return False
+    transforms[i] = predicted[best]
+    return True
 
 
 def _average(pairs: Pairs, transforms: list[Similarity], i: int) -> Similarity:
     """Weighted mean of what the others predict for ``i``: chordal for R, geometric for the scale, plain for t."""
-    weights, predicted = [1e-6], [transforms[i]]
-    for j, T_j in enumerate(transforms):
-        if j != i:
-            hypotheses = _between(pairs, i, j)
-            weights.extend(_agreement(hypotheses, T_j, transforms[i].R))
-            predicted.extend(T_j @ h.transform for h in hypotheses)
-    w = np.array(weights) / np.sum(weights)
-    U, _, Vt = np.linalg.svd(np.einsum("k,kcd->cd", w, np.stack([p.R for p in predicted])))
+    weights, predicted = _predictions(pairs, transforms, i)
+    rotations = np.stack([p.R for p in predicted])
+    w = weights * _closeness(np.einsum("kcd,cd->k", rotations, transforms[i].R))
+    if w.sum() < 1e-6:  # nobody agrees: it stays where it is
+        return transforms[i]
+    w /= w.sum()
+    U, _, Vt = np.linalg.svd(np.einsum("k,kcd->cd", w, rotations))
     R = U @ np.diag([1, 1, np.linalg.det(U @ Vt)]) @ Vt
     scale = float(np.exp(w @ np.log([p.scale for p in predicted])))
     return Similarity(scale, R, w @ np.stack([p.t for p in predicted]))
