@@ -23,6 +23,7 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", action="append", metavar="BUNDLE", default=[], help="rows of this bundle beside "
                         "those of --bundle, on the same pictures; may be given several times")
     parser.add_argument("--json", metavar="FILE", help="write the report here")
+    parser.add_argument("--brief", action="store_true", help="leave the single frames out of --json")
     parser.add_argument("--csv", metavar="FILE", help="write one line per frame, level and model here")
     parser.add_argument("--worst", metavar="DIR", help="write overlays of the worst frames of --bundle into this "
                         "folder")

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ..evaluation.runner import Setting
 
 ROWS = """
-The report (--json): {"split": {SET: frames}, "rows": [...], "frames": [one per frame, level and model]}, a row being
+The report (--json): {"split": {SET: frames}, "rows": [...], "frames": [one per frame, level and model]}, the frames
+without --brief; a row being
   model, occlusion, group   whose, at which level, on which set
   coverage, surroundings    mean share of object and surroundings that is covered
   n                         frames
@@ -41,8 +42,10 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
     report = {
         "bundle": setting.competitors[0].name, "models": [c.name for c in setting.competitors],
         "rois": arguments.rois, "seed": getattr(arguments, "seed", None), **(extra or {}),
-        "split": frames, "rows": rows, "frames": records,
+        "split": frames, "rows": rows,
     }
+    if not arguments.brief:
+        report["frames"] = records
     if arguments.json:
         with AtomicFile(arguments.json) as file:
             file.write(to_json(report, indent=1) + "\n")
