@@ -17,18 +17,18 @@ if importlib.util.find_spec("tensorrt_rtx_bindings") is None:  # it is loaded wi
     pytest.skip("TensorRT-RTX is not installed", allow_module_level=True)
 pytest.importorskip("onnx", reason="the onnx package is not installed, as on a robot")
 
-from features.networks import SHIPPED, network_bytes  # noqa: E402
+from features.networks import SHIPPED, network_bytes
 
-from dinemo_ros.bundle import load_bundle  # noqa: E402
-from dinemo_ros.errors import BackendError  # noqa: E402
-from dinemo_ros.features.cuda_driver import CudaError, CudaStream, find_gpu  # noqa: E402
-from dinemo_ros.features.engine_build import build_plan, check_arch, profiles  # noqa: E402
-from dinemo_ros.features.engine_cache import EngineCache  # noqa: E402
-from dinemo_ros.features.engines import cached_plan, engine_key, shapes_of  # noqa: E402
-from dinemo_ros.features.parity import sample_pictures  # noqa: E402
-from dinemo_ros.features.precision import half_precision, quantize  # noqa: E402
-from dinemo_ros.features.tensorrt_api import load_tensorrt  # noqa: E402
-from dinemo_ros.features.tensorrt_backend import TensorRtExtractor  # noqa: E402
+from dinemo_ros.bundle import load_bundle
+from dinemo_ros.errors import BackendError
+from dinemo_ros.features.cuda_driver import CudaError, CudaStream, find_gpu
+from dinemo_ros.features.engine_build import build_plan, check_arch, profiles
+from dinemo_ros.features.engine_cache import EngineCache
+from dinemo_ros.features.engines import cached_plan, engine_key, shapes_of
+from dinemo_ros.features.parity import sample_pictures
+from dinemo_ros.features.precision import half_precision, quantize
+from dinemo_ros.features.tensorrt_api import load_tensorrt
+from dinemo_ros.features.tensorrt_backend import TensorRtExtractor
 
 
 @pytest.fixture(scope="module")

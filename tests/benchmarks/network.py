@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""What backends and precisions cost and save: features and poses against ONNX Runtime in fp32, times in one run.
+
+    python tests/benchmarks/network.py --calibration PHOTOS --pictures OTHER_PHOTOS --synthetic RENDERS \
+        --spin SPINS --out tests/benchmarks/results/network_CPU.json
+
+Times are CPU time of one thread (which a busy machine hardly changes), smallest of many runs, backends taking turns
+picture by picture. Poses are those of ``dinemo eval``. Needs onnx and, for its rows, openvino.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dinemo_ros.benchmark.device import cpu_name
+from dinemo_ros.bundle import find_bundle, load_bundle
+from dinemo_ros.cli.main import main as dinemo
+from dinemo_ros.features import create_extractor
+from dinemo_ros.features.engine_cache import EngineCache
+from dinemo_ros.features.onnx_graph import engine_ready
+from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
+from dinemo_ros.features.precision import half_precision
+
+VARIANTS = (("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "fp32"), ("openvino", "bf16"),
+            ("openvino", "int8"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="car")
+    parser.add_argument("--calibration", required=True, help="pictures for int8")
+    parser.add_argument("--pictures", type=Path, required=True, help="pictures that features are compared on")
+    parser.add_argument("--synthetic", help="renders with poses, for dinemo eval synthetic")
+    parser.add_argument("--limit", default="300", help="renders used")
+    parser.add_argument("--spin", help="turntable sequences, for dinemo eval spin")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    bundle = load_bundle(find_bundle(arguments.bundle))
+    with tempfile.TemporaryDirectory() as cache:
+        dinemo(["build-engine", arguments.bundle, "--precision", "int8", "--calibration", arguments.calibration,
+                "--cache", cache])
+        crops = pictures(arguments.pictures, bundle.card.image.size)
+        runners = {f"{name} {precision}": create_extractor(bundle, name, 1, precision, cache)
+                   for name, precision in VARIANTS}
+        for label, extractor in runners.items():
+            if f"{extractor.name} {extractor.precision}" != label:
+                raise SystemExit(f"{label} cannot be measured: {extractor.reason}")
+        model = bundle.backbone_path.read_bytes()
+        rewritten = engine_ready(model)
+        runners["onnxruntime fp32, graph rewritten"] = OnnxRuntimeExtractor(bundle, 1, rewritten)
+        runners["onnxruntime fp16 rounding (GPU engines)"] = OnnxRuntimeExtractor(
+            bundle, 1, half_precision(model, "fp16"), "fp16")
+        rows = compare(runners, crops, arguments.rounds)
+        for name, precision in VARIANTS:
+            rows[f"{name} {precision}"] |= poses(arguments, name, precision, cache)
+        sizes = {key: size for path, size in EngineCache(cache).entries() for key in [path.name.split("-")[2]]}
+    report = {"cpu": cpu_name(), "python": platform.python_version(), "bundle": f"{arguments.bundle} "
+              f"{bundle.card.version}", "pictures": len(crops), "crop": bundle.card.image.size,
+              "versions": {name: metadata.version(name) for name in ("onnxruntime", "openvino", "numpy")},
+              "int8_bytes": sizes, "rows": rows}
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    for label, row in rows.items():
+        print(label, row)
+
+
+def pictures(folder: Path, size: int, count: int = 32) -> list[np.ndarray]:
+    """uint8 [1, size, size, 3] RGB each, evenly spread over the folder."""
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix in (".jpg", ".png")]
+    return [np.ascontiguousarray(cv2.resize(cv2.imread(str(paths[k])), (size, size),
+                                            interpolation=cv2.INTER_AREA)[None, ..., ::-1])
+            for k in np.linspace(0, len(paths) - 1, count).astype(int)]
+
+
+def compare(runners: dict, crops: list[np.ndarray], rounds: int) -> dict[str, dict]:
+    """Per backend: CPU time of a crop and of four at once, and cosines with the first one's features."""
+    reference = [next(iter(runners.values()))(crop) for crop in crops]
+    four = np.concatenate(crops[:4])
+    times = {label: ([], []) for label in runners}
+    for k in range(rounds):
+        for label, run in runners.items():
+            for images, spent in zip((crops[k % len(crops)], four), times[label], strict=True):
+                begin = time.process_time()
+                run(images)
+                spent.append(1e3 * (time.process_time() - begin))
+    rows = {}
+    for label, run in runners.items():
+        cosine = np.concatenate([(a * run(crop)).sum(axis=1).ravel()
+                                 for a, crop in zip(reference, crops, strict=True)])
+        one, many = (float(np.min(spent)) for spent in times[label])
+        rows[label] = {"cpu_ms": round(one, 2), "cpu_ms_of_four": round(many, 2), "cosine_mean": round(
+            float(cosine.mean()), 5), "cosine_p1": round(float(np.percentile(cosine, 1)), 5),
+            "cosine_min": round(float(cosine.min()), 5)}
+    base = next(iter(rows.values()))
+    for row in rows.values():
+        row["speed"] = round(base["cpu_ms"] / row["cpu_ms"], 2)
+    return rows
+
+
+def poses(arguments: argparse.Namespace, backend: str, precision: str, cache: str) -> dict:
+    """Accuracy of poses as ``dinemo eval`` reports it."""
+    found = {}
+    for kind, folder, more in (("synthetic", arguments.synthetic, ["--limit", arguments.limit]),
+                               ("spin", arguments.spin, ["--sequence", "cx5", "--sequence", "subaru"])):
+        if not folder:
+            continue
+        report = Path(cache) / "report.json"
+        code = dinemo(["eval", kind, folder, *more, "--bundle", arguments.bundle, "--backend", backend, "--precision",
+                       precision, "--cache", cache, "--json", str(report)])
+        if code:
+            raise SystemExit(f"dinemo eval {kind} failed for {backend} in {precision}")
+        row = next(row for row in json.loads(report.read_text())["rows"] if row["group"] == "all")
+        found |= {f"{kind}_{key}": round(row[key], 4) for key in ("n", "acc30", "acc10", "median_deg")}
+    return found
+
+
+if __name__ == "__main__":
+    main()
