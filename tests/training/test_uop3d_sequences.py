@@ -91,10 +91,10 @@ def test_hull_holds_the_object_in_any_own_frame(turns):
     vertices, faces = visual_hull(sequence, 400)
     assert 300 < len(vertices) <= 420 and faces.max() < len(vertices)
     # By definition: what all silhouettes but the odd one agree on, so it holds the object.
-    voxel = 0.04  # of the extent: grid and decimation may move the surface by as much
-    shrunk = vertices.mean(0) + (1 - 2 * voxel) * (vertices - vertices.mean(0))
-    assert inside_share(sequence, shrunk).min() > 0.9
-    assert inside_share(sequence, own(car_shape().vertices * 0.97)).min() == 1
+    # A voxel is 4 % of the extent and may lie on either side of the surface; a pixel is 3 % of the car's width.
+    shrunk = vertices.mean(0) + 0.88 * (vertices - vertices.mean(0))
+    assert inside_share(sequence, shrunk).min() >= 15 / 16
+    assert inside_share(sequence, own(car_shape().vertices * 0.92)).min() == 1
     assert hull_overlap(sequence) > 0.93
 
 
