@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dinemo_ros.geometry import rotation_angle
+
 from .readout import window_soft_argmax
 from .templates import TemplateBank
 from .view_vote import view_evidence, vote
@@ -35,6 +37,7 @@ class MatchConfig:
     mirrored_templates: bool = True  # mirror images of the template views vote and match as well
     instances: int = 0               # how many of the templates' objects take part; 0: all
     flip_alignment: bool = False     # of a view and its mirror image only the one nearer to the picture takes part
+    halves: bool = False             # an orientation counts only if plain and mirrored views, voting apart, agree on it
     layout: float = 1.0              # cost of a match that lies elsewhere in the object's box than in the view; 0: off
     cycle: bool = True               # weigh a match by whether its cell leads back to its vertex
     window: int = 2                  # half width of the soft-argmax read-out, cells; 0: plain arg-max
@@ -105,8 +108,28 @@ def match(comparison: Comparison, bank: TemplateBank, config: MatchConfig = Matc
     links = _Links(scores, bank, comparison, config)
     if not config.vote:
         return [links.read(views, torch.ones(len(bank.vertices), dtype=torch.bool), None, 1.0)]
-    result = vote(evidence, bank, config.sharpness, views.numpy())
-    return [links.under(rotation, share, views) for rotation, share in result.modes(config.modes)]
+    modes = vote(evidence, bank, config.sharpness, views.numpy()).modes(config.modes)
+    if config.halves:
+        modes = [mode for mode in modes if _both_halves_lead_to(mode[0], evidence, bank, views.numpy(), config)]
+    return [links.under(rotation, share, views) for rotation, share in modes]
+
+
+def _both_halves_lead_to(rotation: np.ndarray, evidence: Tensor, bank: TemplateBank, views: np.ndarray,
+                         config: MatchConfig) -> bool:
+    """Do the views and their mirror images each vote for ``rotation`` [3, 3] by themselves?
+
+    The mirror image of a picture asks nearly the same question of the mirrored views as the picture asks of the plain
+    ones, so agreement between the two pictures says little once both kinds of views vote; the two kinds are
+    independent opinions.
+    """
+    for half in (~bank.mirrored, bank.mirrored):
+        chosen = half & views
+        if not chosen.any():
+            return False
+        best = vote(evidence, bank, config.sharpness, chosen).modes(1)[0][0]
+        if rotation_angle(best, rotation) > np.deg2rad(_NEAR_DEG):
+            return False
+    return True
 
 
 def nearer_of_pairs(evidence: Tensor, mirrored: np.ndarray) -> Tensor:

@@ -251,6 +251,21 @@ def test_mirrored_templates_can_be_left_out(world):
     assert turn_deg(match(grid, foreground, marked, MatchConfig(mirrored_templates=False))[0], 3) > 15
 
 
+def test_an_orientation_on_which_the_two_kinds_of_views_differ_can_be_refused(world):
+    """All views twice, the second time as mirror images: these agree, or see the car turned round."""
+    grid, foreground, _ = picture(world, 3)
+    twice = world[2].views(np.repeat(np.arange(VIEWS), 2))
+    twice = replace(twice, mirrored=np.arange(2 * VIEWS) % 2 == 1)
+    halves = MatchConfig(halves=True)
+    assert turn_deg(match(grid, foreground, twice, halves)[0], 3) < 8
+    turned = twice.rotations.copy()
+    turned[1::2] = turned[1::2] @ np.diag([-1.0, -1.0, 1.0])
+    doubtful = replace(twice, rotations=turned)
+    assert match(grid, foreground, doubtful, halves) == []
+    assert match(grid, foreground, doubtful) != []
+    assert match(grid, foreground, world[2], halves) == []  # there are no mirrored views to ask
+
+
 def test_one_object_alone_can_be_the_template(world):
     grid, foreground, _ = picture(world, 3)
     two = replace(world[2], instance=(np.abs(np.arange(VIEWS) - 3) < 2).astype(int))  # the right views are the second's

@@ -37,6 +37,8 @@ PARTS = [
     Variant("no mirrored templates, no mirror check", replace(FULL, mirrored_templates=False), "off"),
     Variant("mirror check rejects", FULL, "reject"),
     Variant("no mirror check", FULL, "off"),
+    Variant("plain and mirrored templates must agree", replace(FULL, halves=True), "off"),
+    Variant("the same, and the mirror image too", replace(FULL, halves=True), "reject"),
     Variant("flip alignment per template (GeoAware-SC)", replace(FULL, flip_alignment=True)),
     Variant("plain arg-max read-out", replace(FULL, window=0)),
     Variant("no there-and-back weight", replace(FULL, cycle=False)),

@@ -113,9 +113,10 @@ def fit_projections(features: DiffusionFeatures, pictures: Iterable[Tensor], dim
         return {layer: FrozenProjection.fit(torch.cat(rows), dim) for layer, rows in samples.items()}
 
 
-def diffusion_teacher(name: str, projections: str | Path, device: str = "cpu", **options) -> DiffusionTeacher:
-    """The teacher of a pipeline (hub name or folder) and a fitted projection file."""
-    return DiffusionTeacher(DiffusionFeatures.from_pretrained(name, device, **options), load_projections(projections))
+def diffusion_teacher(name: str, fitted: str | Path, device: str = "cpu") -> DiffusionTeacher:
+    """The teacher of a pipeline (hub name or folder) and a fitted projection file, with the settings of the fit."""
+    projections, settings = load_projections(fitted)
+    return DiffusionTeacher(DiffusionFeatures.from_pretrained(name, device, **settings), projections)
 
 
 def main() -> None:
@@ -132,7 +133,8 @@ def main() -> None:
     features = DiffusionFeatures.from_pretrained(args.model, args.device, timestep=args.timestep, side=args.side)
     files = [path for folder in args.pictures for path in _spread(folder, args.count)]
     pictures = (prepare_picture(np.ascontiguousarray(cv2.imread(str(path))[..., ::-1]), args.side) for path in files)
-    save_projections(args.out, fit_projections(features, tqdm(pictures, total=len(files)), args.dim))
+    projections = fit_projections(features, tqdm(pictures, total=len(files)), args.dim)
+    save_projections(args.out, projections, {"timestep": args.timestep, "side": args.side, "seed": features.seed})
 
 
 def _spread(folder: Path, count: int) -> list[Path]:

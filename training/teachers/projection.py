@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 
 
+_PARTS = ("mean", "components")
+
+
 @dataclass(frozen=True)
 class FrozenProjection:
     """mean [C] and components [C, d] of one layer's features."""
@@ -39,15 +42,15 @@ class FrozenProjection:
         return torch.einsum("nchw,cd->ndhw", centred, self.components.to(maps))
 
 
-def save_projections(path: str | Path, projections: dict[str, FrozenProjection]) -> None:
-    """One npz file (no pickles), two arrays per layer."""
-    np.savez_compressed(path, **{f"{name}.{part}": getattr(p, part).numpy()
-                                 for name, p in projections.items() for part in ("mean", "components")})
+def save_projections(path: str | Path, projections: dict[str, FrozenProjection], settings: dict[str, int]) -> None:
+    """One npz file (no pickles): two arrays per layer, and the settings that the features were computed with."""
+    arrays = {f"{name}.{part}": getattr(p, part).numpy() for name, p in projections.items() for part in _PARTS}
+    np.savez_compressed(path, **arrays, **{f"setting.{key}": np.array(value) for key, value in settings.items()})
 
 
-def load_projections(path: str | Path) -> dict[str, FrozenProjection]:
-    """What :func:`save_projections` wrote."""
+def load_projections(path: str | Path) -> tuple[dict[str, FrozenProjection], dict[str, int]]:
+    """What :func:`save_projections` wrote: projections per layer, and settings."""
     with np.load(path, allow_pickle=False) as data:
-        names = dict.fromkeys(key.rpartition(".")[0] for key in data.files)
-        return {n: FrozenProjection(*(torch.from_numpy(data[f"{n}.{part}"]) for part in ("mean", "components")))
-                for n in names}
+        settings = {key.removeprefix("setting."): int(data[key]) for key in data.files if key.startswith("setting.")}
+        names = dict.fromkeys(key.rpartition(".")[0] for key in data.files if key.rpartition(".")[2] in _PARTS)
+        return {n: FrozenProjection(*(torch.from_numpy(data[f"{n}.{part}"]) for part in _PARTS)) for n in names}, settings
