@@ -99,7 +99,7 @@ def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path)
     """
     backbone, features = load_student(checkpoint)
     mesh = _neural_mesh(checkpoint, shape, features, card)
-    onnx = engine_ready(export_onnx(backbone))
+    onnx = export_onnx(backbone)
     result = parity(onnx, backbone)
     if not result.good:
         raise ValueError(f"ONNX Runtime and torch disagree (cosine {result.cosine:.6f}, needed is {_MIN_COSINE}; "
@@ -108,7 +108,7 @@ def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path)
     draft = out.with_name(out.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        write_bundle(draft, card, onnx, mesh)
+        write_bundle(draft, card, engine_ready(onnx), mesh)  # compared with its original in there
         check_bundle(draft)
         out.mkdir(parents=True, exist_ok=True)
         for file in sorted(draft.iterdir()):

@@ -66,7 +66,7 @@ def test_runtime_does_not_import_torch_or_training():
     with_torch = {"reference", "cuda", "features/torch_graph.py", "features/torch_backend.py", "cli/doctor_backends.py"}
     for file in runtime.rglob("*.py"):
         text, name = file.read_text(), file.relative_to(runtime)
-        if str(name) not in ("cli/train.py", "cli/train_stages.py"):  # dinemo train loads it once asked to
+        if str(name) != "cli/train.py":  # loads it once asked to
             assert not re.search(r"^\s*(?:from|import) training\b", text, re.M), file
         if not with_torch & {str(name), name.parts[0]}:
             assert not re.search(r"^\s*(?:from|import) torch\b", text, re.M), file
