@@ -7,17 +7,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from dinemo_ros.bundle import CARD_FILE
 from dinemo_ros.cli.train_stages import FAMILIES
 
 from .inputs import resolve
 from .recipe import Recipe, dump_recipe, load_recipe
 from .report import write_report
-from .run_folder import RunError, RunFolder, Stage, versions, write_text
+from .run_folder import RunError, RunFolder, Stage, now, versions, write_text
 from .stages import Work
 
 
@@ -78,8 +80,11 @@ def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
               ("export", *measured), (), (run / "calibration.npz",)),
         Stage("evaluate", "errors on held-out pictures", work.evaluate,
               {"count": recipe.evaluate, "spins": data.spin_names}, ("calibrate", *measured),
-              (Path(data.spins),) if data.spins else (), ()),
-        Stage("publish", f"bundle in {out}", partial(work.publish, out), {"out": str(out)}, ("calibrate",), (), ()),
+              (Path(data.spins),) if data.spins else (),
+              tuple(run / f"evaluation_{name}.json" for name, there in
+                    (("held_out", "held_out" in pools), ("spins", data.spins)) if there)),
+        Stage("publish", f"bundle in {out}", partial(work.publish, out), {"out": str(out)}, ("calibrate",), (),
+              (out / CARD_FILE,)),
         Stage("report", "report/index.html", partial(write_report, recipe, folder), {}, ("evaluate", "publish"), (),
               (run / "report",)),
     ]
@@ -94,45 +99,64 @@ def run(arguments: Namespace) -> int:
     """
     path = Path(arguments.run_folder or f"runs/{arguments.category or 'run'}").resolve()
     folder = RunFolder(path)
-    folder.lock()
-    known = path / "config.yaml"
-    if arguments.category or arguments.config:
-        if folder.in_use() and not (arguments.resume or arguments.stage):
-            raise RunError(f"{path}: holds an earlier run; add --resume to go on with it (what is done and unchanged "
-                           "is kept), or name another folder with --run")
-        recipe = resolve(arguments)
-    elif known.is_file():
-        recipe = load_recipe(known)
-    else:
-        raise RunError(f"{path}: no earlier run there; give --category NAME or --config FILE to begin one")
-    out = Path(arguments.out or (path / "out" if not known.is_file() else _published(folder))).resolve()
-    write_text(known, dump_recipe(recipe))
-    write_text(path / "versions.json", _pretty(versions()))
-    everything = stages_of(recipe, folder, out)
+    recipe = _recipe(arguments, folder)
+    out = Path(arguments.out or _out_of(path)).resolve()
+    stages = stages_of(recipe, folder, out)
     if arguments.dry_run:
-        _print_plan(everything, folder)
+        for stage in stages:
+            folder.key(stage)
+            print(f"{stage.name:12s} {folder.state(stage):8s} {stage.about}")
         return 0
-    chosen = _chosen(everything, arguments.stage)
-    for number, stage in enumerate(everything, start=1):
-        folder.key(stage)  # of every stage: later keys are made of earlier ones
-        if stage not in chosen:
-            continue
-        _require_done(stage, everything, folder, chosen)
-        state = folder.state(stage)
-        print(f"[{number}/{len(everything)}] {stage.name}: {stage.about}" + _REMARK[state], flush=True)
-        folder.execute(stage, force=bool(arguments.stage) and stage.name in ("evaluate", "report", "publish"))
-    print(f"{path}: {'report in ' + str(path / 'report' / 'index.html') if not arguments.stage else 'done'}")
+    with folder.locked():
+        write_text(path / _CONFIG, dump_recipe(recipe))
+        write_text(path / _START, _pretty({"time": now(), "command": sys.argv, "out": str(out)}))
+        write_text(path / "versions.json", _pretty(versions()))
+        _do(stages, folder, arguments.stage)
+    print(f"{path}: done, see report/index.html there" if not arguments.stage else f"{path}: done")
     return 0
 
 
+def _recipe(arguments: Namespace, folder: RunFolder) -> Recipe:
+    """Of the options, or of the earlier run in this folder."""
+    known = folder.path / _CONFIG
+    if arguments.category or arguments.config:
+        if folder.in_use() and not (arguments.resume or arguments.stage or arguments.dry_run):
+            raise RunError(f"{folder.path}: holds an earlier run; add --resume to go on with it (what is done and "
+                           "unchanged is kept), or name another folder with --run")
+        return resolve(arguments)
+    if not known.is_file():
+        raise RunError(f"{folder.path}: no earlier run there; give --category NAME or --config FILE to begin one")
+    return load_recipe(known)
+
+
+def _out_of(path: Path) -> str:
+    """Where the bundle of the run in ``path`` goes, as its last start was told."""
+    try:
+        return json.loads((path / _START).read_text())["out"]
+    except (OSError, ValueError, KeyError):
+        return str(path / "out")
+
+
+def _do(stages: list[Stage], folder: RunFolder, only: str | None) -> None:
+    chosen = _chosen(stages, only)
+    for number, stage in enumerate(stages, start=1):
+        folder.key(stage)  # of every stage: later keys are made of earlier ones
+        if stage not in chosen:
+            continue
+        _require_done(stage, stages, folder, chosen)
+        print(f"[{number}/{len(stages)}] {stage.name}: {stage.about}" + _REMARK[folder.state(stage)], flush=True)
+        try:
+            folder.execute(stage, force=only is not None and stage.name in _CHEAP)
+        except RunError as error:
+            trained = "train" in stage.name or "export" in stage.needs
+            raise RunError(f"{error} (what there is: dinemo train report --run {folder.path})" if trained
+                           else str(error)) from error
+
+
+_CONFIG, _START = "config.yaml", "start.json"
+_CHEAP = ("evaluate", "report", "publish")  # made again whenever they are asked for by name
 _REMARK = {"new": "", "changed": " (settings or inputs changed: made again)", "half": " (goes on where it stopped)",
            "done": " (done already)"}
-
-
-def _published(folder: RunFolder) -> str:
-    """Where the bundle of this run goes, as an earlier start was told."""
-    settings = folder.stamp("publish").get("settings") or {}
-    return settings.get("out") or str(folder.path / "out")
 
 
 def _chosen(stages: list[Stage], name: str | None) -> list[Stage]:
@@ -151,12 +175,6 @@ def _require_done(stage: Stage, stages: list[Stage], folder: RunFolder, chosen: 
     if missing and len(chosen) < len(stages) and stage.name != "report":  # which shows what there is
         raise RunError(f"stage {stage.name} builds on {', '.join(missing)}, not done yet with these settings; run that "
                        "first, or leave the stage's name out to do everything that is missing")
-
-
-def _print_plan(stages: list[Stage], folder: RunFolder) -> None:
-    for stage in stages:
-        folder.key(stage)
-        print(f"{stage.name:12s} {folder.state(stage):8s} {stage.about}")
 
 
 def _pretty(document: dict) -> str:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder of one training run: what was asked for, what was done, how long it took, and what came out.
 
-    config.yaml      the resolved recipe          versions.json   of everything that took part
-    stages/NAME.json the stamp of a stage         stages.jsonl    every start and end, with times
-    metrics.jsonl    figures, one line per stage  report/         the HTML report
+    config.yaml      the resolved recipe           versions.json   of everything that took part
+    start.json       the command and --out         stages.jsonl    every start and end, with times
+    stages/NAME.json the stamp of a stage          metrics.jsonl   figures, one line per stage
+    report/          the HTML report
 
 A stage is skipped when its stamp says that it ended with the same key. The key is a hash of the stage's settings, of
 the files that it reads from outside the run, and of the keys of the stages that it builds on. A stage that was killed
@@ -22,7 +23,8 @@ import shutil
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -67,19 +69,21 @@ class RunFolder:
         self.path = path
         try:
             (path / "stages").mkdir(parents=True, exist_ok=True)
-            self._lock = (path / "lock").open("w")
         except OSError as error:
             raise RunError(f"{path}: cannot be a run folder ({error.strerror}); give another one with --run") from error
         self._keys: dict[str, str] = {}
         self._fingerprints: dict[Path, str] = {}
 
-    def lock(self) -> None:
-        """Keep other runs out until this process ends, however it ends."""
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"{self.path}: another run is at work there; wait for it, or name another folder with "
-                           "--run") from None
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out; a process that dies, however it does, leaves the folder free."""
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.path}: another run is at work there; wait for it, or name another folder with "
+                               "--run") from None
+            yield
 
     def in_use(self) -> bool:
         """Whether any stage was ever started here."""

@@ -256,20 +256,24 @@ def main() -> None:
     args = parser.parse_args()
     try:
         setting, folder = setting_of(args), RunFolder(args.out)
-        folder.lock()
-        rows = []
-        points = [(count, seed) for count in args.counts for seed in args.seeds]
-        for number, (count, seed) in enumerate(points, start=1):
-            stage = point_stage(setting, folder, count, seed)
-            print(f"[{number}/{len(points)}] {stage.about}, {folder.state(stage)}", flush=True)
-            folder.execute(stage)
-            rows.append(folder.stamp(stage.name)["metrics"])
-            counts = " ".join(map(str, args.counts))
-            write_results(args.out, table(rows), f"python -m training.scaling --counts {counts} --steps {args.steps} "
-                          f"--size {args.size} --batch {args.batch} --seeds {' '.join(map(str, args.seeds))} ...")
+        with folder.locked():
+            measure_all(setting, folder, args)
     except DinemoError as error:
         raise SystemExit(f"error: {error}") from None
     print((args.out / "scaling.md").read_text())
+
+
+def measure_all(setting: Setting, folder: RunFolder, args: argparse.Namespace) -> None:
+    """Every count and seed; the results are written anew after each."""
+    points, rows = [(count, seed) for count in args.counts for seed in args.seeds], []
+    command = (f"python -m training.scaling --counts {' '.join(map(str, args.counts))} --steps {args.steps} --size "
+               f"{args.size} --batch {args.batch} --seeds {' '.join(map(str, args.seeds))} ...")
+    for number, (count, seed) in enumerate(points, start=1):
+        stage = point_stage(setting, folder, count, seed)
+        print(f"[{number}/{len(points)}] {stage.about}, {folder.state(stage)}", flush=True)
+        folder.execute(stage)
+        rows.append(folder.stamp(stage.name)["metrics"])
+        write_results(args.out, table(rows), command)
 
 
 if __name__ == "__main__":

@@ -105,9 +105,11 @@ def test_a_foreseen_failure_is_its_sentence_and_a_bug_says_where_its_trace_is(fo
 
 
 def test_two_runs_in_one_folder_are_refused(folder):
-    folder.lock()
-    with pytest.raises(RunError, match="another run is at work there"):
-        RunFolder(folder.path).lock()
+    with folder.locked():
+        with pytest.raises(RunError, match="another run is at work there"), RunFolder(folder.path).locked():
+            pass
+    with RunFolder(folder.path).locked():
+        pass
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
@@ -121,13 +123,13 @@ import sys, time
 from pathlib import Path
 from training.run_folder import RunFolder, Stage
 folder = RunFolder(Path(sys.argv[1]))
-folder.lock()
 def work():
     for k in range(int(sys.argv[2])):
         if not (folder.path / str(k)).exists():
             (folder.path / str(k)).write_text("")
             time.sleep(0.02)
-folder.execute(Stage("a", "", work, {}, outputs=(folder.path / "0",)))
+with folder.locked():
+    folder.execute(Stage("a", "", work, {}, outputs=(folder.path / "0",)))
 """
 
 
