@@ -29,6 +29,7 @@ from dinemo_ros.features.engine_cache import EngineCache
 from dinemo_ros.features.onnx_graph import engine_ready
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.precision import half_precision
+from dinemo_ros.features.variants import variant_key
 
 VARIANTS = (("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "fp32"), ("openvino", "bf16"),
             ("openvino", "int8"))
@@ -56,21 +57,23 @@ def main() -> None:
             if f"{extractor.name} {extractor.precision}" != label:
                 raise SystemExit(f"{label} cannot be measured: {extractor.reason}")
         model = bundle.backbone_path.read_bytes()
-        rewritten = engine_ready(model)
-        runners["onnxruntime fp32, graph rewritten"] = OnnxRuntimeExtractor(bundle, 1, rewritten)
         runners["onnxruntime fp16 rounding (GPU engines)"] = OnnxRuntimeExtractor(
             bundle, 1, half_precision(model, "fp16"), "fp16")
         rows = compare(runners, crops, arguments.rounds)
+        settings = compare(onnxruntime_options(model, bundle.card.image.size), crops, arguments.rounds, batch=1)
         for name, precision in VARIANTS:
             rows[f"{name} {precision}"] |= poses(arguments, name, precision, cache)
-        sizes = {key: size for path, size in EngineCache(cache).entries() for key in [path.name.split("-")[2]]}
+        sizes = {device: EngineCache(cache).path(variant_key(bundle, "int8", device)).stat().st_size
+                 for device in ("cpu", "gpu")}
     report = {"cpu": cpu_name(), "python": platform.python_version(), "bundle": f"{arguments.bundle} "
               f"{bundle.card.version}", "pictures": len(crops), "crop": bundle.card.image.size,
               "versions": {name: metadata.version(name) for name in ("onnxruntime", "openvino", "numpy")},
-              "int8_bytes": sizes, "rows": rows}
+              "int8_bytes": sizes, "rows": rows,
+              "onnxruntime_fp32": {label: {key: row[key] for key in ("cpu_ms", "speed", "cosine_min")}
+                                   for label, row in settings.items()}}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
-    for label, row in rows.items():
+    for label, row in [*rows.items(), *report["onnxruntime_fp32"].items()]:
         print(label, row)
 
 
@@ -82,10 +85,10 @@ def pictures(folder: Path, size: int, count: int = 32) -> list[np.ndarray]:
             for k in np.linspace(0, len(paths) - 1, count).astype(int)]
 
 
-def compare(runners: dict, crops: list[np.ndarray], rounds: int) -> dict[str, dict]:
-    """Per backend: CPU time of a crop and of four at once, and cosines with the first one's features."""
+def compare(runners: dict, crops: list[np.ndarray], rounds: int, batch: int = 4) -> dict[str, dict]:
+    """Per backend: CPU time of a crop and of several at once, and cosines with the first one's features."""
     reference = [next(iter(runners.values()))(crop) for crop in crops]
-    four = np.concatenate(crops[:4])
+    four = np.concatenate(crops[:batch])
     times = {label: ([], []) for label in runners}
     for k in range(rounds):
         for label, run in runners.items():
@@ -98,13 +101,45 @@ def compare(runners: dict, crops: list[np.ndarray], rounds: int) -> dict[str, di
         cosine = np.concatenate([(a * run(crop)).sum(axis=1).ravel()
                                  for a, crop in zip(reference, crops, strict=True)])
         one, many = (float(np.min(spent)) for spent in times[label])
-        rows[label] = {"cpu_ms": round(one, 2), "cpu_ms_of_four": round(many, 2), "cosine_mean": round(
+        rows[label] = {"cpu_ms": round(one, 2), f"cpu_ms_of_{batch}": round(many, 2), "cosine_mean": round(
             float(cosine.mean()), 5), "cosine_p1": round(float(np.percentile(cosine, 1)), 5),
             "cosine_min": round(float(cosine.min()), 5)}
     base = next(iter(rows.values()))
     for row in rows.values():
         row["speed"] = round(base["cpu_ms"] / row["cpu_ms"], 2)
     return rows
+
+
+def onnxruntime_options(model: bytes, size: int) -> dict:
+    """The network under settings of ONNX Runtime that might make it faster, one thread each."""
+    import onnxruntime as ort
+
+    def session(content: bytes, prepare=lambda options: None):
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 3
+        prepare(options)
+        made = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return lambda images: made.run(["features"], {"image": images})[0]
+
+    def fixed(options):
+        for name, value in (("n", 1), ("h", size), ("w", size)):
+            options.add_free_dimension_override_by_name(name, value)
+
+    def no_blocks(options):
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+
+    def no_pattern(options):
+        options.enable_mem_pattern = False
+
+    def denormals(options):
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+
+    rewritten = engine_ready(model)
+    return {"as shipped": session(model), "graph rewritten": session(rewritten),
+            "rewritten, shape fixed": session(rewritten, fixed),
+            "rewritten, without blocked channels (NCHWc)": session(rewritten, no_blocks),
+            "rewritten, without memory pattern": session(rewritten, no_pattern),
+            "rewritten, denormals as zero": session(rewritten, denormals)}
 
 
 def poses(arguments: argparse.Namespace, backend: str, precision: str, cache: str) -> dict:
