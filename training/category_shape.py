@@ -11,17 +11,35 @@ import numpy as np
 
 @dataclass(frozen=True)
 class CategoryShape:
-    """vertices [V, 3] float64 metres at mean size, object frame; faces [F, 3] int32; normals [V, 3] unit, outward."""
+    """A mesh at mean size, object frame.
+
+    Attributes:
+        vertices: [V, 3] float64 metres. faces: [F, 3] int32. normals: [V, 3] unit, outward.
+        places: [V, 3] metres, None for the vertices themselves: how far apart two vertices count as to be told from
+            each other. Those in one place cannot be, and share their feature: the ring of a cup's body at one height.
+    """
 
     vertices: np.ndarray
     faces: np.ndarray
     normals: np.ndarray
+    places: np.ndarray | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> CategoryShape:
         with np.load(path, allow_pickle=False) as data:
             return cls(data["vertices"].astype(np.float64), data["faces"].astype(np.int32),
-                       data["normals"].astype(np.float64))
+                       data["normals"].astype(np.float64),
+                       data["places"].astype(np.float64) if "places" in data else None)
+
+    def shared(self, features: np.ndarray) -> np.ndarray:
+        """Unit ``features`` [V, D] with those of one place replaced by their mean."""
+        if self.places is None:
+            return features
+        _, place = np.unique(np.round(self.places, 5), axis=0, return_inverse=True)
+        total = np.zeros((place.max() + 1, features.shape[1]))
+        np.add.at(total, place.ravel(), features)
+        mean = total[place.ravel()]
+        return (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(features.dtype)
 
     @property
     def size(self) -> np.ndarray:
@@ -37,4 +55,5 @@ class CategoryShape:
         scale = np.asarray(size) / self.size
         normals = self.normals / scale  # they scale inversely
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-        return CategoryShape(self.vertices * scale, self.faces, normals)
+        places = None if self.places is None else self.places * np.cbrt(np.prod(scale))
+        return CategoryShape(self.vertices * scale, self.faces, normals, places)

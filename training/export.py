@@ -126,7 +126,8 @@ def _neural_mesh(checkpoint: Path, shape: CategoryShape, features: nn.Module, ca
     if dim != card.features.dim:
         raise ValueError(f"{checkpoint}: features have {dim} channels, the card says {card.features.dim}")
     return NeuralMesh(vertices=shape.vertices.astype(np.float32), faces=shape.faces,
-                      normals=shape.normals.astype(np.float32), features=features.vertices.detach().numpy(),
+                      normals=shape.normals.astype(np.float32),
+                      features=shape.shared(features.vertices.detach().numpy()),
                       clutter=features.clutter.detach().numpy())
 
 

@@ -67,7 +67,7 @@ class Work:
             save_shape(out, *box_mesh(np.array(parse_size(boxes[0])), self.recipe.mesh.vertices))
         elif sources[0].endswith(".npz"):
             shape = CategoryShape.load(sources[0]).resized(size)
-            save_shape(out, shape.vertices, shape.faces)
+            save_shape(out, shape.vertices, shape.faces, shape.places)
         elif self.recipe.mesh.profile:
             shelf = Shelf(self.recipe.mesh.profile, Path(sources[0]))
             save_shape(out, *vessel_mesh(shelf.plain(), size, shelf.category.open, self.recipe.mesh.vertices))

@@ -127,17 +127,17 @@ def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfi
 
 def _start(shape: CategoryShape, config: TrainConfig, init: Path | None, weights: Path | None) -> ContrastiveModel:
     torch.manual_seed(config.seed)
-    vertices = torch.from_numpy(shape.vertices).float()
+    places = torch.from_numpy(shape.vertices if shape.places is None else shape.places).float()
     longest = float(shape.size.max())
-    backbone, features = create_student(config.architecture), NeuralMeshFeatures(len(vertices))
+    backbone, features = create_student(config.architecture), NeuralMeshFeatures(len(places))
     if init is not None:
         load_checkpoint(init, backbone, features)
     else:
         load_pretrained(backbone, weights)
-        features.start_smooth(vertices, length=0.12 * longest)
+        features.start_smooth(places, length=0.12 * longest)
     if isinstance(backbone, StudentBackbone):
         backbone = backbone.to(memory_format=torch.channels_last)
-    return ContrastiveModel(backbone, features, neighbour_targets(vertices, config.sigma * longest), config.temperature)
+    return ContrastiveModel(backbone, features, neighbour_targets(places, config.sigma * longest), config.temperature)
 
 
 def _optimizer(model: ContrastiveModel, lr: float) -> torch.optim.AdamW:

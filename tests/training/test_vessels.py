@@ -108,11 +108,11 @@ def test_skins_are_opaque_on_cups_and_often_clear_on_bottles():
 
 @pytest.mark.parametrize("is_open, size", [(True, (0.113, 0.082, 0.095)), (False, (0.07, 0.07, 0.25))])
 def test_mesh_is_closed_outward_and_of_the_size_asked_for(beaker, is_open, size, tmp_path):
-    vertices, faces = vessel_mesh([beaker], np.array(size), is_open, 700)
+    vertices, faces, places = vessel_mesh([beaker], np.array(size), is_open, 700)
     assert 450 < len(vertices) <= 700
     assert np.ptp(vertices, axis=0) == pytest.approx(size, rel=0.02)
     assert vertices[:, 1].min() == pytest.approx(-vertices[:, 1].max(), rel=0.02), "left and right are mirror images"
-    save_shape(tmp_path / "mesh.npz", vertices, faces)
+    save_shape(tmp_path / "mesh.npz", vertices, faces, places)
     shape = CategoryShape.load(tmp_path / "mesh.npz")
     assert np.array_equal(outward(shape.faces, shape.vertices, shape.normals), shape.faces)
     features = np.ones((len(vertices), 1), np.float32)
@@ -120,6 +120,25 @@ def test_mesh_is_closed_outward_and_of_the_size_asked_for(beaker, is_open, size,
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     volume = np.sum(np.cross(a, b) * c) / 6
     assert 0.5 * np.pi / 4 * size[1] ** 2 * size[2] < volume < 1.1 * np.pi / 4 * size[1] ** 2 * size[2]
+
+
+def test_a_ring_of_a_cups_body_is_one_place(beaker):
+    """What the handle alone tells apart may share a feature; outside and inside, and the handle, may not."""
+    vertices, faces, places = vessel_mesh([beaker], np.array([0.113, 0.082, 0.095]), True, 700)
+    normals = np.tile([0, 0, 1.0], (len(vertices), 1))
+    features = np.random.default_rng(0).normal(size=(len(vertices), 8)).astype(np.float32)
+    shared = CategoryShape(vertices, faces, normals, places).shared(features)
+    body = (np.hypot(vertices[:, 0], vertices[:, 1]) > 0.033) & (vertices[:, 0] < 0.045) & (vertices[:, 2] < 0.02)
+    height = vertices[body, 2][np.argmin(np.abs(vertices[body, 2]))]
+    ring = np.flatnonzero(body & (np.abs(vertices[:, 2] - height) < 1e-6))
+    assert len(ring) > 15 and np.allclose(shared[ring], shared[ring[0]], atol=1e-6)
+    assert np.allclose(np.linalg.norm(shared, axis=1), 1, atol=1e-5)
+    handle = np.flatnonzero(vertices[:, 0] > 0.055)
+    assert len(np.unique(shared[handle].round(4), axis=0)) == len(handle)
+    top, floor = (places[np.argmin(np.linalg.norm(vertices - p, axis=1))] for p in ([0.041, 0, 0.03], [0.035, 0, 0.03]))
+    assert np.linalg.norm(top - floor) > 0.01
+    assert vessel_mesh([beaker], np.array([0.07, 0.07, 0.25]), False)[2] is None
+    assert np.array_equal(CategoryShape(vertices, faces, normals).shared(features), features)
 
 
 def test_mean_profile_of_one_vessel_is_its_own(beaker):

@@ -18,7 +18,7 @@ import numpy as np
 from training.assets.kitchen import CATEGORIES, Shelf
 from training.assets.vessel import Vessel, lathe, sweep
 
-from .mean_mesh import parse_size, save_shape
+from .mean_mesh import parse_size, save_shape, vertex_normals
 
 _FILLED = 0.18  # of the height: how far below the rim a cup is closed
 
@@ -31,8 +31,11 @@ def mean_profile(vessels: list[Vessel], samples: int = 48) -> np.ndarray:
 
 
 def vessel_mesh(vessels: list[Vessel], size: np.ndarray, is_open: bool,
-                vertex_count: int = 800) -> tuple[np.ndarray, np.ndarray]:
+                vertex_count: int = 800) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """At most ``vertex_count`` vertices [V, 3] metres, origin on the axis half way up, and outward faces [F, 3].
+
+    The third result are the vertices' places [V, 3] if there is a handle: it alone tells one side of the body from
+    another, so a ring of the body is one place, see :func:`ring_places`.
 
     ``size`` [3] is the box: width along y, height; a length beyond the width is the handle's, along +x.
     """
@@ -55,7 +58,17 @@ def vessel_mesh(vessels: list[Vessel], size: np.ndarray, is_open: bool,
         if len(ear) + corners * len(even) <= vertex_count:
             break
     vertices, faces = _merged(*lathe(even[:, 0], even[:, 1], corners))
-    return np.concatenate([vertices, ear]), np.concatenate([faces, ear_faces + len(vertices)])
+    places = np.concatenate([ring_places(vertices, faces), ear]) if len(ear) else None
+    return np.concatenate([vertices, ear]), np.concatenate([faces, ear_faces + len(vertices)]), places
+
+
+def ring_places(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """[V, 3] metres: radius, a gap between outside and inside of an open body, height. The same all around the axis."""
+    radius, z = np.hypot(vertices[:, 0], vertices[:, 1]), vertices[:, 2]
+    normal = vertex_normals(vertices, faces)
+    outward = np.sum(normal[:, :2] * vertices[:, :2], axis=1) / np.maximum(radius, 1e-9)
+    inside = (outward < -0.3) | ((normal[:, 2] > 0.5) & (z < 0.9 * z.max()))
+    return np.stack([radius, np.where(inside, 0.3 * radius.max(), 0.0), z], axis=1)
 
 
 def _even(line: np.ndarray, step: float) -> np.ndarray:
@@ -109,8 +122,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="npz to write")
     args = parser.parse_args()
     shelf = Shelf(args.category, args.cad, held_out=False)
-    vertices, faces = vessel_mesh(shelf.plain(), parse_size(args.size), shelf.category.open, args.vertices)
-    save_shape(args.out, vertices, faces)
+    vertices, faces, places = vessel_mesh(shelf.plain(), parse_size(args.size), shelf.category.open, args.vertices)
+    save_shape(args.out, vertices, faces, places)
     print(f"{args.out}: {len(vertices)} vertices, {len(faces)} faces, {np.ptp(vertices, axis=0).round(4)} m")
 
 
