@@ -26,8 +26,8 @@ def test_estimate_goes_on_where_a_backend_cannot(bundle, scenes, tmp_path):
     folder, truth = scenes
     results = {}
     for name, options in (("plain", []), ("int8", ["--precision", "int8", "--cache", tmp_path / "cache"])):
-        result = dinemo("estimate", folder / "a.png", "--camera", folder / "camera_info.yaml", "--bundle", bundle, *options,
-                        "--json", tmp_path / f"{name}.jsonl")
+        result = dinemo("estimate", folder / "a.png", "--camera", folder / "camera_info.yaml", "--bundle", bundle,
+                        "--json", tmp_path / f"{name}.jsonl", *options)
         assert result.returncode == 0, result.stderr
         results[name] = result.stderr
         assert "features: onnxruntime in fp32 on CPU, because" in result.stderr
