@@ -55,11 +55,18 @@ class TimmCnnTeacher(StageTeacher):
         overlay = None if checkpoint is None else local_weights(name, checkpoint)
         # Loaded as the whole network first: as a feature extractor timm takes a wrong file without a word.
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0)
+        trunk = self.load_stages(name, model)
+        super().__init__(trunk, stages, model.pretrained_cfg["mean"], model.pretrained_cfg["std"], device)
+
+    @staticmethod
+    def load_stages(name: str, model: nn.Module) -> nn.Module:
+        """timm's feature extractor of a network, with the weights of ``model``; it may name them differently."""
         trunk = timm.create_model(name, pretrained=False, features_only=True)
-        weights = {key.replace(".", "_", 1) if key not in trunk.state_dict() else key: value
-                   for key, value in model.state_dict().items()}
-        missing, _ = trunk.load_state_dict(weights, strict=False)
+        flat = {key.replace(".", "_"): value for key, value in model.state_dict().items()}
+        own = trunk.state_dict()
+        missing = [key for key in own if key.replace(".", "_") not in flat]
         if missing:
             raise ValueError(f"{name}: {len(missing)} weights of its stages not found, first {missing[0]}; "
                              "give another timm network")
-        super().__init__(trunk, stages, model.pretrained_cfg["mean"], model.pretrained_cfg["std"], device)
+        trunk.load_state_dict({key: flat[key.replace(".", "_")] for key in own})
+        return trunk

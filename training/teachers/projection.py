@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
 _PARTS = ("mean", "components")
 
 
@@ -53,4 +52,5 @@ def load_projections(path: str | Path) -> tuple[dict[str, FrozenProjection], dic
     with np.load(path, allow_pickle=False) as data:
         settings = {key.removeprefix("setting."): int(data[key]) for key in data.files if key.startswith("setting.")}
         names = dict.fromkeys(key.rpartition(".")[0] for key in data.files if key.rpartition(".")[2] in _PARTS)
-        return {n: FrozenProjection(*(torch.from_numpy(data[f"{n}.{part}"]) for part in _PARTS)) for n in names}, settings
+        arrays = {n: [torch.from_numpy(data[f"{n}.{part}"]) for part in _PARTS] for n in names}
+    return {name: FrozenProjection(*parts) for name, parts in arrays.items()}, settings
