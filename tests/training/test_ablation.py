@@ -57,7 +57,7 @@ def run(monkeypatch, *arguments):
 
 
 def test_a_table_of_every_switch(folders, tmp_path, monkeypatch):
-    """Both sides of this car have their own colours, so mirrored templates would be wrong: they are there to be beaten."""
+    """Both sides of this car have their own colours, so mirrored templates mislead here."""
     run(monkeypatch, "--templates", folders / "templates", "--template-every", 1, "--shape", folders / "shape.npz",
         "--posed", folders / "renders", "--cache", tmp_path, "--out", tmp_path / "table")
     result = json.loads((tmp_path / "table.json").read_text())

@@ -43,8 +43,9 @@ def world():
     low, high = uv.min(1, keepdims=True), uv.max(1, keepdims=True)
     layout = torch.from_numpy((uv - 0.5 * (low + high)) / (high - low).max(2, keepdims=True)).float()
     rotations = np.stack([rotation_from_viewpoint(a, np.deg2rad(10), 0) for a in AZIMUTHS])
-    bank = TemplateBank(np.arange(0, len(SHAPE.vertices), 3), POINTS, features * visible[:, :, None], visible, layout, rotations,
-                        AZIMUTHS, np.full(VIEWS, np.deg2rad(10)), np.zeros(VIEWS, bool), np.zeros(VIEWS, int))
+    ids = np.arange(0, len(SHAPE.vertices), 3)
+    bank = TemplateBank(ids, POINTS, features * visible[:, :, None], visible, layout, rotations, AZIMUTHS,
+                        np.full(VIEWS, np.deg2rad(10)), np.zeros(VIEWS, bool), np.zeros(VIEWS, int))
     return features, poses, bank
 
 
@@ -63,8 +64,8 @@ def picture(world, view, noise=0.0, seed=0):
     return grid.permute(2, 0, 1), foreground, cells
 
 
-def match(features, foreground, bank, config=MatchConfig()):
-    return match_compared(compare(features, foreground, bank), bank, config)
+def match(features, foreground, bank, config=None):
+    return match_compared(compare(features, foreground, bank), bank, config or MatchConfig())
 
 
 def turn_deg(found, view):

@@ -35,7 +35,8 @@ def folder(tmp_path_factory):
     (path / "merges.txt").write_text("#version: 0.2\n")
     tokenizer = CLIPTokenizer(str(path / "vocab.json"), str(path / "merges.txt"), model_max_length=8)
     text = CLIPTextModel(CLIPTextConfig(vocab_size=3, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-                                        num_attention_heads=2, max_position_embeddings=8, bos_token_id=0, eos_token_id=1))
+                                        num_attention_heads=2, max_position_embeddings=8, bos_token_id=0,
+                                        eos_token_id=1))
     vae = AutoencoderKL(block_out_channels=(8, 8, 16, 16), norm_num_groups=4, latent_channels=4,
                         down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4)
     unet = UNet2DConditionModel(sample_size=SIDE // 8, block_out_channels=(32, 64, 64, 64), layers_per_block=1,

@@ -150,7 +150,7 @@ def test_what_is_no_teacher_is_told_what_one_looks_like(text):
         create_teacher(text)
 
 
-@pytest.mark.parametrize("text", ["student:missing.pt", "vit@missing.pth", "sd@missing.npz", "cnn:resnet18@missing.pth"])
+@pytest.mark.parametrize("text", ["student:missing.pt", "vit@missing.pth", "sd@missing.npz", "cnn:resnet18@missing"])
 def test_a_missing_file_is_named(text):
     with pytest.raises(FileNotFoundError, match="missing"):
         create_teacher(text)

@@ -6,8 +6,8 @@ r"""What each switch of the bidirectional correspondence gives, as a table.
 
 measures pseudo-labels on spins with known azimuth; ``--posed FOLDER`` on renders with exact poses (matches are then
 checked as well); ``--photos FOLDER --labels FILE`` their agreement with render-and-compare labels of photographs.
-Several ``--teacher`` give the bidirectional rows for each of them and the parts for the first. Teacher features and masks
-are cached, so a second run goes on where the first stopped.
+Several ``--teacher`` give the bidirectional rows for each of them and the parts for the first. Teacher features and
+masks are cached, so a second run goes on where the first stopped.
 
 Writes ``<out>.json`` and ``<out>.md``.
 """
