@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From photographs and a rough shape to a checked bundle: which stages a recipe needs, and doing them in order.
+"""From photographs and a rough shape to a checked bundle: the command ``dinemo train``.
 
-``dinemo train`` is the command; :mod:`training.stages` does the work, :mod:`training.run_folder` remembers it.
+:mod:`training.inputs` says what was asked for, :mod:`training.plan` which stages that needs, :mod:`training.stages`
+does the work, :mod:`training.run_folder` remembers what is done.
 """
 
 from __future__ import annotations
@@ -9,86 +10,14 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
-from dinemo_ros.bundle import CARD_FILE
 from dinemo_ros.cli.train_stages import FAMILIES
 
 from .inputs import resolve
+from .plan import stages_of
 from .recipe import Recipe, dump_recipe, load_recipe
-from .report import write_report
 from .run_folder import RunError, RunFolder, Stage, now, versions, write_text
-from .stages import Work
-
-
-def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
-    """The stages of a run, each after those that it builds on."""
-    work, run, data = Work(recipe, folder.path), folder.path, recipe.data
-    there, learning, mesh = recipe.sources(), asdict(recipe.learning), asdict(recipe.mesh)
-    base = {"size": recipe.size, "mesh": mesh}
-    rendered = {**asdict(recipe.synthetic), "seed": recipe.seed}
-    models = tuple(Path(p) for paths in data.renders.values() for p in paths)
-    shapes = tuple(Path(s) for s in data.shape if not s.startswith("box:"))
-
-    stages = [Stage("shape", "mesh of the category", work.shape, {**base, "shape": data.shape}, (), shapes,
-                    (run / "shape.npz",))]
-    if "photographs" in there:
-        stages.append(Stage("photographs", "square crops of the photographs", work.photographs,
-                            {"find_object": data.find_object}, (), (Path(data.photographs),), (run / "photographs",)))
-    if "sequences" in there:
-        inputs = tuple(map(Path, (data.reference, data.azimuths, *data.sequences)))
-        stages.append(Stage("sequences", "sequences, aligned and posed without labels", work.sequences,
-                            {"teacher": recipe.teacher}, ("shape",), inputs, (run / "sequences",)))
-    if "synthetic" in there:
-        training = {k: v for k, v in rendered.items() if not k.startswith("held_out")}
-        stages.append(Stage("synthetic", "renders to train on", work.synthetic, training, (), models,
-                            (run / "synthetic",)))
-        measuring = {k: v for k, v in rendered.items() if k != "count"}
-        stages.append(Stage("held_out", "renders to measure on", work.held_out_renders, measuring, (), models,
-                            (run / "held_out",)))
-    if "negatives" in there:
-        inputs = (Path(data.negatives),) if data.negatives else ()
-        stages.append(Stage("negatives", "pictures without the object", work.negatives,
-                            {"count": recipe.negatives, "seed": recipe.seed}, (), inputs, (run / "negatives",)))
-    pools = tuple(s.name for s in stages)
-    card = asdict(recipe.bundle_card())
-    for number, spec in enumerate(recipe.rounds):
-        before = (f"train{number - 1}",) if number else ()
-        labelled = (f"labels{number}",) if spec.labels != "none" else ()
-        if labelled:
-            stages.append(Stage(labelled[0], f"round {number}: poses of photographs, by {spec.labels}",
-                                partial(work.labels, number),
-                                {"labels": spec.labels, "every": spec.every, "teacher": recipe.teacher},
-                                (*before, "photographs", *({recipe.templates()} & set(pools))), (),
-                                (run / f"round{number}" / "labels.npz",)))
-        folder_of = run / f"round{number}"
-        needs = ("shape", *before, *labelled, *(p for p in pools if p in spec.pools))
-        settings = {"pools": spec.pools, "steps": spec.steps, "min_score": spec.min_score,
-                    "min_margin": spec.min_margin, "learning": learning, "seed": recipe.seed, "card": card}
-        inputs = tuple(Path(p) for p in (learning["init"], learning["weights"]) if p)
-        stages.append(Stage(f"train{number}", f"round {number}: {spec.steps} steps", partial(work.train, number),
-                            settings, needs, inputs,
-                            tuple(folder_of / n for n in ("student.pt", "last.pt", "metrics.jsonl", "bundle"))))
-    last = f"train{len(recipe.rounds) - 1}"
-    measured = tuple(p for p in ("held_out", "sequences", "negatives") if p in pools)
-    stages += [
-        Stage("export", "checked bundle", work.export, {"average": recipe.average, "card": card}, ("shape", last), (),
-              (run / "bundle", run / "student.pt")),
-        Stage("calibrate", "distance and accepted score", work.calibrate, {"count": recipe.evaluate},
-              ("export", *measured), (), (run / "calibration.npz",)),
-        Stage("evaluate", "errors on held-out pictures", work.evaluate,
-              {"count": recipe.evaluate, "spins": data.spin_names}, ("calibrate", *measured),
-              (Path(data.spins),) if data.spins else (),
-              tuple(run / f"evaluation_{name}.json" for name, there in
-                    (("held_out", "held_out" in pools), ("spins", data.spins)) if there)),
-        Stage("publish", f"bundle in {out}", partial(work.publish, out), {"out": str(out)}, ("calibrate",), (),
-              (out / CARD_FILE,)),
-        Stage("report", "report/index.html", partial(write_report, recipe, folder), {}, ("evaluate", "publish"), (),
-              (run / "report",)),
-    ]
-    return stages
 
 
 def run(arguments: Namespace) -> int:

@@ -220,6 +220,11 @@ class Recipe:
             found = getattr(found, name)
         return found
 
+    def resolved(self, options: dict) -> dict:
+        """Options of a renderer with every ``$KEY`` replaced by what it stands for."""
+        return {name: self.value(option[1:]) if isinstance(option, str) and option.startswith("$") else option
+                for name, option in options.items()}
+
     def sources(self) -> set[str]:
         """The pools that this recipe's data can fill."""
         data = self.data

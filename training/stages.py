@@ -111,15 +111,14 @@ class Work:
     def _render(self, out: Path, count: int, seed: int, more: dict) -> dict:
         """Run the renderer, a command of its own that continues with missing pictures."""
         data, spec = self.recipe.data, self.recipe.synthetic
-        options = {**data.renders, **spec.options, **more}
+        options = {**data.renders, **self.recipe.resolved({**spec.options, **more})}
         arguments = [part for name, value in options.items() for part in self._option(name, value)]
         command("-m", f"training.render.{spec.renderer}", "--out", out, "--count", count, "--seed", seed, *arguments)
         return {"renders": count}
 
-    def _option(self, name: str, value) -> list[str]:
+    @staticmethod
+    def _option(name: str, value) -> list[str]:
         """``--name value``, see :class:`training.recipe.Synthetic`."""
-        if isinstance(value, str) and value.startswith("$"):
-            value = self.recipe.value(value[1:])
         if value is None or value is False:
             return []
         values = [] if value is True else value if isinstance(value, list) else [value]
@@ -158,7 +157,7 @@ class Work:
         return confirmed_labeller(*labellers) if len(labellers) == 2 else labellers[0]
 
     def train(self, number: int) -> dict:
-        """Select labels, train, write the bundle of the round."""
+        """Select labels and train."""
         spec, out = self.recipe.rounds[number], self.round(number)
         figures = {}
         if "photographs" in spec.pools:
@@ -168,7 +167,11 @@ class Work:
         for folder, share in pools.items():
             print(f"round {number}: {len(load_posed_crops(folder))} crops of {folder.name}, share {share:g}")
         self._optimise(pools, out, number, before and Path(before))
-        figures |= _last_line(out / "metrics.jsonl")
+        return figures | _last_line(out / "metrics.jsonl")
+
+    def round_bundle(self, number: int) -> dict:
+        """The round's weights as a bundle: to label with, and to see what the round brought."""
+        out, figures = self.round(number), {}
         figures["parity"] = export_bundle(out / "student.pt", self._mesh(), self.recipe.bundle_card(), out / "bundle")
         if self.held_out.is_dir():
             figures["held_out"] = evaluate_bundle(out / "bundle", self.held_out, limit=_ROUND_CHECK).summary()

@@ -149,7 +149,7 @@ def test_a_finished_run_has_nothing_to_do(place, finished, capsys):
     before = len(stage_events(finished))
     assert pipeline.run(options(place, "--resume")) == 0
     assert len(stage_events(finished)) == before
-    assert capsys.readouterr().out.count("(done already)") == 13
+    assert capsys.readouterr().out.count("(done already)") == 15
 
 
 def test_a_bundle_that_was_taken_away_is_published_again(place, finished):
@@ -169,15 +169,28 @@ def test_a_change_costs_only_what_depends_on_it(place, finished, tmp_path, capsy
     (tmp_path / "changed.yaml").write_text(yaml.safe_dump(changed))
     arguments = options(place, "--config", tmp_path / "changed.yaml", "--dry-run")
     assert pipeline.run(arguments) == 0
-    state = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines())
-    kept = {"shape", "photographs", "synthetic", "held_out", "negatives", "train0", "labels1"}
+    state = states(capsys)
+    kept = {"shape", "photographs", "synthetic", "held_out", "negatives", "train0", "bundle0", "labels1"}
     assert {name for name, what in state.items() if what == "done"} == kept
     assert state["train1"] == state["export"] == state["report"] == "changed"
+    changed = {**RECIPE, "card": {**RECIPE["card"], "license": "mine"}}
+    (tmp_path / "changed.yaml").write_text(yaml.safe_dump(changed))
+    assert pipeline.run(arguments) == 0
+    assert {name for name, what in states(capsys).items() if what != "done"} == {
+        "export", "calibrate", "evaluate", "publish", "report"}
+    changed = {**RECIPE, "size": [0.2, 0.2, 0.5]}  # the renderer is told the size, though its option says $size
+    (tmp_path / "changed.yaml").write_text(yaml.safe_dump(changed))
+    assert pipeline.run(arguments) == 0
+    assert {name for name, what in states(capsys).items() if what == "done"} == {"photographs", "negatives"}
+
+
+def states(capsys):
+    return dict(line.split()[:2] for line in capsys.readouterr().out.splitlines())
 
 
 def test_one_stage_of_an_earlier_run_needs_only_its_folder(finished, capsys):
     assert pipeline.run(parsed("publish", "--run", finished)) == 0
-    assert "[12/13] publish" in capsys.readouterr().out
+    assert "[14/15] publish" in capsys.readouterr().out
     with pytest.raises(RunError, match="this run has no stage 'sequences'; it has shape, photographs"):
         pipeline.run(parsed("sequences", "--run", finished))
 

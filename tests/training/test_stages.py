@@ -31,8 +31,8 @@ RECIPE = Recipe("car", [4.0, 1.8, 1.5], data=Data(shape=["x.obj"], renders={"cad
     (True, ["--held-out"]), (False, []), (None, []), ([0, 60], ["--held-out", "0", "60"]), ("x", ["--held-out", "x"]),
     ("$size", ["--held-out", "4.0", "1.8", "1.5"]), ("$data.negatives", []), ("$mesh.axes", ["--held-out", "pascal3d"]),
 ])
-def test_options_of_a_renderer(tmp_path, value, expected):
-    assert Work(RECIPE, tmp_path)._option("held_out", value) == expected
+def test_options_of_a_renderer(value, expected):
+    assert Work._option("held_out", RECIPE.resolved({"x": value})["x"]) == expected
 
 
 def test_a_command_that_fails_says_which():

@@ -6,21 +6,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import mirror_rotation, rotation_angle, se3
 
-from ..bidirectional import BidirectionalLabeller
 from ..category_shape import CategoryShape
 from ..label_store import read_labels
 from ..mirror_check import Candidate, Label
-from ..photos import Photo, load_photo, photo_camera
+from ..photos import load_photo, photo_camera
 from ..pseudo_labels import correspondence_labeller, render_labeller
 from ..recipe import Recipe, Round
-from ..teachers import prepare_picture
-from ..view_vote import view_evidence, vote
 from .charts import azimuth_roses, score_histograms, vote_roses
 from .data_section import azimuth
 from .drawings import overlay_mesh, posed, save_sheet, tile
@@ -92,24 +88,17 @@ def _add_votes(section: Section, recipe: Recipe, run: Path, number: int, given: 
     labeller = correspondence_labeller(teacher, CategoryShape.load(run / "shape.npz"), templates, every)
     names = [sorted(given)[i] for i in np.unique(np.linspace(0, len(given) - 1, _VOTES).round().astype(int))]
     photos = [load_photo(run / "photographs", name) for name in names]
-    votes = [(*_votes(labeller, photo), azimuth(given[name].T_cam_obj))
-             for name, photo in zip(names, photos, strict=True)]
-    tiles = [tile(photo.image) for photo in photos]
+    found = [(photo, labeller.votes(photo), name) for name, photo in zip(names, photos, strict=True)]
+    found = [(photo, result, name) for photo, result, name in found if result is not None]  # None: no object seen
+    if not found:
+        return
+    tiles = [tile(photo.image) for photo, _, _ in found]
+    votes = [(result.grid.azimuths, result.share, azimuth(given[name].T_cam_obj)) for _, result, name in found]
     section.pictures += [
         Picture(save_sheet(out / f"labels{number}_voters.jpg", tiles, _VOTES), "Photographs of the votes below."),
         Picture(vote_roses(out / f"labels{number}_votes.png", votes),
                 "How the template views vote for an orientation (azimuth; front is up, the object's left side left). "
                 "Orange: the label. Two opposite lobes are a front/rear doubt.")]
-
-
-def _votes(labeller: BidirectionalLabeller, photo: Photo) -> tuple[np.ndarray, np.ndarray]:
-    """Grid azimuths [G] and their shares [G] of the vote."""
-    features = labeller.teacher(prepare_picture(photo.image, labeller.side))[0].float().cpu()
-    cells = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(photo.box_mask())[None].float(),
-                                                    features.shape[-2:])[0].flatten() > 64
-    similarity = torch.einsum("kvd,dp->kvp", labeller.bank.features, features.flatten(1)[:, cells])
-    result = vote(view_evidence(similarity, labeller.bank.visible), labeller.bank, labeller.config.sharpness)
-    return result.grid.azimuths, result.share
 
 
 def _add_disagreements(section: Section, spec: Round, run: Path, number: int, rejected: list[str], mesh,

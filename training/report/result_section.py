@@ -51,8 +51,8 @@ def evaluation(recipe: Recipe, folder: RunFolder, out: Path) -> Section:
     for name, title in _SETS.items():
         rows = []
         if name == "held_out":
-            rows = [[f"round {k}", *_row(figures[f"train{k}"]["held_out"])] for k in range(len(recipe.rounds))
-                    if "held_out" in figures.get(f"train{k}", {})]
+            rows = [[f"round {k}", *_row(figures[f"bundle{k}"]["held_out"])] for k in range(len(recipe.rounds))
+                    if "held_out" in figures.get(f"bundle{k}", {})]
         path = run / f"evaluation_{name}.json"
         if path.is_file():
             result = json.loads(path.read_text())

@@ -10,6 +10,7 @@ FAMILIES = {
     "negatives": "pictures without the object",
     "labels": "pseudo-labels of the photographs before a round; labels1, labels2, ... for one",
     "train": "contrastive training; train0, train1, ... for one round",
+    "bundle": "weights of a round as a bundle, measured on held-out renders; bundle0, bundle1, ...",
     "export": "mean weights as a bundle, refused unless ONNX and torch agree",
     "calibrate": "distance bias and accepted score on held-out pictures",
     "evaluate": "errors on held-out renders, and on spins where given",
