@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw ``sweeps.csv`` of a device as ``sweeps.png`` beside it (needs matplotlib).
+"""Draw ``sweeps.csv`` of a device as ``sweeps.png`` beside it (needs matplotlib): CPU time, which holds still.
 
     python tests/benchmarks/plot_sweeps.py tests/benchmarks/results/DEVICE
 """
@@ -14,6 +14,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import EngFormatter
 
 LABELS = {"vertices": "vertices of the mesh", "hypotheses": "hypotheses of the first pass",
           "objects": "objects in the frame", "image width": "width of the image, pixels"}
@@ -36,13 +37,12 @@ def draw(folder: Path) -> Path:
     figure, axes = plt.subplots(1, len(sweeps), figsize=(4.2 * len(sweeps), 3.4), layout="constrained")
     for axis, (name, rows) in zip(axes, sweeps.items(), strict=True):
         x = [row["x"] for row in rows]
-        for key, label in (("wall_ms", "wall clock"), ("cpu_ms", "CPU, all threads")):
-            axis.plot(x, [row[key] for row in rows], "o-", label=label)
-        axis.set(xlabel=LABELS[name], ylabel="ms", title=WHAT[name])
-        axis.set_ylim(bottom=0)
+        axis.plot(x, [row["cpu_ms"] for row in rows], "o-")
+        axis.set(xlabel=LABELS[name], ylabel="CPU time of all threads, ms", title=WHAT[name])
+        axis.set_ylim(0, 1.1 * max(row["cpu_ms"] for row in rows))
         axis.grid(alpha=0.3)
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.title.set_fontsize(10)
-    axes[0].legend()
     figure.savefig(folder / "sweeps.png", dpi=110)
     plt.close(figure)
     return folder / "sweeps.png"

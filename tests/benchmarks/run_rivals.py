@@ -6,13 +6,15 @@
 ``--synthetic`` takes renders as ``training.render.dataset`` writes them, ``--spin`` the turntable sequences cx5 and
 subaru (evaluation only), both see ``dinemo eval``; the shipped demo sequence is always measured. Every set is looked at
 once per frame in the box that belongs to it, and every solver gets the same crop. One JSON file per set and solver
-group; sets that are done are left out, so that the command can be repeated after a kill.
+group; sets that are done are left out, so that the command can be repeated after a kill. Run it with
+OMP_NUM_THREADS=1: the idle threads of numpy's linear algebra spin, which counts as CPU time and slows down the others.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from dinemo_ros.benchmark import rivals
@@ -22,15 +24,18 @@ from dinemo_ros.bundle import find_bundle, load_bundle
 from dinemo_ros.cli.options import DEFAULT_HFOV_DEG, available_cpus
 from dinemo_ros.cli.output import AtomicFile, to_json
 from dinemo_ros.estimator import PoseEstimator
-from dinemo_ros.evaluation.sample import Entry
+from dinemo_ros.evaluation.cutouts import DrawnCutOuts
+from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
+from dinemo_ros.evaluation.sample import Entry, Sample
 from dinemo_ros.evaluation.spin import read_spins, spin_entries
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import ReferenceObject
 
 SPINS = ("cx5", "subaru")
-# name: options of the reference solver. The published one first; then NeMo's length, what Ma et al. and wufeim/NeMo do
-# about local optima, the published one to the letter, and with our rasteriser, which is faster on a CPU.
-VARIANTS = {
+# Options of the reference solver by group and name. The published solver as it is; with our rasteriser, which is faster
+# on a CPU, and in its variants: NeMo's length, what Ma et al. and wufeim/NeMo do about local optima, to the letter.
+VARIANTS: dict[str, dict[str, dict]] = {
+    "pnp": {},
     "published": {"NOVUM, 30 steps, pytorch3d": {"rasterizer": "pytorch3d"}},
     "own_rasterizer": {
         "NOVUM, 30 steps, own rasteriser": {"rasterizer": "torch"},
@@ -47,11 +52,23 @@ def every(entries: list[Entry], count: int) -> list[Entry]:
     return [entries[k * len(entries) // count] for k in range(count)] if count < len(entries) else entries
 
 
+def occluded(entry: Entry, level: str) -> Entry:
+    """The entry with drawn cut-outs pasted over it, the same ones as ``dinemo eval --occlusion`` pastes."""
+    def load() -> Sample:
+        sample = entry.load()
+        covered = Occluder(DrawnCutOuts())(sample.image, sample.mask, LEVELS[level], f"{entry.group}/{entry.name}")
+        return replace(sample, image=covered.image)
+
+    return replace(entry, load=load)
+
+
 def sets(args: argparse.Namespace) -> dict[str, Callable[[], list[Entry]]]:
     """Entries by the name of the set."""
     found: dict[str, Callable[[], list[Entry]]] = {"demo": lambda: demo_entries(demo_sequence())}
     if args.synthetic:
         found["synthetic"] = lambda: synthetic_entries(read_synthetic(args.synthetic))
+        found |= {f"synthetic_{level}": lambda level=level: [occluded(entry, level) for entry in found["synthetic"]()]
+                  for level in LEVELS}
     if args.spin:
         found["spin"] = lambda: spin_entries(read_spins(args.spin, SPINS), DEFAULT_HFOV_DEG)
     return found
@@ -65,18 +82,24 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=None, help="default: the shipped car")
     parser.add_argument("--count", type=int, default=100, help="frames per set, evenly spread (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=available_cpus())
-    parser.add_argument("--variants", choices=sorted(VARIANTS), nargs="+", default=sorted(VARIANTS))
+    parser.add_argument("--variants", choices=list(VARIANTS), nargs="+", default=list(VARIANTS))
+    parser.add_argument("--sets", metavar="SET", nargs="+", help="demo, synthetic, synthetic_L1 to synthetic_L3 "
+                        "(cut-outs pasted over 20 to 80 %% of the object), spin (default: all whose folder is given)")
     args = parser.parse_args()
     bundle = load_bundle(args.bundle or find_bundle("car"))
     estimator = PoseEstimator(bundle, args.threads)
     for name, entries in sets(args).items():
+        if args.sets and name not in args.sets:
+            continue
         for group in args.variants:
             target = args.out / f"rivals_{name}_{group}.json"
             if target.is_file():
                 print(f"{target}: there already")
                 continue
             given = rivals.crops(estimator, every(entries(), args.count))
-            solvers = {"dinemo_ros": rivals.our_solver(estimator), "PnP, RANSAC": rivals.pnp_solver(estimator)}
+            solvers = {"dinemo_ros": rivals.our_solver(estimator)}
+            if group == "pnp":
+                solvers["PnP, RANSAC"] = rivals.pnp_solver(estimator)
             solvers |= {title: rivals.reference_solver(estimator, **options)
                         for title, options in VARIANTS[group].items()}
             before = load_average()

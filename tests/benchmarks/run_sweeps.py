@@ -127,7 +127,7 @@ def main() -> None:
                 times[x].append(milliseconds(call))
         for x, values in times.items():
             wall, cpu = np.median(values, axis=0) / FRAMES
-            rows.append({"sweep": name, "x": x, "wall_ms": round(wall, 3), "cpu_ms": round(cpu, 3)})
+            rows.append({"sweep": name, "x": x, "wall_ms": round(float(wall), 3), "cpu_ms": round(float(cpu), 3)})
             print(rows[-1], flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
     with (args.out / "sweeps.csv").open("w", newline="") as file:

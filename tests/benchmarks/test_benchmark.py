@@ -13,7 +13,15 @@ from painted_car import photograph, write_painted_bundle
 from dinemo_ros.benchmark import rivals
 from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
 from dinemo_ros.benchmark.device import peak_memory_mb
-from dinemo_ros.benchmark.stages import Job, hypotheses, measure, mosaic, objects_against_one, solver_alone
+from dinemo_ros.benchmark.stages import (
+    Job,
+    hypotheses,
+    measure,
+    measure_followed,
+    mosaic,
+    objects_against_one,
+    solver_alone,
+)
 from dinemo_ros.benchmark.startup import start
 from dinemo_ros.bundle import SearchSpec, load_bundle
 from dinemo_ros.camera import Camera
@@ -52,6 +60,11 @@ def crops(estimator, jobs):
 def test_stage_times_add_up(estimator, jobs):
     stages, total = measure(estimator, jobs, 6, "test")
     assert 0 < solver_alone(stages) < sum(s["median_ms"] for s in stages.values()) < 1.5 * total["p95_ms"]
+
+
+def test_following_searches_nothing(estimator, jobs):
+    stages, total = measure_followed(estimator, jobs, 3)
+    assert stages["coarse"]["median_ms"] == 0 < stages["refine"]["median_ms"] < total["median_ms"]
 
 
 def test_mosaic_keeps_every_object_findable(estimator, jobs):

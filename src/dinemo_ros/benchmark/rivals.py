@@ -137,8 +137,9 @@ def _accuracy(poses: Sequence[Hypothesis | None], given: Sequence[Crop], referen
     known = [(pose, crop) for pose, crop in zip(poses, given, strict=True) if crop.truth is not None]
     if not known:
         return {}
-    return summarise([{"error_deg": None} if pose is None else crop.truth.errors(pose, reference)
-                      for pose, crop in known])
+    row = summarise([{"error_deg": None} if pose is None else crop.truth.errors(pose, reference)
+                     for pose, crop in known])
+    return {key: value for key, value in row.items() if key != "n" and value is not None}
 
 
 def _in_camera(pose: Hypothesis | None, crop: Crop) -> Hypothesis | None:

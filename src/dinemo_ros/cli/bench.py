@@ -28,7 +28,8 @@ _DESCRIPTION = """\
 Time the estimator, image in memory to pose, median and 95th percentile over frames.
 
 Measured with one region of interest per frame (a detector or tracker gives it), which fills "stages" and "total"; with
-the bundle's own proposals on the whole frame, which fills "auto"; and with four objects in one frame against one.
+an object followed from the pose before ("followed"); with the bundle's own proposals on the whole frame ("auto"); and
+with four objects in one frame against one.
 
 --startup    a fresh process from start to its first pose, kernels compiled and from the cache, and its memory
 --reference  the published solver (NeMo, NOVUM: 144 starts, 30 steps of Adam through a rasteriser) and PnP, on the same
@@ -65,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise DatasetError(f"{path}: no {estimator.bundle.card.category} was found in {len(frames)} images, so "
                            "there is nothing to time; give a PATH that shows one")
     one, total = stages.measure(estimator, jobs, arguments.frames, "one region")
+    followed, followed_total = stages.measure_followed(estimator, jobs, arguments.frames)
     auto, auto_total = stages.measure(estimator, frames, arguments.frames, "own regions")
     search = estimator.bundle.card.search
     height, width = frames[0].image.shape[:2]
@@ -72,8 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
         "stages": one, "total": total, "solver_ms": stages.solver_alone(one),
         "device": describe_device(arguments.threads, estimator.extractor), "cpu": cpu_name(),
         "threads": arguments.threads, "frames": arguments.frames, "image": [width, height],
+        "followed": {"stages": followed, "total": followed_total},
         "auto": {"stages": auto, "total": auto_total},
-        "objects": stages.objects_against_one(estimator, jobs, _OBJECTS, max(1, arguments.frames // 5)),
+        "objects": stages.objects_against_one(estimator, jobs, _OBJECTS, max(1, arguments.frames // 2)),
         "hypotheses_per_s": 1e3 * stages.hypotheses(search) / one["coarse"]["median_ms"],
         "peak_memory_mb": peak_memory_mb(),
     }
@@ -142,7 +145,8 @@ def _show(report: dict) -> None:
     print(f"load of the machine {report['load']}, peak memory {report['peak_memory_mb'] or float('nan'):.0f} MB")
     print(f"CPU time of one estimate, all threads {report['total']['cpu_median_ms']:.1f} ms (wall-clock below)")
     print(f"image {report['image'][0]}x{report['image'][1]}, {report['frames']} frames      median      p95")
-    for title, part in (("one region of interest", report), ("own regions", report["auto"])):
+    for title, part in (("one region of interest", report), ("followed, no search", report["followed"]),
+                        ("own regions", report["auto"])):
         print(title)
         for name, spread in [*part["stages"].items(), ("total", part["total"])]:
             print(f"  {name:34} {spread['median_ms']:6.1f} ms {spread['p95_ms']:6.1f} ms")
@@ -152,8 +156,9 @@ def _show(report: dict) -> None:
     print(f"{objects['objects']} objects in one frame             {objects['median_ms']:6.1f} ms, "
           f"{objects['ratio']:.2f} times one object")
     for name, start in report.get("startup", {}).items():
-        print(f"start to first pose, kernels {name}    {start['to_first_pose_s']:6.1f} s, first frame "
-              f"{1e3 * start['first_frame_s']:.0f} ms, peak memory {start['peak_memory_mb'] or float('nan'):.0f} MB")
+        print(f"start to first pose, kernels {name}    {start['to_first_pose_s']:6.1f} s (CPU "
+              f"{start['cpu_s']:.1f} s), first frame {1e3 * start['first_frame_s']:.0f} ms, peak memory "
+              f"{start['peak_memory_mb'] or float('nan'):.0f} MB")
     for row in report.get("rivals", []):
         accuracy = f", Acc@30 {row['acc30']:.0%}, Acc@10 {row['acc10']:.0%}" if "acc30" in row else ""
         print(f"solver {row['solver']:29} {row['median_ms']:6.1f} ms, x {row['times_slower']:.1f}, same pose as ours "
