@@ -14,14 +14,14 @@ from torch import Tensor
 
 from training.category_shape import CategoryShape
 from training.foreground import SaliencyMask
-from training.sequences import BINS, azimuth_votes, describe, read_reference_azimuths
+from training.sequences import BINS, azimuth_votes, describe, read_reference_azimuths, smooth_path
 from training.teachers import CnnTeacher, Teacher
 
 from .collection import Collection, collect, heading_from
 from .instance import Instance, build_instance, feature_maps
 from .object_sequence import Frames, read_frames
 from .outputs import write_posed_crops, write_sheet
-from .turntable import Turntable, pose_turntable
+from .turntable import Turntable, fit_cameras, pose_turntable
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,39 @@ def read_sequence(frames: Frames, teacher: Teacher, order: str = "auto") -> Read
     return Reading(turntable, maps, build_instance(turntable.sequence, maps))
 
 
-def vote_azimuths(frames: Frames, teacher: Teacher, aligned: list[Frames], azimuths: list[np.ndarray]) -> np.ndarray:
-    """Azimuths [N] of frames in any order: each frame by itself, from all aligned views and their mirror images."""
+def frame_votes(frames: Frames, teacher: Teacher, aligned: list[Frames], azimuths: list[np.ndarray]) -> np.ndarray:
+    """Votes [N, BINS] for the azimuth of each frame by itself, from all aligned views and their mirror images."""
     bank = torch.cat([view for known in aligned for view in describe(known.images, known.masks, teacher)])
     angles = np.concatenate([np.concatenate([a, -a]) for a in azimuths])
     plain, mirrored = (azimuth_votes(d, bank, angles) for d in describe(frames.images, frames.masks, teacher))
     # The mirrored picture of a frame votes for the mirrored azimuth.
-    return (plain * mirrored[:, (-np.arange(BINS)) % BINS]).argmax(1) * 2 * np.pi / BINS
+    votes = plain * mirrored[:, (-np.arange(BINS)) % BINS] + 1e-9
+    return votes / votes.sum(1, keepdims=True)
+
+
+def settle_azimuths(collection: Collection, readings: list[Reading], teacher: Teacher) -> list[np.ndarray]:
+    """Azimuths [N] of every sequence in the canonical frame; uneven steps are looked up once more.
+
+    How far two neighbouring frames are apart is hard to see in one sequence alone. Once it stands in the canonical
+    frame, its frames can be compared with those of the sequences of even steps; whichever path explains silhouettes
+    and features better is kept.
+    """
+    azimuths = [collection.azimuths(k) for k in range(len(readings))]
+    even = [k for k, r in enumerate(readings) if r.turntable.how == "equal"]
+    for k, reading in enumerate(readings):
+        if k in even or not even:
+            continue
+        sequence = reading.turntable.sequence
+        votes = frame_votes(sequence, teacher, [collection.sequences[j] for j in even], [azimuths[j] for j in even])
+        path = smooth_path(votes)
+        looked_up = fit_cameras(sequence, reading.maps, path)
+        apart = float(np.rad2deg(np.median(np.abs(np.angle(np.exp(1j * (path - azimuths[k])))))))
+        better = looked_up.score > reading.turntable.score
+        print(f"{sequence.name}: azimuths looked up in other sequences differ by {apart:.0f} deg (median), evidence "
+              f"{looked_up.score:.2f} against {reading.turntable.score:.2f}: {'taken' if better else 'not taken'}")
+        if better:
+            azimuths[k] = path
+    return azimuths
 
 
 def align_command(args: argparse.Namespace) -> None:
@@ -75,8 +101,8 @@ def write_collection(collection: Collection, readings: list[Reading], unordered:
                      shape: CategoryShape, out: Path) -> None:
     """Posed crops, sheet and figures of an aligned collection; unordered frames join by vote."""
     sequences: list[Frames] = list(collection.sequences)
-    azimuths = [collection.azimuths(k) for k in range(len(sequences))]
-    joined = [vote_azimuths(frames, teacher, sequences, azimuths) for frames in unordered]
+    azimuths = settle_azimuths(collection, readings, teacher)
+    joined = [frame_votes(frames, teacher, sequences, azimuths).argmax(1) * 2 * np.pi / BINS for frames in unordered]
     sequences, azimuths = sequences + unordered, azimuths + joined
     out.mkdir(parents=True, exist_ok=True)
     fitted = write_posed_crops(sequences, azimuths, shape, out)
