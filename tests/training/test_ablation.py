@@ -18,6 +18,7 @@ from dinemo_ros.geometry import mirror_rotation
 from training.ablation import __main__ as ablation
 from training.ablation.examples import along_ray, labelled_examples, posed_examples
 from training.ablation.measure import Outcome, summarise
+from training.ablation.tables import short
 from training.ablation.variants import BIDIRECTIONAL, PARTS
 from training.label_store import write_labels
 from training.mirror_check import Candidate, Label
@@ -121,3 +122,9 @@ def test_missing_labels_are_wrong_overall_and_left_out_of_what_is_kept():
     assert nothing["kept_acc30"] is None and nothing["coverage"] == 0
     exact = summarise([Outcome("a", 4.0, 0.6, 0.2), Outcome("b", 4.0)])
     assert exact["pck"] == 0.6 and exact["wrong_side"] == 0.2
+
+
+def test_tables_name_files_without_their_folders():
+    assert short("student:/data/runs/car/student.pt") == "student:student.pt"
+    assert short("fused:0.6(cnn|vit#-3@/weights/vit.pth)") == "fused:0.6(cnn|vit#-3@vit.pth)"
+    assert short("cnn") == "cnn"

@@ -28,7 +28,7 @@ from ..teachers.specification import GRAMMAR
 from ..templates import SIDE, build_bank, instance_name
 from .examples import Example, labelled_examples, posed_examples, spin_examples
 from .measure import measure, single_threaded, summarise
-from .tables import markdown
+from .tables import markdown, short
 from .variants import BIDIRECTIONAL, PARTS
 
 
@@ -102,7 +102,7 @@ def main() -> None:
         variants = BIDIRECTIONAL + (PARTS if text == args.teacher[0] and args.rows == "all" else [])
         for name, outcomes in measure(labeller, examples, variants, sampler, text).items():
             by_group = {g: summarise([o for o in outcomes if o.group == g]) for g in groups}
-            rows.append({"teacher": text, "variant": name, "all": summarise(outcomes), **by_group})
+            rows.append({"teacher": short(text), "variant": name, "all": summarise(outcomes), **by_group})
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.with_suffix(".json").write_text(json.dumps({"split": split, "rows": rows}, indent=1) + "\n")
     args.out.with_suffix(".md").write_text(markdown(split, rows))

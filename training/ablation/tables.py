@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+import re
 
 
 def markdown(split: dict, rows: list[dict]) -> str:
@@ -20,7 +20,7 @@ def markdown(split: dict, rows: list[dict]) -> str:
              "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         s = row["all"]
-        cells = [short(row["teacher"]), row["variant"], percent(s["coverage"]), percent(s["acc30"]),
+        cells = [row["teacher"], row["variant"], percent(s["coverage"]), percent(s["acc30"]),
                  percent(s["acc10"]), percent(s["flips"]), f"{s['median_deg']:.1f}°", percent(s["kept_acc30"]),
                  percent(s["kept_acc10"]), percent(s["kept_flips"])]
         cells += [percent(s["pck"]), percent(s["wrong_side"])] if exact and "pck" in s else ["", ""] if exact else []
@@ -36,4 +36,4 @@ def percent(share: float | None) -> str:
 
 def short(teacher: str) -> str:
     """A teacher's text without the folders of its files."""
-    return ":".join("@".join(PurePath(part).name for part in piece.split("@")) for piece in teacher.split(":"))
+    return re.sub(r"[^:@(|)]*/", "", teacher)

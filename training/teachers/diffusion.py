@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Stable Diffusion as a teacher, through ``diffusers`` (optional: pip install diffusers transformers).
+r"""Stable Diffusion as a teacher, through ``diffusers`` (the package's extra ``diffusion``).
 
 Zhang et al., A Tale of Two Features (NeurIPS 2023): one noising step to t = 100, decoder features of three scales, each
 reduced by PCA to 256 channels, the coarsest doubled in size, 768 channels in all at a sixteenth of the picture. Two
