@@ -210,7 +210,8 @@ class Work:
                              temperature=learning.temperature, seed=seed, architecture=learning.backbone,
                              augmentation=AugmentConfig(size=learning.crop))
         train([parse_pool(f"{folder}:{share}") for folder, share in pools.items()], self._mesh(), out, config,
-              init=before, weights=weights, workers=learning.workers)
+              init=before, weights=weights, workers=learning.workers,
+              checkpoint_every=int(np.clip(spec.steps // 20, 10, 200)))  # short runs on slow machines are killed, too
 
     def export(self) -> dict:
         """Mean weights of the last rounds, as a checked bundle in the run folder."""
