@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -21,12 +22,15 @@ from .proposals import Proposer
 from .regions import overlap, projected_box
 from .solver import PoseSolver, SolvedPose, Start
 from .solver.coarse import Target
+from .solver.jit import compilation_told
 from .symmetry import NO_SYMMETRY, Symmetry
 
 Roi = tuple[float, float, float, float]
 
 _STAGES = ("crop", "features", "similarity", "coarse", "refine")
 _SECOND_LOOK = 0.5  # overlap of ROI and found object below which a better crop is worth its time
+_SECOND_LOOK_PROPOSED = 0.75  # the same for own proposals, whose boxes are rough ...
+_HOPELESS = 0.8  # ... unless the score is below this share of the accepted one
 SMALLEST_BOX = 8.0  # pixels; nothing is to be seen of a smaller object
 _SAME_POSE = math.radians(30)
 
@@ -38,6 +42,7 @@ class PoseEstimator:
         bundle: from :func:`dinemo_ros.bundle.load_bundle`.
         threads: CPU threads for the backbone and for the solver.
         backend, precision, engine_cache: what runs the network, see :func:`dinemo_ros.features.create_extractor`.
+        say: told now and then how far the compilation of the kernels is, where it takes long.
         evidence: "clutter" or "posterior", see :mod:`dinemo_ros.solver.similarity`.
 
     Building one loads the model, compiles the kernels (half a minute once, then from numba's cache) and runs once on an
@@ -45,11 +50,16 @@ class PoseEstimator:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 2, backend: str = "auto", evidence: str = "clutter",
-                 precision: str = "fp32", engine_cache: str = "") -> None:
+                 precision: str = "fp32", engine_cache: str = "", say: Callable[[str], None] | None = None) -> None:
         self.bundle = bundle
         self.extractor = create_extractor(bundle, backend, threads, precision, engine_cache)
+        with compilation_told(say) if say else nullcontext():
+            self._prepare(threads, evidence)
+
+    def _prepare(self, threads: int, evidence: str) -> None:
+        bundle = self.bundle
         self.solver = PoseSolver(bundle.mesh, bundle.card, threads, evidence)
-        self.proposer = Proposer(bundle, self.extractor)
+        self.proposer = Proposer(bundle, self.extractor, threads)
         size = bundle.card.image.size
         self._unit = bundle.mesh.vertices / bundle.mesh.extent
         self._crops = np.empty((4, size, size, 3), np.uint8)  # grows with the number of ROIs
@@ -74,7 +84,7 @@ class PoseEstimator:
         if proposed:
             boxes = [np.array(box) for box in self.proposer(image)]
             self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)
-        poses = self._locate(image, camera, boxes)
+        poses = self._locate(image, camera, boxes, proposed)
         # A caller's ROI says that there is an object; the threshold is for what the model proposes to itself.
         accept = self.bundle.card.score.accept if proposed else 0.0
         poses = [pose for pose in poses if pose is not None and pose.score >= accept]
@@ -111,10 +121,14 @@ class PoseEstimator:
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
         return found
 
-    def locate(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray]) -> list[ObjectPose | None]:
-        """One pose per checked box [4] in the same order, whatever its score; None where nothing fits."""
+    def locate(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
+               proposed: bool = False) -> list[ObjectPose | None]:
+        """One pose per checked box [4] in the same order, whatever its score; None where nothing fits.
+
+        proposed: the boxes are the model's own, rough ones.
+        """
         self.timings = dict.fromkeys(_STAGES, 0.0)
-        return self._locate(image, camera, boxes)
+        return self._locate(image, camera, boxes, proposed)
 
     def check(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None) -> list[np.ndarray] | None:
         """ROIs as boxes [4] inside the image, None as None; raises as :meth:`estimate` does."""
@@ -126,17 +140,20 @@ class PoseEstimator:
         """[4] pixels: the box that an object at ``pose`` covers in the image, clipped to it."""
         return projected_box(pose, camera, self._unit)
 
-    def _locate(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray]) -> list[ObjectPose | None]:
+    def _locate(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
+                proposed: bool = False) -> list[ObjectPose | None]:
         """The pose in each ROI, with a second look where the object turned out to fill another box.
 
         Features are sharpest when the object fills the crop as it did in training; a ROI may be the whole picture.
         """
         poses = self._look(image, camera, boxes)
+        enough = _SECOND_LOOK_PROPOSED if proposed else _SECOND_LOOK
+        least = _HOPELESS * self.bundle.card.score.accept if proposed else 0.0
         again = {}
         for k, (pose, box) in enumerate(zip(poses, boxes, strict=True)):
-            if pose is not None:
+            if pose is not None and pose.score >= least:
                 found = self.covered(pose, camera)
-                if overlap(found, box) <= _SECOND_LOOK and np.min(found[2:] - found[:2]) >= SMALLEST_BOX:
+                if overlap(found, box) <= enough and np.min(found[2:] - found[:2]) >= SMALLEST_BOX:
                     again[k] = found
         for k, second in zip(again, self._look(image, camera, list(again.values())), strict=True):
             if second is None:

@@ -229,7 +229,7 @@ class PoseTracker:
             self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)
         boxes = [box for box in boxes if not self._claim(box, camera)]
         accept = self._estimator.bundle.card.score.accept if proposed else 0.0
-        found = [p for p in self._locate(image, camera, boxes) if p is not None and p.score >= accept]
+        found = [p for p in self._locate(image, camera, boxes, proposed) if p is not None and p.score >= accept]
         found.sort(key=lambda pose: -pose.score)
         places = np.array([self._estimator.covered(pose, camera) for pose in found]).reshape(-1, 4)
         for k in distinct_boxes(places, -np.arange(len(found), dtype=float)):
@@ -261,10 +261,11 @@ class PoseTracker:
                     self._tracks.remove(loser)
                     break
 
-    def _locate(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray]) -> list[ObjectPose | None]:
+    def _locate(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
+                proposed: bool = False) -> list[ObjectPose | None]:
         if not boxes:
             return []
-        found = self._estimator.locate(image, camera, boxes)
+        found = self._estimator.locate(image, camera, boxes, proposed)
         self._add_timings()
         return found
 

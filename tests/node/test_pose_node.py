@@ -183,3 +183,23 @@ def test_parameters_of_the_outputs(tmp_path, make_probe, demo_frames):
     assert not any(t.child_frame_id.startswith("robot1/") for m in probe.received["/tf"] for t in m.transforms)
     assert "none has arrived, a horizontal field of view" in node.output
     assert node.interrupt() == 0
+
+
+def test_tracking_gives_ids_instead_of_ranks(tmp_path, make_probe, demo_frames):
+    """The car keeps its frame from image to image; after a pause longer than a track's age it is a new object."""
+    node = start_node("pose_node", tmp_path / "log", "/tracking_test", tracking=True, track_max_age_s=0.5)
+    probe = make_probe("/tracking_test")
+    probe.wait_for_node()
+    probe.start_detector()
+    first = probe.header()
+    start_ns = conversions.nanoseconds(first.stamp)
+    seen = []
+    for frame, after_s in zip(demo_frames[:4], (0.0, 0.1, 0.2, 1.2), strict=True):
+        header = probe.header(start_ns + round(after_s * 1e9))
+        probe.send(frame.image, frame.camera, header)
+        probe.send_boxes(header, [true_roi(frame)])
+        seen += [(detection.id, errors(transform(detection.bbox.center), frame.T_cam_obj))
+                 for detection in probe.answer("detections", header).detections]
+    assert [name for name, _ in seen] == ["car_0", "car_0", "car_0", "car_1"]
+    assert all(degrees < ROTATION_DEG for _, (degrees, _) in seen)
+    assert node.interrupt() == 0 and "Traceback" not in node.output

@@ -3,13 +3,16 @@
 
 import numpy as np
 import pytest
+from painted_car import photograph, write_painted_bundle
 from unit.planted import SIZE
 
+from dinemo_ros.bundle import load_bundle
 from dinemo_ros.camera import Camera
+from dinemo_ros.features import create_extractor
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_ros.pose import ObjectPose
-from dinemo_ros.proposals import label_objects
-from dinemo_ros.regions import distinct_boxes, overlap, projected_box
+from dinemo_ros.proposals import Proposer, label_objects, slide, snapped
+from dinemo_ros.regions import covered_share, distinct_boxes, overlap, projected_box
 
 CAMERA = Camera.from_hfov(640, 480, 60.0)
 CORNERS = 0.5 * np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
@@ -62,3 +65,49 @@ def test_touching_objects_are_split_where_the_mesh_coordinate_jumps():
     labels = np.zeros(mask.shape, np.int32)
     assert label_objects(mask, points, 1.4, labels) == 2
     assert set(labels[:, :10].ravel()) == {1} and set(labels[:, 10:].ravel()) == {2}
+
+
+def test_covered_share():
+    assert covered_share(np.array([0.0, 0, 2, 2]), np.array([1.0, 0, 9, 9])) == 0.5
+    assert covered_share(np.array([0.0, 0, 2, 2]), np.array([5.0, 5, 9, 9])) == 0.0
+
+
+def test_sliding_equals_its_twin():
+    """Best template and mean evidence per cell, templates that leave the map left out, in plain numpy."""
+    rng = np.random.default_rng(0)
+    evidence = rng.random((5, 7, 9)).astype(np.float32)
+    vertex, offset = rng.integers(0, 5, (6, 4)).astype(np.int32), rng.integers(-3, 4, (6, 4, 2)).astype(np.int32)
+    score, best = np.zeros((7, 9), np.float32), np.zeros((7, 9), np.int32)
+    slide(evidence, vertex, offset, 1, 6, 0.6, score, best, np.empty_like(score), np.empty_like(score))
+    for i in range(7):
+        for j in range(9):
+            means = []
+            for t in range(1, 6):
+                cells = [(v, i + dy, j + dx) for v, (dx, dy) in zip(vertex[t], offset[t], strict=True)]
+                values = [evidence[c] for c in cells if 0 <= c[1] < 7 and 0 <= c[2] < 9]
+                means.append(np.mean(values) if len(values) >= 0.6 * 4 else 0.0)
+            assert score[i, j] == pytest.approx(max(means), abs=1e-5)
+            if max(means) > 0:
+                assert best[i, j] == 1 + int(np.argmax(means))
+
+
+def test_a_window_takes_the_outline_that_agrees_with_it():
+    window, pieces = np.array([0.0, 0, 10, 5]), np.array([[1.0, 0, 11, 6], [30, 0, 40, 5]])
+    assert np.array_equal(snapped(window, pieces), pieces[0])
+    assert np.array_equal(snapped(window + 50, pieces), window + 50)
+    assert np.array_equal(snapped(window, np.empty((0, 4))), window)
+
+
+def test_every_painted_car_is_proposed(tmp_path):
+    """Three cars of different sizes, two of them overlapping in the picture; and an empty picture has none."""
+    bundle = load_bundle(write_painted_bundle(tmp_path))
+    proposer = Proposer(bundle, create_extractor(bundle, threads=1), threads=2)
+    R = rotation_from_viewpoint(np.radians(70), np.radians(8), 0.0)
+    cars = [se3(R, np.array(p)) for p in ([-3.5, 0.3, 10.0], [-0.4, 0.0, 13.5], [6.0, 0.0, 20.0])]
+    unit = bundle.mesh.vertices / bundle.mesh.extent
+    true = [projected_box(ObjectPose(T, 1.0, np.array(SIZE)), CAMERA, unit) for T in cars]
+    found = proposer(photograph(cars, CAMERA))
+    assert len(found) <= 8
+    for box in true:
+        assert max(overlap(box, np.array(other)) for other in found) > 0.5
+    assert proposer(photograph([], CAMERA)) == []

@@ -100,7 +100,15 @@ POSE_NODE = (
     Parameter("min_score", 0.0, "Report only poses with at least this score, besides the bundle's own threshold.",
               bounds=(0.0, 1.0)),
     Parameter("max_objects", 10, "Report at most this many objects per image, best first.", bounds=(1, 100)),
-    Parameter("child_frame_prefix", "", "Put before the TF child frames '<category>_<rank>'."),
+    Parameter("tracking", False, "Follow objects from image to image: stable ids instead of ranks in the TF child "
+              "frames, and a search only where it is needed."),
+    Parameter("track_search_every", 10, "Images between two whole searches per track, and between two looks for new "
+              "objects without a detector.", bounds=(1, 1000)),
+    Parameter("track_max_age_s", 1.0, "A track that was not seen for this long ends.", unit="s", bounds=(0.05, 60.0)),
+    Parameter("track_smoothing", 0.0, "0 reports poses as measured; towards 1 more and more as predicted.",
+              bounds=(0.0, 0.95)),
+    Parameter("child_frame_prefix", "", "Put before the TF child frames '<category>_<rank>', with tracking "
+              "'<category>_<id>'."),
     Parameter("publish_tf", True, "Publish one TF frame per object."),
     Parameter("marker_style", "mesh", "How 'markers' shows an object.", choices=("mesh", "box")),
     Parameter("marker_lifetime_s", 1.0, "A marker disappears after this time without a new one; 0 keeps it.",

@@ -25,6 +25,7 @@ from ..camera import Camera
 from ..errors import DinemoError
 from ..estimator import PoseEstimator
 from ..pose import ObjectPose
+from ..tracker import PoseTracker, Tracking
 from . import conversions, parameters
 from .diagnostics import Monitor, array_message, cause_of
 from .executable import run
@@ -53,6 +54,7 @@ class PoseNode(LifecycleNode):
         self._monitor = Monitor(self.get_logger(), f"{self.get_fully_qualified_name().lstrip('/')}: pose estimation")
         self._broadcaster = TransformBroadcaster(self)
         self._estimator: PoseEstimator | None = None
+        self._tracker: PoseTracker | None = None  # while tracking
         self._outputs: Outputs | None = None
         self._inputs: list = []
         self._image_input, self._watch_timer = None, None
@@ -74,7 +76,8 @@ class PoseNode(LifecycleNode):
         try:
             bundle = load_bundle(settings.bundle or find_bundle(settings.category))
             self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend,
-                                            precision=settings.precision, engine_cache=settings.engine_cache)
+                                            precision=settings.precision, engine_cache=settings.engine_cache,
+                                            say=self.get_logger().info)
         except DinemoError as error:
             self._estimator = None
             self.get_logger().error(f"cannot configure: {error}")
@@ -120,7 +123,7 @@ class PoseNode(LifecycleNode):
     def _release(self) -> None:
         if self._outputs:
             self._outputs.destroy()
-        self._outputs = self._estimator = None
+        self._outputs = self._estimator = self._tracker = None
 
     def _close_inputs(self) -> None:
         for subscription in filter(None, [*self._inputs, self._image_input]):
@@ -200,7 +203,7 @@ class PoseNode(LifecycleNode):
             camera = self._camera(message, image, settings)
             source = "image"
             rois = None if detections is None else self._rois(detections, camera, settings)
-            poses = self._estimate(image, camera, rois, settings)
+            poses = self._estimate(image, camera, rois, conversions.nanoseconds(message.header.stamp), settings)
             self._outputs.publish(message.header, image, camera, poses, settings)
         except DinemoError as error:
             return self._reject(source, error, "no pose for this image", settings)
@@ -210,7 +213,8 @@ class PoseNode(LifecycleNode):
             reason = DinemoError(f"unexpected {type(error).__name__} in {where.name} ({where.filename}:"
                                  f"{where.lineno}): {error}; please report it")
             return self._reject(source, reason, "no pose for this image", settings)
-        self._monitor.image_done(len(poses), time.monotonic() - started, self._estimator.timings)
+        timings = (self._tracker or self._estimator).timings
+        self._monitor.image_done(len(poses), time.monotonic() - started, timings)
 
     def _camera(self, message, image: np.ndarray, settings: SimpleNamespace) -> Camera:
         height, width = image.shape[:2]
@@ -229,11 +233,19 @@ class PoseNode(LifecycleNode):
             self._reject("detections_2d", error, "this box is skipped", settings, lost_image=False)
         return good
 
-    def _estimate(self, image: np.ndarray, camera: Camera, rois: list | None,
+    def _estimate(self, image: np.ndarray, camera: Camera, rois: list | None, stamp_ns: int,
                   settings: SimpleNamespace) -> list[ObjectPose]:
-        if rois is not None and not rois:
-            return []
-        poses = self._estimator.estimate(image, camera, rois)
+        if settings.tracking:
+            if self._tracker is None:
+                self._tracker = PoseTracker(self._estimator)
+            self._tracker.settings = Tracking(search_every=settings.track_search_every,
+                                              max_age_s=settings.track_max_age_s, smoothing=settings.track_smoothing)
+            poses = self._tracker.update(image, camera, 1e-9 * stamp_ns, rois)
+        else:
+            self._tracker = None
+            if rois is not None and not rois:
+                return []
+            poses = self._estimator.estimate(image, camera, rois)
         return [pose for pose in poses if pose.score >= settings.min_score][:settings.max_objects]
 
     # Reports

@@ -56,7 +56,8 @@ class Outputs:
     def publish(self, header: Header, image: np.ndarray, camera: Camera, poses: list[ObjectPose],
                 settings: SimpleNamespace) -> None:
         """Publish ``poses`` (best first) of ``image`` uint8 [H, W, 3] RGB, with the image's own ``header``."""
-        frames = [f"{settings.child_frame_prefix}{pose.category}_{rank}" for rank, pose in enumerate(poses)]
+        frames = [f"{settings.child_frame_prefix}{pose.category}_{rank if pose.track_id is None else pose.track_id}"
+                  for rank, pose in enumerate(poses)]
         self._detections.publish(conversions.detections_message(header, poses, frames))
         if poses:
             self._pose.publish(conversions.pose_stamped(header, poses[0]))
