@@ -9,6 +9,7 @@ from shared_data import ROOT
 
 SHIPPED = sorted(card.parent.name for card in (ROOT / "engines").glob("*/model.yaml"))
 NETWORKS = pytest.mark.parametrize("network", [*SHIPPED, "transformer"])
+KINDS = pytest.mark.parametrize("network", ["car", "transformer"])  # one of each architecture
 
 
 @cache

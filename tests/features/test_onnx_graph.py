@@ -8,7 +8,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="the onnx package is not installed, as on a robot")
 
-from features.networks import NETWORKS, network_bytes, runner  # noqa: E402
+from features.networks import KINDS, NETWORKS, network_bytes, runner  # noqa: E402
 
 from dinemo_ros.bundle import load_bundle, write_bundle  # noqa: E402
 from dinemo_ros.errors import BackendError, BundleError  # noqa: E402
@@ -39,7 +39,7 @@ def test_rewritten_graph_computes_the_same(network):
     assert found["Constant"] == found["Pad"] == 0
 
 
-@NETWORKS
+@KINDS
 def test_rewriting_twice_changes_nothing(network):
     once = engine_ready(network_bytes(network))
     assert operators(engine_ready(once)) == operators(once)
@@ -58,7 +58,7 @@ def test_what_is_no_network(model):
         engine_ready(model)
 
 
-@NETWORKS
+@KINDS
 def test_half_precision(network):
     """ONNX Runtime rounds where the file says, so this is the accuracy of fp16 on any device."""
     original = network_bytes(network)
@@ -69,7 +69,7 @@ def test_half_precision(network):
     assert operators(half)["Cast"] < 0.3 * sum(operators(half).values()), "rounded to and fro"
 
 
-@NETWORKS
+@KINDS
 def test_bfloat16_differs_from_fp16_in_type_only(network):
     half, bf16 = (onnx.load_model_from_string(half_precision(network_bytes(network), p)).graph
                   for p in ("fp16", "bf16"))
@@ -78,12 +78,12 @@ def test_bfloat16_differs_from_fp16_in_type_only(network):
     assert onnx.TensorProto.BFLOAT16 in types and onnx.TensorProto.FLOAT16 not in types
 
 
-@NETWORKS
+@KINDS
 @pytest.mark.parametrize("symmetric", [False, True], ids=["CPU", "GPU"])
 def test_int8(network, symmetric):
-    """Calibrated on eight pictures of the kind that it is tested on: the mechanics, not the accuracy."""
+    """Calibrated on four pictures of the kind that it is tested on: the mechanics, not the accuracy."""
     original = network_bytes(network)
-    pictures = [image[None] for image in sample_pictures(96, batch=8)[1]]
+    pictures = [image[None] for image in sample_pictures(96, batch=4)[1]]
     small = quantize(original, pictures, symmetric)
     if network != "transformer":  # of so small a one the scales weigh more than the weights
         assert len(small) < 0.35 * len(original)
@@ -93,7 +93,7 @@ def test_int8(network, symmetric):
     assert all(z.dtype == np.int8 and not z.any() for z in zero) == symmetric
 
 
-@NETWORKS
+@KINDS
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_torch_backend(network, precision, tmp_path):
     pytest.importorskip("torch", reason="training extra is not installed")

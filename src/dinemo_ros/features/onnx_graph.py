@@ -18,7 +18,7 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..errors import BundleError
 
-_PROBES = ((1, 64, 96), (2, 224, 224), (1, 320, 128))  # N, H, W: what is equal for all of them is taken as constant
+_PROBES = ((1, 64, 96), (2, 128, 64), (1, 96, 128))  # N, H, W: what is equal for all of them is taken as constant
 _BROADCASTING = {"Add", "Sub", "Mul", "Div"}
 _TOLERANCE = 1e-4  # on unit-norm features; another order of the same sums gives 1e-6
 
