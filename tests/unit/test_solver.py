@@ -10,8 +10,13 @@ from unit.scenes import planted_scene
 
 from dinemo_ros.bundle import ScoreSpec
 from dinemo_ros.geometry import rotation_angle
-from dinemo_ros.solver import PoseSolver
-from dinemo_ros.solver.refine import CORRELATED
+from dinemo_ros.solver import PoseSolver, Start
+from dinemo_ros.solver.crop_solver import inside_maps
+from dinemo_ros.solver.refine import CORRELATED, Refined, climb, polish
+from dinemo_ros.solver.similarity import Similarity
+from dinemo_ros.solver.surface import prepare_surface
+from dinemo_ros.solver.workspace import make_scratch
+from dinemo_ros.symmetry import turn
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +181,56 @@ def test_covariance_is_symmetric_and_positive(solver):
     for solved in solver.solve(scene.features, scene.target):
         assert np.allclose(solved.covariance, solved.covariance.T)
         assert np.linalg.eigvalsh(solved.covariance).min() > 0
+
+
+def test_a_batch_is_its_crops_one_by_one(solver):
+    """Three crops on two threads: each pose is that of the crop alone, and no buffer is shared."""
+    scenes = [planted_scene(azimuth, noise=0.4, seed=k) for k, azimuth in enumerate((30.0, 140.0, 260.0))]
+    batch = solver.solve_batch([s.features for s in scenes], [s.target for s in scenes])
+    for scene, solved in zip(scenes, batch, strict=True):
+        alone = solver.solve(scene.features, scene.target)
+        assert [s.score for s in solved] == pytest.approx([s.score for s in alone], abs=1e-6)
+        assert np.allclose(solved[0].T_crop_obj, alone[0].T_crop_obj, atol=1e-5)
+        assert np.allclose(solved[0].covariance, alone[0].covariance, rtol=1e-3, atol=1e-9)
+    assert set(solver.timings) == {"similarity", "coarse", "refine"}
+
+
+@pytest.mark.parametrize("turn_deg, shift", [(0.0, 0.0), (12.0, 0.2), (-20.0, -0.3)])
+def test_following_finds_the_pose_near_its_start_and_names_the_flip(solver, turn_deg, shift):
+    scene = planted_scene(75.0, elevation_deg=15.0, noise=0.3)
+    start = scene.T.copy()
+    start[:3, :3] = start[:3, :3] @ turn(np.radians(turn_deg))
+    start[:3, 3] += [shift, -0.5 * shift, 2 * shift]
+    near, flip = solver.follow_batch([scene.features], [scene.target], [Start(start, np.array(SIZE))])[0]
+    rotation, lateral, distance = errors(near, scene)
+    assert rotation < 2.5 and lateral < 0.05 and abs(distance) < 0.04
+    assert near.score > flip.score
+    # The flip is refined as well: it ends in the best wrong view near the other way round, not exactly opposite.
+    assert rotation_angle(near.T_crop_obj[:3, :3], flip.T_crop_obj[:3, :3]) > np.radians(90)
+    assert solver.timings["coarse"] == 0.0
+
+
+def test_steps_of_the_refinement_allocate_nothing():
+    """numba counts what its runtime allocates: ten more steps must not add to it (arguments are wrapped per call)."""
+    from numba.core.runtime import _nrt_python
+
+    surface, scene = prepare_surface(car_mesh()), planted_scene(75.0, noise=0.3)
+    similarity = Similarity(surface.features[:400], car_mesh().clutter, 0.07, "clutter", 4,
+                            lambda function, count: [function(k) for k in range(count)], 1)
+    volume, scratch = similarity(scene.features), make_scratch(len(surface.vertices), (32, 32), 120)
+    setting = volume, surface, np.full(3, 100.0), scene.target.focal, scene.target.centre
+
+    def allocations(steps: int) -> int:
+        pose = Refined(scene.T[:3, :3].copy(), scene.T[:3, 3] + 0.05)
+        schedule = np.array([[2.5, steps], [1.5, steps]], dtype=float)
+        before = _nrt_python.memsys_get_stats_alloc()
+        climb(*setting, pose, schedule, inside_maps(volume.foreground, schedule[:, 0]), scratch)
+        polish(*setting, pose, 0.07, 20.0, steps, scratch)
+        return _nrt_python.memsys_get_stats_alloc() - before
+
+    _nrt_python.memsys_enable_stats()
+    try:
+        allocations(1)  # compiles
+        assert allocations(12) == allocations(2) > 0
+    finally:
+        _nrt_python.memsys_disable_stats()
