@@ -94,7 +94,8 @@ def score_histograms(path: Path, panels: dict[str, dict[str, np.ndarray]], lines
         if title in lines:
             ax.axvline(lines[title], color="#b3261e", linewidth=1.4, linestyle="--", label=f"{lines[title]:.3f}")
         ax.set_title(title, fontsize=10)
-        ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the legend
+        ax.set_ylim(0, 1.5 * ax.get_ylim()[1])  # room for the legend
+        ax.locator_params(axis="x", nbins=6)
         ax.legend(fontsize=8, frameon=False, loc="upper left", ncols=3)
     return _save(figure, path)
 

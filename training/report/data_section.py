@@ -39,7 +39,7 @@ def data(recipe: Recipe, run: Path, out: Path) -> Section:
         crops = load_posed_crops(run / name)
         rows.append([name, str(len(crops)), what])
         azimuths[name] = np.array([azimuth(crop.T_cam_obj) for crop in crops])
-        section.pictures.append(Picture(save_sheet(out / f"{name}.jpg", _sheet(crops, mesh), 2 * (_SHOWN // 4)),
+        section.pictures.append(Picture(save_sheet(out / f"{name}.jpg", _sheet(crops, mesh), _SHOWN // 2),
                                         f"{name}: {what}. The mesh is drawn at the pose and size that are told; "
                                         "where it misses the object, the labels are wrong."))
     for name, what in (("photographs", "unlabelled photographs"), ("negatives", "pictures without the object")):
