@@ -18,7 +18,7 @@ def dinemo(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize("command", [[], ["estimate"], ["eval"], ["eval", "spin"], ["eval", "kitti"], ["bench"],
-                                     ["doctor"]])
+                                     ["doctor"], ["train"]])
 def test_help_of_every_command(command):
     result = dinemo(*command, "--help")
     assert result.returncode == 0
