@@ -10,6 +10,7 @@ import numpy as np
 from ..bundle import Card
 from ..neural_mesh import NeuralMesh
 from ..symmetry import Symmetry
+from .nearest_view import NearestViews, nearest_views
 from .surface import Surface, prepare_surface
 from .views import ViewTable, view_table
 
@@ -22,7 +23,7 @@ class Category:
     """A neural mesh ready to be searched for.
 
     Attributes:
-        surface, views: see their modules.
+        surface, views, nearest: see their modules.
         search_features: [V', D] float32 of the surface's first vertices, V' a multiple of 4.
         clutter: [K, D] float32.
         temperature: softmax temperature of the training.
@@ -36,6 +37,7 @@ class Category:
 
     surface: Surface
     views: ViewTable
+    nearest: NearestViews
     search_features: np.ndarray
     clutter: np.ndarray
     temperature: float
@@ -54,11 +56,12 @@ def prepare_category(mesh: NeuralMesh, card: Card, evidence: str) -> Category:
     surface = prepare_surface(mesh)
     search = min(_SEARCH_VERTICES, len(surface.vertices)) // 4 * 4
     views = view_table(surface, card.search, search, COARSE_SAMPLES, card.symmetry)
-    return Category(surface, views, np.ascontiguousarray(surface.features[:search]), np.ascontiguousarray(mesh.clutter),
-                    card.features.temperature, evidence, np.array(card.size_prior.mean_m),
-                    1.0 / np.array(card.size_prior.log_sigma) ** 2, effective_dimension(surface.features),
-                    card.score.covariance_scale, card.calibration.depth_scale, np.array(card.search.scale),
-                    card.symmetry)
+    nearest = nearest_views(surface, card.search, search, card.symmetry)
+    return Category(
+        surface, views, nearest, np.ascontiguousarray(surface.features[:search]), np.ascontiguousarray(mesh.clutter),
+        card.features.temperature, evidence, np.array(card.size_prior.mean_m),
+        1.0 / np.array(card.size_prior.log_sigma) ** 2, effective_dimension(surface.features),
+        card.score.covariance_scale, card.calibration.depth_scale, np.array(card.search.scale), card.symmetry)
 
 
 def effective_dimension(features: np.ndarray) -> float:

@@ -15,6 +15,7 @@ from ..symmetry import Symmetry, turn
 from .ambiguity import angles, azimuth_posterior, turned_evidence, widened
 from .category import COARSE_SAMPLES, Category
 from .coarse import SHIFT, Target, coarse_search, select_distinct
+from .nearest_view import nearest_starts
 from .refine import CORRELATED, Refined, climb, noise_variance, polish
 from .similarity import Similarity, SimilarityVolume
 from .workspace import PARAMETERS, Scratch, make_scratch
@@ -78,6 +79,7 @@ class CropSolver:
                                       category.evidence, SHIFT + 1, each, parts)
         G = len(category.views.rotations)
         self._score, self._translation = np.empty(G), np.empty((G, 3))
+        self._view_score = np.empty(len(category.nearest.rotations))
         self._everything = np.arange(G)
         self._totals = np.empty((parts, 2 * SHIFT + 1, 2 * SHIFT + 1), np.float32)
         self._scratches: list[Scratch] = []
@@ -120,6 +122,16 @@ class CropSolver:
         chosen = best[select_distinct(views.rotations[best], self._score[best], _START_ANGLE, _STARTS, _START_FLOOR)]
         return [Refined(views.rotations[g].copy(), self._translation[g].copy()) for g in chosen]
 
+    def _nearest(self, volume: SimilarityVolume, target: Target) -> list[tuple[np.ndarray, np.ndarray]]:
+        return nearest_starts(volume.similarity, volume.rival.shape, self._category.nearest, target, _START_ANGLE,
+                              _STARTS, _START_FLOOR, self._view_score)
+
+    def _fit(self, pose: Refined, target: Target) -> float:
+        """Intersection over union of the ROI and the box that the object covers at ``pose``."""
+        points = (self._category.surface.vertices * np.exp(pose.log_size)) @ pose.R.T + pose.t
+        pixels = target.focal * points[:, :2] / np.maximum(points[:, 2:], 1e-3) + target.centre
+        return box_fit(np.r_[pixels.min(axis=0), pixels.max(axis=0)], target)
+
     def _search(self, volume: SimilarityVolume, target: Target, chosen: np.ndarray, samples: int) -> None:
         shares = np.array_split(chosen, self._parts)
         self._each(lambda k: coarse_search(volume, self._category.views, shares[k], samples, target,
@@ -131,8 +143,13 @@ class CropSolver:
         self._each(lambda k: self._improve(volume, target, poses[k], k, inside, _SCHEDULE, 0), len(poses))
         best = _distinct(poses, symmetry)[:_KEEP]
         best += _missing_flip(best, symmetry)
+        if target.measured and not target.open_sides.all():
+            # A view that already stands where the ROI says is near enough to be compared; windowed matching would only
+            # draw it away again.
+            best += [Refined(R, t) for R, t in self._nearest(volume, target)]
         self._each(lambda k: self._improve(volume, target, best[k], k, inside, _SCHEDULE[:0], _POLISH_STEPS), len(best))
-        best = _distinct(best, symmetry)
+        rank = (lambda pose: pose.score * self._fit(pose, target)) if target.measured else None
+        best = _distinct(best, symmetry, rank)
         return self._turned_right(volume, target, best, inside) if best and symmetry.uncertain_azimuth else best
 
     def _follow(self, volume: SimilarityVolume, target: Target, start: Start) -> list[Refined]:
@@ -160,7 +177,7 @@ class CropSolver:
 
     def _scratch(self, slot: int, cells: tuple[int, int]) -> Scratch:
         if not self._scratches or self._scratches[0].depth.shape != cells:
-            count = max(_STARTS, _KEEP + 1, len(_NEAR_TURNS) + 2)
+            count = max(_STARTS + _KEEP + 1, len(_NEAR_TURNS) + 2)
             self._scratches = [make_scratch(len(self._category.surface.vertices), cells, _CLIMB_VERTICES)
                                for _ in range(count)]
         return self._scratches[slot]
@@ -216,6 +233,18 @@ def pose_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: f
     return (np.linalg.inv(scaled) * np.outer(unit, unit))[:6, :6]
 
 
+def box_fit(box: np.ndarray, target: Target) -> float:
+    """IoU of a projected box [4] and the ROI; a side on the image border, which says nothing, agrees with any."""
+    low, high = target.box[:2], target.box[2:]
+    open_low, open_high = target.open_sides[:2] > 0, target.open_sides[2:] > 0
+    start = np.where(open_low, np.maximum(box[:2], low), box[:2])
+    end = np.where(open_high, np.minimum(box[2:], high), box[2:])
+    low, high = np.where(open_low, start, low), np.where(open_high, end, high)
+    shared = np.prod(np.maximum(np.minimum(end, high) - np.maximum(start, low), 0.0))
+    union = np.prod(np.maximum(end - start, 0.0)) + np.prod(np.maximum(high - low, 0.0)) - shared
+    return float(shared / max(union, 1e-9))
+
+
 def inside_maps(foreground: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
     """[stages, h, w] float32 trust in a vertex per window width: 1 where its whole window is object, 0 outside."""
     blurred = np.stack([cv2.GaussianBlur(foreground, (0, 0), s, borderType=cv2.BORDER_CONSTANT) for s in sigmas])
@@ -234,10 +263,11 @@ def _missing_flip(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
     return [Refined(flipped, best.t.copy(), best.log_size.copy())]
 
 
-def _distinct(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
-    """Best score first, without those that ran into the same optimum or an equivalent one."""
+def _distinct(poses: list[Refined], symmetry: Symmetry,
+              rank: Callable[[Refined], float] | None = None) -> list[Refined]:
+    """Best rank (by default score) first, without those that ran into the same optimum or an equivalent one."""
     kept: list[Refined] = []
-    for pose in sorted(poses, key=lambda p: -p.score):
+    for pose in sorted(poses, key=rank or (lambda pose: pose.score), reverse=True):
         if all(symmetry.distance(pose.R, other.R) > _DISTINCT_ANGLE for other in kept):
             kept.append(pose)
     return kept

@@ -26,6 +26,7 @@ class SimilarityVolume:
 
     Attributes:
         cells: [h, w, D] float32, the features with the channel last.
+        similarity: [V, h * w] float32, cosine of every vertex and every cell.
         rival: [h, w] float32, what the best competing explanation scores in a cell, see :class:`Similarity`.
         foreground: [h, w] float32, probability that the cell shows any vertex.
         evidence: [V, h + 2 pad, w + 2 pad] float32, max(S - rival, 0) per vertex and cell (NeMo's occlusion choice: a
@@ -35,6 +36,7 @@ class SimilarityVolume:
     """
 
     cells: np.ndarray
+    similarity: np.ndarray
     rival: np.ndarray
     foreground: np.ndarray
     evidence: np.ndarray
@@ -99,7 +101,7 @@ class Similarity:
             self._background = np.empty((len(self._clutter), h * w), np.float32)
             self._best_clutter = np.empty(h * w, np.float32)
             maps = [np.empty((h, w), np.float32) for _ in range(2)]
-            self._volume = SimilarityVolume(np.empty((h, w, D), np.float32), *maps,
+            self._volume = SimilarityVolume(np.empty((h, w, D), np.float32), self._S, *maps,
                                             np.zeros((V, h + 2 * pad, w + 2 * pad), np.float32),
                                             np.empty((V, h, w), np.float32), pad)
         return self._volume

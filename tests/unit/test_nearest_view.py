@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts by whole views: the right view wins where the box is measured, and a box is judged by its trustworthy sides."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from unit.planted import car_card, car_mesh
+from unit.scenes import planted_scene
+
+from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.solver.category import prepare_category
+from dinemo_ros.solver.coarse import Target
+from dinemo_ros.solver.crop_solver import box_fit
+from dinemo_ros.solver.nearest_view import nearest_starts
+from dinemo_ros.symmetry import Symmetry
+
+
+@pytest.fixture(scope="module")
+def category():
+    return prepare_category(car_mesh(), car_card(), "clutter")
+
+
+@pytest.mark.parametrize("azimuth", [10.0, 95.0, 160.0, 235.0, 320.0])
+def test_the_best_view_is_near_the_truth(category, azimuth):
+    scene = planted_scene(azimuth, elevation_deg=15.0, noise=0.5)
+    F = scene.features
+    S = category.search_features @ F.reshape(len(F), -1)
+    score = np.empty(len(category.nearest.rotations))
+    starts = nearest_starts(S, F.shape[1:], category.nearest, scene.target, np.radians(25), 4, 0.6, score)
+    R, t = starts[0]
+    assert np.degrees(rotation_angle(R, scene.T[:3, :3])) < 20.0  # orthographic views of a near car: a start, no pose
+    np.testing.assert_allclose(t[:2] / t[2], scene.T[:2, 3] / scene.T[2, 3], atol=0.02)
+    assert t[2] == pytest.approx(scene.T[2, 3], rel=0.12)
+    apart = [rotation_angle(a[0], b[0]) for i, a in enumerate(starts) for b in starts[:i]]
+    assert len(starts) <= 4 and all(angle > np.radians(24.9) for angle in apart)
+
+
+def test_views_show_visible_vertices_inside_their_box(category):
+    views = category.nearest
+    for g in range(0, len(views.rotations), 37):
+        entries = slice(views.first[g], views.first[g + 1])
+        assert np.abs(views.place[entries]).max() <= 0.5
+        normals = category.surface.normals[views.vertex[entries]] @ views.rotations[g].T
+        assert (normals[:, 2] < 0.35).mean() > 0.97  # they face the camera, a few at the rim hardly
+
+
+def test_symmetry_leaves_out_views_that_look_alike():
+    turned = prepare_category(car_mesh(), car_card(symmetry=Symmetry("z", 0)), "clutter")
+    assert len(turned.nearest.rotations) == 5  # one azimuth for each elevation
+
+
+def target(box, open_sides=(0, 0, 0, 0)) -> Target:
+    return Target(np.array(box, float), np.array(open_sides, np.uint8), 40.0, 15.5)
+
+
+def test_fit_is_the_overlap_of_the_boxes():
+    roi = target([5, 5, 25, 15])
+    assert box_fit(np.array([5.0, 5, 25, 15]), roi) == pytest.approx(1.0)
+    assert box_fit(np.array([5.0, 5, 15, 15]), roi) == pytest.approx(0.5)
+    assert box_fit(np.array([26.0, 5, 30, 15]), roi) == 0.0
+
+
+def test_an_open_side_agrees_with_any():
+    box = np.array([-10.0, 5, 20, 15])  # goes on beyond the left border, ends short of the right side
+    left_open, both = target([5, 5, 25, 15], (1, 0, 0, 0)), target([5, 5, 25, 15], (1, 0, 1, 0))
+    assert box_fit(box, left_open) == pytest.approx(15 / 20)
+    assert box_fit(box, both) == pytest.approx(1.0)
+    assert box_fit(np.array([10.0, 8, 20, 12]), replace(both, open_sides=np.ones(4, np.uint8))) == pytest.approx(1.0)
