@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Offline half: from unlabelled photographs and a rough shape to a bundle for the runtime.
 
-Order of the stages, each a module that runs with ``python -m``: template sequences (:mod:`training.sequences`),
-pseudo-labels (:mod:`training.pseudo_labels`), contrastive training (:mod:`training.train`), export
-(:mod:`training.export`); :mod:`training.pipeline` runs them all. Nothing in the runtime imports this package.
+``dinemo train`` runs it all (:mod:`training.pipeline`); ``training/docs`` tells how the parts work. Nothing in the runtime
+imports this package.
 """
