@@ -32,6 +32,7 @@ class CorrespondenceSampler:
 
     def __init__(self, shape: CategoryShape, augmentation: augment.AugmentConfig, config: BatchConfig = BatchConfig()):
         self.shape, self.augmentation, self.config = shape, augmentation, config
+        self.rarity = shape.rarity()
         self.table = visibility_table(shape.vertices, shape.faces, shape.normals)
 
     def visible(self, T_cam_obj: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -73,7 +74,8 @@ class CorrespondenceSampler:
         n = self.config.vertices
         ids, w = np.zeros(n, np.int64), np.zeros(n, np.float32)
         if len(candidates):
-            chosen = rng.choice(candidates, min(n, len(candidates)), replace=False)
+            share = None if self.rarity is None else self.rarity[candidates] / self.rarity[candidates].sum()
+            chosen = rng.choice(candidates, min(n, len(candidates)), replace=False, p=share)
             ids[: len(chosen)], w[: len(chosen)] = chosen, weight
         return {"vertex_ids": ids, "weights": w, "pixels": grid_coordinates(uv[ids], S)}
 

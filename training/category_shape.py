@@ -41,6 +41,16 @@ class CategoryShape:
         mean = total[place.ravel()]
         return (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(features.dtype)
 
+    def rarity(self) -> np.ndarray | None:
+        """[V] how much more often a vertex should be drawn than others, None for all alike.
+
+        Places with many vertices are learnt from any of them; those of a handle, a place each, would come too short.
+        """
+        if self.places is None:
+            return None
+        _, place, count = np.unique(np.round(self.places, 5), axis=0, return_inverse=True, return_counts=True)
+        return 1.0 / np.sqrt(count[place.ravel()])
+
     @property
     def size(self) -> np.ndarray:
         """Mean length, width, height [3] in metres."""

@@ -139,6 +139,9 @@ def test_a_ring_of_a_cups_body_is_one_place(beaker):
     assert np.linalg.norm(top - floor) > 0.01
     assert vessel_mesh([beaker], np.array([0.07, 0.07, 0.25]), False)[2] is None
     assert np.array_equal(CategoryShape(vertices, faces, normals).shared(features), features)
+    rarity = CategoryShape(vertices, faces, normals, places).rarity()
+    assert rarity[ring] == pytest.approx(1 / np.sqrt(len(ring))) and np.all(rarity[handle] == 1)
+    assert CategoryShape(vertices, faces, normals).rarity() is None
 
 
 def test_mean_profile_of_one_vessel_is_its_own(beaker):
