@@ -74,7 +74,7 @@ def _by_score(labels: dict[str, Label]) -> list[str]:
 def _labelled(photos: Path, name: str, label: Label, mesh) -> np.ndarray:
     photo = load_photo(photos, name)
     picture = posed(photo.image, photo_camera().K, label.T_cam_obj, label.size, mesh)
-    return tile(picture, f"{label.score:.2f}, +{label.margin:.2f}, {label.agreement_deg:.0f} deg")
+    return tile(picture, f"{label.score:.2f}, {label.margin:+.2f}, {label.agreement_deg:.0f} deg")
 
 
 def _add_votes(section: Section, recipe: Recipe, run: Path, number: int, given: dict[str, Label], out: Path) -> None:

@@ -62,6 +62,8 @@ def evaluation(recipe: Recipe, folder: RunFolder, out: Path) -> Section:
         if rows:
             section.tables.append(Table(["model", "n", "Acc@30", "Acc@10", "median", "flips", "distance", "ADD<0.1d",
                                          "PCK@0.1"], rows, title + ". Rounds are measured on fewer pictures."))
+    if not section.tables:
+        section.text.append("Nothing was measured: there are no renders of held-out models, and no --spins were given.")
     return section
 
 
