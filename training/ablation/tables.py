@@ -20,7 +20,7 @@ def markdown(split: dict, rows: list[dict]) -> str:
              "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         s = row["all"]
-        cells = [row["teacher"], row["variant"], percent(s["coverage"]), percent(s["acc30"]),
+        cells = [row["teacher"].replace("|", "\\|"), row["variant"], percent(s["coverage"]), percent(s["acc30"]),
                  percent(s["acc10"]), percent(s["flips"]), f"{s['median_deg']:.1f}°", percent(s["kept_acc30"]),
                  percent(s["kept_acc10"]), percent(s["kept_flips"])]
         cells += [percent(s["pck"]), percent(s["wrong_side"])] if exact and "pck" in s else ["", ""] if exact else []
