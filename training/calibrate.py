@@ -5,6 +5,8 @@ r"""Measure on posed pictures what a bundle gets systematically wrong, and write
 
 * ``calibration.depth_scale``: median of true over estimated distance, the estimated size taken out. Needs exact poses;
   with posed sequences instead of renders it stays 1.
+* ``score.covariance_scale``: what the covariance has to be multiplied by for half of the rightly turned poses to lie
+  inside its 50 % ellipsoid. Needs exact poses too.
 * ``score.accept``: what the model's own proposals must score. The score that nine of ten objects reach, if the model
   was trained on photographs. A model that has seen renders alone scores lower on photographs: then it is the middle
   between that score and the one that 19 of 20 pictures without the object stay below, if these are the right way round.
@@ -21,9 +23,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dinemo_ros.bundle import CalibrationSpec, load_bundle, write_bundle
+from dinemo_ros.bundle import CalibrationSpec, ScoreSpec, load_bundle, write_bundle
 from dinemo_ros.camera import Camera
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.geometry import so3_log
 
 from .batches import project
 from .foreground import mask_box
@@ -33,6 +36,7 @@ _RIGHT_DEG = 20.0    # only distances of rightly turned poses say something abou
 _FEWEST = 5          # rightly turned poses that a median is taken of
 _ACCEPTED = 0.10     # quantile of the scores of pictures with the object
 _REFUSED = 0.95      # quantile of the scores of pictures without it
+_MEDIAN_CHI2 = 5.348  # of six degrees of freedom
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Calibration:
     Attributes:
         scores: [N] of pictures with the object, 0 without a pose. negatives: [M] of pictures without it.
         ratios: [R] true over estimated distance of the rightly turned poses.
-        accept, depth_scale: as written into the card.
+        accept, depth_scale, covariance_scale: as written into the card.
     """
 
     scores: np.ndarray
@@ -50,18 +54,20 @@ class Calibration:
     ratios: np.ndarray
     accept: float
     depth_scale: float
+    covariance_scale: float
 
     def summary(self) -> dict:
         """Figures for a log."""
         passed = float((self.negatives >= self.accept).mean()) if len(self.negatives) else None
-        return {"accept": self.accept, "depth_scale": self.depth_scale, "pictures": len(self.scores),
+        return {"accept": self.accept, "depth_scale": self.depth_scale, "covariance_scale": self.covariance_scale,
+                "pictures": len(self.scores),
                 "rightly_turned": len(self.ratios), "accepted": float((self.scores >= self.accept).mean()),
                 "negatives_accepted": passed}
 
     def save(self, path: Path) -> None:
         """Write npz."""
         np.savez_compressed(path, scores=self.scores, negatives=self.negatives, ratios=self.ratios, accept=self.accept,
-                            depth_scale=self.depth_scale)
+                            depth_scale=self.depth_scale, covariance_scale=self.covariance_scale)
 
 
 def object_box(crop: PosedCrop, unit: np.ndarray, image: np.ndarray) -> tuple[float, float, float, float]:
@@ -81,10 +87,20 @@ def object_box(crop: PosedCrop, unit: np.ndarray, image: np.ndarray) -> tuple[fl
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
-def measure(estimator: PoseEstimator, crops: list[PosedCrop]) -> tuple[np.ndarray, np.ndarray]:
-    """Scores [N] of all crops (0 without a pose), and true over estimated distance [M] of the rightly turned ones."""
+@dataclass(frozen=True)
+class Measured:
+    """scores [N] of all pictures (0 without a pose); of the rightly turned ones the true over the estimated distance
+    ratios [R] and the squared errors in units of the covariance squares [R]."""
+
+    scores: np.ndarray
+    ratios: np.ndarray
+    squares: np.ndarray
+
+
+def measure(estimator: PoseEstimator, crops: list[PosedCrop]) -> Measured:
+    """Run the estimator in the object's box of every picture."""
     mesh, symmetry = estimator.bundle.mesh, estimator.bundle.card.symmetry
-    scores, ratios = np.zeros(len(crops)), []
+    scores, ratios, squares = np.zeros(len(crops)), [], []
     for i, crop in enumerate(tqdm(crops, desc="calibrate", mininterval=5)):
         image = np.ascontiguousarray(crop.image())
         box = object_box(crop, mesh.vertices / mesh.extent, image)
@@ -95,7 +111,10 @@ def measure(estimator: PoseEstimator, crops: list[PosedCrop]) -> tuple[np.ndarra
         if np.rad2deg(symmetry.distance(found[:3, :3], truth[:3, :3])) < _RIGHT_DEG:
             relative_size = np.cbrt(np.prod(poses[0].size) / np.prod(crop.size))
             ratios.append(np.linalg.norm(truth[:3, 3]) / np.linalg.norm(found[:3, 3]) * relative_size)
-    return scores, np.array(ratios)
+            turned = so3_log(symmetry.nearest(truth[:3, :3], found[:3, :3]) @ found[:3, :3].T)
+            error = np.r_[truth[:3, 3] - found[:3, 3], turned]
+            squares.append(error @ np.linalg.solve(poses[0].covariance, error))
+    return Measured(scores, np.array(ratios), np.array(squares))
 
 
 def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exact: bool = True,
@@ -111,21 +130,26 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
         ValueError: hardly any picture got its pose, so nothing can be measured.
     """
     loaded = load_bundle(bundle)
-    card = replace(loaded.card, calibration=CalibrationSpec(), score=replace(loaded.card.score, accept=0.0))
+    judged = exact and loaded.card.symmetry.axis == "none"  # about an axis training.azimuth_doubt fits the doubt
+    scale = ScoreSpec().covariance_scale if judged else loaded.card.score.covariance_scale
+    card = replace(loaded.card, calibration=CalibrationSpec(),
+                   score=replace(loaded.card.score, accept=0.0, covariance_scale=scale))
     estimator = PoseEstimator(replace(loaded, card=card))
-    scores, ratios = measure(estimator, _chosen(posed, count))
+    measured = measure(estimator, _chosen(posed, count))
+    scores, ratios = measured.scores, measured.ratios
     if len(ratios) < min(_FEWEST, len(scores)):
         raise ValueError(f"{bundle}: of {len(scores)} pictures in {posed} {len(ratios) or 'none'} got a pose within "
                          f"{_RIGHT_DEG:g} degrees of the truth; the bundle is not trained, or the pictures are of "
                          "another category")
-    without = measure(estimator, _chosen(negatives, count))[0] if negatives is not None else np.zeros(0)
+    without = measure(estimator, _chosen(negatives, count)).scores if negatives is not None else np.zeros(0)
     result = Calibration(scores, without, ratios, accepted_score(scores, without, photographs),
-                         round(float(np.clip(np.median(ratios), 0.5, 2.0)), 4) if exact else 1.0)
+                         round(float(np.clip(np.median(ratios), 0.5, 2.0)), 4) if exact else 1.0,
+                         _widened(scale, measured.squares) if judged else scale)
     card = replace(card, calibration=CalibrationSpec(result.depth_scale),
-                   score=replace(card.score, accept=result.accept))
+                   score=replace(card.score, accept=result.accept, covariance_scale=result.covariance_scale))
     write_bundle(bundle, card, loaded.backbone_path.read_bytes(), loaded.mesh)
     print(f"{bundle}: depth_scale {result.depth_scale} over {len(ratios)} of {len(scores)} pictures, accept "
-          f"{result.accept}")
+          f"{result.accept}, covariance_scale {result.covariance_scale:g}")
     if len(without):
         print(f"pictures without the object that reach this score: {(without >= result.accept).mean():.1%}")
     return result
@@ -137,6 +161,11 @@ def accepted_score(scores: np.ndarray, without: np.ndarray, photographs: bool) -
     if not photographs and len(without):
         reached = min(reached, 0.5 * (reached + float(np.quantile(without, _REFUSED))))
     return round(reached, 3)
+
+
+def _widened(scale: float, squares: np.ndarray) -> float:
+    """The scale under which the median error lies on the 50 % ellipsoid; the size prior's part makes it approximate."""
+    return float(f"{np.clip(scale * np.median(squares) / _MEDIAN_CHI2, 0.1, 1000.0):.2g}")
 
 
 def _chosen(folder: Path, count: int) -> list[PosedCrop]:

@@ -65,6 +65,17 @@ def test_distance_bias_and_accepted_score(tmp_path):
     assert 0.0 < accepts[0] < 0.95
 
 
+def test_half_of_the_poses_lie_inside_their_half_ellipsoid(tmp_path):
+    """Labels with a known error on top of tiny ones: the covariance has to grow with its square."""
+    scales = []
+    for turn_deg in (4.0, 8.0):
+        bundle = write_painted_bundle(tmp_path / f"bundle{turn_deg}")
+        result = calibrate(bundle, renders(tmp_path / f"renders{turn_deg}", turn_deg=turn_deg), None, count=10)
+        assert load_bundle(bundle).card.score.covariance_scale == result.covariance_scale
+        scales.append(result.covariance_scale)
+    assert 2.0 < scales[1] / scales[0] < 6.0  # 4 if the labels were all the error
+
+
 def test_calibrating_twice_changes_nothing(tmp_path):
     """The second run must undo the first one's scale before it measures."""
     bundle, pictures = write_painted_bundle(tmp_path / "bundle"), renders(tmp_path / "renders", 1.06)
