@@ -73,6 +73,8 @@ def test_the_spread_of_a_posterior_becomes_the_variance_about_the_axis():
     assert np.array_equal(widened(covariance, R, sharp), covariance)
     assert axis_variance(widened(covariance, R, flat), R) == pytest.approx(UNIFORM_VARIANCE, rel=0.01)
     assert axis_variance(widened(covariance, R, two), R) == pytest.approx(0.5 * np.pi**2)
+    lost = np.diag([1e-4] * 3 + [4e-4] * 2 + [25.0])
+    assert axis_variance(widened(lost, R, sharp), R) == pytest.approx(UNIFORM_VARIANCE)
     assert np.isclose(angles()[0], 0) and np.allclose(np.diff(np.sort(angles())), 2 * np.pi / TURNS)
 
 

@@ -20,7 +20,7 @@ import math
 
 import numpy as np
 
-from ..symmetry import axis_variance, turn, with_axis_variance
+from ..symmetry import UNIFORM_VARIANCE, axis_variance, turn, with_axis_variance
 from .similarity import SimilarityVolume
 from .surface import Surface
 from .visibility import visible_row
@@ -51,10 +51,12 @@ def widened(covariance: np.ndarray, R: np.ndarray, posterior: np.ndarray) -> np.
     """``covariance`` [6, 6] of the pose with rotation ``R``, its variance about the axis that of the ``posterior``.
 
     The second moment is taken about the reported turn, not about the mean: what is published is that pose. Where the
-    posterior is one narrow peak the local variance is the finer measurement and stays.
+    posterior is one narrow peak the local variance is the finer measurement and stays, but an angle cannot be less
+    known than not at all: more than the variance of a uniform one is no information.
     """
-    spread = float(np.sum(posterior * angles() ** 2))
-    return with_axis_variance(covariance, R, spread) if spread > axis_variance(covariance, R) else covariance
+    spread, local = float(np.sum(posterior * angles() ** 2)), axis_variance(covariance, R)
+    variance = max(spread, min(local, UNIFORM_VARIANCE))
+    return covariance if variance == local else with_axis_variance(covariance, R, variance)
 
 
 def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t: np.ndarray, size: np.ndarray,
