@@ -146,7 +146,7 @@ class PoseEstimator:
 
         Features are sharpest when the object fills the crop as it did in training; a ROI may be the whole picture.
         """
-        poses = self._look(image, camera, boxes)
+        poses = self._look(image, camera, boxes, not proposed)
         enough = _SECOND_LOOK_PROPOSED if proposed else _SECOND_LOOK
         least = _HOPELESS * self.bundle.card.score.accept if proposed else 0.0
         again = {}
@@ -155,7 +155,7 @@ class PoseEstimator:
                 found = self.covered(pose, camera)
                 if overlap(found, box) <= enough and np.min(found[2:] - found[:2]) >= SMALLEST_BOX:
                     again[k] = found
-        for k, second in zip(again, self._look(image, camera, list(again.values())), strict=True):
+        for k, second in zip(again, self._look(image, camera, list(again.values()), False), strict=True):
             if second is None:
                 continue
             # A tighter crop is the more exact one; only where the two disagree must the score decide.
@@ -165,17 +165,18 @@ class PoseEstimator:
                 poses[k] = replace(second, roi=first.roi)
         return poses
 
-    def _look(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray]) -> list[ObjectPose | None]:
-        """The pose of the object in each box [4] of image pixels."""
+    def _look(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
+              measured: bool) -> list[ObjectPose | None]:
+        """The pose of the object in each box [4] of image pixels; measured: see :class:`Target`."""
         if not boxes:
             return []
-        crops, features, targets = self._see(image, camera, boxes)
+        crops, features, targets = self._see(image, camera, boxes, measured)
         solved = self.solver.solve_batch(features, targets)
         self._add_solver_timings()
         return [self._pose(crop, hypotheses, box) for crop, hypotheses, box in zip(crops, solved, boxes, strict=True)]
 
     def _see(self, image: np.ndarray, camera: Camera,
-             boxes: Sequence[np.ndarray]) -> tuple[list[CropCamera], np.ndarray, list[Target]]:
+             boxes: Sequence[np.ndarray], measured: bool = False) -> tuple[list[CropCamera], np.ndarray, list[Target]]:
         """One warp per box into one batch, one call of the network; times are added up over a frame."""
         spec = self.bundle.card.image
         begin = time.perf_counter()
@@ -188,7 +189,7 @@ class PoseEstimator:
         features = self.extractor(self._crops[:len(boxes)])
         self.timings["crop"] += 1e3 * (warped - begin)
         self.timings["features"] += 1e3 * (time.perf_counter() - warped)
-        return crops, features, [target_of(crop, spec.stride) for crop in crops]
+        return crops, features, [target_of(crop, spec.stride, measured) for crop in crops]
 
     def _add_solver_timings(self) -> None:
         for stage, milliseconds in self.solver.timings.items():
@@ -217,11 +218,11 @@ class PoseEstimator:
         self.solver.solve_batch([np.ascontiguousarray(features)] * 2, [target] * 2)
 
 
-def target_of(crop: CropCamera, stride: int) -> Target:
+def target_of(crop: CropCamera, stride: int, measured: bool = True) -> Target:
     """The crop camera in feature cells: cell j of the map is centred on crop pixel stride * j + (stride - 1) / 2."""
     half = 0.5 * (stride - 1)
     return Target((crop.box - half) / stride, np.array(crop.open_sides, np.uint8), crop.focal / stride,
-                  (crop.centre - half) / stride)
+                  (crop.centre - half) / stride, measured)
 
 
 def in_camera(R_cam_crop: np.ndarray, solved: SolvedPose, symmetry: Symmetry = NO_SYMMETRY) -> Hypothesis:

@@ -207,7 +207,7 @@ class PoseTracker:
         boxes = [self._estimator.covered(t.pose, camera) for t in tracks]
         tracks = [t for t, box in zip(tracks, boxes, strict=True) if np.min(box[2:] - box[:2]) >= SMALLEST_BOX]
         boxes = [box for box in boxes if np.min(box[2:] - box[:2]) >= SMALLEST_BOX]
-        for track, pose in zip(tracks, self._locate(image, camera, boxes), strict=True):
+        for track, pose in zip(tracks, self._locate(image, camera, boxes, proposed=True), strict=True):
             if pose is None:
                 continue
             if track.seen_s < self._stamp:
