@@ -7,10 +7,10 @@ r"""Measure on posed pictures what a bundle gets systematically wrong, and write
   with posed sequences instead of renders it stays 1.
 * ``score.covariance_scale``: what the covariance has to be multiplied by for half of the rightly turned poses to lie
   inside its 50 % ellipsoid. Needs exact poses too.
-* ``score.accept``: what the model's own proposals must score. 0.9 of the score that 97 of 100 objects reach in their own
-  boxes, since proposed boxes are rougher, if the model was trained on photographs. A model that has seen renders alone
-  scores lower on photographs: then it is the middle between that score and the one that 19 of 20 pictures without the
-  object stay below, if these are the right way round.
+* ``score.accept``: what the model's own proposals must score. 0.9 of the score that 97 of 100 objects reach in their
+  own boxes, since proposed boxes are rougher, if the model was trained on photographs. A model that has seen renders
+  alone scores lower on photographs: then it is the middle between that score and the one that 19 of 20 pictures without
+  the object stay below, if these are the right way round.
 
 Take pictures that the model was not trained on.
 """
