@@ -18,11 +18,12 @@ from training.assets.fleet import load_fleet
 from training.equivariance import finetune
 from training.equivariance.lora import QueryValueLora
 from training.equivariance.metrics import nearest_pixels, summarise
-from training.equivariance.model import EquivariantTransformer
+from training.equivariance.model import EquivariantTeacher, EquivariantTransformer
 from training.equivariance.pairs import PairSynthesizer, load_pairs, write_pairs
 from training.equivariance.smooth_ap import smooth_ap_loss
 from training.render.background import Photos
 from training.render.dataset import SIDE
+from training.teachers import create_teacher
 
 
 def small_transformer(seed: int = 0) -> EquivariantTransformer:
@@ -155,3 +156,12 @@ def test_training_and_held_out_objects_must_differ(pairs, tmp_path, monkeypatch)
                                       str(tmp_path / "out")])
     with pytest.raises(SystemExit, match="prius: in the training pairs and in the held-out ones"):
         finetune.main()
+
+
+def test_a_teacher_is_named_by_its_adaptation(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        create_teacher(f"equivariant:{tmp_path / 'none.safetensors'}@{tmp_path / 'vit.pth'}")
+    model = small_transformer()
+    maps = EquivariantTeacher(model)(torch.rand(2, 3, 84, 56) * 255)
+    assert maps.shape == (2, 48, 6, 4) and not maps.requires_grad
+    torch.testing.assert_close(maps.norm(dim=1), torch.ones(2, 6, 4))

@@ -18,6 +18,7 @@ GRAMMAR = """a teacher is one of
   cnn                        EfficientNet-lite0 with ImageNet weights of an installed package
   cnn:NAME[@FILE]            any convolutional network of timm, from the hub or from a local file
   vit[:NAME][#BLOCK][@FILE]  a vision transformer of timm, DINOv2 ViT-S/14 by default; BLOCK counts from the last (-1)
+  equivariant:FILE@WEIGHTS   the same, fine-tuned for several views (python -m training.equivariance.finetune)
   sd[:FOLDER_OR_NAME]@PCA    Stable Diffusion features with a frozen projection (python -m training.teachers.diffusion)
   student:FILE               a checkpoint of training.train
   fused:ALPHA(A|B)           teachers A and B side by side with weights ALPHA and 1 - ALPHA"""
@@ -41,11 +42,10 @@ def create_teacher(text: str, cache: str | Path | None = None, device: str = "cp
 
 
 def identity_of(text: str) -> str:
-    """``text`` with the content of its file: the same name with other weights is another teacher."""
-    path = text.rpartition("@")[2] if "@" in text else text.partition(":")[2]
-    if Path(path).is_file():
-        return f"{text} {hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
-    return text
+    """``text`` with the content of its files: the same name with other weights is another teacher."""
+    head, _, file = text.partition("@")
+    files = [Path(path) for path in (file, head.partition(":")[2]) if path and Path(path).is_file()]
+    return " ".join([text, *(hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in files)])
 
 
 def _single(text: str, device: str) -> Teacher:
@@ -59,6 +59,12 @@ def _single(text: str, device: str) -> Teacher:
         return TimmTeacher(name or "vit_small_patch14_dinov2.lvd142m", checkpoint, int(block or -1), device)
     if kind == "student" and name:
         return StudentTeacher(_existing(name, text), device)
+    if kind == "equivariant" and name:
+        from training.equivariance.model import EquivariantTeacher, EquivariantTransformer  # needs safetensors
+
+        model = EquivariantTransformer(weights=checkpoint)
+        model.load(_existing(name, text))
+        return EquivariantTeacher(model)
     if kind == "sd" and checkpoint:
         from .diffusion import STABLE_DIFFUSION, diffusion_teacher  # diffusers is an extra of its own
 
