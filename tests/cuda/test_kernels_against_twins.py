@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: E402  (imports after importorskip, and after the interpreter is chosen)
-"""Every Triton kernel against its twin: on the GPU where there is one, else in Triton's interpreter.
+# ruff: noqa: E402  (imports after importorskip)
+"""Every Triton kernel against its twin: on the GPU where there is one, else in Triton's interpreter (see conftest.py).
 
 float32 sums in another order differ by some 1e-6 of their terms; tolerances leave a factor of ten.
 """
-
-import os
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton", reason="triton is not installed")
 
 from dinemo_ros.cuda import kernels, twins

@@ -23,7 +23,8 @@ def test_negatives_have_background_and_no_vertices(tmp_path):
     assert [c.weight for c in crops] == [0, 0, 0]
     assert not any(c.foreground().any() for c in crops)
     sampler, rng = CorrespondenceSampler(car_shape(), AugmentConfig(size=64)), np.random.default_rng(0)
-    example = sampler.sample(rng, crops[0], np.zeros((64, 64, 3), np.uint8))
+    empty = np.zeros((64, 64, 3), np.uint8)
+    example = sampler.sample(rng, crops[0], empty, empty)
     assert (example["weights"] == 0).all()
     assert (example["background_weight"] == 1).all()
     spread = np.ptp(example["background"], axis=0)
