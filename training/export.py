@@ -25,11 +25,13 @@ from dinemo_ros.neural_mesh import NeuralMesh
 
 from .category_shape import CategoryShape
 from .checkpoint import load_student
+from .student import CNN
 
 _OPSET = 17              # LayerNorm stays one node from here on (vision transformers in TensorRT need that)
 _MIN_COSINE = 0.9999     # fp32 against fp32: anything less is a broken graph
 _MAX_DIFFERENCE = 0.01   # of features of unit norm; the same graph in another order of summation stays below 1e-3
-_MAX_BYTES = 20_000_000  # of a bundle
+_MAX_BYTES = 20_000_000  # of a bundle that ships with the package
+_MAX_TRANSFORMER_BYTES = 150_000_000  # of one for GPUs; a ViT-S in fp32 has 88 MB
 _VERTICES = (50, 4000)   # fewer tell no pose, more cost time without telling more
 
 
@@ -109,7 +111,7 @@ def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path)
     shutil.rmtree(draft, ignore_errors=True)
     try:
         write_bundle(draft, card, engine_ready(onnx), mesh)  # compared with its original in there
-        check_bundle(draft)
+        check_bundle(draft, backbone.architecture)
         out.mkdir(parents=True, exist_ok=True)
         for file in sorted(draft.iterdir()):
             file.replace(out / file.name)
@@ -131,7 +133,12 @@ def _neural_mesh(checkpoint: Path, shape: CategoryShape, features: nn.Module, ca
                       clutter=features.clutter.detach().numpy())
 
 
-def check_bundle(path: Path) -> int:
+def largest_bundle(architecture: str) -> int:
+    """How many bytes a bundle with this backbone may have."""
+    return _MAX_TRANSFORMER_BYTES if architecture.startswith("vit_") else _MAX_BYTES
+
+
+def check_bundle(path: Path, architecture: str = CNN) -> int:
     """Bytes of a bundle that is fit to ship.
 
     Raises:
@@ -149,9 +156,8 @@ def check_bundle(path: Path) -> int:
         raise ValueError(f"{path}: the mesh has {len(mesh.faces)} faces for {len(mesh.vertices)} vertices, that is no "
                          "surface; make the shape again")
     size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-    if size > _MAX_BYTES:
-        raise ValueError(f"{path}: {size / 1e6:.1f} MB; a bundle may have {_MAX_BYTES / 1e6:.0f}: take a smaller "
-                         "backbone")
+    if size > (limit := largest_bundle(architecture)):
+        raise ValueError(f"{path}: {size / 1e6:.1f} MB; a bundle may have {limit / 1e6:.0f}: take a smaller backbone")
     return size
 
 

@@ -248,7 +248,7 @@ class Work:
 
     def publish(self, out: Path) -> dict:
         """Copy the checked bundle to where it was asked for; documents that lie there stay."""
-        size = check_bundle(self.bundle)
+        size = check_bundle(self.bundle, self.recipe.learning.backbone)
         out.mkdir(parents=True, exist_ok=True)
         for file in sorted(self.bundle.iterdir()):  # model.yaml is last: until then its hashes refuse a mixture
             temporary = out / (file.name + ".tmp")
