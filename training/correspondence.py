@@ -47,6 +47,10 @@ class MatchConfig:
     fit: bool = True                 # fit a pose to the matches; off: take the voted orientation itself
 
 
+# Without the bidirectional step: every vertex keeps its best match over all views, and the best of several fits wins.
+ONE_WAY = MatchConfig(vote=False, suppress=False, rematch=False)
+
+
 @dataclass(frozen=True)
 class Matches:
     """Vertex-to-cell links of one picture under one orientation.

@@ -81,14 +81,15 @@ def _round(recipe: Recipe, work: Work, number: int, pools: set[str]) -> list[Sta
     stages, labelled = [], ()
     if spec.labels != "none":
         before = (f"train{number - 1}", f"bundle{number - 1}") if number else ()
-        settings = {"labels": spec.labels, "every": spec.every, "teacher": recipe.teacher}
+        settings = {"labels": spec.labels, "every": spec.every, "teacher": recipe.teacher,
+                    **({} if spec.bidirectional else {"bidirectional": False})}  # as it was before the key existed
         stages.append(Stage(f"labels{number}", f"round {number}: poses of photographs, by {spec.labels}",
                             partial(work.labels, number), settings,
                             (*before, "photographs", *({recipe.templates()} & pools)), (), (folder / "labels.npz",)))
         labelled = (f"labels{number}",)
     before = (f"train{number - 1}",) if number else ()
     settings = {"pools": spec.pools, "steps": spec.steps, "min_score": spec.min_score, "min_margin": spec.min_margin,
-                "learning": asdict(learning), "seed": recipe.seed}
+                "learning": asdict(learning), "seed": recipe.seed, **({"keep": spec.keep} if spec.keep else {})}
     stages.append(Stage(f"train{number}", f"round {number}: {spec.steps} steps", partial(work.train, number), settings,
                         ("shape", *before, *labelled, *sorted(pools & set(spec.pools))),
                         tuple(Path(p) for p in (learning.init, learning.weights) if p),

@@ -96,7 +96,7 @@ def label_photos(photos: Path, names: list[str], labeller: Labeller, out: Path, 
 
 
 def select(photos: Path, labels: Path, min_score: float, min_margin: float, previous: Path | None = None,
-           previous_margin: float = 0.03, max_share: float = 0.04) -> int:
+           previous_margin: float = 0.03, max_share: float = 0.04, keep: int = 0) -> int:
     """Turn trusted labels into posed crops (``photos/labels.npz``), flat in azimuth; returns how many are kept.
 
     Photographs of cars show the front half far more often than the rear: a 10-degree bin of azimuth that holds more
@@ -104,7 +104,8 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
     With ``previous``, the labels of the round before, a label must also have been there, sure by ``previous_margin``
     and near this one: straight views of front and rear are where a single round still flips. And where the collection
     shows the opposite side more often, a label needs up to twice the margin: by Bayes' rule, a view from the rear is
-    the likelier mistake the more there are from the front.
+    the likelier mistake the more there are from the front. ``keep``: at most so many, those of the largest margin (0:
+    all), to compare labellers whose scores do not mean the same.
     """
     def sure(label: Label | None, margin: float) -> bool:
         return label is not None and label.margin >= margin
@@ -119,6 +120,8 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
     counts = np.bincount(bins, minlength=18)
     needed = min_margin * np.clip(counts[17 - bins] / np.maximum(counts[bins], 1), 1, 2)
     kept = {name: label for (name, label), least in zip(kept.items(), needed, strict=True) if label.margin >= least}
+    if keep:
+        kept = dict(sorted(kept.items(), key=lambda item: -item[1].margin)[:keep])
     bins = _azimuth_bins(kept.values())
     counts = np.bincount(bins, minlength=18)
     weight = np.minimum(1.0, max_share * 2 * len(kept) / np.maximum(counts[bins], 1))
@@ -154,10 +157,13 @@ def main() -> None:
     parser.add_argument("--min-margin", type=float, default=0.02)
     parser.add_argument("--previous", type=Path, help="select: labels npz of the round before, which must agree")
     parser.add_argument("--previous-margin", type=float, default=0.03)
+    parser.add_argument("--keep", type=int, default=0, metavar="N",
+                        help="select: at most N, those of the largest margin (default: all)")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     if args.method == "select":
-        select(args.photos, args.out, args.min_score, args.min_margin, args.previous, args.previous_margin)
+        select(args.photos, args.out, args.min_score, args.min_margin, args.previous, args.previous_margin,
+               keep=args.keep)
         return
     torch.set_num_threads(args.threads)
     labellers = []

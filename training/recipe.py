@@ -33,6 +33,8 @@ class Round:
         pools: share of each pool in a batch. steps: optimiser steps.
         labels: how photographs get their poses before this round, or "none".
         every: label every n-th photograph. min_score, min_margin: which labels are trusted.
+        bidirectional: false labels by raw matches alone, the baseline of :mod:`training.correspondence`.
+        keep: of the trusted labels only so many, those of the largest margin; 0: all.
     """
 
     pools: dict
@@ -41,6 +43,8 @@ class Round:
     every: int = 1
     min_score: float = 0.33
     min_margin: float = 0.03
+    bidirectional: bool = True
+    keep: int = 0
 
     def __post_init__(self) -> None:
         wrong = set(self.pools) - set(POOLS)
@@ -50,6 +54,10 @@ class Round:
         _require(self.labels in LABELS, "rounds.labels", self.labels, ", ".join(LABELS))
         _require(self.steps >= 1, "rounds.steps", self.steps, "1 or more")
         _require(self.every >= 1, "rounds.every", self.every, "1 or more")
+        _require(self.keep >= 0, "rounds.keep", self.keep, "0 (all) or more")
+        if not self.bidirectional and self.labels not in ("correspondence", "confirmed"):
+            raise RecipeError(f"rounds.bidirectional is false, but labels is {self.labels!r}, which matches nothing; "
+                              "set labels to correspondence or confirmed")
 
 
 @dataclass(frozen=True)

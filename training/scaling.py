@@ -51,6 +51,7 @@ class Setting:
         share: of photographs in a batch. pools: (folder, share) of everything else. init: checkpoint to start from.
         min_score, min_margin: which labels are trusted. config: of the training, but for the seed.
         held_out, spins: what is measured on, or None. only: names of spins, None for all.
+        keep: at most so many labels, those of the largest margin; 0: all that are trusted.
     """
 
     shape: Path
@@ -68,6 +69,7 @@ class Setting:
     spins: Path | None
     only: tuple[str, ...] | None
     workers: int
+    keep: int = 0
 
 
 def point_stage(setting: Setting, folder: RunFolder, count: int, seed: int) -> Stage:
@@ -76,7 +78,7 @@ def point_stage(setting: Setting, folder: RunFolder, count: int, seed: int) -> S
     settings = {"count": count, "seed": seed, "share": setting.share, "min_score": setting.min_score,
                 "min_margin": setting.min_margin, "pools": [[str(p), s] for p, s in setting.pools],
                 "config": repr(setting.config), "card": repr(setting.card), "limit": setting.limit,
-                "only": setting.only}
+                "only": setting.only, **({"keep": setting.keep} if setting.keep else {})}
     inputs = [setting.shape, setting.labels, setting.init, setting.spins,
               setting.held_out and setting.held_out / "labels.npz", *(p / "labels.npz" for p, _ in setting.pools)]
     return Stage(out.name, f"{count} photographs, seed {seed}", lambda: measure_point(setting, out, count, seed),
@@ -118,7 +120,8 @@ def write_subset(setting: Setting, folder: Path, count: int) -> int:
         if (setting.photographs / part).is_dir() and not (folder / part).exists():
             (folder / part).symlink_to((setting.photographs / part).resolve())
     write_labels(folder / "found.npz", {names[i]: found[names[i]] for i in order})
-    kept = select(folder, folder / "found.npz", setting.min_score, setting.min_margin)
+    kept = select(folder, folder / "found.npz", setting.min_score, setting.min_margin,
+                  keep=setting.keep)
     if not kept:
         raise RecipeError(f"of {count} photographs none has a trusted label; lower --min-score or --min-margin")
     return kept
@@ -216,7 +219,7 @@ def setting_of(args: argparse.Namespace) -> Setting:
                          augmentation=AugmentConfig(size=args.size))
     return Setting(found["shape"], card, found["photographs"], found["labels"], share, tuple(pools),
                    args.init or before, score, margin, config, held_out, args.limit, args.spins,
-                   tuple(args.only) if args.only else None, args.workers)
+                   tuple(args.only) if args.only else None, args.workers, args.keep)
 
 
 def _pool(text: str) -> tuple[Path, float]:
@@ -244,6 +247,8 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="checkpoint to start from, one that saw no photographs")
     parser.add_argument("--min-score", type=float)
     parser.add_argument("--min-margin", type=float)
+    parser.add_argument("--keep", type=int, default=0, help="at most so many labels, those of the largest margin, to "
+                        "compare labellers (default: all that are trusted)")
     parser.add_argument("--steps", type=int, default=default.steps)
     parser.add_argument("--batch", type=int, default=default.batch)
     parser.add_argument("--lr", type=float, default=default.lr)

@@ -22,6 +22,7 @@ from .assets.kitchen import Shelf
 from .augment import AugmentConfig
 from .category_shape import CategoryShape
 from .checkpoint import average_checkpoints
+from .correspondence import ONE_WAY
 from .export import check_bundle, export_bundle
 from .foreground import SaliencyMask
 from .inputs import cad_files, parse_size
@@ -153,7 +154,8 @@ class Work:
             templates = self.pool(self.recipe.templates())
             every = max(1, len(load_posed_crops(templates)) // _TEMPLATES)
             teacher = self.round(number - 1) / "student.pt" if number else self.recipe.teacher
-            labellers.append(correspondence_labeller(teacher, self._mesh(), templates, every))
+            labellers.append(correspondence_labeller(teacher, self._mesh(), templates, every,
+                                                     None if spec.bidirectional else ONE_WAY))
         return confirmed_labeller(*labellers) if len(labellers) == 2 else labellers[0]
 
     def train(self, number: int) -> dict:
@@ -187,7 +189,7 @@ class Work:
         spec = self.recipe.rounds[latest]
         previous = None if earlier is None else self.round(earlier) / "labels.npz"
         kept = select(self.pool("photographs"), self.round(latest) / "labels.npz", spec.min_score, spec.min_margin,
-                      previous)
+                      previous, keep=spec.keep)
         if not kept:
             raise RecipeError(f"not one label of round {latest} can be trusted (min_score {spec.min_score:g}, "
                               f"min_margin {spec.min_margin:g}); train the round before for more steps, or lower them")

@@ -16,7 +16,8 @@ from posed_car import car_shape, draw, look_at, posed_crop
 from dinemo_ros.geometry import mirror_rotation, rotation_angle, viewpoint_from_rotation
 from training.batches import project
 from training.checkpoint import save_checkpoint
-from training.mirror_check import Candidate, reconcile
+from training.label_store import write_labels
+from training.mirror_check import Candidate, Label, reconcile
 from training.neural_mesh import NeuralMeshFeatures
 from training.photos import PHOTO_MARGIN, Photo, crop_photo, photo_camera
 from training.posed_crops import CROP_SIDE, load_posed_crops, save_labels, save_picture
@@ -200,6 +201,19 @@ def test_selection_keeps_trusted_labels_and_flattens_azimuth(tmp_path):
     np.testing.assert_allclose(crops["003"].K, photo_camera().K)
     np.testing.assert_allclose(crops["003"].T_cam_obj, candidate(2.0, 0).T_cam_obj)
     np.testing.assert_allclose(crops["003"].size, SIZE)
+
+
+def test_selection_can_keep_a_number_of_labels_the_surest(tmp_path):
+    (tmp_path / "images").mkdir()
+    names = [f"{i:03d}" for i in range(20)]
+    for name in names:
+        save_picture(tmp_path, name, np.zeros((8, 8, 3), np.uint8))
+    margins = np.random.default_rng(0).permutation(20) / 100
+    pose = candidate(30.0, 0.5)
+    write_labels(tmp_path / "found.npz", {n: Label(pose.T_cam_obj, pose.size, 0.5, float(m), 1.0)
+                                          for n, m in zip(names, margins, strict=True)})
+    assert select(tmp_path, tmp_path / "found.npz", min_score=0.0, min_margin=0.0, keep=7) == 7
+    assert {c.name for c in load_posed_crops(tmp_path)} == {n for n, m in zip(names, margins, strict=True) if m >= 0.13}
 
 
 def test_a_photograph_without_any_object_gets_no_candidate(tmp_path):

@@ -51,6 +51,8 @@ def test_a_dumped_recipe_reads_back_equal(tmp_path):
     (lambda d: d["rounds"][0].update(pools={"synthetic": "much"}), "rounds.pools is .*positive"),
     (lambda d: d["rounds"][0].update(labels="guess"), "rounds.labels is 'guess'; allowed: none"),
     (lambda d: d["rounds"][0].update(labels="render"), "first round"),
+    (lambda d: d["rounds"][1].update(bidirectional=False), "bidirectional is false, but labels is 'render'"),
+    (lambda d: d["rounds"][1].update(keep=-1), "rounds.keep is -1; allowed: 0"),
     (lambda d: d["rounds"][0].update(steps="many"), "steps is 'many'; allowed: int"),
     (lambda d: d["rounds"][0].pop("steps"), "key steps is missing"),
     (lambda d: d.update(rounds=[]), "rounds is empty"),

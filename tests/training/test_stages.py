@@ -17,8 +17,11 @@ from posed_car import car_shape, posed_crop, random_pose
 
 from dinemo_ros.bundle import load_bundle
 from training import stages, train
+from training.correspondence import ONE_WAY
+from training.plan import stages_of
 from training.posed_crops import save_labels, save_picture
 from training.recipe import Data, Learning, Recipe, RecipeError, Round
+from training.run_folder import RunFolder
 from training.shape.mean_mesh import save_shape
 from training.stages import Work, command
 
@@ -87,3 +90,26 @@ def test_a_round_without_labelled_photographs_is_told_so(tmp_path):
     recipe = replace(RECIPE, rounds=[Round({"photographs": 1.0}, 5)])
     with pytest.raises(RecipeError, match="round 0 trains on photographs, but no round up to it labels them"):
         Work(recipe, tmp_path).train(0)
+
+
+@pytest.mark.parametrize(("bidirectional", "expected"), [(True, None), (False, ONE_WAY)])
+def test_a_round_can_label_without_the_bidirectional_step(tmp_path, monkeypatch, bidirectional, expected):
+    asked = []
+    monkeypatch.setattr(stages, "correspondence_labeller", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(Work, "_mesh", lambda self: None)
+    monkeypatch.setattr(stages, "load_posed_crops", lambda folder: [])
+    work = Work(RECIPE, tmp_path)
+    work._labeller(Round({"photographs": 1.0}, 5, labels="correspondence", bidirectional=bidirectional), 0)
+    assert asked[0][-1] == expected
+
+
+def test_switching_the_step_off_labels_anew_and_leaves_other_runs_alone(tmp_path):
+    """A run folder from before the key existed must not start over."""
+    round_on = Round({"photographs": 1.0}, 5, labels="correspondence")
+    recipe = replace(RECIPE, data=replace(RECIPE.data, photographs="photos", reference="spin", azimuths="a.json"))
+    labels = {}
+    for spec in (round_on, replace(round_on, bidirectional=False)):
+        found = stages_of(replace(recipe, rounds=[spec]), RunFolder(tmp_path), tmp_path)
+        labels[spec.bidirectional] = next(s for s in found if s.name == "labels0").settings
+    assert "bidirectional" not in labels[True]
+    assert labels[False] == labels[True] | {"bidirectional": False}

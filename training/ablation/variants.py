@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..correspondence import MatchConfig
+from ..correspondence import ONE_WAY, MatchConfig
 
 FULL = MatchConfig()
-ONE_WAY = replace(FULL, vote=False, suppress=False, rematch=False)
 
 
 @dataclass(frozen=True)
