@@ -31,15 +31,12 @@ class CategoryShape:
                        data["normals"].astype(np.float64),
                        data["places"].astype(np.float64) if "places" in data else None)
 
-    def shared(self, features: np.ndarray) -> np.ndarray:
-        """Unit ``features`` [V, D] with those of one place replaced by their mean."""
+    def distinct_places(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Positions [P, 3] metres of the places, and the place [V] int64 of every vertex; None if each is its own."""
         if self.places is None:
-            return features
-        _, place = np.unique(np.round(self.places, 5), axis=0, return_inverse=True)
-        total = np.zeros((place.max() + 1, features.shape[1]))
-        np.add.at(total, place.ravel(), features)
-        mean = total[place.ravel()]
-        return (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(features.dtype)
+            return self.vertices, None
+        _, first, place = np.unique(np.round(self.places, 5), axis=0, return_index=True, return_inverse=True)
+        return self.places[first], place.ravel()
 
     def rarity(self) -> np.ndarray | None:
         """[V] how much more often a vertex should be drawn than others, None for all alike.
@@ -48,8 +45,8 @@ class CategoryShape:
         """
         if self.places is None:
             return None
-        _, place, count = np.unique(np.round(self.places, 5), axis=0, return_inverse=True, return_counts=True)
-        return 1.0 / np.sqrt(count[place.ravel()])
+        _, place = self.distinct_places()
+        return 1.0 / np.sqrt(np.bincount(place)[place])
 
     @property
     def size(self) -> np.ndarray:

@@ -39,8 +39,8 @@ def load_checkpoint(path: Path, backbone: nn.Module, features: nn.Module) -> dic
 def load_student(path: Path) -> tuple[nn.Module, NeuralMeshFeatures]:
     """Backbone and vertex features of a checkpoint, built as it says, in evaluation mode."""
     state = torch.load(path, map_location="cpu", weights_only=True)
-    vertices, dim = state["features"]["raw_vertices"].shape
-    features = NeuralMeshFeatures(vertices, dim, len(state["features"]["raw_clutter"]))
+    places, dim = state["features"]["raw_vertices"].shape
+    features = NeuralMeshFeatures(places, dim, len(state["features"]["raw_clutter"]), state["features"].get("place"))
     backbone = create_student(state.get("architecture", CNN), dim)
     load_checkpoint(path, backbone, features)
     return backbone.eval(), features

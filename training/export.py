@@ -121,7 +121,7 @@ def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path)
 
 
 def _neural_mesh(checkpoint: Path, shape: CategoryShape, features: nn.Module, card: Card) -> NeuralMesh:
-    learnt, dim = features.raw_vertices.shape
+    learnt, dim = features.vertices.shape
     if learnt != len(shape.vertices):
         raise ValueError(f"{checkpoint}: has features of {learnt} vertices, the shape has {len(shape.vertices)}; give "
                          "the shape that the run was trained with")
@@ -129,7 +129,7 @@ def _neural_mesh(checkpoint: Path, shape: CategoryShape, features: nn.Module, ca
         raise ValueError(f"{checkpoint}: features have {dim} channels, the card says {card.features.dim}")
     return NeuralMesh(vertices=shape.vertices.astype(np.float32), faces=shape.faces,
                       normals=shape.normals.astype(np.float32),
-                      features=shape.shared(features.vertices.detach().numpy()),
+                      features=features.vertices.detach().numpy(),
                       clutter=features.clutter.detach().numpy())
 
 

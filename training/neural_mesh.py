@@ -12,26 +12,38 @@ from torch.nn import functional as F
 
 
 class NeuralMeshFeatures(nn.Module):
-    """Vertex features C [V, D] and clutter features [K, D], unit norm when read."""
+    """Features of the P places that can be told apart [P, D] and of clutter [K, D], unit norm when read.
 
-    def __init__(self, vertices: int, dim: int = 64, clutter: int = 16):
+    Args:
+        vertices: V. dim: D. clutter: K.
+        place: [V] int64, which place a vertex belongs to (the ring of a cup's body is one); None if each is its own.
+    """
+
+    def __init__(self, vertices: int, dim: int = 64, clutter: int = 16, place: Tensor | None = None):
         super().__init__()
-        self.raw_vertices = nn.Parameter(torch.randn(vertices, dim))
+        self.raw_vertices = nn.Parameter(torch.randn(vertices if place is None else int(place.max()) + 1, dim))
         self.raw_clutter = nn.Parameter(torch.randn(clutter, dim))
+        self.register_buffer("place", place)
 
     @torch.no_grad()
-    def start_smooth(self, vertices: Tensor, length: float) -> None:
-        """Random Fourier features of the position: neighbours ([V, 3] metres, over ``length``) start out alike.
+    def start_smooth(self, positions: Tensor, length: float) -> None:
+        """Random Fourier features of the position: neighbours ([P, 3] metres, over ``length``) start out alike.
 
         Independent random features would have to learn first which vertices are near each other.
         """
         dim = self.raw_vertices.shape[1]
         waves, phase = torch.randn(3, dim) / length, 2 * torch.pi * torch.rand(dim)
-        self.raw_vertices.copy_((2 ** 0.5) * torch.cos(vertices.to(waves) @ waves + phase))
+        self.raw_vertices.copy_((2 ** 0.5) * torch.cos(positions.to(waves) @ waves + phase))
+
+    @property
+    def places(self) -> Tensor:
+        """[P, D], what is learnt."""
+        return F.normalize(self.raw_vertices, dim=1)
 
     @property
     def vertices(self) -> Tensor:
-        return F.normalize(self.raw_vertices, dim=1)
+        """[V, D], vertices of one place alike: what a bundle holds."""
+        return self.places if self.place is None else self.places[self.place]
 
     @property
     def clutter(self) -> Tensor:
@@ -41,18 +53,21 @@ class NeuralMeshFeatures(nn.Module):
 def contrastive_loss(features: Tensor, mesh: NeuralMeshFeatures, pixels: Tensor, vertex_ids: Tensor, weights: Tensor,
                      neighbours: Tensor, background: Tensor, background_weight: Tensor,
                      temperature: float = 0.07) -> dict[str, Tensor]:
-    """Part-contrastive loss of the NeMo family with soft targets over near vertices.
+    """Part-contrastive loss of the NeMo family with soft targets over near places.
 
-    Every sampled vertex looks up the image feature at its projection and must be classified as itself among all
-    vertices and the clutter. NeMo removes near vertices from the denominator; here they share the target by
+    Every sampled vertex looks up the image feature at its projection and must be classified as its place among all
+    places and the clutter. NeMo removes near vertices from the denominator; here they share the target by
     distance (``neighbours``), which keeps the similarity volume smooth enough for second-order pose refinement.
+
+    A place counts once, however many vertices it has: the solver compares one cosine with clutter's. With a term per
+    vertex, a ring of n would win against clutter with a cosine that is temperature x log n below it.
 
     Args:
         features: [B, D, h, w] unit norm.
         pixels: [B, N, 2] projections of the sampled vertices in grid_sample coordinates (-1..1).
         vertex_ids: [B, N] int64.
         weights: [B, N] trust in each correspondence, 0 drops it.
-        neighbours: [V, V] rows sum to one: the target distribution of each vertex.
+        neighbours: [P, P] rows sum to one: the target distribution of each place.
         background: [B, M, 2] cells off the object, grid_sample coordinates.
         background_weight: [B, M].
 
@@ -60,8 +75,8 @@ def contrastive_loss(features: Tensor, mesh: NeuralMeshFeatures, pixels: Tensor,
         ``vertex`` and ``clutter``: scalar losses, and ``accuracy``: share of arg-max hits within the target's support.
     """
     f = _sample(features, pixels)                                        # [B, N, D]
-    logits = _log_posterior(f, mesh, temperature)                        # [B, N, V + 1]
-    target = neighbours[vertex_ids]                                      # [B, N, V]
+    logits = _log_posterior(f, mesh, temperature)                        # [B, N, P + 1]
+    target = neighbours[vertex_ids if mesh.place is None else mesh.place[vertex_ids]]  # [B, N, P]
     cross_entropy = -(target * logits[..., :-1]).sum(-1)
     total = weights.sum().clamp(min=1.0)
     vertex_loss = (cross_entropy * weights).sum() / total
@@ -80,15 +95,15 @@ def _sample(features: Tensor, pixels: Tensor) -> Tensor:
 
 
 def _log_posterior(f: Tensor, mesh: NeuralMeshFeatures, temperature: float) -> Tensor:
-    """log p(vertex or clutter | feature) [B, N, V + 1]; the last entry sums over the clutter features."""
-    vertex = f @ mesh.vertices.T / temperature
+    """log p(place or clutter | feature) [B, N, P + 1]; the last entry sums over the clutter features."""
+    place = f @ mesh.places.T / temperature
     clutter = torch.logsumexp(f @ mesh.clutter.T / temperature, dim=-1, keepdim=True)
-    return F.log_softmax(torch.cat([vertex, clutter], dim=-1), dim=-1)
+    return F.log_softmax(torch.cat([place, clutter], dim=-1), dim=-1)
 
 
-def neighbour_targets(vertices: Tensor, sigma: float) -> Tensor:
-    """Soft targets [V, V]: Gaussian in the distance between vertices [V, 3] metres, rows sum to one."""
-    distance = torch.cdist(vertices, vertices)
+def neighbour_targets(positions: Tensor, sigma: float) -> Tensor:
+    """Soft targets [P, P]: Gaussian in the distance between places [P, 3] metres, rows sum to one."""
+    distance = torch.cdist(positions, positions)
     kernel = torch.exp(-0.5 * (distance / sigma) ** 2)
     kernel[distance > 3 * sigma] = 0.0
     return kernel / kernel.sum(dim=1, keepdim=True)

@@ -127,17 +127,19 @@ def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfi
 
 def _start(shape: CategoryShape, config: TrainConfig, init: Path | None, weights: Path | None) -> ContrastiveModel:
     torch.manual_seed(config.seed)
-    places = torch.from_numpy(shape.vertices if shape.places is None else shape.places).float()
-    longest = float(shape.size.max())
-    backbone, features = create_student(config.architecture), NeuralMeshFeatures(len(places))
+    positions, place = shape.distinct_places()
+    positions, longest = torch.from_numpy(positions).float(), float(shape.size.max())
+    backbone = create_student(config.architecture)
+    features = NeuralMeshFeatures(len(positions), place=None if place is None else torch.from_numpy(place))
     if init is not None:
         load_checkpoint(init, backbone, features)
     else:
         load_pretrained(backbone, weights)
-        features.start_smooth(places, length=0.12 * longest)
+        features.start_smooth(positions, length=0.12 * longest)
     if isinstance(backbone, StudentBackbone):
         backbone = backbone.to(memory_format=torch.channels_last)
-    return ContrastiveModel(backbone, features, neighbour_targets(places, config.sigma * longest), config.temperature)
+    neighbours = neighbour_targets(positions, config.sigma * longest)
+    return ContrastiveModel(backbone, features, neighbours, config.temperature)
 
 
 def _optimizer(model: ContrastiveModel, lr: float) -> torch.optim.AdamW:

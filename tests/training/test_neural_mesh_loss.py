@@ -121,6 +121,23 @@ def test_gradient_against_finite_differences(scene):
     assert torch.autograd.gradcheck(total, (features, *mesh.parameters()), eps=1e-6, atol=1e-5)
 
 
+@pytest.mark.parametrize("per_place", [1, 27])
+def test_a_place_counts_once_however_many_vertices_share_it(scene, per_place):
+    """The posterior against clutter depends on the cosines alone, not on how finely a ring is meshed."""
+    mesh = scene["mesh"]
+    ring = NeuralMeshFeatures(20 * per_place, DIM, 3, torch.arange(20).repeat_interleave(per_place)).double()
+    ring.load_state_dict({**mesh.state_dict(), "place": ring.place})
+    assert ring.vertices.shape == (20 * per_place, DIM) and torch.equal(ring.vertices[per_place - 1], mesh.places[0])
+    links = {"pixels": centres(scene["on"]), "weights": torch.ones(1, 20, dtype=torch.float64),
+             "neighbours": scene["neighbours"], "background": centres(scene["off"]),
+             "background_weight": torch.ones(1, len(scene["off"]), dtype=torch.float64)}
+    features = planted_map(scene)
+    one = contrastive_loss(features, mesh, vertex_ids=torch.arange(20)[None], **links)
+    many = contrastive_loss(features, ring, vertex_ids=torch.arange(20)[None] * per_place + per_place // 2, **links)
+    assert {name: float(value.detach()) for name, value in one.items()} == {
+        name: float(value.detach()) for name, value in many.items()}
+
+
 class _Loss(torch.nn.Module):
     """The loss as a module, so that its parameters can be varied one by one."""
 

@@ -126,19 +126,19 @@ def test_a_ring_of_a_cups_body_is_one_place(beaker):
     """What the handle alone tells apart may share a feature; outside and inside, and the handle, may not."""
     vertices, faces, places = vessel_mesh([beaker], np.array([0.113, 0.082, 0.095]), True, 700)
     normals = np.tile([0, 0, 1.0], (len(vertices), 1))
-    features = np.random.default_rng(0).normal(size=(len(vertices), 8)).astype(np.float32)
-    shared = CategoryShape(vertices, faces, normals, places).shared(features)
+    positions, place = CategoryShape(vertices, faces, normals, places).distinct_places()
+    assert np.allclose(positions[place], places, atol=1e-5) and place.max() + 1 == len(positions)
     body = (np.hypot(vertices[:, 0], vertices[:, 1]) > 0.033) & (vertices[:, 0] < 0.045) & (vertices[:, 2] < 0.02)
     height = vertices[body, 2][np.argmin(np.abs(vertices[body, 2]))]
     ring = np.flatnonzero(body & (np.abs(vertices[:, 2] - height) < 1e-6))
-    assert len(ring) > 15 and np.allclose(shared[ring], shared[ring[0]], atol=1e-6)
-    assert np.allclose(np.linalg.norm(shared, axis=1), 1, atol=1e-5)
+    assert len(ring) > 15 and len(np.unique(place[ring])) == 1
     handle = np.flatnonzero(vertices[:, 0] > 0.055)
-    assert len(np.unique(shared[handle].round(4), axis=0)) == len(handle)
+    assert len(np.unique(place[handle])) == len(handle)
     top, floor = (places[np.argmin(np.linalg.norm(vertices - p, axis=1))] for p in ([0.041, 0, 0.03], [0.035, 0, 0.03]))
     assert np.linalg.norm(top - floor) > 0.01
     assert vessel_mesh([beaker], np.array([0.07, 0.07, 0.25]), False)[2] is None
-    assert np.array_equal(CategoryShape(vertices, faces, normals).shared(features), features)
+    own, none = CategoryShape(vertices, faces, normals).distinct_places()
+    assert np.array_equal(own, vertices) and none is None
     rarity = CategoryShape(vertices, faces, normals, places).rarity()
     assert rarity[ring] == pytest.approx(1 / np.sqrt(len(ring))) and np.all(rarity[handle] == 1)
     assert CategoryShape(vertices, faces, normals).rarity() is None
