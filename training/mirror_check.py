@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dinemo_ros.geometry import mirror_rotation, rotation_angle
+from dinemo_ros.geometry import mirror_rotation
+from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry
 
 AGREE_DEG = 20.0  # mirrored poses closer than this are one pose
 MODES = ("off", "reject", "correct")
@@ -37,12 +38,14 @@ class Label(Candidate):
     agreement_deg: float
 
 
-def reconcile(original: list[Candidate], mirrored: list[Candidate], mode: str = "correct") -> Label | None:
+def reconcile(original: list[Candidate], mirrored: list[Candidate], mode: str = "correct",
+              symmetry: Symmetry = NO_SYMMETRY) -> Label | None:
     """The pose on which a picture and its mirror image agree best, or None.
 
     Args:
         original, mirrored: candidates, best first; the mirrored ones are mirrored back here.
         mode: "correct" lets any two candidates agree, "reject" only the best ones, "off" asks the picture alone.
+        symmetry: of the category; poses that it makes one agree, and are no rivals.
     """
     if mode not in MODES:
         raise ValueError(f"mirror check {mode!r}; give one of {', '.join(MODES)}")
@@ -55,7 +58,7 @@ def reconcile(original: list[Candidate], mirrored: list[Candidate], mode: str = 
         pairs = []
         for a in original[:first]:
             for b, R in zip(mirrored[:first], back[:first], strict=True):
-                angle = float(np.rad2deg(rotation_angle(a.T_cam_obj[:3, :3], R)))
+                angle = float(np.rad2deg(symmetry.distance(a.T_cam_obj[:3, :3], R)))
                 if angle < AGREE_DEG:
                     pairs.append((a.score + b.score, angle, a))
     if not pairs:
@@ -63,5 +66,5 @@ def reconcile(original: list[Candidate], mirrored: list[Candidate], mode: str = 
     total, angle, best = max(pairs, key=lambda p: p[0])
     singles = [(c.score, c.T_cam_obj[:3, :3]) for c in original]
     singles += [(c.score, R) for c, R in zip(mirrored, back, strict=True)]
-    rivals = [s for s, R in singles if np.rad2deg(rotation_angle(R, best.T_cam_obj[:3, :3])) > 2 * AGREE_DEG]
+    rivals = [s for s, R in singles if np.rad2deg(symmetry.distance(R, best.T_cam_obj[:3, :3])) > 2 * AGREE_DEG]
     return Label(best.T_cam_obj, best.size, total / 2, total / 2 - max(rivals, default=0.0), angle)

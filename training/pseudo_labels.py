@@ -23,11 +23,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from tqdm import tqdm
 
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.estimator import PoseEstimator
-from dinemo_ros.geometry import rotation_angle, viewpoint_from_rotation
+from dinemo_ros.geometry import viewpoint_from_rotation
+from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry
 
 from .augment import AugmentConfig
 from .batches import CorrespondenceSampler
@@ -69,34 +71,37 @@ def correspondence_labeller(teacher: str | Path, shape: CategoryShape, templates
     return BidirectionalLabeller(built, bank, shape, config)
 
 
-def confirmed_labeller(render: Labeller, correspondence: Labeller) -> Labeller:
+def confirmed_labeller(render: Labeller, correspondence: Labeller, symmetry: Symmetry = NO_SYMMETRY) -> Labeller:
     """Candidates of ``render`` that the best pose of ``correspondence`` confirms: one's precision, two votes."""
 
     def label(photo: Photo) -> list[Candidate]:
         votes = correspondence(photo)[:1]
         return [c for c in render(photo) for v in votes
-                if np.rad2deg(rotation_angle(c.T_cam_obj[:3, :3], v.T_cam_obj[:3, :3])) < AGREE_DEG]
+                if np.rad2deg(symmetry.distance(c.T_cam_obj[:3, :3], v.T_cam_obj[:3, :3])) < AGREE_DEG]
 
     return label
 
 
-def label_photo(photo: Photo, labeller: Labeller, mirror: str = "correct") -> Label | None:
+def label_photo(photo: Photo, labeller: Labeller, mirror: str = "correct",
+                symmetry: Symmetry = NO_SYMMETRY) -> Label | None:
     """The label of one photograph, its mirror image asked as well unless ``mirror`` is "off"."""
-    return reconcile(labeller(photo), [] if mirror == "off" else labeller(photo.mirrored()), mirror)
+    return reconcile(labeller(photo), [] if mirror == "off" else labeller(photo.mirrored()), mirror, symmetry)
 
 
-def label_photos(photos: Path, names: list[str], labeller: Labeller, out: Path, mirror: str = "correct") -> None:
+def label_photos(photos: Path, names: list[str], labeller: Labeller, out: Path, mirror: str = "correct",
+                 symmetry: Symmetry = NO_SYMMETRY) -> None:
     """Label photographs, resumable: ``out`` (npz) is rewritten every 200 pictures and continued from there."""
     done = read_labels(out)
     for count, name in enumerate(tqdm([n for n in names if n not in done], desc=out.stem, mininterval=5)):
-        done[name] = label_photo(load_photo(photos, name), labeller, mirror)
+        done[name] = label_photo(load_photo(photos, name), labeller, mirror, symmetry)
         if count % 200 == 199:
             write_labels(out, done)
     write_labels(out, done)
 
 
 def select(photos: Path, labels: Path, min_score: float, min_margin: float, previous: Path | None = None,
-           previous_margin: float = 0.03, max_share: float = 0.04, keep: int = 0) -> int:
+           previous_margin: float = 0.03, max_share: float = 0.04, keep: int = 0,
+           symmetry: Symmetry = NO_SYMMETRY) -> int:
     """Turn trusted labels into posed crops (``photos/labels.npz``), flat in azimuth; returns how many are kept.
 
     Photographs of cars show the front half far more often than the rear: a 10-degree bin of azimuth that holds more
@@ -115,7 +120,7 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
     if previous is not None:
         before = read_labels(previous)
         kept = {name: label for name, label in kept.items() if sure(before.get(name), previous_margin) and
-                rotation_angle(before[name].T_cam_obj[:3, :3], label.T_cam_obj[:3, :3]) < np.deg2rad(AGREE_DEG)}
+                symmetry.distance(before[name].T_cam_obj[:3, :3], label.T_cam_obj[:3, :3]) < np.deg2rad(AGREE_DEG)}
     bins = _azimuth_bins(kept.values())
     counts = np.bincount(bins, minlength=18)
     needed = min_margin * np.clip(counts[17 - bins] / np.maximum(counts[bins], 1), 1, 2)
@@ -152,6 +157,9 @@ def main() -> None:
                         help="correspondence, confirmed: folder written by training.sequences")
     parser.add_argument("--every", type=int, default=1, help="label every n-th photograph")
     parser.add_argument("--mirror", choices=MODES, default="correct", help="what is done with the mirror image")
+    parser.add_argument("--symmetry", type=lambda text: Symmetry.parse(yaml.safe_load(text)),
+                        metavar="'none' or '{axis: z, order: N}'",
+                        help="turns of the category that are one pose (default: what the bundle declares, else none)")
     add_switches(parser, MatchConfig)
     parser.add_argument("--min-score", type=float, default=0.2)
     parser.add_argument("--min-margin", type=float, default=0.02)
@@ -163,18 +171,21 @@ def main() -> None:
     args = parser.parse_args()
     if args.method == "select":
         select(args.photos, args.out, args.min_score, args.min_margin, args.previous, args.previous_margin,
-               keep=args.keep)
+               keep=args.keep, symmetry=args.symmetry or NO_SYMMETRY)
         return
     torch.set_num_threads(args.threads)
-    labellers = []
+    labellers, symmetry = [], args.symmetry
     if args.method in ("render", "confirmed"):
-        labellers.append(render_labeller(PoseEstimator(load_bundle(args.bundle), threads=args.threads)))
+        bundle = load_bundle(args.bundle)
+        symmetry = symmetry or bundle.card.symmetry
+        labellers.append(render_labeller(PoseEstimator(bundle, threads=args.threads)))
     if args.method in ("correspondence", "confirmed"):
         labellers.append(correspondence_labeller(args.teacher, CategoryShape.load(args.shape), args.templates,
                                                  config=switches_from(args, MatchConfig)))
-    labeller = confirmed_labeller(*labellers) if len(labellers) == 2 else labellers[0]
+    symmetry = symmetry or NO_SYMMETRY
+    labeller = confirmed_labeller(*labellers, symmetry) if len(labellers) == 2 else labellers[0]
     names = sorted(p.stem for p in (args.photos / "images").glob("*.jpg"))[:: args.every]
-    label_photos(args.photos, names, labeller, args.out, args.mirror)
+    label_photos(args.photos, names, labeller, args.out, args.mirror, symmetry)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,8 @@ class Work:
         spec, out = self.recipe.rounds[number], self.round(number) / "labels.npz"
         out.parent.mkdir(parents=True, exist_ok=True)
         names = self._photo_names()[:: spec.every]
-        label_photos(self.pool("photographs"), names, self._labeller(spec, number), out)
+        label_photos(self.pool("photographs"), names, self._labeller(spec, number), out,
+                     symmetry=self.recipe.bundle_card().symmetry)
         with np.load(out, allow_pickle=False) as labels:
             return {"asked": len(names), "consistent": len(labels["names"]), "rejected": len(labels["rejected"])}
 
@@ -156,7 +157,8 @@ class Work:
             teacher = self.round(number - 1) / "student.pt" if number else self.recipe.teacher
             labellers.append(correspondence_labeller(teacher, self._mesh(), templates, every,
                                                      None if spec.bidirectional else ONE_WAY))
-        return confirmed_labeller(*labellers) if len(labellers) == 2 else labellers[0]
+        symmetry = self.recipe.bundle_card().symmetry
+        return confirmed_labeller(*labellers, symmetry) if len(labellers) == 2 else labellers[0]
 
     def train(self, number: int) -> dict:
         """Select labels and train."""
@@ -189,7 +191,7 @@ class Work:
         spec = self.recipe.rounds[latest]
         previous = None if earlier is None else self.round(earlier) / "labels.npz"
         kept = select(self.pool("photographs"), self.round(latest) / "labels.npz", spec.min_score, spec.min_margin,
-                      previous, keep=spec.keep)
+                      previous, keep=spec.keep, symmetry=self.recipe.bundle_card().symmetry)
         if not kept:
             raise RecipeError(f"not one label of round {latest} can be trusted (min_score {spec.min_score:g}, "
                               f"min_margin {spec.min_margin:g}); train the round before for more steps, or lower them")

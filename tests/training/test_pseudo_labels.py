@@ -14,6 +14,7 @@ pytest.importorskip("timm", reason="training extra is not installed")
 from posed_car import car_shape, draw, look_at, posed_crop
 
 from dinemo_ros.geometry import mirror_rotation, rotation_angle, viewpoint_from_rotation
+from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry
 from training.batches import project
 from training.checkpoint import save_checkpoint
 from training.label_store import write_labels
@@ -107,6 +108,37 @@ def test_confirmation_keeps_the_candidates_that_the_correspondences_lead_to():
     confirmed = confirmed_labeller(lambda _: render, lambda _: matched)
     assert confirmed(None) == [render[1]]
     assert confirmed_labeller(lambda _: render, lambda _: [])(None) == []
+
+
+BOTTLE, BOX, CUP = Symmetry("z", 0), Symmetry("z", 4), Symmetry("z", 1)
+
+
+@pytest.mark.parametrize("symmetry, turned, agree", [
+    (NO_SYMMETRY, 90, False), (CUP, 90, False), (BOX, 90, True), (BOX, 45, False), (BOTTLE, 137, True)])
+def test_poses_that_a_symmetry_makes_one_agree(symmetry, turned, agree):
+    """A bottle's picture and its mirror image may name any azimuth; a box's may differ by a quarter turn."""
+    original, mirrored = [candidate(40, 0.6)], [in_mirror(candidate(40 + turned, 0.5))]
+    label = reconcile(original, mirrored, symmetry=symmetry)
+    assert (label is not None) == agree
+    if agree:  # the other pose is no rival either
+        assert label.agreement_deg == pytest.approx(0, abs=1e-3) and label.margin == pytest.approx(0.55)
+    confirmed = confirmed_labeller(lambda _: original, lambda _: [candidate(40 + turned, 0.3)], symmetry)
+    assert bool(confirmed(None)) == agree
+
+
+@pytest.mark.parametrize("symmetry", [BOTTLE, BOX])
+def test_a_symmetric_object_that_leans_otherwise_disagrees(symmetry):
+    assert reconcile([candidate(40, 0.6)], [in_mirror(candidate(40, 0.5, elevation=35))], symmetry=symmetry) is None
+
+
+def test_the_round_before_agrees_up_to_the_symmetry(tmp_path):
+    labels = {}
+    for name, turned in (("now", 0), ("before", 90)):
+        labels[name] = tmp_path / f"{name}.npz"
+        c = candidate(40 + turned, 0.6)
+        write_labels(labels[name], {"a": Label(c.T_cam_obj, c.size, c.score, 0.3, 2.0)})
+    assert select(tmp_path, labels["now"], 0.2, 0.02, labels["before"], symmetry=BOX) == 1
+    assert select(tmp_path, labels["now"], 0.2, 0.02, labels["before"]) == 0
 
 
 def test_the_camera_of_a_photograph_shows_the_object_filling_it():

@@ -9,7 +9,7 @@ import numpy as np
 
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.estimator import PoseEstimator
-from dinemo_ros.geometry import mirror_rotation, rotation_angle, se3
+from dinemo_ros.geometry import mirror_rotation, se3
 
 from ..category_shape import CategoryShape
 from ..label_store import read_labels
@@ -107,13 +107,14 @@ def _add_disagreements(section: Section, spec: Round, run: Path, number: int, re
     bundle = run / f"round{number - 1}" / "bundle"
     if not rejected or not (bundle / "model.yaml").is_file():
         return
-    labeller = render_labeller(PoseEstimator(load_bundle(bundle)))
+    estimator = PoseEstimator(load_bundle(bundle))
+    labeller, symmetry = render_labeller(estimator), estimator.bundle.card.symmetry
     tiles = []
     for i in np.unique(np.linspace(0, len(rejected) - 1, 4 * _REJECTED).round().astype(int)):
         photo = load_photo(run / "photographs", rejected[i])
         straight, mirror = labeller(photo)[:1], [_mirrored_back(c) for c in labeller(photo.mirrored())[:1]]
         if len(tiles) < 2 * _REJECTED and straight and mirror:
-            turn = np.rad2deg(rotation_angle(straight[0].T_cam_obj[:3, :3], mirror[0].T_cam_obj[:3, :3]))
+            turn = np.rad2deg(symmetry.distance(straight[0].T_cam_obj[:3, :3], mirror[0].T_cam_obj[:3, :3]))
             tiles += [tile(posed(photo.image, photo_camera().K, c.T_cam_obj, c.size, mesh), text)
                       for c, text in ((straight[0], "picture"), (mirror[0], f"mirror image, {turn:.0f} deg apart"))]
     if tiles:
