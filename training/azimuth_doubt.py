@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dinemo_ros.bundle import Bundle, load_bundle, write_bundle
+from dinemo_ros.bundle import Bundle, load_bundle, rewrite_card
 from dinemo_ros.camera import Camera
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import so3_log
@@ -122,7 +122,7 @@ def main() -> None:
     bundle, crops = load_bundle(args.bundle), load_posed_crops(args.renders, args.count)
     bundle, doubt = fitted(bundle, crops) if args.fit else (bundle, measure(bundle, crops))
     if args.fit:
-        write_bundle(args.bundle, bundle.card, bundle.backbone_path.read_bytes(), bundle.mesh)
+        rewrite_card(bundle, bundle.card)
     summary = {"covariance_scale": bundle.card.score.covariance_scale, **doubt.summary()}
     print(json.dumps(summary, indent=1))
     if args.json:

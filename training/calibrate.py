@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dinemo_ros.bundle import CalibrationSpec, ScoreSpec, load_bundle, write_bundle
+from dinemo_ros.bundle import CalibrationSpec, ScoreSpec, load_bundle, rewrite_card
 from dinemo_ros.camera import Camera
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import so3_log
@@ -149,7 +149,7 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
                          _widened(scale, measured.squares) if judged else scale)
     card = replace(card, calibration=CalibrationSpec(result.depth_scale),
                    score=replace(card.score, accept=result.accept, covariance_scale=result.covariance_scale))
-    write_bundle(bundle, card, loaded.backbone_path.read_bytes(), loaded.mesh)
+    rewrite_card(loaded, card)
     print(f"{bundle}: depth_scale {result.depth_scale} over {len(ratios)} of {len(scores)} pictures, accept "
           f"{result.accept}, covariance_scale {result.covariance_scale:g}")
     if len(without):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bundle: a folder with everything a robot needs to know about one category.
 
-``model.yaml`` (the card), ``backbone.onnx`` (pixels to features), ``mesh.npz`` (the neural mesh) and a README.
-Hashes in the card tie the files together. Nothing in a bundle is executable: YAML is read with the safe loader,
-arrays without pickles.
+``model.yaml`` (the card), ``backbone.onnx`` (pixels to features), ``mesh.npz`` (the neural mesh), a README, and perhaps
+``backbone_int8.onnx``, the same network in 8 bits for CPUs. Hashes in the card tie the files together. Nothing in a
+bundle is executable: YAML is read with the safe loader, arrays without pickles.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .neural_mesh import NeuralMesh
 from .symmetry import Symmetry
 
 FORMAT = "dinemo-bundle/1"
-CARD_FILE, BACKBONE_FILE, MESH_FILE = "model.yaml", "backbone.onnx", "mesh.npz"
+CARD_FILE, BACKBONE_FILE, MESH_FILE, INT8_FILE = "model.yaml", "backbone.onnx", "mesh.npz", "backbone_int8.onnx"
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,11 @@ class Bundle:
     def backbone_path(self) -> Path:
         return self.path / BACKBONE_FILE
 
+    @property
+    def int8_path(self) -> Path | None:
+        """The network in int8 for CPUs, where the bundle brings it."""
+        return self.path / INT8_FILE if INT8_FILE in self.card.files else None
+
 
 def find_bundle(category: str) -> Path:
     """Folder of the bundle shipped for ``category``: sourced ROS workspaces, this Python's share, the source tree."""
@@ -173,25 +178,37 @@ def load_bundle(path: str | Path) -> Bundle:
     if not path.is_dir():
         raise BundleError(f"bundle {path}: no such folder; give the folder that holds {CARD_FILE}")
     card = _read_card(path / CARD_FILE)
-    for name in (BACKBONE_FILE, MESH_FILE):
+    for name in (BACKBONE_FILE, MESH_FILE, *([INT8_FILE] if INT8_FILE in card.files else [])):
         _check_file(path / name, card.files.get(name))
     mesh = NeuralMesh.load(path / MESH_FILE)
     _check_mesh(path, card, mesh)
     return Bundle(path, card, mesh)
 
 
-def write_bundle(directory: str | Path, card: Card, backbone: bytes, mesh: NeuralMesh) -> Bundle:
-    """Write card, ONNX file content and mesh into ``directory``, fill in the hashes, and read it back checked."""
+def write_bundle(directory: str | Path, card: Card, backbone: bytes, mesh: NeuralMesh,
+                 int8: bytes | None = None) -> Bundle:
+    """Write card, content of the ONNX files and mesh into ``directory``, fill in the hashes, read it back checked."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / BACKBONE_FILE).write_bytes(backbone)
     mesh.save(directory / MESH_FILE)
-    hashes = {name: _sha256(directory / name) for name in (BACKBONE_FILE, MESH_FILE)}
+    if int8 is None:
+        (directory / INT8_FILE).unlink(missing_ok=True)  # that of another backbone
+    else:
+        (directory / INT8_FILE).write_bytes(int8)
+    names = (BACKBONE_FILE, MESH_FILE, *([] if int8 is None else [INT8_FILE]))
+    hashes = {name: _sha256(directory / name) for name in names}
     document = _plain(asdict(replace(card, files=hashes))) | {"symmetry": card.symmetry.document()}
     order = ["format"] + [name for name in document if name != "format"]
     text = yaml.safe_dump({name: document[name] for name in order}, sort_keys=False, default_flow_style=None, width=110)
     (directory / CARD_FILE).write_text(text)
     return load_bundle(directory)
+
+
+def rewrite_card(bundle: Bundle, card: Card) -> Bundle:
+    """The bundle's folder with another card and the networks and the mesh that it has."""
+    int8 = bundle.int8_path.read_bytes() if bundle.int8_path else None
+    return write_bundle(bundle.path, card, bundle.backbone_path.read_bytes(), bundle.mesh, int8)
 
 
 def _read_card(path: Path) -> Card:
@@ -284,9 +301,10 @@ def _convert(kind, value, where: str):
     if isinstance(kind, types.GenericAlias):  # files: name -> sha256
         if not isinstance(value, dict) or not all(isinstance(x, str) for pair in value.items() for x in pair):
             raise BundleError(f"{where} must map file names to sha256 sums, got {value!r}")
-        unknown = set(value) - {BACKBONE_FILE, MESH_FILE}
+        known = (BACKBONE_FILE, MESH_FILE, INT8_FILE)
+        unknown = set(value) - set(known)
         if unknown:
-            raise BundleError(f"unknown key {_join(where, min(unknown))!r}; allowed: {BACKBONE_FILE}, {MESH_FILE}")
+            raise BundleError(f"unknown key {_join(where, min(unknown))!r}; allowed: {', '.join(known)}")
         return dict(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)

@@ -50,7 +50,7 @@ class PoseEstimator:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 2, backend: str = "auto", evidence: str = "clutter",
-                 precision: str = "fp32", engine_cache: str = "", say: Callable[[str], None] | None = None) -> None:
+                 precision: str = "auto", engine_cache: str = "", say: Callable[[str], None] | None = None) -> None:
         self.bundle = bundle
         self.extractor = create_extractor(bundle, backend, threads, precision, engine_cache)
         with compilation_told(say) if say else nullcontext():

@@ -7,11 +7,12 @@ import logging
 import numpy as np
 import pytest
 
+from dinemo_ros.bundle import write_bundle
 from dinemo_ros.features import BACKENDS, create_extractor, selection, tensorrt_api
 from dinemo_ros.features.engine_cache import EngineCache
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.parity import THRESHOLD, sample_pictures, smallest_cosine
-from dinemo_ros.features.variants import variant_key
+from dinemo_ros.features.variants import network, variant_key
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +94,37 @@ def test_int8_network_of_the_cache(bundle, no_gpu, tmp_path):
     EngineCache(tmp_path).store(variant_key(bundle, "int8", "cpu"), bundle.backbone_path.read_bytes())
     chosen = create_extractor(bundle, "onnxruntime", precision="int8", cache=tmp_path)
     assert (chosen.name, chosen.precision) == ("onnxruntime", "int8")
+
+
+class TestInt8OfTheBundle:
+    @pytest.fixture
+    def brings_int8(self, bundle, no_gpu, tmp_path):
+        backbone = bundle.backbone_path.read_bytes()
+        return write_bundle(tmp_path / "bundle", bundle.card, backbone, bundle.mesh, backbone)
+
+    @pytest.mark.parametrize("vnni, precision", [(True, "int8"), (False, "fp32")])
+    def test_auto_takes_it_where_it_is_fast(self, brings_int8, monkeypatch, vnni, precision, tmp_path):
+        monkeypatch.setattr(selection, "has_vnni", lambda: vnni)
+        for backend in ("auto", "onnxruntime"):
+            assert create_extractor(brings_int8, backend, cache=tmp_path).precision == precision
+
+    def test_it_is_there_for_whoever_asks(self, brings_int8, monkeypatch, caplog, tmp_path):
+        monkeypatch.setattr(selection, "has_vnni", lambda: False)
+        assert create_extractor(brings_int8, precision="int8", cache=tmp_path).precision == "int8"
+        assert create_extractor(brings_int8, precision="fp32", cache=tmp_path).precision == "fp32"
+        assert warnings(caplog) == []
+
+    def test_ranges_from_own_pictures_go_before_it(self, brings_int8, tmp_path):
+        cache = EngineCache(tmp_path)
+        assert network(brings_int8, "int8", cache) == brings_int8.int8_path.read_bytes()
+        cache.store(variant_key(brings_int8, "int8", "cpu"), b"from own pictures")
+        assert network(brings_int8, "int8", cache) == b"from own pictures"
+
+    def test_a_wrong_one_is_not_used(self, brings_int8, monkeypatch, caplog, tmp_path):
+        monkeypatch.setattr(selection, "has_vnni", lambda: True)
+        monkeypatch.setattr(OnnxRuntimeExtractor, "__call__", _wrong_in_int8)
+        assert create_extractor(brings_int8, cache=tmp_path).precision == "fp32"
+        assert "its features of car 0 are wrong" in warnings(caplog)[0]
 
 
 def test_int8_network_that_is_wrong(bundle, no_gpu, caplog, tmp_path, monkeypatch):

@@ -8,7 +8,17 @@ import pytest
 import yaml
 from unit.planted import car_card, car_mesh
 
-from dinemo_ros.bundle import BACKBONE_FILE, CARD_FILE, MESH_FILE, SizePrior, find_bundle, load_bundle, write_bundle
+from dinemo_ros.bundle import (
+    BACKBONE_FILE,
+    CARD_FILE,
+    INT8_FILE,
+    MESH_FILE,
+    SizePrior,
+    find_bundle,
+    load_bundle,
+    rewrite_card,
+    write_bundle,
+)
 from dinemo_ros.errors import BundleError
 from dinemo_ros.neural_mesh import NeuralMesh
 
@@ -35,6 +45,28 @@ def test_round_trip(bundle):
     assert again.backbone_path.read_bytes() == b"not a network, only bytes"
     for name in ("vertices", "faces", "normals", "features", "clutter"):
         assert np.array_equal(getattr(again.mesh, name), getattr(car_mesh(), name)), name
+
+
+class TestInt8Network:
+    @pytest.fixture
+    def bundle(self, tmp_path):
+        return write_bundle(tmp_path / "car", car_card(), b"fp32", car_mesh(), b"int8")
+
+    def test_is_read_back_and_survives_another_card(self, bundle):
+        again = rewrite_card(bundle, replace(bundle.card, version="2"))
+        assert again.card.version == "2" and again.int8_path.read_bytes() == b"int8"
+
+    def test_does_not_outlive_its_backbone(self, bundle):
+        again = write_bundle(bundle.path, bundle.card, b"another network", bundle.mesh)
+        assert again.int8_path is None and not (bundle.path / INT8_FILE).exists()
+
+    def test_truncated_and_missing(self, bundle):
+        bundle.int8_path.write_bytes(b"int")
+        with pytest.raises(BundleError, match=f"{INT8_FILE}: truncated or changed"):
+            load_bundle(bundle.path)
+        bundle.int8_path.unlink()
+        with pytest.raises(BundleError, match=f"{INT8_FILE}: missing; copy the whole bundle"):
+            load_bundle(bundle.path)
 
 
 def test_defaults_stand_in_for_absent_sections(bundle):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BackendError, DatasetError
+from ..features.protocol import PRECISIONS
 from . import options
 
 _log = logging.getLogger(__name__)
@@ -21,7 +22,8 @@ Build TensorRT engines (and int8 networks) of a bundle into the cache.
 With ordinary TensorRT run it on the target; TensorRT-RTX builds for any of its GPUs, also where there is none. An
 engine is checked against ONNX Runtime at every start; where this machine has the GPU it is checked here as well.
 
-int8 needs --calibration: pictures of what the camera will see, as regions of interest (about 50; no labels).
+int8 needs --calibration: pictures of what the camera will see, as regions of interest (about 50; no labels). With
+--ship the int8 network for CPUs goes into the bundle instead of the cache, where --precision auto finds it.
 """
 
 
@@ -29,10 +31,11 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("build-engine", help="build engines ahead of time", description=_DESCRIPTION,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", metavar="BUNDLE", help="a folder, or the name of a shipped category")
-    parser.add_argument("--precision", choices=options.PRECISIONS, default="fp32", help="(default: %(default)s)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="(default: %(default)s)")
     parser.add_argument("--for-arch", action="append", metavar="SM", type=_arch, help="GPU architecture, like sm89; "
                         "may be given several times (default: this machine's GPU)")
     parser.add_argument("--calibration", metavar="DIR", help="pictures that ranges are measured on, for int8")
+    parser.add_argument("--ship", action="store_true", help="write the int8 network for CPUs into the bundle")
     options.add_cache_option(parser)
     parser.add_argument("--check", action=argparse.BooleanOptionalAction, default=None, help="compare with ONNX "
                         "Runtime after the build; needs the GPU (default: where it is there)")
@@ -42,13 +45,20 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from ..bundle import load_bundle
     from ..features.engine_cache import EngineCache
-    from ..features.variants import quantized
+    from ..features.variants import quantized, ship_int8
 
     options.log_to_stderr()
     bundle = load_bundle(options.bundle_folder(arguments.bundle))
     cache = EngineCache(arguments.cache)
     if arguments.calibration and arguments.precision != "int8":
         raise BackendError(f"--calibration is for int8, the precision is {arguments.precision}")
+    if arguments.ship:
+        if not arguments.calibration:
+            raise BackendError("--ship writes an int8 network: give --precision int8 and --calibration")
+        bundle = ship_int8(bundle, _pictures(arguments.calibration, bundle.card.image.size))
+        _check_on_cpu(bundle, cache)
+        print(f"{bundle.int8_path} {bundle.int8_path.stat().st_size / 1e6:.1f} MB")
+        return 0
     if arguments.precision == "int8" and arguments.calibration:
         quantized(bundle, _pictures(arguments.calibration, bundle.card.image.size), cache)
         _check_on_cpu(bundle, cache)

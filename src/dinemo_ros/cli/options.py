@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..features.protocol import BACKENDS, PRECISIONS
+from ..features.protocol import BACKENDS, PRECISION_CHOICES
 
 if TYPE_CHECKING:
     from ..estimator import PoseEstimator
@@ -28,8 +28,8 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
                         help="CPU threads (default: all that this process may use, here %(default)s)")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the network (default: the "
                         "fastest that works)")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="what the network computes in "
-                        "(default: %(default)s)")
+    parser.add_argument("--precision", choices=PRECISION_CHOICES, default="auto", help="what the network computes in "
+                        "(default: int8 on a CPU that is fast in it, where the bundle brings it, else fp32)")
     add_cache_option(parser)
 
 

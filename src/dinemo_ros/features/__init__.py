@@ -10,26 +10,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..bundle import Bundle
-from .protocol import BACKENDS, PRECISIONS, FeatureExtractor
+from .protocol import BACKENDS, PRECISION_CHOICES, PRECISIONS, FeatureExtractor
 
-__all__ = ["BACKENDS", "PRECISIONS", "FeatureExtractor", "create_extractor"]
+__all__ = ["BACKENDS", "PRECISIONS", "PRECISION_CHOICES", "FeatureExtractor", "create_extractor"]
 
 
-def create_extractor(bundle: Bundle, backend: str = "auto", threads: int = 2, precision: str = "fp32",
+def create_extractor(bundle: Bundle, backend: str = "auto", threads: int = 2, precision: str = "auto",
                      cache: str | Path = "") -> FeatureExtractor:
     """The network of ``bundle``, ready to run; its attributes tell what was chosen and why, and so does the log.
 
     Args:
         backend: one of BACKENDS. What cannot run here is replaced by ONNX Runtime on the CPU, with a warning.
         threads: CPU threads.
-        precision: one of PRECISIONS. What cannot be had here is replaced by fp32, with a warning.
+        precision: one of PRECISION_CHOICES. What cannot be had here is replaced by fp32, with a warning.
         cache: folder for engines; empty takes ``dinemo_ros`` in the user's cache folder.
 
     Raises:
         BundleError: the bundle's network is not ours, no backend could run it.
         ValueError: unknown backend or precision.
     """
-    for name, value, allowed in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
+    for name, value, allowed in (("backend", backend, BACKENDS), ("precision", precision, PRECISION_CHOICES)):
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
     # Imported late: this loads ONNX Runtime, which those who want only the names need not wait for.

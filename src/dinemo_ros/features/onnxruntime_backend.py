@@ -59,7 +59,8 @@ def _session(bundle: Bundle, threads: int, model: bytes | None, cuda: bool) -> o
     options.intra_op_num_threads = threads
     # Idle workers leave the cores to the solver: on two cores this halves the time of a whole frame.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if model is not None and not _exact_int8():  # the exact kernels take twice the time
+    if model is not None and _is_x86() and not has_vnni():
+        # Sums of products of uint8 and int8 would overflow; the exact kernels take twice the time.
         options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3  # warnings about graph optimisation say nothing to a robot's operator
     providers = ["CUDAExecutionProvider"] if cuda else ["CPUExecutionProvider"]
@@ -75,11 +76,13 @@ def _session(bundle: Bundle, threads: int, model: bytes | None, cuda: bool) -> o
     return session
 
 
-def _exact_int8() -> bool:
-    """Whether products of uint8 and int8 are added up without overflow: on x86 only with VNNI."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return True
+def has_vnni() -> bool:
+    """Whether this is an x86 CPU with the instructions that multiply 8-bit numbers fast and without overflow."""
     try:
-        return "vnni" in Path("/proc/cpuinfo").read_text()
+        return _is_x86() and "vnni" in Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
+
+
+def _is_x86() -> bool:
+    return platform.machine() in ("x86_64", "AMD64")

@@ -10,8 +10,11 @@ import numpy as np
 #: Values of ``backend``: auto takes the fastest that works on this machine.
 BACKENDS = ("auto", "onnxruntime", "tensorrt", "openvino", "torch")
 
-#: Values of ``precision``: numbers inside the network; what goes in and comes out is the same for all.
+#: Numbers inside the network; what goes in and comes out is the same for all.
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+#: Values of ``precision``. auto: int8 where a CPU is fast and exact in it and the bundle brings it, fp32 elsewhere.
+PRECISION_CHOICES = ("auto", *PRECISIONS)
 
 
 class FeatureExtractor(Protocol):

@@ -14,7 +14,7 @@ from ..bundle import Bundle
 from ..errors import BackendError, NotInstalledError
 from .cuda_driver import CudaError, CudaStream, find_gpu
 from .engine_cache import EngineCache
-from .onnxruntime_backend import OnnxRuntimeExtractor
+from .onnxruntime_backend import OnnxRuntimeExtractor, has_vnni
 from .parity import THRESHOLD, sample_pictures, smallest_cosine
 from .protocol import FeatureExtractor
 from .variants import network, runtime_version
@@ -37,21 +37,30 @@ class Selection:
         if backend == "auto":
             extractor = self._fastest(precision)
         else:
-            extractor = self._first([(backend, precision), (backend, "fp32")], f"backend {backend} was asked for")
+            wanted = [(backend, self._resolved(backend, precision)), (backend, "fp32")]
+            extractor = self._first(wanted, f"backend {backend} was asked for")
         _log.info("features: %s in %s on %s, because %s", extractor.name, extractor.precision, extractor.device,
                   extractor.reason)
         return extractor
 
+    def _resolved(self, backend: str, precision: str) -> str:
+        """What "auto" means: int8 halves the time of a CPU with VNNI; elsewhere it is slower, or was not measured."""
+        if precision != "auto":
+            return precision
+        on_cpu = backend == "openvino" or (backend == "onnxruntime" and "gpu" not in runtime_version())
+        return "int8" if on_cpu and self._bundle.int8_path and has_vnni() else "fp32"
+
     def _fastest(self, precision: str) -> FeatureExtractor:
+        on_cpu, on_gpu = self._resolved("onnxruntime", precision), "fp32" if precision == "auto" else precision
         try:
             gpu = find_gpu()
         except CudaError as error:
-            return self._first([("onnxruntime", precision)], f"there is no GPU to use: {error}")
+            return self._first([("onnxruntime", on_cpu)], f"there is no GPU to use: {error}")
         problems = []
         for backend in ("tensorrt", "onnxruntime", "torch"):
             try:
-                extractor = self._made(backend, precision, "; ".join([f"it is the fastest that works on {gpu.name}",
-                                                                      *problems]))
+                extractor = self._made(backend, on_gpu, "; ".join([f"it is the fastest that works on {gpu.name}",
+                                                                   *problems]))
                 if extractor.device != "CPU":
                     return extractor
                 problems.append(f"{backend} has no CUDA here")
@@ -59,8 +68,8 @@ class Selection:
                 problems.append(f"{backend}: {error}")
                 # What is merely not installed is no news to somebody who asked for nothing in particular.
                 level = logging.INFO if isinstance(error, NotInstalledError) else logging.WARNING
-                _log.log(level, "%s in %s cannot be used: %s", backend, precision, error)
-        return self._first([("onnxruntime", precision)], f"nothing works on {gpu.name}: {'; '.join(problems)}")
+                _log.log(level, "%s in %s cannot be used: %s", backend, on_gpu, error)
+        return self._first([("onnxruntime", on_cpu)], f"nothing works on {gpu.name}: {'; '.join(problems)}")
 
     def _first(self, wanted: list[tuple[str, str]], reason: str) -> FeatureExtractor:
         """The first (backend, precision) that works; ONNX Runtime in fp32 on the CPU always does."""

@@ -10,7 +10,7 @@ from importlib import metadata
 import numpy as np
 import onnxruntime as ort
 
-from ..bundle import BACKBONE_FILE, Bundle
+from ..bundle import BACKBONE_FILE, Bundle, write_bundle
 from ..errors import BackendError, NotInstalledError
 from .engine_cache import EngineCache, EngineKey
 
@@ -30,7 +30,9 @@ def network(bundle: Bundle, precision: str, cache: EngineCache, device: str = "c
     if precision == "fp32":
         return bundle.backbone_path.read_bytes()
     if precision == "int8":
-        found = cache.load(variant_key(bundle, "int8", device))
+        found = cache.load(variant_key(bundle, "int8", device))  # from one's own pictures, if somebody gave some
+        if found is None and device == "cpu" and bundle.int8_path:
+            found = bundle.int8_path.read_bytes()
         if found is None:
             raise BackendError(f"there is no int8 network of {bundle.card.category} {bundle.card.version} in "
                                f"{cache.folder}; make one from some 50 pictures with: dinemo build-engine "
@@ -56,6 +58,19 @@ def quantized(bundle: Bundle, pictures: Sequence[np.ndarray], cache: EngineCache
                   bundle.card.version, len(pictures), device.upper())
         content = quantize(network(bundle, "fp32", cache), pictures, symmetric=device == "gpu")
         cache.store(variant_key(bundle, "int8", device), content)
+
+
+def ship_int8(bundle: Bundle, pictures: Sequence[np.ndarray]) -> Bundle:
+    """Write the int8 network for CPUs into the bundle's folder, where every start finds it; the bundle read again.
+
+    Raises:
+        BackendError: the onnx package is missing.
+    """
+    require_onnx("int8 networks")
+    from .precision import quantize
+
+    backbone = bundle.backbone_path.read_bytes()
+    return write_bundle(bundle.path, bundle.card, backbone, bundle.mesh, quantize(backbone, pictures))
 
 
 def variant_key(bundle: Bundle, precision: str, device: str = "any") -> EngineKey:

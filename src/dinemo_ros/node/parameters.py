@@ -16,7 +16,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 
 from ..errors import DinemoError
-from ..features.protocol import BACKENDS, PRECISIONS
+from ..features.protocol import BACKENDS, PRECISION_CHOICES
 
 #: When a parameter may change: never after the start, only while unconfigured, or at any time.
 START, CONFIGURE, LIVE = "start", "configure", "live"
@@ -80,8 +80,9 @@ POSE_NODE = (
               changes=CONFIGURE),
     Parameter("backend", "auto", "What runs the network; auto takes the fastest that works.",
               choices=BACKENDS, changes=CONFIGURE),
-    Parameter("precision", "fp32", "What the network computes in; what cannot be had here becomes fp32.",
-              choices=PRECISIONS, changes=CONFIGURE),
+    Parameter("precision", "auto", "What the network computes in; auto takes int8 on a CPU that is fast in it, where "
+              "the bundle brings it, else fp32. What cannot be had here becomes fp32.", choices=PRECISION_CHOICES,
+              changes=CONFIGURE),
     Parameter("engine_cache", "", "Folder for engines; empty takes dinemo_ros in the user's cache folder.",
               changes=CONFIGURE),
     Parameter("threads", 2, "CPU threads of network and solver.", bounds=(1, 256), changes=CONFIGURE),
