@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from dinemo_ros.bundle import Card, FeatureSpec, ImageSpec, SizePrior, load_bundle, write_bundle
+from dinemo_ros.bundle import INT8_FILE, Card, FeatureSpec, ImageSpec, SizePrior, load_bundle, write_bundle
 from dinemo_ros.features.onnx_graph import engine_ready
 from dinemo_ros.neural_mesh import NeuralMesh
 
@@ -113,6 +113,7 @@ def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path)
         write_bundle(draft, card, engine_ready(onnx), mesh)  # compared with its original in there
         check_bundle(draft, backbone.architecture)
         out.mkdir(parents=True, exist_ok=True)
+        (out / INT8_FILE).unlink(missing_ok=True)  # that of the old network; dinemo build-engine --ship makes another
         for file in sorted(draft.iterdir()):
             file.replace(out / file.name)
     finally:
