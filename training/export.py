@@ -25,7 +25,7 @@ from dinemo_ros.neural_mesh import NeuralMesh
 
 from .category_shape import CategoryShape
 from .checkpoint import load_student
-from .student import CNN
+from .student import CNN, is_transformer
 
 _OPSET = 17              # LayerNorm stays one node from here on (vision transformers in TensorRT need that)
 _MIN_COSINE = 0.9999     # fp32 against fp32: anything less is a broken graph
@@ -136,7 +136,7 @@ def _neural_mesh(checkpoint: Path, shape: CategoryShape, features: nn.Module, ca
 
 def largest_bundle(architecture: str) -> int:
     """How many bytes a bundle with this backbone may have."""
-    return _MAX_TRANSFORMER_BYTES if architecture.startswith("vit_") else _MAX_BYTES
+    return _MAX_TRANSFORMER_BYTES if is_transformer(architecture) else _MAX_BYTES
 
 
 def check_bundle(path: Path, architecture: str = CNN) -> int:

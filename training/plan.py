@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dinemo_ros.bundle import CARD_FILE
 
-from .recipe import Recipe
+from .recipe import Learning, Recipe
 from .report import write_report
 from .run_folder import RunFolder, Stage
 from .stages import Work
@@ -88,16 +88,32 @@ def _round(recipe: Recipe, work: Work, number: int, pools: set[str]) -> list[Sta
                             (*before, "photographs", *({recipe.templates()} & pools)), (), (folder / "labels.npz",)))
         labelled = (f"labels{number}",)
     before = (f"train{number - 1}",) if number else ()
-    settings = {"pools": spec.pools, "steps": spec.steps, "min_score": spec.min_score, "min_margin": spec.min_margin,
-                "learning": asdict(learning), "seed": recipe.seed, **({"keep": spec.keep} if spec.keep else {})}
+    examples = {"pools": spec.pools, "min_score": spec.min_score, "min_margin": spec.min_margin, "seed": recipe.seed,
+                **({"keep": spec.keep} if spec.keep else {})}
+    taken = (*labelled, *sorted(pools & set(spec.pools)))
+    if learning.views:
+        settings = {key: getattr(learning, key) for key in ("backbone", "crop", "views")} | examples
+        stages.append(Stage(f"tokens{number}", f"round {number}: {learning.views} views through the frozen transformer",
+                            partial(work.tokens, number), settings, ("shape", *taken), _given(learning.weights),
+                            (folder / "tokens",)))
+        taken += (f"tokens{number}",)
+    settings = examples | {"steps": spec.steps, "learning": _learning(learning)}
     stages.append(Stage(f"train{number}", f"round {number}: {spec.steps} steps", partial(work.train, number), settings,
-                        ("shape", *before, *labelled, *sorted(pools & set(spec.pools))),
-                        tuple(Path(p) for p in (learning.init, learning.weights) if p),
+                        ("shape", *before, *taken), _given(learning.init, learning.weights),
                         tuple(folder / n for n in ("student.pt", "last.pt", "metrics.jsonl"))))
     stages.append(Stage(f"bundle{number}", f"round {number}: as a bundle, measured", partial(work.round_bundle, number),
                         {"card": _figures(recipe)}, ("shape", f"train{number}", *sorted(pools & {"held_out"})), (),
                         (folder / "bundle",)))
     return stages
+
+
+def _given(*paths: str | None) -> tuple[Path, ...]:
+    return tuple(Path(p) for p in paths if p)
+
+
+def _learning(learning: Learning) -> dict:
+    """Without freezing as it was before the keys existed: finished runs stay finished."""
+    return {k: v for k, v in asdict(learning).items() if learning.freeze or k not in ("freeze", "views")}
 
 
 def _figures(recipe: Recipe) -> dict:

@@ -136,6 +136,8 @@ class Learning:
         temperature: of the softmax over vertices; the bundle's card repeats it.
         crop: side of training crops in pixels; the bundle works at ``card.image.size``.
         workers: processes that prepare examples. init: checkpoint to start from instead of pretrained weights.
+        freeze: of a transformer only the read-out learns. views: then so many augmented views are put through the
+            transformer once per round and kept on disk; 0 puts a new view through it whenever one is needed.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -147,6 +149,8 @@ class Learning:
     crop: int = 224
     workers: int = 1
     init: str | None = None
+    freeze: bool = False
+    views: int = 0
 
     def __post_init__(self) -> None:
         _require(self.batch >= 1, "learning.batch", self.batch, "1 or more")
@@ -155,6 +159,10 @@ class Learning:
         _require(0.005 <= self.temperature <= 1, "learning.temperature", self.temperature, "0.005 to 1")
         _require(32 <= self.crop <= 1024, "learning.crop", self.crop, "32 to 1024 pixels")
         _require(self.workers >= 0, "learning.workers", self.workers, "0 or more")
+        _require(self.views == 0 or (self.freeze and self.views > 0), "learning.views", self.views,
+                 "0, or with freeze: true the number of views whose tokens are kept")
+        _require(not self.freeze or "vit" in self.backbone, "learning.freeze", self.freeze,
+                 f"false for {self.backbone}; only a vision transformer can be frozen")
 
 
 # Category-neutral: what the car bundle was trained with. Pools and labels without data drop out, see adapted().

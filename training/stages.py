@@ -20,6 +20,7 @@ from dinemo_ros.estimator import PoseEstimator
 from . import calibrate as calibration
 from .assets.kitchen import Shelf
 from .augment import AugmentConfig
+from .batches import CorrespondenceSampler
 from .category_shape import CategoryShape
 from .checkpoint import average_checkpoints
 from .correspondence import ONE_WAY
@@ -35,8 +36,10 @@ from .recipe import Recipe, RecipeError, Round
 from .sequences import align, read_reference_azimuths, read_sequence, write_templates
 from .shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape
 from .shape.vessel_mesh import vessel_mesh
-from .stream import parse_pool
+from .stream import ExampleStream, Pool, parse_pool
+from .student import create_student, load_pretrained
 from .teachers import create_teacher
+from .token_store import LINKS, write_tokens
 from .train import TrainConfig, train
 
 _TEMPLATES = 72        # posed views that photographs are compared with
@@ -160,18 +163,33 @@ class Work:
         symmetry = self.recipe.bundle_card().symmetry
         return confirmed_labeller(*labellers, symmetry) if len(labellers) == 2 else labellers[0]
 
+    def tokens(self, number: int) -> dict:
+        """Select labels, and put views of all pools through the frozen transformer."""
+        learning, seed = self.recipe.learning, self.recipe.seed + number
+        pools, figures = self._pools(number)
+        backbone = create_student(learning.backbone, freeze=True)
+        load_pretrained(backbone, learning.weights)
+        sampler = CorrespondenceSampler(self._mesh(), AugmentConfig(size=learning.crop), LINKS)
+        stream = ExampleStream(_read(pools), sampler, seed, 0, learning.views)
+        views = write_tokens(self.round(number) / "tokens", stream, backbone, workers=learning.workers)
+        return figures | {"views": views}
+
     def train(self, number: int) -> dict:
         """Select labels and train."""
-        spec, out = self.recipe.rounds[number], self.round(number)
-        figures = {}
+        pools, figures = self._pools(number)
+        before = self.round(number - 1) / "student.pt" if number else self.recipe.learning.init
+        self._optimise(pools, self.round(number), number, before and Path(before))
+        return figures | _last_line(self.round(number) / "metrics.jsonl")
+
+    def _pools(self, number: int) -> tuple[dict[Path, float], dict]:
+        """Folders of a round's posed crops and their shares, photographs with the labels that this round trusts."""
+        spec, figures = self.recipe.rounds[number], {}
         if "photographs" in spec.pools:
             figures["labels_kept"] = self._select(number)
-        before = self.round(number - 1) / "student.pt" if number else self.recipe.learning.init
         pools = {self.pool(name): share for name, share in spec.pools.items()}
         for folder, share in pools.items():
             print(f"round {number}: {len(load_posed_crops(folder))} crops of {folder.name}, share {share:g}")
-        self._optimise(pools, out, number, before and Path(before))
-        return figures | _last_line(out / "metrics.jsonl")
+        return pools, figures
 
     def round_bundle(self, number: int) -> dict:
         """The round's weights as a bundle: to label with, and to see what the round brought."""
@@ -201,20 +219,22 @@ class Work:
         """In this process, or on several GPUs as a command under Accelerate's launcher."""
         spec, learning = self.recipe.rounds[number], self.recipe.learning
         seed, weights = self.recipe.seed + number, learning.weights and Path(learning.weights)
+        tokens = out / "tokens" if learning.views else None
         if torch.cuda.device_count() > 1:
             options = {"shape": self.run / "shape.npz", "out": out, "init": before, "weights": weights,
                        "backbone": learning.backbone, "steps": spec.steps, "batch": learning.batch, "lr": learning.lr,
                        "sigma": learning.sigma, "temperature": learning.temperature, "size": learning.crop,
-                       "seed": seed, "workers": learning.workers}
+                       "seed": seed, "workers": learning.workers, "tokens": tokens}
+            flags = ["--freeze"] if learning.freeze else []
             data = [part for folder, share in pools.items() for part in ("--data", f"{folder}:{share}")]
-            command("-m", "accelerate.commands.launch", "--multi_gpu", "-m", "training.train", *data,
+            command("-m", "accelerate.commands.launch", "--multi_gpu", "-m", "training.train", *data, *flags,
                     *[part for name, value in options.items() if value is not None for part in (f"--{name}", value)])
             return
         config = TrainConfig(steps=spec.steps, batch=learning.batch, lr=learning.lr, sigma=learning.sigma,
                              temperature=learning.temperature, seed=seed, architecture=learning.backbone,
-                             augmentation=AugmentConfig(size=learning.crop))
-        train([parse_pool(f"{folder}:{share}") for folder, share in pools.items()], self._mesh(), out, config,
-              init=before, weights=weights, workers=learning.workers,
+                             freeze=learning.freeze, augmentation=AugmentConfig(size=learning.crop))
+        train(_read(pools), self._mesh(), out, config, init=before, weights=weights, tokens=tokens,
+              workers=learning.workers,
               checkpoint_every=int(np.clip(spec.steps // 20, 10, 200)))  # short runs on slow machines are killed, too
 
     def export(self) -> dict:
@@ -287,6 +307,10 @@ def _die_with_parent() -> None:
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def _read(pools: dict[Path, float]) -> list[Pool]:
+    return [parse_pool(f"{folder}:{share}") for folder, share in pools.items()]
 
 
 def _last_line(path: Path) -> dict:

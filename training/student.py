@@ -12,6 +12,7 @@ from pathlib import Path
 
 import timm
 import torch
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -75,14 +76,18 @@ class StudentBackbone(nn.Module):
 class ViTStudent(nn.Module):
     """Vision transformer -> unit-norm feature map at stride 8, like the CNN's, so that a bundle may hold either.
 
-    The picture is shrunk by 7/8, which makes 16 of its pixels one 14 px patch, and a transposed convolution doubles the
-    resolution of the tokens: poses are refined on the similarity volume, whose cells should not be coarser than the
-    CNN's. The last blocks are trained, the first keep what self-supervision gave them.
+    The picture is scaled so that 16 of its pixels make one patch (7/8 for 14 px patches), and a transposed convolution
+    doubles the resolution of the tokens: poses are refined on the similarity volume, whose cells should not be coarser
+    than the CNN's. The read-out takes the tokens after a half, three quarters and all of the blocks: the last ones know
+    what a pixel is, earlier ones where it lies.
+
+    The read-out is all that learns as long as ``trained_blocks`` is 0; then :meth:`tokens` of a picture never changes
+    and may be computed once (:mod:`training.token_store`).
 
     Args:
         dim: channels D of the output.
-        name: timm vision transformer with 14 px patches (DINOv2 family).
-        trained_blocks: how many of the last blocks learn.
+        name: timm vision transformer with a class token (DINOv2 family).
+        trained_blocks: how many of the last blocks learn, the others keep what self-supervision gave them.
     """
 
     def __init__(self, dim: int = 64, name: str = VIT, trained_blocks: int = 4, **timm_options):
@@ -90,9 +95,14 @@ class ViTStudent(nn.Module):
         self.architecture = name
         self.trunk = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True, **timm_options)
         self.trunk.requires_grad_(False)
-        for block in (*self.trunk.blocks[-trained_blocks:], self.trunk.norm):
+        depth, width = len(self.trunk.blocks), self.trunk.embed_dim
+        for block in self.trunk.blocks[depth - trained_blocks:]:
             block.requires_grad_(True)
-        self.upsample = nn.ConvTranspose2d(self.trunk.embed_dim, 128, 2, stride=2)
+        self.read = sorted({-(-depth * share // 4) - 1 for share in (2, 3, 4)})  # after these blocks, rounded up
+        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in self.read)
+        self.merge = nn.Sequential(nn.Conv2d(width * len(self.read), 256, 1), LayerNorm2d(256), nn.GELU(),
+                                   nn.Conv2d(256, 256, 3, padding=1), LayerNorm2d(256), nn.GELU())
+        self.upsample = nn.ConvTranspose2d(256, 128, 2, stride=2)
         self.project = nn.Sequential(nn.GroupNorm(8, 128), nn.ReLU(inplace=True), _separable(128),
                                      nn.Conv2d(128, dim, 1))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
@@ -100,16 +110,28 @@ class ViTStudent(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """image [N, 3, H, W] RGB 0..255 float, H and W multiples of 32 -> features [N, D, H/8, W/8], unit norm."""
-        image = F.interpolate((image - self.mean) / self.std, scale_factor=7 / 8, mode="bilinear", align_corners=False)
+        return self.read_out(self.tokens(image))
+
+    def tokens(self, image: Tensor) -> Tensor:
+        """image [N, 3, H, W] -> tokens [N, C, H/16, W/16] of the blocks that are read, each of zero mean and unit
+        variance over its own channels."""
+        scale = self.trunk.patch_embed.patch_size[0] / 16
+        image = F.interpolate((image - self.mean) / self.std, scale_factor=scale, mode="bilinear", align_corners=False)
         patches = self.trunk.patch_embed(image)                                               # [N, H/16, W/16, C]
         n, h, w, c = patches.shape
         tokens = (patches + self._positions(h, w)).reshape(n, h * w, c)
         first = self.trunk.cls_token + self.trunk.pos_embed[:, :1]
         tokens = torch.cat([first.expand(n, -1, -1), tokens], dim=1)
-        for block in self.trunk.blocks:
+        found = []
+        for number, block in enumerate(self.trunk.blocks):
             tokens = block(tokens)
-        grid = self.trunk.norm(tokens)[:, 1:].transpose(1, 2).reshape(n, c, h, w)
-        return F.normalize(self.project(self.upsample(grid)).float(), dim=1)
+            if number in self.read:
+                found.append(self.norms[len(found)](tokens[:, 1:]))
+        return torch.cat(found, dim=2).transpose(1, 2).reshape(n, c * len(found), h, w)
+
+    def read_out(self, tokens: Tensor) -> Tensor:
+        """tokens [N, C, h, w] -> features [N, D, 2 h, 2 w], unit norm: what learns when the transformer does not."""
+        return F.normalize(self.project(self.upsample(self.merge(tokens))).float(), dim=1)
 
     def _positions(self, h: int, w: int) -> Tensor:
         """Positional embedding [1, h, w, C]; without the antialiasing of timm's own, which ONNX cannot express."""
@@ -119,9 +141,22 @@ class ViTStudent(nn.Module):
         return F.interpolate(grid, size=(h, w), mode="bicubic", align_corners=False).permute(0, 2, 3, 1)
 
 
-def create_student(name: str = CNN, dim: int = 64) -> StudentBackbone | ViTStudent:
-    """The untrained student that an architecture name stands for."""
-    return ViTStudent(dim, name) if name.startswith("vit_") else StudentBackbone(dim, name=name)
+def is_transformer(name: str) -> bool:
+    """Whether a timm name stands for a vision transformer: vit_small_patch14_dinov2.lvd142m."""
+    return "vit" in name.split(".")[0].split("_")
+
+
+def create_student(name: str = CNN, dim: int = 64, freeze: bool = False) -> StudentBackbone | ViTStudent:
+    """The untrained student that an architecture name stands for; ``freeze`` a transformer and train its read-out.
+
+    Raises:
+        ValueError: a convolutional network cannot be frozen as a whole.
+    """
+    if is_transformer(name):
+        return ViTStudent(dim, name, trained_blocks=0) if freeze else ViTStudent(dim, name)
+    if freeze:
+        raise ValueError(f"{name} cannot be frozen, only vision transformers can; set freeze to false")
+    return StudentBackbone(dim, name=name)
 
 
 def load_pretrained(model: StudentBackbone | ViTStudent, weights: str | Path | None) -> None:

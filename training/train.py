@@ -7,6 +7,9 @@ r"""Contrastive training of a backbone and the neural mesh on posed crops.
 
 ``FOLDER:W`` draws from a folder W times as often. The run resumes from its last checkpoint when started again, and a
 killed run ends with the same weights as one that was left alone. On CUDA the forward pass runs in bfloat16.
+
+    python -m training.train --shape car_mean.npz --backbone vit_small_patch14_dinov2.lvd142m --freeze \
+        --tokens runs/car/tokens --out runs/car/train      # the read-out alone, on what training.token_store kept
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
 from .stream import ExampleStream, Pool, parse_pool
 from .student import CNN, StudentBackbone, create_student, load_pretrained
+from .token_store import TokenStream
 
 _LOG_EVERY = 50  # steps
 
@@ -49,6 +53,7 @@ class TrainConfig:
     average: float = 0.998         # decay of the running mean of the weights, which is what the run delivers
     seed: int = 0
     architecture: str = CNN        # or a timm vision transformer
+    freeze: bool = False           # of a transformer only the read-out learns
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -61,11 +66,15 @@ class ContrastiveModel(nn.Module):
         self.register_buffer("neighbours", neighbours, persistent=False)
 
     def forward(self, example: dict[str, Tensor]) -> dict[str, Tensor]:
-        """``example``: a collated batch of :class:`CorrespondenceSampler`; see :func:`contrastive_loss`."""
-        image = example["image"].permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
-        return contrastive_loss(self.backbone(image), self.features, example["pixels"], example["vertex_ids"],
-                                example["weights"], self.neighbours, example["background"],
-                                example["background_weight"], self.temperature)
+        """``example``: a collated batch of :class:`CorrespondenceSampler`, or of :class:`TokenStream`, which has tokens
+        instead of pictures; see :func:`contrastive_loss`."""
+        if "tokens" in example:
+            found = self.backbone.read_out(example["tokens"].float())
+        else:
+            image = example["image"].permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
+            found = self.backbone(image)
+        return contrastive_loss(found, self.features, example["pixels"], example["vertex_ids"], example["weights"],
+                                self.neighbours, example["background"], example["background_weight"], self.temperature)
 
 
 def learning_rate(step: int, total: int, peak: float, warmup: int = 100) -> float:
@@ -76,14 +85,22 @@ def learning_rate(step: int, total: int, peak: float, warmup: int = 100) -> floa
 
 
 def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfig = TrainConfig(), *,
-          init: Path | None = None, weights: Path | None = None, workers: int = 1, checkpoint_every: int = 200) -> Path:
+          init: Path | None = None, weights: Path | None = None, tokens: Path | None = None, workers: int = 1,
+          checkpoint_every: int = 200) -> Path:
     """Train, or go on training; returns the path of the result (``student.pt``).
 
     Args:
         pools: posed crops and the share of examples each gives.
         init: checkpoint of an earlier round to start from.
         weights: pretrained trunk, if not the architecture's own default.
+        tokens: folder of :mod:`training.token_store` to learn from instead of ``pools``, with a frozen transformer.
+
+    Raises:
+        ValueError: tokens of a network that is not frozen; weights or a checkpoint of another network.
     """
+    if tokens and not config.freeze:
+        raise ValueError(f"{tokens}: tokens stay true only while the transformer is frozen; set freeze, or leave the "
+                         "tokens out")
     accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no",
                               cpu=not torch.cuda.is_available())
     out.mkdir(parents=True, exist_ok=True)
@@ -91,9 +108,10 @@ def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfi
     optimizer = _optimizer(model, config.lr)
     mean = AveragedModel(model, avg_fn=_running_mean(config.average))
     first = _resume(out / "last.pt", model, mean, optimizer)
-    count = (config.steps - first) * config.batch * accelerator.num_processes
-    stream = ExampleStream(pools, CorrespondenceSampler(shape, config.augmentation), config.seed,
-                           first * config.batch * accelerator.num_processes, max(count, 0))
+    per_step = config.batch * accelerator.num_processes
+    part = (config.seed, first * per_step, max(config.steps - first, 0) * per_step)
+    stream = (TokenStream(tokens, *part) if tokens else
+              ExampleStream(pools, CorrespondenceSampler(shape, config.augmentation), *part))
     loader = DataLoader(stream, config.batch, num_workers=workers, prefetch_factor=4 if workers else None)
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     mean.to(accelerator.device)
@@ -191,12 +209,14 @@ def main() -> None:
     default = TrainConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=Path, required=True, help="npz of the category mesh (training.shape.mean_mesh)")
-    parser.add_argument("--data", action="append", required=True, metavar="FOLDER[:SHARE]", help="posed crops; repeat")
+    parser.add_argument("--data", action="append", default=[], metavar="FOLDER[:SHARE]", help="posed crops; repeat")
+    parser.add_argument("--tokens", type=Path, help="folder of training.token_store instead of --data, with --freeze")
     parser.add_argument("--out", type=Path, required=True, help="run folder (checkpoints, metrics.jsonl)")
     parser.add_argument("--init", type=Path, help="student.pt to start from instead of pretrained weights")
     parser.add_argument("--backbone", default=default.architecture,
                         help="tf_efficientnet_lite0 (robots' CPUs), or a timm transformer with 14 px patches such as "
                              "vit_small_patch14_dinov2.lvd142m (GPUs)")
+    parser.add_argument("--freeze", action="store_true", help="train the read-out of a transformer alone")
     parser.add_argument("--weights", type=Path, help="file of pretrained weights; default: the package's or hub's own")
     parser.add_argument("--steps", type=int, default=default.steps)
     parser.add_argument("--batch", type=int, default=default.batch)
@@ -208,13 +228,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
+    if not args.data and not args.tokens:
+        parser.error("nothing to learn from: give --data, or --tokens with --freeze")
     pools = [parse_pool(d) for d in args.data]
     for argument, (crops, share) in zip(args.data, pools, strict=True):
         print(f"{argument}: {len(crops)} crops, share {share:g}")
     config = TrainConfig(steps=args.steps, batch=args.batch, lr=args.lr, sigma=args.sigma, temperature=args.temperature,
-                         seed=args.seed, architecture=args.backbone, augmentation=AugmentConfig(size=args.size))
+                         seed=args.seed, architecture=args.backbone, freeze=args.freeze,
+                         augmentation=AugmentConfig(size=args.size))
     print(train(pools, CategoryShape.load(args.shape), args.out, config, init=args.init, weights=args.weights,
-                workers=args.workers))
+                tokens=args.tokens, workers=args.workers))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ FAMILIES = {
     "held_out": "renders to calibrate and to measure on",
     "negatives": "pictures without the object",
     "labels": "pseudo-labels of the photographs before a round; labels1, labels2, ... for one",
+    "tokens": "views through a frozen transformer, kept on disk; tokens0, tokens1, ... for one round",
     "train": "contrastive training; train0, train1, ... for one round",
     "bundle": "weights of a round as a bundle, measured on held-out renders; bundle0, bundle1, ...",
     "export": "mean weights as a bundle, refused unless ONNX and torch agree",
