@@ -64,6 +64,9 @@ class CorrespondenceSampler:
         inside = (uv >= 0).all(1) & (uv <= a.size - 1).all(1)
         shown = np.zeros(len(uv), bool)
         cells = uv[inside].round().astype(int)
+        if mask is not None and self.shape.places is not None:
+            # Handles differ by more than they are thick: the mean one often lies beside the real one, on the table.
+            hidden[cv2.dilate(mask, np.ones((7, 7))) == 0] = 255
         shown[inside] = hidden[cells[:, 1], cells[:, 0]] == 0
         candidates = np.flatnonzero(visible & shown)
         off = (self._silhouette(uv, mask) == 0) | (pasted > 0)

@@ -16,7 +16,8 @@ class CategoryShape:
     Attributes:
         vertices: [V, 3] float64 metres. faces: [F, 3] int32. normals: [V, 3] unit, outward.
         places: [V, 3] metres, None for the vertices themselves: how far apart two vertices count as to be told from
-            each other. Those in one place cannot be, and share their feature: the ring of a cup's body at one height.
+            each other. Those in one place cannot be, and share their feature: the ring of a cup's body at one height,
+            or the ring around the tube of its handle.
     """
 
     vertices: np.ndarray
@@ -41,12 +42,12 @@ class CategoryShape:
     def rarity(self) -> np.ndarray | None:
         """[V] how much more often a vertex should be drawn than others, None for all alike.
 
-        Places with many vertices are learnt from any of them; those of a handle, a place each, would come too short.
+        Every place as often: one with many vertices is learnt from any of them, those of a handle would come too short.
         """
         if self.places is None:
             return None
         _, place = self.distinct_places()
-        return 1.0 / np.sqrt(np.bincount(place)[place])
+        return 1.0 / np.bincount(place)[place]
 
     @property
     def size(self) -> np.ndarray:

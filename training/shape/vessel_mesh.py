@@ -35,7 +35,8 @@ def vessel_mesh(vessels: list[Vessel], size: np.ndarray, is_open: bool,
     """At most ``vertex_count`` vertices [V, 3] metres, origin on the axis half way up, and outward faces [F, 3].
 
     The third result are the vertices' places [V, 3] if there is a handle: it alone tells one side of the body from
-    another, so a ring of the body is one place, see :func:`ring_places`.
+    another, so a ring of the body is one place, see :func:`ring_places`. So is a ring around the handle's tube: it is
+    thinner than a feature cell, and places that share a cell share its probability, each alone would lose to clutter.
 
     ``size`` [3] is the box: width along y, height; a length beyond the width is the handle's, along +x.
     """
@@ -50,15 +51,15 @@ def vessel_mesh(vessels: list[Vessel], size: np.ndarray, is_open: bool,
                                       [1e-6, z[-1] - _FILLED * height]]])
     else:
         line = np.concatenate([line, [[1e-6, height / 2]]])
-    ear, ear_faces = np.empty((0, 3)), np.empty((0, 3), int)
+    ear, ear_faces, ear_places = np.empty((0, 3)), np.empty((0, 3), int), np.empty((0, 3))
     if length > 1.02 * width:
-        ear, ear_faces = _handle(profile, z, width, height, length - 0.5 * width)
+        ear, ear_faces, ear_places = _handle(profile, z, width, height, length - 0.5 * width)
     for corners in range(80, 7, -1):  # vertices around the axis, about as far apart as those along it
         even = _even(line, 2 * np.pi * profile.mean() / corners)
         if len(ear) + corners * len(even) <= vertex_count:
             break
     vertices, faces = _merged(*lathe(even[:, 0], even[:, 1], corners))
-    places = np.concatenate([ring_places(vertices, faces), ear]) if len(ear) else None
+    places = np.concatenate([ring_places(vertices, faces), ear_places]) if len(ear) else None
     return np.concatenate([vertices, ear]), np.concatenate([faces, ear_faces + len(vertices)]), places
 
 
@@ -99,8 +100,8 @@ def _outwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return faces[:, ::-1] if np.sum(np.cross(a, b) * c) < 0 else faces
 
 
-def _handle(profile, z, width, height, reach) -> tuple[np.ndarray, np.ndarray]:
-    """An ear from the wall out to ``reach`` metres from the axis."""
+def _handle(profile, z, width, height, reach) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An ear from the wall out to ``reach`` metres from the axis: vertices, faces, the middle of each one's ring."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, 13)
     high, low = 0.33 * height, -0.30 * height
     level = 0.5 * (high + low) + 0.5 * (high - low) * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.8
@@ -110,7 +111,9 @@ def _handle(profile, z, width, height, reach) -> tuple[np.ndarray, np.ndarray]:
     x = wall + out * (reach - 0.5 * thick - wall[len(wall) // 2])
     points, faces = sweep(np.stack([x, np.zeros_like(x), level], axis=1), thick, wide, corners=6)
     points[:, 0] *= reach / points[:, 0].max()
-    return points, _outwards(points - points.mean(axis=0), faces)
+    rings = points.reshape(len(level), -1, 3)
+    middles = np.repeat(rings.mean(axis=1), rings.shape[1], axis=0)
+    return points, _outwards(points - points.mean(axis=0), faces), middles
 
 
 def main() -> None:
