@@ -46,13 +46,21 @@ def test_hidden_handle_large_azimuth_variance(cup):
     assert np.degrees(np.sqrt(across @ best.covariance[3:, 3:] @ across)) < 15
 
 
-def test_the_same_cup_declared_unambiguous_claims_too_much(cup):
+def test_a_cup_declared_unambiguous_is_wrong_by_more_than_it_announces(cup):
     """What the declaration is for: the local normal matrix knows nothing of the other turns."""
-    mesh, solver = cup
+    mesh, declared = cup
     local = PoseSolver(mesh, cup_card(mesh, Symmetry()))
-    _, hidden, target = cup_scene(mesh, 180.0)
-    claimed, honest = (axis_deviation_deg(s.solve(hidden.features, target)[0]) for s in (local, solver))
-    assert honest > claimed
+
+    def worst(solver) -> float:
+        """Largest error in announced standard deviations, the handle hidden behind the body."""
+        ratios = []
+        for azimuth in (180.0, 190.0, 200.0, 210.0):
+            T, scene, target = cup_scene(mesh, azimuth)
+            best = solver.solve(scene.features, target)[0]
+            ratios.append(np.degrees(rotation_angle(best.T_crop_obj[:3, :3], T[:3, :3])) / axis_deviation_deg(best))
+        return max(ratios)
+
+    assert worst(declared) < 1.0 < worst(local)
 
 
 def test_a_bottle_is_found_by_its_axis():

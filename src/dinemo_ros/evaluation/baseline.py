@@ -26,6 +26,7 @@ from ..crop import CropCamera, check_roi, crop_camera, warp_crop
 from ..features import FeatureExtractor
 from ..geometry import rotation_from_viewpoint, se3
 from ..neural_mesh import NeuralMesh
+from ..painter import painted_faces
 from ..pose import ObjectPose
 from .sample import Roi
 
@@ -56,17 +57,8 @@ def views_of(mesh: NeuralMesh, side: int) -> list[View]:
             low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
             scale = side / (_MARGIN * (high - low).max())
             pixels = (points[:, :2] - 0.5 * (low + high)) * scale + 0.5 * (side - 1)
-            result.append(View(R, high - low, _painted(pixels, points[:, 2], mesh.faces, side)))
+            result.append(View(R, high - low, painted_faces(pixels, points[:, 2], mesh.faces, side)))
     return result
-
-
-def _painted(pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, side: int) -> np.ndarray:
-    """Which face each pixel sees, by the painter's algorithm, far faces first."""
-    canvas = np.full((side, side), -1, np.int32)
-    corners = np.round(pixels[faces] * 16).astype(np.int32)
-    for face in np.argsort(-depth[faces].mean(axis=1)):
-        cv2.fillConvexPoly(canvas, corners[face], int(face), cv2.LINE_8, 4)
-    return canvas
 
 
 class NearestView:

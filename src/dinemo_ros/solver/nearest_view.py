@@ -3,8 +3,8 @@
 
 The coarse search shifts and scales each view freely and looks at a few vertices; it finds objects in rough boxes, and
 pays with orientation. Here a view stays where the ROI puts it, every cell of it counts, and clutter is not asked: in
-a measured box its best view is half as far from the truth. Looking a cell up is a gather from the similarity volume, so
-a view costs some hundred additions.
+a box that is about right its best view is half as far from the truth. Looking a cell up is a gather from the similarity
+volume, so a view costs some hundred additions.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from ..bundle import SearchSpec
 from ..geometry import rotation_from_viewpoint
+from ..painter import painted_faces
 from ..symmetry import NO_SYMMETRY, Symmetry
 from .coarse import Target, place, select_distinct
 from .jit import kernel
@@ -76,13 +76,10 @@ def _vertex_of_faces(surface: Surface, vertices: int) -> np.ndarray:
 
 
 def _picture(points: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Faces that a view's cells show [n] and where these lie [n, 2], see :class:`NearestViews`; painter's algorithm."""
+    """Faces that a view's cells show [n] and where these lie [n, 2], see :class:`NearestViews`."""
     low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
     pixels = (points[:, :2] - 0.5 * (low + high)) * (_CELLS / (high - low).max()) + 0.5 * (_CELLS - 1)
-    corners = np.round(pixels[faces] * 16).astype(np.int32)
-    canvas = np.full((_CELLS, _CELLS), -1, np.int32)
-    for face in np.argsort(-points[faces, 2].mean(axis=1)):
-        cv2.fillConvexPoly(canvas, corners[face], int(face), cv2.LINE_8, 4)
+    canvas = painted_faces(pixels, points[:, 2], faces, _CELLS)
     rows, columns = np.nonzero(canvas >= 0)
     return canvas[rows, columns], (np.stack([columns, rows], axis=1) + 0.5) / _CELLS - 0.5
 

@@ -17,6 +17,7 @@ from .compare import compare, rasterise
 from .jit import kernel
 from .likelihood import accumulate, choose_vertices
 from .linear import rotate, solve_positive, transform
+from .roi_prior import add_roi_prior
 from .similarity import SimilarityVolume
 from .surface import Surface
 from .workspace import BLOCK, PARAMETERS, Scratch
@@ -34,7 +35,9 @@ class Refined:
     Attributes:
         R: [3, 3]; t: [3] metres; log_size: [3] log of size over the category's mean.
         normal: [9, 9] Gauss-Newton matrix of the sum of cosines, order as in ``likelihood.py``.
-        score: mean over the object's rendered cells of max(cosine - rival, 0), 0 to 1.
+        evidence: sum over the object's rendered cells of max(cosine - rival, 0): the objective of NeMo, up to what does
+            not depend on the pose.
+        score: its mean, 0 to 1.
         cosine: mean over the explained cells; visible: share of the rendered cells that are explained.
     """
 
@@ -42,36 +45,38 @@ class Refined:
     t: np.ndarray
     log_size: np.ndarray = field(default_factory=lambda: np.zeros(3))
     normal: np.ndarray = field(default_factory=lambda: np.zeros((PARAMETERS, PARAMETERS)))
+    evidence: float = 0.0
     score: float = 0.0
     cosine: float = 0.0
     visible: float = 0.0
 
 
-def climb(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, focal: float, centre: float, pose: Refined,
-          schedule: np.ndarray, inside: np.ndarray, scratch: Scratch) -> None:
+def climb(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides: np.ndarray, focal: float, centre: float,
+          pose: Refined, schedule: np.ndarray, inside: np.ndarray, scratch: Scratch) -> None:
     """Move ``pose`` uphill on the windowed likelihood, by as many visible vertices as ``scratch`` has room for.
 
-    prior [3]: 1/sigma^2 of the log-sizes. schedule [stages, 2]: window sigma in cells, Newton steps.
+    prior [3]: 1/sigma^2 of the log-sizes. sides [2, 4]: what the ROI says, see ``roi_prior.py``.
+    schedule [stages, 2]: window sigma in cells, Newton steps.
     inside [stages, h, w] float32: trust in a vertex at a cell, see :func:`weigh`.
     """
     _climb(volume.odds, surface.vertices, surface.normals, surface.visible, surface.azimuths, surface.elevations, prior,
-           focal, centre, pose.R, pose.t, pose.log_size, schedule, inside, scratch)
+           sides, focal, centre, pose.R, pose.t, pose.log_size, schedule, inside, scratch)
 
 
-def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, focal: float, centre: float, pose: Refined,
-           temperature: float, dimension: float, steps: int, scratch: Scratch) -> None:
+def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides: np.ndarray, focal: float,
+           centre: float, pose: Refined, temperature: float, dimension: float, steps: int, scratch: Scratch) -> None:
     """Move ``pose`` by ``steps`` Gauss-Newton steps of render-and-compare, and judge it.
 
     dimension: in how many directions features vary, see :func:`noise_variance`.
     """
-    pose.score, pose.cosine, pose.visible = _polish(
+    pose.evidence, pose.score, pose.cosine, pose.visible = _polish(
         volume.cells, volume.rival, temperature, dimension, surface.features, surface.gram, surface.vertices,
-        surface.faces, prior, focal, centre, pose.R, pose.t, pose.log_size, pose.normal, steps, scratch)
+        surface.faces, prior, sides, focal, centre, pose.R, pose.t, pose.log_size, pose.normal, steps, scratch)
 
 
 @kernel
-def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, focal, centre, R, t, log_size, schedule,
-           inside, scratch):
+def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, sides, focal, centre, R, t, log_size,
+           schedule, inside, scratch):
     index, weight, work, step = scratch.index, scratch.weight, scratch.work, scratch.work.step
     gradient, normal, new_gradient, new_normal = (scratch.gradient, scratch.normal, scratch.new_gradient,
                                                   scratch.new_normal)
@@ -83,11 +88,14 @@ def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, focal,
         weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside[stage], scratch.hit, work)
         value = accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient, normal,
                            work) + log_prior(prior, log_size)
+        value += add_roi_prior(sides, vertices, R, t, work.size, focal, centre, 1.0, gradient, normal, work)
         for _ in range(int(schedule[stage, 1])):
             solve_damped(normal, gradient, 1.0, prior, log_size, damping, t[2], step, work)
             moved(R, t, log_size, step, new_R, new_t, new_size)
             new_value = accumulate(odds, vertices, index, weight, count, new_R, new_t, new_size, focal, centre, sigma,
                                    new_gradient, new_normal, work) + log_prior(prior, new_size)
+            new_value += add_roi_prior(sides, vertices, new_R, new_t, work.size, focal, centre, 1.0, new_gradient,
+                                       new_normal, work)
             if new_value <= value:
                 damping = min(damping * 10.0, 1e3)
                 continue
@@ -101,8 +109,8 @@ def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, focal,
 
 
 @kernel
-def _polish(cells, rival, temperature, dimension, features, gram, vertices, faces, prior, focal, centre, R, t, log_size,
-            normal, steps, scratch):
+def _polish(cells, rival, temperature, dimension, features, gram, vertices, faces, prior, sides, focal, centre, R, t,
+            log_size, normal, steps, scratch):
     work, gradient, step = scratch.work, scratch.gradient, scratch.work.step
     points, depth, face_of, barycentric = scratch.points, scratch.depth, scratch.face_of, scratch.barycentric
     size = work.size
@@ -114,13 +122,14 @@ def _polish(cells, rival, temperature, dimension, features, gram, vertices, face
         evidence, explained, cosine, covered = compare(
             cells, rival, temperature, features, gram, vertices, faces, points, face_of, barycentric, depth, R, t, size,
             focal, centre, gradient, normal, work)
+        data = 1.0 / (noise_variance(cosine, dimension) * CORRELATED)
+        add_roi_prior(sides, vertices, R, t, size, focal, centre, 1.0 / data, gradient, normal, work)
         if k == steps or explained < 1.0:
             break
-        data = 1.0 / (noise_variance(cosine, dimension) * CORRELATED)
         solve_damped(normal, gradient, data, prior, log_size, 1e-3, t[2], step, work)
         moved(R, t, log_size, step, scratch.new_R, scratch.new_t, scratch.new_size)
         take_pose(scratch.new_R, scratch.new_t, scratch.new_size, R, t, log_size)
-    return evidence / max(covered, 1.0), cosine, explained / max(covered, 1.0)
+    return evidence, evidence / max(covered, 1.0), cosine, explained / max(covered, 1.0)
 
 
 @kernel

@@ -22,6 +22,7 @@ class Work(NamedTuple):
     scaled: np.ndarray  # [3] point, object frame, instance size
     camera: np.ndarray  # [3] camera centre, object frame
     size: np.ndarray  # [3] exp(log_size)
+    extreme: np.ndarray  # [4] int64, vertices at the sides of the projected box
     slope: np.ndarray  # [3, 2] of the barycentric weights
     A: np.ndarray  # [9, 9] system that is solved for a step
     b: np.ndarray  # [9]
@@ -51,7 +52,7 @@ class Scratch(NamedTuple):
 def make_work() -> Work:
     P = PARAMETERS
     return Work(np.empty(6), np.empty(LONGEST_WINDOW), np.empty((2, P)), np.empty(3), np.empty(3), np.empty(3),
-                np.empty(3), np.empty((3, 2)), np.empty((P, P)), np.empty(P), np.empty(P))
+                np.empty(3), np.empty(4, np.int64), np.empty((3, 2)), np.empty((P, P)), np.empty(P), np.empty(P))
 
 
 def make_scratch(vertices: int, cells: tuple[int, int], limit: int) -> Scratch:
