@@ -10,7 +10,8 @@ from unit.scenes import planted_scene
 
 from dinemo_ros.geometry import rotation_from_viewpoint, so3_exp
 from dinemo_ros.solver import reference
-from dinemo_ros.solver.coarse import SHIFT, gather, place, select_distinct
+from dinemo_ros.solver.category import COARSE_SAMPLES
+from dinemo_ros.solver.coarse import SHIFT, gather, make_totals, place, select_distinct
 from dinemo_ros.solver.compare import compare, rasterise
 from dinemo_ros.solver.likelihood import (
     accumulate,
@@ -20,7 +21,7 @@ from dinemo_ros.solver.likelihood import (
     window,
 )
 from dinemo_ros.solver.linear import rotate, solve_positive
-from dinemo_ros.solver.similarity import Similarity
+from dinemo_ros.solver.similarity import UNIT, Similarity
 from dinemo_ros.solver.surface import farthest_point_order, outward, prepare_surface, smoothed
 from dinemo_ros.solver.views import view_table
 from dinemo_ros.solver.visibility import visible_row
@@ -64,10 +65,10 @@ def test_similarity_volume_equals_its_twin(surface, scene, evidence, parts):
     C, clutter = surface.features[:200], car_mesh().clutter
     fast = Similarity(C, clutter, TEMPERATURE, evidence, PAD, in_turn, parts)(scene.features)
     slow_evidence, odds, rival, foreground = reference.similarity(C, clutter, scene.features, TEMPERATURE, evidence)
-    assert np.allclose(fast.evidence[:, PAD:-PAD, PAD:-PAD], slow_evidence, atol=2e-6)
+    assert np.allclose(fast.evidence[:-1, PAD:-PAD, PAD:-PAD] / UNIT, slow_evidence, atol=0.51 / UNIT)  # rounded to units
     assert np.allclose(fast.odds, odds, rtol=2e-4)  # float32 similarity divided by the temperature, exp by series
     assert np.allclose(fast.rival, rival, atol=2e-6) and np.allclose(fast.foreground, foreground, atol=1e-4)
-    assert not fast.evidence[:, :PAD].any() and not fast.evidence[:, :, -PAD:].any()
+    assert not fast.evidence[:, :PAD].any() and not fast.evidence[:, :, -PAD:].any() and not fast.evidence[-1].any()
     assert np.array_equal(fast.cells, scene.features.transpose(1, 2, 0))
 
 
@@ -82,15 +83,19 @@ def test_coarse_score_equals_its_twin(volume, surface, scene):
     views = view_table(surface, car_card().search, 400, 40)
     g, target = 37, scene.target
     x, y, z = 0.03, -0.02, 9.0
-    total = np.empty((2 * SHIFT + 1, 2 * SHIFT + 1), np.float32)
-    gather(volume.evidence, volume.pad, views.index[g], views.points[g], views.weight[g], 40, x * z, y * z, z,
-           target.focal, target.centre, total)
-    n = int(views.weight[g].sum())
+    total = make_totals(2)[1]
+    n = gather(volume.evidence, volume.pad, views.index[g], views.points[g], views.weight[g], 40, x * z, y * z, z,
+               target.focal, target.centre, total)
+    assert n == int(views.weight[g].sum())
     points = views.points[g, :n] + np.array([x * z, y * z, z])
-    evidence = volume.evidence[:, PAD:-PAD, PAD:-PAD]
+    evidence, row = volume.evidence[:-1, PAD:-PAD, PAD:-PAD] / UNIT, volume.evidence.shape[2]
     for dy, dx in ((-3, 2), (0, 0), (1, -1), (3, 3)):
         slow = reference.mean_evidence(evidence, views.index[g, :n], points, target.focal, target.centre, (dx, dy))
-        assert total[dy + SHIFT, dx + SHIFT] == pytest.approx(slow, abs=1e-5)
+        assert total[(dy + SHIFT) * row + dx + SHIFT] / (UNIT * n) == pytest.approx(slow, abs=1e-9)
+
+
+def test_sums_of_evidence_fit_into_16_bits():
+    assert 2.0 * UNIT * COARSE_SAMPLES < 2**16
 
 
 def test_place_fits_the_roi_exactly(surface, scene):

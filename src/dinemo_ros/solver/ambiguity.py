@@ -21,7 +21,7 @@ import math
 import numpy as np
 
 from ..symmetry import UNIFORM_VARIANCE, axis_variance, turn, with_axis_variance
-from .similarity import SimilarityVolume
+from .similarity import UNIT, SimilarityVolume
 from .surface import Surface
 from .visibility import visible_row
 
@@ -37,7 +37,7 @@ def azimuth_posterior(volume: SimilarityVolume, surface: Surface, R: np.ndarray,
     """
     evidence = np.array([turned_evidence(volume, surface, R @ turn(angle), t, size, focal, centre)
                          for angle in angles()])
-    evidence *= surface_area(surface, size) / len(volume.evidence)
+    evidence *= surface_area(surface, size) / len(volume.similarity)
     weight = np.exp((evidence - evidence.max()) / unit)
     return weight / weight.sum()
 
@@ -65,7 +65,7 @@ def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t
 
     These are spread evenly: to be multiplied by the square metres of surface that one stands for.
     """
-    count = len(volume.evidence)
+    count = len(volume.similarity)
     camera = -R.T @ t / size  # its centre in the frame of the mean shape
     azimuth, elevation = math.atan2(camera[1], camera[0]), math.atan2(camera[2], math.hypot(camera[0], camera[1]))
     ray = camera - surface.vertices[:count]
@@ -81,7 +81,7 @@ def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t
     plane = volume.evidence
     value = ((1 - v) * ((1 - u) * plane[seen, row, column] + u * plane[seen, row, column + 1])
              + v * ((1 - u) * plane[seen, row + 1, column] + u * plane[seen, row + 1, column + 1]))
-    value = np.where(value > 0, value, -_OCCLUDED)
+    value = np.where(value > 0, value / UNIT, -_OCCLUDED)
     return float(np.sum(value * facing[seen] * (focal / z) ** 2))  # cells that a square metre covers from there
 
 

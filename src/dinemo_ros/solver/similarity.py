@@ -17,6 +17,8 @@ import numpy as np
 from .jit import kernel
 
 EVIDENCE = ("clutter", "posterior")
+UNIT = 400  # of evidence in 16 bits: 80 vertices (category.COARSE_SAMPLES) of at most 2 each add up to less than 2^16
+_MOST = np.float32(2.0)  # what two unit vectors can differ by; "posterior" has no such bound at high temperatures
 _ROWS = 4  # vertices multiplied together: each feature row is then read once for four
 
 
@@ -29,8 +31,9 @@ class SimilarityVolume:
         similarity: [V, h * w] float32, cosine of every vertex and every cell.
         rival: [h, w] float32, what the best competing explanation scores in a cell, see :class:`Similarity`.
         foreground: [h, w] float32, probability that the cell shows any vertex.
-        evidence: [V, h + 2 pad, w + 2 pad] float32, max(S - rival, 0) per vertex and cell (NeMo's occlusion choice: a
-            cell that clutter explains better says nothing about the object), zero in the padding.
+        evidence: [V + 1, h + 2 pad, w + 2 pad] uint16, UNIT * max(S - rival, 0) per vertex and cell (NeMo's occlusion
+            choice: a cell that clutter explains better says nothing about the object). Zero in the padding, and in the
+            last plane, into which the coarse search's reading runs on.
         odds: [V, h, w] float32, object : clutter odds of "cell p shows vertex v".
         pad: cells.
     """
@@ -102,7 +105,7 @@ class Similarity:
             self._best_clutter = np.empty(h * w, np.float32)
             maps = [np.empty((h, w), np.float32) for _ in range(2)]
             self._volume = SimilarityVolume(np.empty((h, w, D), np.float32), self._S, *maps,
-                                            np.zeros((V, h + 2 * pad, w + 2 * pad), np.float32),
+                                            np.zeros((V + 1, h + 2 * pad, w + 2 * pad), np.uint16),
                                             np.empty((V, h, w), np.float32), pad)
         return self._volume
 
@@ -143,7 +146,8 @@ def products(C, F, S, first, last, peak):
 
 @kernel
 def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pad, first, last):
-    """Rows first:last: evidence = max(S - rival, 0) in its padding, odds = foreground exp((S - level) sharpness)."""
+    """Rows first:last: evidence = UNIT max(S - rival, 0) in its padding, odds = foreground exp((S - level) sharpness).
+    """
     h, w = odds.shape[1:]
     scaled, power = np.empty(w, np.float32), np.empty(w, np.int32)
     two_to = power.view(np.float32)
@@ -152,7 +156,7 @@ def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pa
             s, e, o = S[v, i * w:(i + 1) * w], evidence[v, i + pad, pad:pad + w], odds[v, i]
             r, m, g = rival[i * w:(i + 1) * w], level[i * w:(i + 1) * w], foreground[i * w:(i + 1) * w]
             for p in range(w):
-                e[p] = max(s[p] - r[p], np.float32(0.0))
+                e[p] = np.uint16(np.float32(UNIT) * min(max(s[p] - r[p], np.float32(0.0)), _MOST) + np.float32(0.5))
                 # exp(x) = 2^n exp(y), n an integer, |y| < ln 2 / 2: the power by the bits of the exponent, which unlike
                 # the library's exp the compiler turns into vector instructions
                 x = min(max((s[p] - m[p]) * sharpness, np.float32(-80.0)), np.float32(80.0))
