@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -17,20 +17,23 @@ from .category import COARSE_SAMPLES, Category
 from .coarse import SHIFT, Target, coarse_search, make_totals, select_distinct
 from .nearest_view import nearest_starts
 from .refine import CORRELATED, Refined, climb, noise_variance, polish
+from .roi_prior import roi_sides
 from .similarity import Similarity, SimilarityVolume
 from .workspace import PARAMETERS, Scratch, make_scratch
 
 _FIRST_SAMPLES = 24  # visible vertices that are looked up in all viewpoints; all of a view's in the best of them
 _SECOND_VIEWS = 64
 _CLIMB_VERTICES = 120  # visible ones in the first refinement
-_STARTS = 4  # distinct coarse hypotheses that are refined
+_STARTS = 2  # distinct hypotheses of the coarse search that climb
+_VIEW_STARTS = 4  # distinct whole views, which need no climb
 _START_ANGLE = math.radians(25)  # closer ones lie in the same basin of the refinement
-_START_FLOOR = 0.6  # of the best coarse score
-_KEEP = 3  # hypotheses that are rendered and compared
+_START_FLOOR = 0.6  # of the best score of their kind
 _DISTINCT_ANGLE = math.radians(20)  # refined hypotheses closer than this are one
 _FLIP = np.diag([-1.0, -1.0, 1.0])  # half a turn about the object's z axis: front for back
 _SCHEDULE = np.array([[2.5, 4], [1.5, 3]], dtype=np.float64)  # window sigma in cells, Newton steps: wide basin first
-_POLISH_STEPS = 4
+_POLISH_STEPS = 2  # of render-and-compare for every hypothesis
+_LAST, _LAST_STEPS = 2, 6  # so many of the best get as many steps more
+_FOLLOW_STEPS = 4
 _FOLLOW_SCHEDULE = np.array([[2.5, 3], [1.5, 3]], dtype=np.float64)
 _NEAR_TURNS = (math.radians(-15), math.radians(15))  # about object z: how wrong a predicted azimuth may be
 _INSIDE = 0.7  # share of foreground in a vertex's window below which its match is too one-sided to be used
@@ -86,10 +89,11 @@ class CropSolver:
         self.timings = dict.fromkeys(("similarity", "coarse", "refine"), 0.0)  # milliseconds, added up
 
     def solve(self, features: np.ndarray, target: Target) -> list[SolvedPose]:
-        """Hypotheses, best score first, of a feature map [D, h, h] float32 seen through ``target``'s crop camera."""
+        """Hypotheses, most evidence first, of a feature map [D, h, h] float32 seen through ``target``'s crop camera."""
         volume = self._timed("similarity", self._similarity, features)
         starts = self._timed("coarse", self._coarse, volume, target)
-        poses = self._timed("refine", self._refine, volume, target, starts)
+        views = self._timed("coarse", self._nearest, volume, target)
+        poses = self._timed("refine", self._refine, volume, target, starts, views)
         solved = [self._solved(pose) for pose in poses]
         if solved and self._category.symmetry.uncertain_azimuth:
             solved[0] = self._with_azimuth_doubt(solved[0], volume, target, poses[0])
@@ -122,15 +126,10 @@ class CropSolver:
         chosen = best[select_distinct(views.rotations[best], self._score[best], _START_ANGLE, _STARTS, _START_FLOOR)]
         return [Refined(views.rotations[g].copy(), self._translation[g].copy()) for g in chosen]
 
-    def _nearest(self, volume: SimilarityVolume, target: Target) -> list[tuple[np.ndarray, np.ndarray]]:
-        return nearest_starts(volume.similarity, volume.rival.shape, self._category.nearest, target, _START_ANGLE,
-                              _STARTS, _START_FLOOR, self._view_score)
-
-    def _fit(self, pose: Refined, target: Target) -> float:
-        """Intersection over union of the ROI and the box that the object covers at ``pose``."""
-        points = (self._category.surface.vertices * np.exp(pose.log_size)) @ pose.R.T + pose.t
-        pixels = target.focal * points[:, :2] / np.maximum(points[:, 2:], 1e-3) + target.centre
-        return box_fit(np.r_[pixels.min(axis=0), pixels.max(axis=0)], target)
+    def _nearest(self, volume: SimilarityVolume, target: Target) -> list[Refined]:
+        starts = nearest_starts(volume.similarity, volume.rival.shape, self._category.nearest, target, _START_ANGLE,
+                                _VIEW_STARTS, _START_FLOOR, self._view_score)
+        return [Refined(R, t) for R, t in starts]
 
     def _search(self, volume: SimilarityVolume, target: Target, chosen: np.ndarray, samples: int) -> None:
         shares = np.array_split(chosen, self._parts)
@@ -138,19 +137,21 @@ class CropSolver:
                                            self._category.scales, self._score, self._translation, self._totals[k]),
                    self._parts)
 
-    def _refine(self, volume: SimilarityVolume, target: Target, poses: list[Refined]) -> list[Refined]:
+    def _refine(self, volume: SimilarityVolume, target: Target, starts: list[Refined],
+                views: list[Refined]) -> list[Refined]:
+        """Distinct hypotheses, most evidence first.
+
+        Only the coarse search's ``starts`` climb: a whole view already stands where the ROI says, near enough to be
+        compared, and windowed matching would draw it away again.
+        """
         symmetry, inside = self._category.symmetry, inside_maps(volume.foreground, _SCHEDULE[:, 0])
-        self._each(lambda k: self._improve(volume, target, poses[k], k, inside, _SCHEDULE, 0), len(poses))
-        best = _distinct(poses, symmetry)[:_KEEP]
-        best += _missing_flip(best, symmetry)
-        if target.measured and not target.open_sides.all():
-            # A view that already stands where the ROI says is near enough to be compared; windowed matching would only
-            # draw it away again.
-            best += [Refined(R, t) for R, t in self._nearest(volume, target)]
-        self._each(lambda k: self._improve(volume, target, best[k], k, inside, _SCHEDULE[:0], _POLISH_STEPS), len(best))
-        rank = (lambda pose: pose.score * self._fit(pose, target)) if target.measured else None
-        best = _distinct(best, symmetry, rank)
-        return self._turned_right(volume, target, best, inside) if best and symmetry.uncertain_azimuth else best
+        self._climb(volume, target, starts, _SCHEDULE, inside)
+        best = _distinct(starts, symmetry)
+        best += [*_missing_flip(best, symmetry), *views]
+        for count, steps in ((len(best), _POLISH_STEPS), (_LAST, _LAST_STEPS)):
+            self._polish(volume, target, best[:count], steps)
+            best = _distinct(best, symmetry)
+        return self._turned_right(volume, target, best) if best and symmetry.uncertain_azimuth else best
 
     def _follow(self, volume: SimilarityVolume, target: Target, start: Start) -> list[Refined]:
         c = self._category
@@ -159,31 +160,43 @@ class CropSolver:
         poses = [Refined(R @ turn(angle), t.copy(), log_size.copy()) for angle in (0.0, *_NEAR_TURNS)]
         poses += _missing_flip(poses[:1], c.symmetry)
         inside = inside_maps(volume.foreground, _FOLLOW_SCHEDULE[:, 0])
-        self._each(lambda k: self._improve(volume, target, poses[k], k, inside, _FOLLOW_SCHEDULE, 0), len(poses))
+        self._climb(volume, target, poses, _FOLLOW_SCHEDULE, inside)
         near = 1 + len(_NEAR_TURNS)
-        poses = [max(poses[:near], key=lambda pose: pose.score), *poses[near:]]
-        self._each(lambda k: self._improve(volume, target, poses[k], k, inside, _SCHEDULE[:0], _POLISH_STEPS),
-                   len(poses))
+        poses = [max(poses[:near], key=lambda pose: pose.evidence), *poses[near:]]
+        self._polish(volume, target, poses, _FOLLOW_STEPS)
         return poses
 
-    def _improve(self, volume: SimilarityVolume, target: Target, pose: Refined, slot: int, inside: np.ndarray,
-                 schedule: np.ndarray, steps: int) -> None:
-        """Windowed matching by ``schedule``, then ``steps`` of render-and-compare; ``slot`` names the buffers."""
-        c, scratch = self._category, self._scratch(slot, volume.rival.shape)
-        setting = volume, c.surface, c.prior, target.focal, target.centre
-        if len(schedule):
-            climb(*setting, pose, schedule, inside, scratch)
-        polish(*setting, pose, c.temperature, c.dimension, steps, scratch)
+    def _climb(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined], schedule: np.ndarray,
+               inside: np.ndarray) -> None:
+        """Windowed matching of ``poses``, which are then judged by render-and-compare."""
+        c, sides = self._category, roi_sides(target)
 
-    def _scratch(self, slot: int, cells: tuple[int, int]) -> Scratch:
-        if not self._scratches or self._scratches[0].depth.shape != cells:
-            count = max(_STARTS + _KEEP + 1, len(_NEAR_TURNS) + 2)
-            self._scratches = [make_scratch(len(self._category.surface.vertices), cells, _CLIMB_VERTICES)
-                               for _ in range(count)]
-        return self._scratches[slot]
+        def one(k: int) -> None:
+            climb(volume, c.surface, c.prior, sides, target.focal, target.centre, poses[k], schedule, inside,
+                  self._scratches[k])
 
-    def _turned_right(self, volume: SimilarityVolume, target: Target, poses: list[Refined],
-                      inside: np.ndarray) -> list[Refined]:
+        self._scratches = self._enough_scratch(len(poses), volume.rival.shape)
+        self._each(one, len(poses))
+        self._polish(volume, target, poses, 0)
+
+    def _polish(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined], steps: int) -> None:
+        """``steps`` of render-and-compare for each of ``poses``; none only judges them."""
+        c, sides = self._category, roi_sides(target)
+
+        def one(k: int) -> None:
+            polish(volume, c.surface, c.prior, sides, target.focal, target.centre, poses[k], c.temperature, c.dimension,
+                   steps, self._scratches[k])
+
+        self._scratches = self._enough_scratch(len(poses), volume.rival.shape)
+        self._each(one, len(poses))
+
+    def _enough_scratch(self, count: int, cells: tuple[int, int]) -> list[Scratch]:
+        """Buffers for ``count`` poses on a feature map of ``cells``: those of before, and more if they are too few."""
+        kept = self._scratches if self._scratches and self._scratches[0].depth.shape == cells else []
+        return kept + [make_scratch(len(self._category.surface.vertices), cells, _CLIMB_VERTICES)
+                       for _ in range(count - len(kept))]
+
+    def _turned_right(self, volume: SimilarityVolume, target: Target, poses: list[Refined]) -> list[Refined]:
         """``poses`` and the likeliest turn of the best one, the pose first that explains most of the picture.
 
         The score is a mean over the object's cells: a pose that hides the handle behind the body loses nothing by it,
@@ -196,7 +209,7 @@ class CropSolver:
         best = max(poses, key=total)
         angle = angles()[self._azimuths(volume, target, best).argmax()]
         likeliest = Refined(best.R @ turn(angle), best.t.copy(), best.log_size.copy())
-        self._improve(volume, target, likeliest, 0, inside, _SCHEDULE[:0], _POLISH_STEPS)
+        self._polish(volume, target, [likeliest], _FOLLOW_STEPS)
         return sorted(_distinct([*poses, likeliest], self._category.symmetry), key=total, reverse=True)
 
     def _azimuths(self, volume: SimilarityVolume, target: Target, pose: Refined) -> np.ndarray:
@@ -233,18 +246,6 @@ def pose_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: f
     return (np.linalg.inv(scaled) * np.outer(unit, unit))[:6, :6]
 
 
-def box_fit(box: np.ndarray, target: Target) -> float:
-    """IoU of a projected box [4] and the ROI; a side on the image border, which says nothing, agrees with any."""
-    low, high = target.box[:2], target.box[2:]
-    open_low, open_high = target.open_sides[:2] > 0, target.open_sides[2:] > 0
-    start = np.where(open_low, np.maximum(box[:2], low), box[:2])
-    end = np.where(open_high, np.minimum(box[2:], high), box[2:])
-    low, high = np.where(open_low, start, low), np.where(open_high, end, high)
-    shared = np.prod(np.maximum(np.minimum(end, high) - np.maximum(start, low), 0.0))
-    union = np.prod(np.maximum(end - start, 0.0)) + np.prod(np.maximum(high - low, 0.0)) - shared
-    return float(shared / max(union, 1e-9))
-
-
 def inside_maps(foreground: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
     """[stages, h, w] float32 trust in a vertex per window width: 1 where its whole window is object, 0 outside."""
     blurred = np.stack([cv2.GaussianBlur(foreground, (0, 0), s, borderType=cv2.BORDER_CONSTANT) for s in sigmas])
@@ -263,11 +264,10 @@ def _missing_flip(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
     return [Refined(flipped, best.t.copy(), best.log_size.copy())]
 
 
-def _distinct(poses: list[Refined], symmetry: Symmetry,
-              rank: Callable[[Refined], float] | None = None) -> list[Refined]:
-    """Best rank (by default score) first, without those that ran into the same optimum or an equivalent one."""
+def _distinct(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
+    """Most evidence first, without those that ran into the same optimum or an equivalent one."""
     kept: list[Refined] = []
-    for pose in sorted(poses, key=rank or (lambda pose: pose.score), reverse=True):
+    for pose in sorted(poses, key=lambda pose: pose.evidence, reverse=True):
         if all(symmetry.distance(pose.R, other.R) > _DISTINCT_ANGLE for other in kept):
             kept.append(pose)
     return kept
