@@ -65,7 +65,7 @@ def test_similarity_volume_equals_its_twin(surface, scene, evidence, parts):
     C, clutter = surface.features[:200], car_mesh().clutter
     fast = Similarity(C, clutter, TEMPERATURE, evidence, PAD, in_turn, parts)(scene.features)
     slow_evidence, odds, rival, foreground = reference.similarity(C, clutter, scene.features, TEMPERATURE, evidence)
-    assert np.allclose(fast.evidence[:-1, PAD:-PAD, PAD:-PAD] / UNIT, slow_evidence, atol=0.51 / UNIT)  # rounded to units
+    assert np.allclose(fast.evidence[:-1, PAD:-PAD, PAD:-PAD] / UNIT, slow_evidence, atol=0.51 / UNIT)  # rounded
     assert np.allclose(fast.odds, odds, rtol=2e-4)  # float32 similarity divided by the temperature, exp by series
     assert np.allclose(fast.rival, rival, atol=2e-6) and np.allclose(fast.foreground, foreground, atol=1e-4)
     assert not fast.evidence[:, :PAD].any() and not fast.evidence[:, :, -PAD:].any() and not fast.evidence[-1].any()

@@ -3,8 +3,8 @@
 
 The ROI and the category size give each viewpoint its distance and position up to the ROI's error; the scales and shifts
 around them absorb that error. A shift by whole cells needs no new projection, so 49 of them cost little more than one:
-the 7 x 7 cells around a vertex, and those between their rows, are one run of memory, and such runs are added up in vector
-registers, 16 bits a cell. Picking out the 49 one by one takes twice the time.
+the 7 x 7 cells around a vertex, and those between their rows, are one run of memory, and such runs are added up in
+vector registers, 16 bits a cell. Picking out the 49 one by one takes twice the time.
 """
 
 from __future__ import annotations
