@@ -79,6 +79,13 @@ def test_similarity_takes_any_number_of_clutter_features(surface, scene):
         assert np.allclose(fast.rival, np.einsum("kd,dhw->khw", clutter, scene.features).max(0), atol=2e-6)
 
 
+def test_similarity_takes_any_number_of_channels(surface, scene):
+    C, clutter, cells = surface.features[:8, :61], car_mesh().clutter[:, :61], scene.features[:61]
+    fast = Similarity(C, clutter, TEMPERATURE, "clutter", PAD, in_turn, 1)(cells)
+    expected = np.einsum("vd,dp->vp", C, cells.reshape(61, -1))
+    assert np.allclose(fast.similarity, expected, atol=2e-6) and fast.cells.shape == (*cells.shape[1:], 61)
+
+
 def test_coarse_score_equals_its_twin(volume, surface, scene):
     views = view_table(surface, car_card().search, 400, 40)
     g, target = 37, scene.target

@@ -19,7 +19,7 @@ from .jit import kernel
 EVIDENCE = ("clutter", "posterior")
 UNIT = 400  # of evidence in 16 bits: 80 vertices (category.COARSE_SAMPLES) of at most 2 each add up to less than 2^16
 _MOST = np.float32(2.0)  # what two unit vectors can differ by; "posterior" has no such bound at high temperatures
-_ROWS = 4  # vertices multiplied together: each feature row is then read once for four
+_ROWS = 4  # vertices and channels multiplied together: what is read and written once then serves sixteen products
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Similarity:
                  each: Callable, parts: int) -> None:
         if evidence not in EVIDENCE:
             raise ValueError(f"evidence is {evidence!r}; allowed: {', '.join(EVIDENCE)}")
-        self._features, self._clutter = np.ascontiguousarray(features), np.ascontiguousarray(clutter)
+        self._features, self._clutter = (np.pad(rows, ((0, 0), (0, -rows.shape[1] % _ROWS)))
+                                         for rows in (features, clutter))
         self._temperature, self._posterior, self._pad = np.float32(temperature), evidence == "posterior", pad
         self._each, self._bounds = each, _ROWS * np.linspace(0, len(features) // _ROWS, parts + 1).astype(int)
         self._volume: SimilarityVolume | None = None
@@ -74,6 +75,8 @@ class Similarity:
         volume = self._buffers(F.shape)
         D, h, w = F.shape
         flat = np.ascontiguousarray(F).reshape(D, h * w)
+        if D % _ROWS:
+            flat = np.pad(flat, ((0, -D % _ROWS), (0, 0)))
         volume.cells[:] = F.transpose(1, 2, 0)
         self._each(lambda part: products(self._features, flat, self._S, self._bounds[part], self._bounds[part + 1],
                                          self._peak[part]), len(self._peak))
@@ -112,7 +115,10 @@ class Similarity:
 
 @kernel
 def products(C, F, S, first, last, peak):
-    """S[first:last] = C[first:last] F for C [V, D], F [D, P], S [V, P]; peak [P] = the largest of these rows."""
+    """S[first:last] = C[first:last] F for C [V, D], F [D, P], S [V, P]; peak [P] = the largest of these rows.
+
+    D is a multiple of 4.
+    """
     D, P = F.shape
     peak[:] = np.float32(-1e9)
     v = first
@@ -120,14 +126,18 @@ def products(C, F, S, first, last, peak):
         a, b, c, d = S[v], S[v + 1], S[v + 2], S[v + 3]
         for p in range(P):
             a[p] = b[p] = c[p] = d[p] = np.float32(0.0)
-        for k in range(D):
-            f = F[k]
-            ca, cb, cc, cd = C[v, k], C[v + 1, k], C[v + 2, k], C[v + 3, k]
+        for k in range(0, D, 4):
+            e, f, g, h = F[k], F[k + 1], F[k + 2], F[k + 3]
+            ae, af, ag, ah = C[v, k], C[v, k + 1], C[v, k + 2], C[v, k + 3]
+            be, bf, bg, bh = C[v + 1, k], C[v + 1, k + 1], C[v + 1, k + 2], C[v + 1, k + 3]
+            ce, cf, cg, ch = C[v + 2, k], C[v + 2, k + 1], C[v + 2, k + 2], C[v + 2, k + 3]
+            de, df, dg, dh = C[v + 3, k], C[v + 3, k + 1], C[v + 3, k + 2], C[v + 3, k + 3]
             for p in range(P):
-                a[p] += ca * f[p]
-                b[p] += cb * f[p]
-                c[p] += cc * f[p]
-                d[p] += cd * f[p]
+                x, y, z, w = e[p], f[p], g[p], h[p]  # once: behind the first store they would be read again
+                a[p] += ae * x + af * y + ag * z + ah * w
+                b[p] += be * x + bf * y + bg * z + bh * w
+                c[p] += ce * x + cf * y + cg * z + ch * w
+                d[p] += de * x + df * y + dg * z + dh * w
         for p in range(P):
             peak[p] = max(peak[p], max(max(a[p], b[p]), max(c[p], d[p])))
         v += 4
