@@ -20,8 +20,8 @@ def random(seed: int, *shape: int) -> torch.Tensor:
     return torch.as_tensor(np.random.default_rng(seed).normal(size=shape), dtype=torch.float32).to(DEVICE)
 
 
-@pytest.mark.parametrize(("views", "vertices"), [(3, 16), (2, 21)])
-def test_gather_scores(views, vertices):
+@pytest.mark.parametrize(("views", "vertices", "samples"), [(3, 16, 16), (2, 21, 80), (2, 21, 18)])
+def test_gather_scores(views, vertices, samples):
     """Two crops, vertices in front of, behind and beside the camera, views with fewer vertices than slots."""
     planes, pad, shift = 30, 3, 2
     evidence = torch.nn.functional.pad(random(0, 2, planes, 12, 14).clamp(min=0), (pad,) * 4)
@@ -32,7 +32,8 @@ def test_gather_scores(views, vertices):
     place[..., 2] = place[..., 2].abs() * 4 + 0.3
     points[1, :3, 2] = -9.0
     camera = torch.tensor([[9.0, 6.0], [14.0, 6.5]], device=DEVICE)
-    arguments = evidence.contiguous(), index, points, weight, place.contiguous(), camera, pad, shift
+    chosen = torch.tensor([list(range(views)), [views - 1] * views], device=DEVICE)
+    arguments = (evidence.contiguous(), index, points, weight, chosen, samples, place.contiguous(), camera, pad, shift)
     (best, where), (expected, expected_where) = kernels.gather_scores(*arguments), twins.gather_scores(*arguments)
     torch.testing.assert_close(best, expected, rtol=1e-5, atol=1e-5)
     assert (where == expected_where).float().mean() > 0.9  # equal sums may break a tie either way

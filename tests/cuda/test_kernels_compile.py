@@ -22,11 +22,11 @@ from triton.compiler import ASTSource
 from dinemo_ros.cuda import kernels
 
 sizes = {"SHIFT": 3, "SIDE": 7, "TILE": 16, "BLOCK": 16, "N": 9}
-pointers = {"index": "*i64", "where": "*i64", "crop": "*i64", "face": "*i64"}
+pointers = {"index": "*i64", "where": "*i64", "chosen": "*i64", "crop": "*i64", "face": "*i64"}
 for name in ("_gather_scores", "_window_moments", "_rasterise", "_solve_positive"):
     function = getattr(kernels, name)
-    tensors = {"evidence", "index", "points", "weight", "place", "camera", "best", "where", "odds", "crop", "u", "v",
-               "out", "corners", "face", "weights", "depth", "A", "b"}
+    tensors = {"evidence", "index", "chosen", "points", "weight", "place", "camera", "best", "where", "odds", "crop",
+               "u", "v", "out", "corners", "face", "weights", "depth", "A", "b"}
     constants = {a: sizes[a] for a in function.arg_names if a in sizes and function.params[function.arg_names.index(a)]
                  .is_constexpr}
     signature = {a: "constexpr" if a in constants else pointers.get(a, "*fp32") if a in tensors else

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..solver.category import Category
+from ..solver.nearest_view import NearestViews
+from ..symmetry import Symmetry
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class DeviceCategory:
 
     Shapes as there: features [V, D], gram [F, 3], vertices, normals [V, 3], faces [F, 3], visible [directions, V'],
     search_features [V', D], clutter [K, D], rotations [G, 3, 3], index, weight [G, N], points [G, N, 3],
-    outline [G, M, 3], scales [S], prior, mean_size [3].
+    outline [G, M, 3], scales [S], prior, mean_size [3]. ``nearest``: the whole views, see :class:`DeviceNearest`.
     """
 
     features: Tensor
@@ -35,10 +38,31 @@ class DeviceCategory:
     outline: Tensor
     scales: Tensor
     prior: Tensor
+    mean_size: Tensor
+    nearest: DeviceNearest
     temperature: float
     dimension: float
+    depth_scale: float
+    covariance_scale: float
     azimuths: int
     elevations: int
+    posterior: bool
+    symmetry: Symmetry
+
+
+@dataclass(frozen=True)
+class DeviceNearest:
+    """:class:`dinemo_ros.solver.nearest_view.NearestViews` with every view's list filled up to the longest.
+
+    rotations [N, 3, 3], outline [N, M, 3], vertex [N, E] int64, place [N, E, 2], weight [N, E]: one over the number of
+    a view's cells, 0 for what was filled up.
+    """
+
+    rotations: Tensor
+    outline: Tensor
+    vertex: Tensor
+    place: Tensor
+    weight: Tensor
 
 
 def to_device(category: Category, device: torch.device) -> DeviceCategory:
@@ -55,5 +79,16 @@ def to_device(category: Category, device: torch.device) -> DeviceCategory:
         real(surface.features), real(surface.gram), real(surface.vertices), real(surface.normals), whole(surface.faces),
         whole(surface.visible[:, :search]), real(category.search_features), real(category.clutter),
         real(views.rotations), whole(views.index), real(views.weight), real(views.points), real(views.outline),
-        real(category.scales), real(category.prior), float(category.temperature), float(category.dimension),
-        surface.azimuths, surface.elevations)
+        real(category.scales), real(category.prior), real(category.mean_size),
+        _nearest(category.nearest, real, whole), float(category.temperature), float(category.dimension),
+        float(category.depth_scale), float(category.covariance_scale), surface.azimuths, surface.elevations,
+        category.evidence == "posterior", category.symmetry)
+
+
+def _nearest(views: NearestViews, real, whole) -> DeviceNearest:
+    count = np.diff(views.first)
+    listed = np.arange(count.max()) < count[:, None]                                        # [N, E]
+    vertex, place = np.zeros(listed.shape, np.int64), np.zeros((*listed.shape, 2), np.float32)
+    vertex[listed], place[listed] = views.vertex, views.place
+    return DeviceNearest(real(views.rotations), real(views.outline), whole(vertex), real(place),
+                         real(listed / np.maximum(count, 1)[:, None]))

@@ -12,32 +12,33 @@ _VERTICES = 16   # looked up at a time
 _CELLS = 64      # rasterised at a time
 
 
-def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tensor, place: Tensor, camera: Tensor,
-                  pad: int, shift: int) -> tuple[Tensor, Tensor]:
+def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tensor, chosen: Tensor, samples: int,
+                  place: Tensor, camera: Tensor, pad: int, shift: int) -> tuple[Tensor, Tensor]:
     """See :func:`twins.gather_scores`."""
-    B, G, S, _ = place.shape
-    best, where = place.new_empty(B, G, S), torch.empty(B, G, S, dtype=torch.int64, device=place.device)
-    _gather_scores[(B * G * S,)](evidence, index, points, weight, place, camera, best, where, G, S, index.shape[1],
-                                 evidence.shape[1], evidence.shape[2], evidence.shape[3], pad, SHIFT=shift,
-                                 SIDE=2 * shift + 1, TILE=triton.next_power_of_2(2 * shift + 1), BLOCK=_VERTICES)
+    B, C, S, _ = place.shape
+    best, where = place.new_empty(B, C, S), torch.empty(B, C, S, dtype=torch.int64, device=place.device)
+    _gather_scores[(B * C * S,)](evidence, index, points, weight, chosen, place, camera, best, where, C, S,
+                                 index.shape[1], min(samples, index.shape[1]), evidence.shape[1], evidence.shape[2],
+                                 evidence.shape[3], pad, SHIFT=shift, SIDE=2 * shift + 1,
+                                 TILE=triton.next_power_of_2(2 * shift + 1), BLOCK=_VERTICES)
     return best, where
 
 
 @triton.jit
-def _gather_scores(evidence, index, points, weight, place, camera, best, where, G, S, N, V, height, width, pad,
-                   SHIFT: tl.constexpr, SIDE: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr):
+def _gather_scores(evidence, index, points, weight, chosen, place, camera, best, where, C, S, N, samples, V, height,
+                   width, pad, SHIFT: tl.constexpr, SIDE: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr):
     """One program per crop, view and scale."""
     hypothesis = tl.program_id(0)
-    b, g = hypothesis // (G * S), (hypothesis // S) % G
+    b, g = hypothesis // (C * S), tl.load(chosen + hypothesis // S)
     x, y, z = tl.load(place + 3 * hypothesis), tl.load(place + 3 * hypothesis + 1), tl.load(place + 3 * hypothesis + 2)
     focal, centre = tl.load(camera + 2 * b), tl.load(camera + 2 * b + 1)
     tile = tl.arange(0, TILE)
     in_tile = (tile[:, None] < SIDE) & (tile[None, :] < SIDE)
     total = tl.zeros((TILE, TILE), tl.float32)
     mass = 1e-6
-    for start in range(0, N, BLOCK):
+    for start in range(0, samples, BLOCK):
         n = start + tl.arange(0, BLOCK)
-        listed = n < N
+        listed = n < samples
         w = tl.load(weight + g * N + n, listed, 0.0)
         v = tl.load(index + g * N + n, listed, 0)
         p = points + 3 * (g * N + n)

@@ -86,10 +86,10 @@ def climb(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses:
     """Damped Newton steps on the windowed likelihood of the visible vertices (``likelihood.py``)."""
     inside = inside_map(volume.foreground, sigma, threshold)[poses.crop]
     weight = _trusted(visible_vertices(category, poses, limit), category, camera, poses, inside)
-    damping = torch.full_like(poses.t[:, 0], 1e-2)
+    one, damping = torch.ones_like(poses.t[:, 0]), torch.full_like(poses.t[:, 0], 1e-2)
     value, gradient, normal = _likelihood(volume, category, camera, poses, weight, sigma, loops)
     for _ in range(steps):
-        step = damped_step(normal, gradient, 1.0, category.prior, poses, damping, loops)
+        step = damped_step(normal, gradient, one, category.prior, poses, damping, loops)
         new = poses.moved(step)
         new_value, new_gradient, new_normal = _likelihood(volume, category, camera, new, weight, sigma, loops)
         better = new_value > value
@@ -103,16 +103,22 @@ def climb(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses:
 
 def visible_vertices(category: DeviceCategory, poses: Poses, limit: int) -> Tensor:
     """Weights [H, V'] of the first ``limit`` vertices that each pose shows; 0 for the others."""
+    shown, facing = seen_from(category, poses)
+    return torch.where(shown & (shown.cumsum(1) <= limit), (facing / _SOFT_FACING).clamp(max=1.0), 0.0)
+
+
+def seen_from(category: DeviceCategory, poses: Poses) -> tuple[Tensor, Tensor]:
+    """Which of the search's vertices each pose shows [H, V'] bool, and the cosine at which it does [H, V']."""
     search = category.visible.shape[1]
     centre = -(poses.R.transpose(1, 2) @ poses.t[..., None])[..., 0] / torch.exp(poses.log_size)
     x, y, z = centre.unbind(1)
     a = torch.round(torch.atan2(y, x) / (2 * math.pi) * category.azimuths).long() % category.azimuths
     e = torch.round((torch.atan2(z, torch.hypot(x, y)) / math.pi + 0.5) * (category.elevations - 1)).long()
-    row = category.visible[e * category.azimuths + a] > 0
+    # A pose that is no number must not become an address that does not exist: that ends CUDA for the whole process.
+    row = category.visible[(e * category.azimuths + a).clamp(0, len(category.visible) - 1)] > 0
     ray = centre[:, None] - category.vertices[:search]
     facing = (ray * category.normals[:search]).sum(-1) / torch.linalg.vector_norm(ray, dim=-1)
-    shown = row & (facing > 0)
-    return torch.where(shown & (shown.cumsum(1) <= limit), (facing / _SOFT_FACING).clamp(max=1.0), 0.0)
+    return row & (facing > 0), facing
 
 
 def _trusted(weight: Tensor, category: DeviceCategory, camera: Tensor, poses: Poses, inside: Tensor) -> Tensor:
@@ -182,14 +188,16 @@ def information(uu: Tensor, uv: Tensor, vv: Tensor, sigma: float) -> Tensor:
     return k * torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], -2)
 
 
-def damped_step(normal: Tensor, gradient: Tensor, data, prior: Tensor, poses: Poses, damping, loops) -> Tensor:
-    """Levenberg-Marquardt steps [H, 9] of ``data`` times the normal equations plus the prior, limited in length."""
-    data = torch.as_tensor(data, device=normal.device).expand(len(gradient))
+def damped_step(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, poses: Poses, damping: Tensor,
+                loops) -> Tensor:
+    """Levenberg-Marquardt steps [H, 9] of ``data`` [H] times the normal equations plus the prior, limited in length.
+
+    ``data`` and ``damping`` [H] are tensors: a number would have to be copied to the device, which a graph cannot.
+    """
     A, b = data[:, None, None] * normal, data[:, None] * gradient
     b = b - F.pad(prior * poses.log_size, (6, 0))
     diagonal = A.diagonal(dim1=1, dim2=2) + F.pad(prior, (6, 0))
-    damping = torch.as_tensor(damping, device=normal.device).expand(len(gradient))[:, None]
-    A = A + torch.diag_embed(F.pad(prior, (6, 0)) + damping * diagonal + 1e-9)
+    A = A + torch.diag_embed(F.pad(prior, (6, 0)) + damping[:, None] * diagonal + 1e-9)
     # Metres and radians differ by the distance; unit diagonals keep float32 from losing the small ones.
     unit = torch.rsqrt(A.diagonal(dim1=1, dim2=2).clamp(min=1e-20))
     step = unit * loops.solve_positive(A * unit[:, :, None] * unit[:, None, :], b * unit)
@@ -207,7 +215,8 @@ def polish(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses
         if k == steps:
             return poses, judged
         noise = (2 * (1 - judged.cosine)).clamp(min=1e-2) / category.dimension
-        step = damped_step(judged.normal, judged.gradient, 1 / (noise * CORRELATED), category.prior, poses, 1e-3, loops)
+        step = damped_step(judged.normal, judged.gradient, 1 / (noise * CORRELATED), category.prior, poses,
+                           torch.full_like(noise, 1e-3), loops)
         poses = poses.where(judged.explained >= 1, poses.moved(step))
     raise ValueError(f"steps is {steps}; allowed: 0 or more")
 

@@ -14,13 +14,14 @@ from .category import DeviceCategory
 
 @dataclass(frozen=True)
 class DeviceVolume:
-    """B crops at once.
+    """B crops at once; fields as in :class:`dinemo_ros.solver.similarity.SimilarityVolume`.
 
-    cells [B, P, D] features, rival [B, P], foreground [B, h, w], evidence [B, V, h + 2 pad, w + 2 pad], odds
-    [B, V, h, w]; P = h w.
+    cells [B, P, D] features, similarity [B, V, P], rival [B, P], foreground [B, h, w], evidence
+    [B, V, h + 2 pad, w + 2 pad], odds [B, V, h, w]; P = h w.
     """
 
     cells: Tensor
+    similarity: Tensor
     rival: Tensor
     foreground: Tensor
     evidence: Tensor
@@ -33,11 +34,23 @@ def similarity_volume(maps: Tensor, category: DeviceCategory, pad: int) -> Devic
     B, D, h, w = maps.shape
     flat = maps.reshape(B, D, h * w)
     S = category.search_features @ flat                                                      # [B, V, P]
-    clutter = (category.clutter @ flat).amax(1)                                              # [B, P]
-    foreground = torch.sigmoid((S.amax(1) - clutter) / category.temperature)
-    # One level for all cells: where a match lies must not depend on how much a cell looks like clutter.
-    level = ((clutter * foreground).sum(1) / foreground.sum(1))[:, None, None]
+    background = category.clutter @ flat                                                     # [B, K, P]
+    peak, clutter = S.amax(1), background.amax(1)                                            # [B, P]
+    foreground = torch.sigmoid((peak - clutter) / category.temperature)
+    if category.posterior:
+        rival = _log_mean(S, background, torch.maximum(peak, clutter), category.temperature)
+        level = rival[:, None]
+    else:
+        rival = clutter
+        # One level for all cells: where a match lies must not depend on how much a cell looks like clutter.
+        level = ((rival * foreground).sum(1) / foreground.sum(1))[:, None, None]
     odds = foreground[:, None] * torch.exp(((S - level) / category.temperature).clamp(-80, 80))
-    evidence = F.pad((S - clutter[:, None]).clamp(min=0).reshape(B, -1, h, w), (pad, pad, pad, pad))
-    return DeviceVolume(flat.transpose(1, 2).contiguous(), clutter, foreground.reshape(B, h, w),
+    evidence = F.pad((S - rival[:, None]).clamp(min=0).reshape(B, -1, h, w), (pad, pad, pad, pad))
+    return DeviceVolume(flat.transpose(1, 2).contiguous(), S, rival, foreground.reshape(B, h, w),
                         evidence.contiguous(), odds.reshape(B, -1, h, w).contiguous(), pad)
+
+
+def _log_mean(S: Tensor, background: Tensor, peak: Tensor, temperature: float) -> Tensor:
+    """[B, P]; see :func:`dinemo_ros.solver.similarity.log_mean`."""
+    vertices, clutter = (torch.exp((x - peak[:, None]) / temperature).mean(1) for x in (S, background))
+    return peak + temperature * torch.log(vertices + clutter)

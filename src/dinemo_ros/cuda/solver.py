@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 
 import numpy as np
@@ -11,18 +13,19 @@ import torch
 from torch import Tensor
 
 from ..bundle import Card
+from ..errors import BackendError
 from ..neural_mesh import NeuralMesh
 from ..solver import crop_solver as cpu
-from ..solver.category import prepare_category
-from ..solver.coarse import SHIFT, Target
-from ..solver.crop_solver import SolvedPose
+from ..solver.ambiguity import widened
+from ..solver.category import Category, prepare_category
+from ..solver.coarse import Target
+from ..solver.crop_solver import SolvedPose, Start
 from ..solver.refine import Refined
 from . import twins
 from .category import to_device
-from .coarse import DeviceTarget, coarse_search, distinct_views
+from .coarse import target_row
 from .graph import GraphCache
-from .refine import Judgement, Poses, climb, polish
-from .similarity import similarity_volume
+from .hypotheses import Hypotheses, Search
 
 
 def best_loops(device: torch.device) -> ModuleType:
@@ -40,89 +43,100 @@ class DeviceSolver:
     """Pose hypotheses of one category from feature maps, without a host synchronisation before the result.
 
     Args:
-        mesh, card: of the bundle. device: torch device.
+        mesh, card: of the bundle. device: torch device. evidence: as for the CPU's solver.
         loops: ``kernels`` or ``twins``; default: see :func:`best_loops`.
 
-    Raises:
-        ValueError: the category's rotation about its axis may be uncertain (a cup whose handle is hidden), which only
-            the CPU's solver reports.
+    Attributes:
+        timings: milliseconds of the last call, from when the features are asked for until the poses are on the host.
     """
 
-    def __init__(self, mesh: NeuralMesh, card: Card, device: str | torch.device = "cuda",
+    def __init__(self, mesh: NeuralMesh, card: Card, device: str | torch.device = "cuda", evidence: str = "clutter",
                  loops: ModuleType | None = None) -> None:
-        if card.symmetry.uncertain_azimuth:
-            raise ValueError(f"category {card.category!r} has a rotation about its axis that may be uncertain; only "
-                             "the CPU's solver (device: cpu) reports that")
-        self._device = torch.device(device)
-        self._loops = loops or best_loops(self._device)
-        self._host = prepare_category(mesh, card, "clutter")
-        self._category = to_device(self._host, self._device)
-        self._flip = torch.diag(torch.tensor([-1.0, -1.0, 1.0])).to(self._device)
-        capture = self._device.type == "cuda" and self._loops is not twins  # the twins' shapes depend on the data
-        self._run = GraphCache(self._hypotheses) if capture else self._hypotheses
+        self.device = torch.device(device)
+        self._loops = loops or best_loops(self.device)
+        self._host = prepare_category(mesh, card, evidence)
+        self._search = search = Search(to_device(self._host, self.device), self._loops)
+        capture = self.device.type == "cuda" and self._loops is not twins  # the twins' shapes depend on the data
+        self._solve: Callable[..., Tensor] = GraphCache(search.solve) if capture else search.solve
+        self._follow: Callable[..., Tensor] = GraphCache(search.follow) if capture else search.follow
+        self.timings: dict[str, float] = {"solve": 0.0}
 
     def solve(self, features: np.ndarray | Tensor, target: Target) -> list[SolvedPose]:
         """Hypotheses, best score first, of a feature map [D, h, h] seen through ``target``'s crop camera."""
         return self.solve_batch([features], [target])[0]
 
-    def solve_batch(self, features: Sequence[np.ndarray | Tensor], targets: Sequence[Target]) -> list[list[SolvedPose]]:
-        """:meth:`solve` for every feature map with its target; maps that already are on the device stay there."""
-        if not len(targets):
-            return []
-        maps = torch.stack([torch.as_tensor(F, dtype=torch.float32).to(self._device) for F in features])
-        rows = [np.concatenate([t.box, t.open_sides, [t.focal, t.centre]]) for t in targets]
-        inputs = maps, torch.as_tensor(np.array(rows), dtype=torch.float32).to(self._device)
-        results = [tensor.double().cpu().numpy() for tensor in self._run(*inputs)]
-        return [self._solved(*(array[b] for array in results)) for b in range(len(targets))]
+    def solve_batch(self, features: Sequence[np.ndarray | Tensor] | Tensor,
+                    targets: Sequence[Target]) -> list[list[SolvedPose]]:
+        """:meth:`solve` for every feature map with its target; maps that already are on the device stay there.
 
-    @torch.inference_mode()
-    def _hypotheses(self, maps: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
-        """All hypotheses of B maps [B, D, h, w] as arrays [B, starts + 1, ...]; fixed shapes, no branches."""
-        category, loops, B = self._category, self._loops, len(maps)
-        target = DeviceTarget(rows[:, :4].contiguous(), rows[:, 4:8] > 0, rows[:, 8:].contiguous())
-        volume = similarity_volume(maps, category, SHIFT + 1)
-        score, where = coarse_search(volume, category, target, loops)
-        views, found = distinct_views(score, category.rotations, cpu._START_ANGLE, cpu._STARTS, cpu._START_FLOOR)
-        crop = torch.arange(B, device=maps.device)[:, None].expand_as(views).reshape(-1)
-        t = torch.gather(where, 1, views[..., None].expand(-1, -1, 3)).reshape(-1, 3)
-        poses = Poses(category.rotations[views].reshape(-1, 3, 3), t, torch.zeros_like(t), crop)
-        for sigma, steps in cpu._SCHEDULE:
-            poses = climb(volume, category, target.camera, poses, float(sigma), int(steps), cpu._CLIMB_VERTICES,
-                          cpu._INSIDE, loops)
-        poses, found = self._with_flip(volume, target, poses, found)
-        poses, judged = polish(volume, category, target.camera, poses, cpu._POLISH_STEPS, loops)
-        return self._stacked(poses, judged, found)
+        Raises:
+            BackendError: what came back are no numbers.
+        """
+        return self._timed(self._solve, self._ranked, features, [target_row(target) for target in targets])
 
-    def _with_flip(self, volume, target, poses: Poses, found: Tensor) -> tuple[Poses, Tensor]:
-        """The best pose of each crop turned back to front as one more hypothesis: the commonest gross error."""
-        B, starts = found.shape
-        _, judged = polish(volume, self._category, target.camera, poses, 0, self._loops)
-        best = torch.where(found, judged.score.reshape(B, starts), -1.0).argmax(1)
-        at = torch.arange(B, device=best.device) * starts + best
-        flipped = Poses(poses.R[at] @ self._flip, poses.t[at], poses.log_size[at], poses.crop[at])
+    def follow_batch(self, features: Sequence[np.ndarray | Tensor] | Tensor, targets: Sequence[Target],
+                     starts: Sequence[Start]) -> list[list[SolvedPose]]:
+        """Per crop the pose near its start, then its flip; see ``dinemo_ros.solver.crop_solver.CropSolver.follow``."""
+        poses = [np.r_[start.T_crop_obj[:3, :3].ravel(), start.T_crop_obj[:3, 3] / self._host.depth_scale,
+                       np.log(start.size / self._host.mean_size)] for start in starts]
+        return self._timed(self._follow, list, features, [target_row(target) for target in targets], poses)
 
-        def joined(many: Tensor, one: Tensor) -> Tensor:
-            return torch.cat([many.reshape(B, starts, *many.shape[1:]), one[:, None]], 1).flatten(0, 1)
-
-        return (Poses(*(joined(getattr(poses, k), getattr(flipped, k)) for k in ("R", "t", "log_size", "crop"))),
-                torch.cat([found, torch.ones_like(found[:, :1])], 1))
-
-    def _stacked(self, poses: Poses, judged: Judgement, found: Tensor) -> tuple[Tensor, ...]:
-        parts = (poses.R, poses.t, poses.log_size, judged.normal, judged.score, judged.cosine, judged.visible)
-        return (*(part.reshape(*found.shape, *part.shape[1:]) for part in parts), found)
-
-    def _solved(self, R, t, log_size, normal, score, cosine, visible, found) -> list[SolvedPose]:
-        """One crop's hypotheses on the host: distinct ones, best first, with covariance."""
-        c = self._host
-        poses = [Refined(R[k], t[k], log_size[k], normal[k], score[k], cosine[k], visible[k])
-                 for k in np.flatnonzero(found > 0)]
-        solved = []
-        for pose in cpu._distinct(poses, c.symmetry)[: cpu._KEEP + 1]:
-            T = np.eye(4)
-            T[:3, :3], T[:3, 3] = _orthonormal(pose.R), pose.t * c.depth_scale
-            solved.append(SolvedPose(T, c.mean_size * np.exp(pose.log_size), float(pose.score), float(pose.visible),
-                                     cpu.pose_covariance(pose, c.prior, c.covariance_scale, c.dimension)))
+    def _timed(self, run: Callable[..., Tensor], choose: Callable[[list[Candidate]], list[Candidate]],
+               features: Sequence[np.ndarray | Tensor] | Tensor, *rows: list[np.ndarray]) -> list[list[SolvedPose]]:
+        begin, solved = time.perf_counter(), []
+        if len(features):
+            inputs = [torch.as_tensor(np.array(values), dtype=torch.float32).to(self.device) for values in rows]
+            found = Hypotheses.unpacked(run(self._maps(features), *inputs).cpu().numpy().astype(np.float64))
+            solved = [self._solved(choose(candidates(found, b))) for b in range(len(features))]
+        self.timings = {"solve": 1e3 * (time.perf_counter() - begin)}
         return solved
+
+    def _maps(self, features: Sequence[np.ndarray | Tensor] | Tensor) -> Tensor:
+        if not isinstance(features, (np.ndarray, Tensor)):
+            features = torch.stack([torch.as_tensor(F) for F in features])
+        return torch.as_tensor(features, dtype=torch.float32, device=self.device)
+
+    def _ranked(self, poses: list[Candidate]) -> list[Candidate]:
+        """Distinct ones, best first, as the CPU's solver orders them."""
+        symmetry = self._host.symmetry
+        if symmetry.uncertain_azimuth:
+            return sorted(cpu._distinct(poses, symmetry), key=lambda pose: pose.total, reverse=True)
+        return cpu._distinct(poses, symmetry, lambda pose: pose.rank)
+
+    def _solved(self, poses: list[Candidate]) -> list[SolvedPose]:
+        """On the host: with covariance, the first one's with the doubt about its turn."""
+        solved = [_solved(pose, self._host) for pose in poses]
+        if solved and self._host.symmetry.uncertain_azimuth:
+            covariance = widened(solved[0].covariance, poses[0].R, poses[0].azimuth)
+            solved[0] = replace(solved[0], covariance=covariance)
+        return solved
+
+
+@dataclass
+class Candidate(Refined):
+    """A pose from the device; rank, total, azimuth as in :class:`dinemo_ros.cuda.hypotheses.Hypotheses`."""
+
+    rank: float = 0.0
+    total: float = 0.0
+    azimuth: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+def candidates(found: Hypotheses, b: int) -> list[Candidate]:
+    """The poses of crop ``b`` that count; BackendError where they are not finite."""
+    fields = [name for name in vars(found) if name != "found"]
+    poses = [Candidate(**{name: getattr(found, name)[b, k] for name in fields}) for k in np.flatnonzero(found.found[b])]
+    for pose in poses:
+        if not all(np.isfinite(value).all() for value in vars(pose).values()):
+            raise BackendError("the GPU's solver returned a pose that is not finite")
+        pose.R = _orthonormal(pose.R)
+    return poses
+
+
+def _solved(pose: Candidate, category: Category) -> SolvedPose:
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = pose.R, pose.t * category.depth_scale
+    return SolvedPose(T, category.mean_size * np.exp(pose.log_size), float(pose.score), float(pose.visible),
+                      cpu.pose_covariance(pose, category.prior, category.covariance_scale, category.dimension))
 
 
 def _orthonormal(R: np.ndarray) -> np.ndarray:

@@ -11,36 +11,36 @@ from torch import Tensor
 _MIN_DEPTH = 0.1  # metres
 
 
-def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tensor, place: Tensor, camera: Tensor,
-                  pad: int, shift: int) -> tuple[Tensor, Tensor]:
-    """Mean evidence of each view's vertices at each place, for the best of all small image shifts.
+def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tensor, chosen: Tensor, samples: int,
+                  place: Tensor, camera: Tensor, pad: int, shift: int) -> tuple[Tensor, Tensor]:
+    """Mean evidence of some views' vertices at each place, for the best of all small image shifts.
 
     Args:
         evidence: [B, V, h + 2 pad, w + 2 pad], zero in the padding.
         index, weight: [G, N] a view's visible vertices, weight 0 where it has fewer; points: [G, N, 3] rotated, metres.
-        place: [B, G, S, 3] position of the object, metres, crop camera frame.
+        chosen: [B, C] int64, the views each crop is compared with, by the first ``samples`` of their vertices.
+        place: [B, C, S, 3] position of the object, metres, crop camera frame.
         camera: [B, 2] focal length and principal point, cells. shift: cells each way.
 
     Returns:
-        best mean [B, G, S] and its shift [B, G, S] int64, counted row by row over (2 shift + 1)^2.
+        best mean [B, C, S] and its shift [B, C, S] int64, counted row by row over (2 shift + 1)^2.
     """
     side = 2 * shift + 1
     B, height, width, S = len(evidence), *evidence.shape[2:], place.shape[2]
     focal, centre = camera[:, 0, None, None, None], camera[:, 1, None, None, None]
-    at = points[None, :, None] + place[:, :, :, None]                                        # [B, G, S, N, 3]
+    index, points, weight = (x[:, :samples][chosen][:, :, None] for x in (index.long(), points, weight))
+    at = points + place[:, :, :, None]                                                       # [B, C, S, N, 3]
     depth = at[..., 2]
     far = torch.where(depth < _MIN_DEPTH, 1.0, depth)
     j = torch.floor(focal * at[..., 0] / far + centre + 0.5).long() + pad - shift
     i = torch.floor(focal * at[..., 1] / far + centre + 0.5).long() + pad - shift
-    used = ((weight[None, :, None] > 0) & (depth >= _MIN_DEPTH) & (i >= 0) & (j >= 0)
-            & (i <= height - side) & (j <= width - side))
-    corner = (index.long()[None, :, None] * height + i) * width + j
-    corner = torch.where(used, corner, 0).reshape(B, -1)
+    used = ((weight > 0) & (depth >= _MIN_DEPTH) & (i >= 0) & (j >= 0) & (i <= height - side) & (j <= width - side))
+    corner = torch.where(used, (index * height + i) * width + j, 0).reshape(B, -1)
     planes = evidence.reshape(B, -1)
     totals = [(torch.gather(planes, 1, corner + a * width + b).reshape(used.shape) * used).sum(-1)
               for a in range(side) for b in range(side)]
-    best, where = torch.stack(totals, dim=-1).max(dim=-1)                                    # [B, G, S]
-    return best / (1e-6 + weight.sum(-1))[None, :, None].expand(B, -1, S), where
+    best, where = torch.stack(totals, dim=-1).max(dim=-1)                                    # [B, C, S]
+    return best / (1e-6 + weight.sum(-1)).expand(-1, -1, S), where
 
 
 def window_moments(odds: Tensor, crop: Tensor, u: Tensor, v: Tensor, weight: Tensor, sigma: float) -> Tensor:
@@ -81,30 +81,38 @@ def rasterise(corners: Tensor, height: int, width: int) -> tuple[Tensor, Tensor,
     Returns:
         face [H, h w] int64 (-1 none), perspective barycentric weights [H, h w, 3], depth [H, h w] (inf none).
     """
-    cell = torch.arange(height * width, device=corners.device)
-    x, y = (cell % width).to(corners), (cell // width).to(corners)
-    return tuple(torch.stack(part) for part in zip(*(_rasterise_one(one, x, y) for one in corners), strict=True))
-
-
-def _rasterise_one(corners: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One hypothesis: corners [F, 3, 3], cell centres x, y [P]."""
-    turn = corners[:, 1:, :2] - corners[:, :1, :2]
-    area = turn[:, 0, 0] * turn[:, 1, 1] - turn[:, 0, 1] * turn[:, 1, 0]
-    drawn = torch.nonzero((area < -1e-12) & (corners[..., 2] >= _MIN_DEPTH).all(1))[:, 0]
-    if not len(drawn):
-        none = torch.full_like(x, torch.inf)
-        return torch.full_like(x, -1, dtype=torch.int64), torch.zeros_like(x)[:, None].expand(-1, 3), none
-    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = corners[drawn, ..., None].permute(1, 2, 0, 3)  # each [F', 1]
-    area = area[drawn, None]
-    wa = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area
-    wb = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area
+    H, F, P = *corners.shape[:2], height * width
+    turn = corners[:, :, 1:, :2] - corners[:, :, :1, :2]
+    area = turn[..., 0, 0] * turn[..., 1, 1] - turn[..., 0, 1] * turn[..., 1, 0]
+    drawn = torch.nonzero((area < -1e-12) & (corners[..., 2] >= _MIN_DEPTH).all(2))          # [n, 2] hypothesis, face
+    which, cell = _cells_in_boxes(corners[drawn[:, 0], drawn[:, 1], :, :2], height, width)
+    (h, f), x, y = drawn[which].unbind(1), cell % width, cell // width
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = corners[h, f].permute(1, 2, 0)
+    wa = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area[h, f]
+    wb = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area[h, f]
     wc = 1.0 - wa - wb
-    hit = (wa >= 0) & (wb >= 0) & (wc >= 0)
-    depth, nearest = torch.where(hit, 1.0 / (wa / az + wb / bz + wc / cz), torch.inf).min(0)
-    found, cell = torch.isfinite(depth), torch.arange(len(x), device=x.device)
-    weights = torch.stack([(w / z)[nearest, cell] for w, z in ((wa, az), (wb, bz), (wc, cz))], -1)
-    weights = torch.where(found[:, None], weights * torch.where(found, depth, 0.0)[:, None], 0.0)
-    return torch.where(found, drawn[nearest], -1), weights, depth
+    wa, wb, wc, hit = wa / az, wb / bz, wc / cz, (wa >= 0) & (wb >= 0) & (wc >= 0)
+    z, at = torch.where(hit, 1.0 / (wa + wb + wc), torch.inf), h * P + cell
+    depth = corners.new_full((H * P,), torch.inf).scatter_reduce(0, at, z, "amin")
+    won = hit & (z == depth[at])
+    face = torch.full((H * P,), F, device=corners.device).scatter_reduce(0, at, torch.where(won, f, F), "amin")
+    won &= f == face[at]  # of two at the same depth the first
+    weights = corners.new_zeros(H * P, 3)
+    weights[at[won]] = (torch.stack([wa, wb, wc], -1) * z[:, None])[won]
+    return torch.where(face < F, face, -1).reshape(H, P), weights.reshape(H, P, 3), depth.reshape(H, P)
+
+
+def _cells_in_boxes(triangles: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """All pairs (triangle, cell) [m] with a cell centre in the bounding box of a triangle; triangles [n, 3, 2] x, y."""
+    last = torch.tensor([width - 1, height - 1], device=triangles.device)
+    low = torch.ceil(triangles.amin(1)).clamp(min=0).minimum(last + 1).long()
+    high = torch.floor(triangles.amax(1)).clamp(min=-1).minimum(last).long()
+    columns, rows = (high - low + 1).clamp(min=0).unbind(1)
+    count = columns * rows
+    which = torch.repeat_interleave(count)
+    nth = torch.arange(len(which), device=triangles.device) - (count.cumsum(0) - count)[which]
+    x, y = low[which, 0] + nth % columns[which], low[which, 1] + nth // columns[which]
+    return which, y * width + x
 
 
 def solve_positive(A: Tensor, b: Tensor) -> Tensor:
