@@ -79,7 +79,8 @@ class ViTStudent(nn.Module):
     The picture is scaled so that 16 of its pixels make one patch (7/8 for 14 px patches), and a transposed convolution
     doubles the resolution of the tokens: poses are refined on the similarity volume, whose cells should not be coarser
     than the CNN's. The read-out takes the tokens after a half, three quarters and all of the blocks: the last ones know
-    what a pixel is, earlier ones where it lies.
+    what a pixel is, earlier ones where it lies. It normalises every place by itself: what stands in front of an object
+    changes nothing beside it.
 
     The read-out is all that learns as long as ``trained_blocks`` is 0; then :meth:`tokens` of a picture never changes
     and may be computed once (:mod:`training.token_store`).
@@ -100,10 +101,10 @@ class ViTStudent(nn.Module):
             block.requires_grad_(True)
         self.read = sorted({-(-depth * share // 4) - 1 for share in (2, 3, 4)})  # after these blocks, rounded up
         self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in self.read)
-        self.merge = nn.Sequential(nn.Conv2d(width * len(self.read), 256, 1), LayerNorm2d(256), nn.GELU(),
-                                   nn.Conv2d(256, 256, 3, padding=1), LayerNorm2d(256), nn.GELU())
-        self.upsample = nn.ConvTranspose2d(256, 128, 2, stride=2)
-        self.project = nn.Sequential(nn.GroupNorm(8, 128), nn.ReLU(inplace=True), _separable(128),
+        self.merge = nn.Sequential(nn.Conv2d(width * len(self.read), 128, 1), LayerNorm2d(128), nn.GELU(),
+                                   nn.Conv2d(128, 128, 3, padding=1), LayerNorm2d(128), nn.GELU())
+        self.upsample = nn.ConvTranspose2d(128, 128, 2, stride=2)
+        self.project = nn.Sequential(LayerNorm2d(128), nn.GELU(), _separable(128, LayerNorm2d(128)),
                                      nn.Conv2d(128, dim, 1))
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255)
@@ -193,11 +194,11 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _separable(width: int) -> nn.Sequential:
+def _separable(width: int, norm: nn.Module | None = None) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
         nn.Conv2d(width, width, 1, bias=False),
-        nn.GroupNorm(8, width),
+        norm or nn.GroupNorm(8, width),
         nn.ReLU(inplace=True),
     )
 

@@ -31,7 +31,8 @@ from .category_shape import CategoryShape
 from .stream import ExampleStream, parse_pool
 from .student import VIT, ViTStudent, create_student, load_pretrained
 
-LINKS = BatchConfig(vertices=192, background=128)  # twice the usual: a view is seen again and again
+LINKS = BatchConfig(vertices=192, background=128)  # twice what an example needs: a view is seen again and again
+_EXAMPLE = BatchConfig()
 _BATCH = 16
 _PROGRESS = "progress.json"
 
@@ -76,6 +77,7 @@ class TokenStream(Dataset):
 
     Args:
         first, count: which part of that order, so that a killed run goes on with what it would have seen.
+        links: how many of a view's links an example has; others when the view comes again.
 
     Views are those that are there when it is opened; while more are being written it may be opened already.
 
@@ -83,7 +85,9 @@ class TokenStream(Dataset):
         ValueError: there are none.
     """
 
-    def __init__(self, folder: Path, seed: int, first: int, count: int):
+    def __init__(self, folder: Path, seed: int, first: int, count: int,
+                 links: BatchConfig = _EXAMPLE):
+        self.links = links
         self.files = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)
                       for path in sorted(Path(folder).glob("*.npy"))}
         self.seed, self.first, self.count = seed, first, count
@@ -98,7 +102,19 @@ class TokenStream(Dataset):
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         turn, place = divmod(self.first + index, self.views)
         view = np.random.default_rng([self.seed, turn]).permutation(self.views)[place]
-        return {key: np.array(file[view]) for key, file in self.files.items()}
+        example = {key: np.array(file[view]) for key, file in self.files.items()}
+        rng = np.random.default_rng([self.seed, turn, place])
+        _thin(rng, example, ("vertex_ids", "pixels"), "weights", self.links.vertices)
+        _thin(rng, example, ("background",), "background_weight", self.links.background)
+        return example
+
+
+def _thin(rng: np.random.Generator, example: dict[str, np.ndarray], keys: tuple, weight: str, count: int) -> None:
+    """Keep ``count`` random links, those that weigh nothing only where others are too few."""
+    order = rng.permutation(len(example[weight]))
+    chosen = order[np.argsort(example[weight][order] == 0, kind="stable")][:count]
+    for key in (*keys, weight):
+        example[key] = example[key][chosen]
 
 
 def _pictures(image: Tensor) -> Tensor:

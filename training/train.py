@@ -107,6 +107,8 @@ def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfi
     model = _start(shape, config, init, weights)
     optimizer = _optimizer(model, config.lr)
     mean = AveragedModel(model, avg_fn=_running_mean(config.average))
+    if config.freeze:
+        mean.module.backbone.trunk = model.backbone.trunk  # one copy is enough of what no step changes
     first = _resume(out / "last.pt", model, mean, optimizer)
     per_step = config.batch * accelerator.num_processes
     part = (config.seed, first * per_step, max(config.steps - first, 0) * per_step)
@@ -171,7 +173,9 @@ def _optimizer(model: ContrastiveModel, lr: float) -> torch.optim.AdamW:
 def _running_mean(decay: float):
     """Exponential mean that forgets its start: the first weights of a run are worth nothing."""
     def update(mean: Tensor, value: Tensor, seen: Tensor) -> Tensor:
-        return mean + (value - mean) * (1 - torch.clamp((1 + seen) / (10 + seen), max=decay))  # exact if frozen
+        if mean.data_ptr() == value.data_ptr():
+            return mean
+        return mean + (value - mean) * (1 - torch.clamp((1 + seen) / (10 + seen), max=decay))
 
     return update
 
