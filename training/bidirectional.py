@@ -49,8 +49,10 @@ class BidirectionalLabeller:
     def votes(self, photo: Photo) -> Vote | None:
         """The vote of all template views for a photograph's orientation."""
         comparison = self.compare(photo)
-        if comparison is None:
-            return None
+        return None if comparison is None else self.vote_of(comparison)
+
+    def vote_of(self, comparison: Comparison) -> Vote:
+        """The same of a photograph that was compared already."""
         scores = comparison.similarity - self.config.layout * comparison.displacement
         return vote(view_evidence(scores, self.bank.visible), self.bank, self.config.sharpness)
 

@@ -133,6 +133,13 @@ def _best_path(log: np.ndarray, cost: np.ndarray) -> tuple[float, np.ndarray]:
     return float(total.max()), np.array(state[::-1]) * 2 * np.pi / BINS
 
 
+def settled_path(votes: np.ndarray) -> tuple[float, np.ndarray, bool]:
+    """Mean log vote of equal steps, azimuths [N] of the path that explains votes [N, BINS], and whether it is that."""
+    score, equal = equal_steps(votes)
+    uniform = score > _UNIFORM_LOG_VOTE
+    return score, equal if uniform else smooth_path(votes), uniform
+
+
 def align(reference: Sequence, azimuths: np.ndarray, others: list[Sequence]) -> dict[str, np.ndarray]:
     """Azimuths [N] in radians of every sequence, the surest first, each joining the templates of the next."""
     bank = [(reference, azimuths)]
@@ -144,9 +151,8 @@ def align(reference: Sequence, azimuths: np.ndarray, others: list[Sequence]) -> 
         ranked = []
         for sequence in waiting:
             votes = azimuth_votes(sequence.descriptors, views, angles)
-            score, equal = equal_steps(votes)
-            chosen = equal if score > _UNIFORM_LOG_VOTE else smooth_path(votes)
-            ranked.append((score, sequence, chosen, score > _UNIFORM_LOG_VOTE))
+            score, chosen, uniform = settled_path(votes)
+            ranked.append((score, sequence, chosen, uniform))
         score, sequence, chosen, uniform = max(ranked, key=lambda r: r[0])
         print(f"{sequence.name}: {'equal steps' if uniform else 'smooth path'}, mean log vote {score:.2f}, "
               f"first azimuths {np.rad2deg(chosen[:4]).round()}")

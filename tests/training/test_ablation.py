@@ -4,6 +4,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,12 +18,16 @@ from posed_car import car_shape, look_at, posed_crop
 from dinemo_ros.geometry import mirror_rotation
 from training.ablation import __main__ as ablation
 from training.ablation.examples import along_ray, labelled_examples, posed_examples
-from training.ablation.measure import Outcome, summarise
+from training.ablation.measure import Outcome, measure, summarise
 from training.ablation.tables import short
-from training.ablation.variants import BIDIRECTIONAL, PARTS
+from training.ablation.variants import BIDIRECTIONAL, PARTS, Variant
+from training.augment import AugmentConfig
+from training.batches import CorrespondenceSampler
+from training.bidirectional import BidirectionalLabeller
 from training.label_store import write_labels
 from training.mirror_check import Candidate, Label
-from training.posed_crops import CROP_SIDE, save_labels, save_picture
+from training.posed_crops import CROP_SIDE, load_posed_crops, save_labels, save_picture
+from training.templates import build_bank
 
 SHAPE = car_shape()
 SIZE = np.array(SHAPE.size)
@@ -86,6 +91,31 @@ def test_unknown_templates_and_nothing_to_measure_on_are_told(folders, tmp_path,
         run(monkeypatch, *common, "--names", "other")
     with pytest.raises(ValueError, match="nothing to measure on"):
         run(monkeypatch, *common)
+
+
+def test_rows_are_chosen_by_their_words():
+    assert [v.name for v in ablation.wanted(["decide together", "mirror check rejects"], False)] == [
+        "no mirrored templates, mirror check rejects", "mirror check rejects", "the frames of a spin decide together"]
+    assert ablation.wanted(["all"], False) == BIDIRECTIONAL
+    with pytest.raises(ValueError, match="no row named nothing; there are: bidirectional on;"):
+        ablation.wanted(["nothing"], True)
+
+
+def test_frames_of_a_spin_are_labelled_together(folders):
+    """What is known of a spin is the azimuth; the frames, a third of a turn apart, come in order."""
+    frames = [replace(e, group="spin", rotation=None, crop=None) for e in posed_examples(folders / "renders", 3)]
+    sampler = CorrespondenceSampler(SHAPE, AugmentConfig())
+
+    def same_on_both_sides(images):  # green tells left from right on this car; folded, a mirror image is as good
+        folded = torch.stack([images[:, 0], 127.5 + (images[:, 1] - 127.5).abs(), images[:, 2]], 1)
+        return colour_teacher(folded)
+
+    bank = build_bank(load_posed_crops(folders / "templates"), sampler, same_on_both_sides)
+    labeller = BidirectionalLabeller(same_on_both_sides, bank, SHAPE)
+    row = Variant("together", in_order=True)
+    outcomes = measure(labeller, frames, [row], sampler, "test")[row.name]
+    assert [o.group for o in outcomes] == ["spin"] * 3
+    assert all(o.error_deg is not None and o.error_deg < 15 for o in outcomes)
 
 
 def test_an_example_knows_its_error(folders):

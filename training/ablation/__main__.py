@@ -29,7 +29,7 @@ from ..templates import SIDE, build_bank, instance_name
 from .examples import Example, labelled_examples, posed_examples, spin_examples
 from .measure import measure, single_threaded, summarise
 from .tables import markdown, short
-from .variants import BIDIRECTIONAL, PARTS
+from .variants import BIDIRECTIONAL, PARTS, Variant
 
 
 def template_crops(folders: list[Path], names: list[str], every: int) -> list[PosedCrop]:
@@ -60,6 +60,19 @@ def collect(args: argparse.Namespace) -> list[Example]:
     return examples
 
 
+def wanted(rows: list[str], first: bool) -> list[Variant]:
+    """The rows that ``--rows`` names; ``first``: for the first teacher, which alone gets all of them."""
+    if rows == ["bidirectional"]:
+        return BIDIRECTIONAL
+    if rows == ["all"]:
+        return BIDIRECTIONAL + (PARTS if first else [])
+    found = [v for v in BIDIRECTIONAL + PARTS if any(words in v.name for words in rows)]
+    if not found:
+        names = "; ".join(v.name for v in BIDIRECTIONAL + PARTS)
+        raise ValueError(f"no row named {', '.join(rows)}; there are: {names}")
+    return found
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.ablation", description=__doc__, epilog=GRAMMAR,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,7 +90,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--labels", type=Path, help="their render-and-compare labels")
     parser.add_argument("--count", type=int, default=60, help="renders, photographs")
     parser.add_argument("--min-margin", type=float, default=0.08, help="of the labels that are compared with")
-    parser.add_argument("--rows", choices=["bidirectional", "all"], default="all")
+    parser.add_argument("--rows", nargs="+", default=["all"], metavar="ROW", help="bidirectional: the step on and off; "
+                        "all: every switch, for the first teacher; or words of the rows that are wanted")
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="without ending")
     return parser.parse_args()
@@ -99,7 +113,7 @@ def main() -> None:
         teacher = create_teacher(text, args.cache / "features")
         bank = build_bank(crops, sampler, teacher, side=args.side)
         labeller = BidirectionalLabeller(teacher, bank, shape, side=args.side)
-        variants = BIDIRECTIONAL + (PARTS if text == args.teacher[0] and args.rows == "all" else [])
+        variants = wanted(args.rows, text == args.teacher[0])
         for name, outcomes in measure(labeller, examples, variants, sampler, text).items():
             by_group = {g: summarise([o for o in outcomes if o.group == g]) for g in groups}
             rows.append({"teacher": short(text), "variant": name, "all": summarise(outcomes), **by_group})

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -13,13 +13,14 @@ from tqdm import tqdm
 
 from dinemo_ros.evaluation.metrics import azimuth_error_deg
 from dinemo_ros.evaluation.spin import read_spins
-from dinemo_ros.geometry import ray_rotation, rotation_angle, viewpoint_from_rotation
+from dinemo_ros.geometry import rotation_angle, viewpoint_from_rotation
 
 from ..foreground import SaliencyMask, mask_box
 from ..label_store import read_labels
-from ..mirror_check import Candidate
+from ..mirror_check import Candidate, along_ray
 from ..photos import PHOTO_MARGIN, Photo, crop_photo, load_photo
 from ..posed_crops import PosedCrop, load_posed_crops, square_around
+from ..templates import instance_name
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,16 @@ class Example:
     crop: PosedCrop | None = None
     to_photo: np.ndarray | None = None
 
+    def showing(self, photo: Photo) -> Example:
+        """The same example in another state of the photograph, an occluded one for instance."""
+        return replace(self, photo=photo)
+
     def error_deg(self, candidate: Candidate) -> float:
         """Geodesic rotation error where the rotation is known, else the error of the azimuth."""
-        R = along_ray(candidate.T_cam_obj)
+        R = candidate.rotation
         if self.rotation is not None:
             return float(np.rad2deg(rotation_angle(R, self.rotation)))
         return azimuth_error_deg(float(np.rad2deg(viewpoint_from_rotation(R)[0])), self.azimuth_deg)
-
-
-def along_ray(T_cam_obj: np.ndarray) -> np.ndarray:
-    """Rotation [3, 3] as seen along the ray to the object."""
-    return ray_rotation(T_cam_obj[:3, 3]).T @ T_cam_obj[:3, :3]
 
 
 def spin_examples(spin: Path, names: list[str], every: int, cache: Path) -> list[Example]:
@@ -65,9 +65,12 @@ def spin_examples(spin: Path, names: list[str], every: int, cache: Path) -> list
     return examples
 
 
-def posed_examples(folder: Path, count: int, group: str = "synthetic") -> list[Example]:
-    """Up to ``count`` evenly chosen renders with exact pose, cut out by their own mask."""
+def posed_examples(folder: Path, count: int, group: str = "synthetic", names: list[str] | None = None
+                   ) -> list[Example]:
+    """Up to ``count`` evenly chosen renders with exact pose, cut out by their own mask; ``names``: of these objects."""
     crops, examples = load_posed_crops(folder), []
+    if names:
+        crops = [crop for crop in crops if instance_name(crop.name) in names]
     for crop in crops[:: max(1, len(crops) // count)][:count]:
         mask = np.where(crop.foreground() > 127, 255, 0).astype(np.uint8)
         if not mask.any():

@@ -14,8 +14,10 @@ from dinemo_ros.evaluation.metrics import FLIP_DEG, summarise_angles
 from ..batches import CorrespondenceSampler, project
 from ..bidirectional import BidirectionalLabeller
 from ..correspondence import Matches
-from ..mirror_check import reconcile
+from ..in_order import azimuth_histogram, labels_in_order
+from ..mirror_check import Candidate, reconcile
 from ..posed_crops import CROP_SIDE
+from ..sequences import BINS
 from .examples import Example
 from .variants import Variant
 
@@ -42,18 +44,52 @@ def measure(labeller: BidirectionalLabeller, examples: list[Example], variants: 
             sampler: CorrespondenceSampler, label: str) -> dict[str, list[Outcome]]:
     """Outcomes per variant; each picture is compared with the bank once for all variants."""
     outcomes: dict[str, list[Outcome]] = {v.name: [] for v in variants}
+    frames: dict[str, list[_Frame]] = {}
     for example in tqdm(examples, desc=label, mininterval=10):
         photo = example.photo
         pair = (None, None) if photo is None else (labeller.compare(photo), labeller.compare(photo.mirrored()))
         for variant in variants:
             labeller.config = variant.config
             original, mirrored = (labeller.explain(c) for c in pair)
+            if variant.in_order and example.rotation is None:  # a frame of a spin; labelled when all were seen
+                frames.setdefault(variant.name, []).append(_Frame(example, [c for c, _ in original],
+                                                                  _azimuths(labeller, pair)))
+                continue
             found = reconcile([c for c, _ in original], [c for c, _ in mirrored], variant.mirror)
             truth = {}
             if example.crop is not None and original:
                 truth = _correspondence_truth(example, original[0][1], labeller, pair[0].grid, sampler)
             outcomes[variant.name].append(
                 Outcome(example.group, None if found is None else example.error_deg(found), **truth))
+    for name, seen in frames.items():
+        outcomes[name] += _together(seen)
+    return outcomes
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A frame of a spin: its candidates, and its vote per azimuth [BINS]."""
+
+    example: Example
+    candidates: list[Candidate]
+    votes: np.ndarray
+
+
+def _azimuths(labeller: BidirectionalLabeller, pair: tuple) -> np.ndarray:
+    """Vote per azimuth of a picture and its mirror image; all alike where no object was found."""
+    if None in pair:
+        return np.full(BINS, 1 / BINS)
+    return azimuth_histogram(*(labeller.vote_of(comparison) for comparison in pair))
+
+
+def _together(frames: list[_Frame]) -> list[Outcome]:
+    """Outcomes of the frames of every spin, labelled together."""
+    outcomes = []
+    for group in dict.fromkeys(frame.example.group for frame in frames):
+        spin = [frame for frame in frames if frame.example.group == group]
+        labels = labels_in_order([frame.candidates for frame in spin], np.array([frame.votes for frame in spin]))
+        outcomes += [Outcome(group, None if label is None else frame.example.error_deg(label))
+                     for frame, label in zip(spin, labels, strict=True)]
     return outcomes
 
 

@@ -12,11 +12,12 @@ FULL = MatchConfig()
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: a name, the switches, and what is done with the mirror image."""
+    """One row: the switches, what is done with the mirror image, and whether the frames of a spin decide together."""
 
     name: str
     config: MatchConfig = FULL
     mirror: str = "correct"
+    in_order: bool = False
 
 
 BIDIRECTIONAL = [
@@ -41,4 +42,5 @@ PARTS = [
     Variant("flip alignment per template (GeoAware-SC)", replace(FULL, flip_alignment=True)),
     Variant("plain arg-max read-out", replace(FULL, window=0)),
     Variant("no there-and-back weight", replace(FULL, cycle=False)),
+    Variant("the frames of a spin decide together", FULL, in_order=True),
 ]

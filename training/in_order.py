@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels of frames that were taken in order around one object: neighbours turn by about the same step, the same way.
+
+The votes of all frames together decide on one path of azimuths (:mod:`training.sequences`: a full turn in equal steps,
+or a smooth path); each frame then takes its own candidate nearest to that path, or gets no label.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dinemo_ros.geometry import viewpoint_from_rotation
+
+from .mirror_check import Candidate
+from .sequences import BINS, settled_path
+from .view_vote import Vote
+
+_OFF_DEG = 30.0  # a candidate farther from the path than this is not the frame's pose
+
+
+def azimuth_histogram(vote: Vote, mirrored: Vote | None = None) -> np.ndarray:
+    """[BINS] share of a vote per azimuth, all elevations together; with ``mirrored``, that of the mirror image as well.
+
+    The mirror image votes for the mirrored azimuth: both have to like a direction.
+    """
+    plain = _histogram(vote)
+    if mirrored is not None:
+        plain = plain * _histogram(mirrored)[-np.arange(BINS) % BINS] + 1e-9
+    return plain / plain.sum()
+
+
+def _histogram(vote: Vote) -> np.ndarray:
+    bins = np.round(vote.grid.azimuths / (2 * np.pi) * BINS).astype(int) % BINS
+    return np.bincount(bins, weights=vote.share, minlength=BINS)
+
+
+def labels_in_order(candidates: list[list[Candidate]], votes: np.ndarray) -> list[Candidate | None]:
+    """One candidate per frame, or None.
+
+    Args:
+        candidates: of every frame, in order. votes: [N, BINS] of every frame (:func:`azimuth_histogram`).
+    """
+    _, path, _ = settled_path(votes)
+    return [_nearest(found, azimuth) for found, azimuth in zip(candidates, path, strict=True)]
+
+
+def _nearest(candidates: list[Candidate], azimuth: float) -> Candidate | None:
+    """The best-scored of the candidates that look from about this azimuth (radians)."""
+    near = [c for c in candidates
+            if abs(_turn(viewpoint_from_rotation(c.rotation)[0] - azimuth)) < np.deg2rad(_OFF_DEG)]
+    return max(near, key=lambda c: c.score, default=None)
+
+
+def _turn(angle: float) -> float:
+    return (angle + np.pi) % (2 * np.pi) - np.pi
