@@ -11,18 +11,21 @@ torch = pytest.importorskip("torch", reason="training extra is not installed")
 for _module in ("timm", "safetensors", "trimesh", "numba"):
     pytest.importorskip(_module, reason="training extra is not installed")
 
+import timm
 from shared_data import shared_data
 from torch.nn import functional as F
 
 from training.assets.fleet import load_fleet
 from training.equivariance import finetune
 from training.equivariance.lora import QueryValueLora
+from training.equivariance.merge import merged_weights
 from training.equivariance.metrics import nearest_pixels, summarise
 from training.equivariance.model import EquivariantTeacher, EquivariantTransformer
 from training.equivariance.pairs import PairSynthesizer, load_pairs, write_pairs
 from training.equivariance.smooth_ap import smooth_ap_loss
 from training.render.background import Photos
 from training.render.dataset import SIDE
+from training.student import VIT
 from training.teachers import create_teacher
 
 
@@ -165,3 +168,23 @@ def test_a_teacher_is_named_by_its_adaptation(tmp_path):
     maps = EquivariantTeacher(model)(torch.rand(2, 3, 84, 56) * 255)
     assert maps.shape == (2, 48, 6, 4) and not maps.requires_grad
     torch.testing.assert_close(maps.norm(dim=1), torch.ones(2, 6, 4))
+
+
+def test_merged_weights_compute_the_same_without_low_rank_layers():
+    model, pictures = small_transformer().eval(), torch.rand(1, 3, 56, 56) * 255
+    for block in model.trunk.blocks:
+        torch.nn.init.ones_(block.ls1.gamma)  # without training a block hardly counts
+    with torch.inference_mode():
+        plain = model(pictures)
+    for block in model.trunk.blocks[-2:]:
+        torch.nn.init.normal_(block.attn.qkv.up, std=1.0)
+    with torch.inference_mode():
+        adapted = model(pictures)
+        merged = merged_weights(model)
+        other = small_transformer(seed=1).eval()
+        other.trunk = timm.create_model(VIT, num_classes=0, dynamic_img_size=True, embed_dim=48, depth=3, num_heads=3,
+                                        img_size=84)
+        other.trunk.load_state_dict(merged)
+        found = other(pictures)
+    assert (adapted - plain).abs().max() > 0.01
+    torch.testing.assert_close(found, adapted, atol=1e-5, rtol=0)
