@@ -18,7 +18,7 @@ from dinemo_ros.cuda.coarse import DeviceTarget, place
 from dinemo_ros.cuda.distinct import distance, keep_distinct
 from dinemo_ros.cuda.hypotheses import Hypotheses
 from dinemo_ros.cuda.nearest_view import view_scores
-from dinemo_ros.cuda.refine import Poses, jacobian, project, rotation
+from dinemo_ros.cuda.poses import Poses, jacobian, project, rotation
 from dinemo_ros.cuda.similarity import similarity_volume
 from dinemo_ros.cuda.solver import DeviceSolver, candidates
 from dinemo_ros.errors import BackendError
@@ -94,7 +94,7 @@ def test_a_cut_roi_is_placed_like_the_cpu_places_it(device):
     sides = np.array([[a, b, c, d] for a in (0, 1) for b in (0, 1) for c in (0, 1) for d in (0, 1)], np.uint8)
     box = torch.as_tensor(np.tile(target.box, (16, 1)), dtype=torch.float32)
     camera = torch.tensor([[target.focal, target.centre]]).float().expand(16, 2)
-    x, y, d = place(torch.as_tensor(outline), DeviceTarget(box, torch.as_tensor(sides) > 0, camera, torch.ones(16) > 0))
+    x, y, d = place(torch.as_tensor(outline), DeviceTarget(box, torch.as_tensor(sides) > 0, camera, torch.ones(16, 4)))
     for b in range(16):
         for g in range(len(outline)):
             expected = place_on_host(outline[g], target.box, sides[b], target.focal, target.centre)
@@ -142,7 +142,7 @@ def test_following_ends_where_the_cpu_ends(device, host):
 
 
 def test_a_box_of_our_own_is_no_evidence(device, host):
-    """Neither starts by whole views nor ranking by fit, as on the CPU."""
+    """Its sides do not pull."""
     target = replace(SCENES[1].target, measured=False)
     assert_same(device.solve(SCENES[1].features, target), host.solve(SCENES[1].features, target))
 
@@ -220,9 +220,9 @@ def test_distances_and_choices_are_those_of_the_host(symmetry):
     np.testing.assert_allclose(found, [[symmetry.distance(a, b) for b in R] for a in R], atol=1e-6)
     rank = torch.as_tensor(rng.normal(size=12))
     R_batch, found = torch.as_tensor(R)[None], rank[None] > -1
-    mask = keep_distinct(symmetry, R_batch, rank[None], found, crop_solver._DISTINCT_ANGLE, 3)
-    poses = [Refined(R[k], np.zeros(3), score=float(rank[k])) for k in range(12) if rank[k] > -1]
-    expected = [pose.score for pose in crop_solver._distinct(poses, symmetry)[:3]]
+    mask = keep_distinct(symmetry, R_batch, rank[None], found, crop_solver._DISTINCT_ANGLE)
+    poses = [Refined(R[k], np.zeros(3), evidence=float(rank[k])) for k in range(12) if rank[k] > -1]
+    expected = [pose.evidence for pose in crop_solver._distinct(poses, symmetry)]
     assert sorted(rank[mask[0]].tolist(), reverse=True) == expected
 
 

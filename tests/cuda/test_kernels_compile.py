@@ -22,7 +22,8 @@ from triton.compiler import ASTSource
 from dinemo_ros.cuda import kernels
 
 sizes = {"SHIFT": 3, "SIDE": 7, "TILE": 16, "BLOCK": 16, "N": 9}
-pointers = {"index": "*i64", "where": "*i64", "chosen": "*i64", "crop": "*i64", "face": "*i64"}
+pointers = {"evidence": "*i16", "best": "*i32", "where": "*i32"}
+pointers |= dict.fromkeys(("index", "chosen", "crop", "face"), "*i64")
 for name in ("_gather_scores", "_window_moments", "_rasterise", "_solve_positive"):
     function = getattr(kernels, name)
     tensors = {"evidence", "index", "chosen", "points", "weight", "place", "camera", "best", "where", "odds", "crop",

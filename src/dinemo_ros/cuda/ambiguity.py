@@ -9,9 +9,11 @@ from torch import Tensor
 
 from ..solver.ambiguity import _OCCLUDED, angles
 from ..solver.refine import CORRELATED
+from ..solver.similarity import UNIT
 from ..symmetry import turn
 from .category import DeviceCategory
-from .refine import Poses, seen_from
+from .poses import Poses
+from .refine import seen_from
 from .similarity import DeviceVolume
 
 
@@ -60,7 +62,7 @@ def turned_evidence(volume: DeviceVolume, category: DeviceCategory, camera: Tens
     cells = volume.evidence.reshape(-1)
     value = ((1 - v) * ((1 - u) * cells[corner] + u * cells[corner + 1])
              + v * ((1 - u) * cells[corner + width] + u * cells[corner + width + 1]))
-    value = torch.where(value > 0, value, -_OCCLUDED)
+    value = torch.where(value > 0, value / UNIT, -_OCCLUDED)
     return torch.where(shown, value * facing * (focal / safe) ** 2, 0.0).sum(1)
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ..solver.coarse import SHIFT, Target
+from ..solver.roi_prior import roi_sides
+from ..solver.similarity import UNIT
 from .category import DeviceCategory
 from .similarity import DeviceVolume
 
@@ -18,24 +20,24 @@ from .similarity import DeviceVolume
 class DeviceTarget:
     """B targets, fields as in :class:`dinemo_ros.solver.coarse.Target`.
 
-    box [B, 4] cells, open_sides [B, 4] bool, camera [B, 2] focal length and principal point in cells, measured [B]
-    bool.
+    box [B, 4] cells, open_sides [B, 4] bool, camera [B, 2] focal length and principal point in cells, trust [B, 4]
+    1/sigma of the box's sides as in :func:`dinemo_ros.solver.roi_prior.roi_sides`.
     """
 
     box: Tensor
     open_sides: Tensor
     camera: Tensor
-    measured: Tensor
+    trust: Tensor
 
     @staticmethod
     def of(rows: Tensor) -> DeviceTarget:
-        """From rows [B, 11] as :func:`target_row` writes them."""
-        return DeviceTarget(rows[:, :4].contiguous(), rows[:, 4:8] > 0, rows[:, 8:10].contiguous(), rows[:, 10] > 0)
+        """From rows [B, 14] as :func:`target_row` writes them."""
+        return DeviceTarget(rows[:, :4].contiguous(), rows[:, 4:8] > 0, rows[:, 8:10].contiguous(), rows[:, 10:])
 
 
 def target_row(target: Target) -> np.ndarray:
-    """[11] a target as numbers."""
-    return np.concatenate([target.box, target.open_sides, [target.focal, target.centre, target.measured]])
+    """[14] a target as numbers."""
+    return np.concatenate([target.box, target.open_sides, [target.focal, target.centre], roi_sides(target)[1]])
 
 
 def coarse_search(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, first: int, second: int,
@@ -59,13 +61,14 @@ def _search(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget
     x, y, d = placed
     z = d[..., None] * category.scales                                                       # [B, C, S]
     at = torch.stack([x[..., None] * z, y[..., None] * z, z], dim=-1).contiguous()
-    score, shift = loops.gather_scores(volume.evidence, category.index, category.points, category.weight, chosen,
+    total, shift = loops.gather_scores(volume.evidence, category.index, category.points, category.weight, chosen,
                                        samples, at, target.camera, volume.pad, SHIFT)
-    best, scale = score.max(dim=-1)
+    best, scale = total.max(dim=-1)
     z, shift = (torch.gather(values, 2, scale[..., None])[..., 0] for values in (z, shift))
     focal, side = target.camera[:, :1], 2 * SHIFT + 1
     dx, dy = (shift % side - SHIFT) / focal, (shift // side - SHIFT) / focal
-    return best, torch.stack([(x + dx) * z, (y + dy) * z, z], dim=-1)
+    seen = category.weight[:, :samples].sum(1)[chosen].clamp(min=1)
+    return best / (UNIT * seen), torch.stack([(x + dx) * z, (y + dy) * z, z], dim=-1)
 
 
 def place(outline: Tensor, target: DeviceTarget) -> tuple[Tensor, Tensor, Tensor]:

@@ -46,14 +46,14 @@ def distinct_views(score: Tensor, rotations: Tensor, angle: float, count: int, f
     return torch.stack(views, 1), torch.stack(found, 1)
 
 
-def keep_distinct(symmetry: Symmetry, R: Tensor, rank: Tensor, found: Tensor, angle: float, count: int) -> Tensor:
-    """Mask [B, H] of the up to ``count`` best ranked of rotations R [B, H, 3, 3] that are ``angle`` apart pairwise.
+def keep_distinct(symmetry: Symmetry, R: Tensor, rank: Tensor, found: Tensor, angle: float) -> Tensor:
+    """Mask [B, H] of rotations R [B, H, 3, 3] further than ``angle`` from all that are kept with a better rank.
 
     rank [B, H]; found [B, H] bool: the others do not take part.
     """
     near = distance(symmetry, R[:, :, None], R[:, None]) <= angle                           # [B, H, H]
     left, kept = found, torch.zeros_like(found)
-    for _ in range(min(count, R.shape[1])):
+    for _ in range(R.shape[1]):
         best = torch.where(left, rank, -torch.inf).argmax(1, keepdim=True)                   # [B, 1]
         kept = kept | torch.zeros_like(kept).scatter(1, best, left.gather(1, best))
         left = left & ~near.gather(1, best[..., None].expand(-1, -1, R.shape[1]))[:, 0]

@@ -7,8 +7,9 @@ have is computed all the same and masked; which one to report is left to the hos
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import ModuleType
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,34 +23,37 @@ from .category import DeviceCategory
 from .coarse import DeviceTarget, coarse_search
 from .distinct import distance, distinct_views, keep_distinct
 from .nearest_view import nearest_starts
-from .refine import Judgement, Poses, climb, polish
+from .poses import Poses
+from .refine import Judgement, climb, polish
 from .similarity import DeviceVolume, similarity_volume
+
+Rows = TypeVar("Rows", Poses, Judgement)  # dataclasses of tensors with one row per hypothesis
 
 
 @dataclass(frozen=True)
 class Hypotheses:
     """H hypotheses of each of B crops, arrays or tensors [B, H, ...]; fields as in ``solver.refine.Refined``.
 
-    found: whether it counts. rank: score times the fit to a measured ROI. total: evidence of all its cells, and azimuth
-    [B, H, TURNS] the posterior over turns, both only of categories whose azimuth may be uncertain.
+    found: whether it counts. total: evidence of all its cells, and azimuth [B, H, TURNS] the posterior over turns, both
+    only of categories whose azimuth may be uncertain.
     """
 
     R: Tensor
     t: Tensor
     log_size: Tensor
     normal: Tensor
+    evidence: Tensor
     score: Tensor
     cosine: Tensor
     visible: Tensor
     found: Tensor
-    rank: Tensor
     total: Tensor
     azimuth: Tensor
 
     def packed(self) -> Tensor:
         """[B, H, K] float32: one tensor is one copy to the host."""
         parts = (self.R.flatten(2), self.t, self.log_size, self.normal.flatten(2), self.azimuth,
-                 *(x.float()[..., None] for x in (self.score, self.cosine, self.visible, self.found, self.rank,
+                 *(x.float()[..., None] for x in (self.evidence, self.score, self.cosine, self.visible, self.found,
                                                   self.total)))
         return torch.cat(parts, dim=-1)
 
@@ -57,9 +61,9 @@ class Hypotheses:
     def unpacked(rows: np.ndarray) -> Hypotheses:
         """Arrays from :meth:`packed` rows [B, H, K]."""
         R, t, log_size, normal, azimuth, rest = np.split(rows, np.cumsum([9, 3, 3, 81, rows.shape[2] - 102]), axis=-1)
-        score, cosine, visible, found, rank, total = np.moveaxis(rest, -1, 0)
-        return Hypotheses(R.reshape(*R.shape[:2], 3, 3), t, log_size, normal.reshape(*R.shape[:2], 9, 9), score, cosine,
-                          visible, found > 0, rank, total, azimuth)
+        evidence, score, cosine, visible, found, total = np.moveaxis(rest, -1, 0)
+        return Hypotheses(R.reshape(*R.shape[:2], 3, 3), t, log_size, normal.reshape(*R.shape[:2], 9, 9), evidence,
+                          score, cosine, visible, found > 0, total, azimuth)
 
 
 class Search:
@@ -81,47 +85,41 @@ class Search:
 
     @torch.inference_mode()
     def solve(self, maps: Tensor, rows: Tensor) -> Tensor:
-        """Packed hypotheses of maps [B, D, h, w] seen through targets given as rows [B, 11]."""
-        c, B = self.category, len(maps)
-        target, volume = DeviceTarget.of(rows), similarity_volume(maps, c, SHIFT + 1)
+        """Packed hypotheses of maps [B, D, h, w] seen through targets given as rows [B, 14]."""
+        target, volume = DeviceTarget.of(rows), similarity_volume(maps, self.category, SHIFT + 1)
         poses, found = self._starts(volume, target)
         poses, judged = self._climbed(volume, target, poses, cpu._SCHEDULE)
-        score = judged.score.reshape(B, -1)
-        R = poses.R.reshape(B, -1, 3, 3)
-        found = keep_distinct(c.symmetry, R, score, found, cpu._DISTINCT_ANGLE, cpu._KEEP)
-        poses, found = self._with_flip(poses, R, score, found)
-        poses, found = self._with_nearest(volume, target, poses, found)
-        poses, judged = polish(volume, c, target.camera, poses, cpu._POLISH_STEPS, self._loops)
-        fit = torch.where(target.measured[poses.crop], box_fit(c, target, poses), 1.0)
-        if c.symmetry.uncertain_azimuth:
-            return self._turned_right(volume, target, poses, judged, found, judged.score * fit)
-        return _stacked(poses, judged, found, judged.score * fit).packed()
+        found = self._distinct(poses, judged, found)
+        poses, found = self._with_flip(poses, judged, found)
+        poses, found = self._with_views(volume, target, poses, found)
+        poses, judged = self._polished(volume, target, poses, cpu._POLISH_STEPS)
+        found = self._distinct(poses, judged, found)
+        poses, judged = self._best_again(volume, target, poses, judged, found)
+        if self.category.symmetry.uncertain_azimuth:
+            poses, judged, found = self._turned_right(volume, target, poses, judged,
+                                                      self._distinct(poses, judged, found))
+        return self._stacked(volume, target, poses, judged, found).packed()
 
     @torch.inference_mode()
     def follow(self, maps: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
         """Packed hypotheses near starts [B, 15] (rotation, position in the solver's metres, log-size): it, its flip."""
-        c, B = self.category, len(maps)
-        target, volume = DeviceTarget.of(rows), similarity_volume(maps, c, SHIFT + 1)
+        target, volume = DeviceTarget.of(rows), similarity_volume(maps, self.category, SHIFT + 1)
+        B, near = len(maps), len(self._near)
         R, t, log_size = starts[:, :9].reshape(B, 1, 3, 3), starts[:, 9:12], starts[:, 12:]
-        turned = [R @ self._near]
-        if self._has_flip:
-            turned.append(R @ self._flip)
-        R = torch.cat(turned, 1)
-        H, near = R.shape[1], len(self._near)
+        R = torch.cat([R @ self._near, *([R @ self._flip] if self._has_flip else [])], 1)
+        H = R.shape[1]
         poses = _poses(R, t[:, None].expand(-1, H, -1), log_size[:, None].expand(-1, H, -1))
         poses, judged = self._climbed(volume, target, poses, cpu._FOLLOW_SCHEDULE)
         first = torch.arange(B, device=maps.device) * H
-        best = first + judged.score.reshape(B, H)[:, :near].argmax(1)
+        best = first + judged.evidence.reshape(B, H)[:, :near].argmax(1)
         chosen = torch.stack([best, first + near], 1) if self._has_flip else best[:, None]
-        poses = _taken(poses, chosen.flatten())
-        poses, judged = polish(volume, c, target.camera, poses, cpu._POLISH_STEPS, self._loops)
-        found = torch.ones_like(chosen, dtype=torch.bool)
-        return self._with_azimuths(volume, target, poses, judged, found, judged.score).packed()
+        poses, judged = self._polished(volume, target, _taken(poses, chosen.flatten()), cpu._FOLLOW_STEPS)
+        return self._stacked(volume, target, poses, judged, torch.ones_like(chosen, dtype=torch.bool)).packed()
 
     def _starts(self, volume: DeviceVolume, target: DeviceTarget) -> tuple[Poses, Tensor]:
         views, score, where = coarse_search(volume, self.category, target, cpu._FIRST_SAMPLES, cpu._SECOND_VIEWS,
                                             self._loops)
-        R = self.category.rotations[views]                                                  # [B, C, 3, 3]
+        R = self.category.rotations[views]                                                   # [B, C, 3, 3]
         best, found = distinct_views(score, R, cpu._START_ANGLE, cpu._STARTS, cpu._START_FLOOR)
         R = torch.gather(R, 1, best[..., None, None].expand(-1, -1, 3, 3))
         t = torch.gather(where, 1, best[..., None].expand(-1, -1, 3))
@@ -130,68 +128,70 @@ class Search:
     def _climbed(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses,
                  schedule: np.ndarray) -> tuple[Poses, Judgement]:
         for sigma, steps in schedule:
-            poses = climb(volume, self.category, target.camera, poses, float(sigma), int(steps), cpu._CLIMB_VERTICES,
+            poses = climb(volume, self.category, target, poses, float(sigma), int(steps), cpu._CLIMB_VERTICES,
                           cpu._INSIDE, self._loops)
-        return polish(volume, self.category, target.camera, poses, 0, self._loops)
+        return self._polished(volume, target, poses, 0)
 
-    def _with_flip(self, poses: Poses, R: Tensor, score: Tensor, found: Tensor) -> tuple[Poses, Tensor]:
+    def _polished(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses,
+                  steps: int) -> tuple[Poses, Judgement]:
+        return polish(volume, self.category, target, poses, steps, self._loops)
+
+    def _distinct(self, poses: Poses, judged: Judgement, found: Tensor) -> Tensor:
+        """``found`` [B, H] without those that ran into the optimum of one with more evidence."""
+        R, evidence = poses.R.reshape(*found.shape, 3, 3), judged.evidence.reshape(found.shape)
+        return keep_distinct(self.category.symmetry, R, evidence, found, cpu._DISTINCT_ANGLE)
+
+    def _with_flip(self, poses: Poses, judged: Judgement, found: Tensor) -> tuple[Poses, Tensor]:
         """The best pose of each crop turned back to front as one more, unless another one lies there."""
-        best = torch.where(found, score, -torch.inf).argmax(1)
-        at = torch.arange(len(best), device=best.device) * found.shape[1] + best
-        flipped = poses.R[at] @ self._flip
+        best = _best(judged.evidence.reshape(found.shape), found)
+        one = _taken(poses, best)
+        flipped, R = one.R @ self._flip, poses.R.reshape(*found.shape, 3, 3)
         taken = (distance(self.category.symmetry, flipped[:, None], R) < cpu._START_ANGLE) & found
         there = found.any(1) & ~taken.any(1)
-        return _joined(poses, _poses(flipped[:, None], poses.t[at][:, None], poses.log_size[at][:, None]),
-                       found, there[:, None])
+        flip = Poses(flipped, one.t, one.log_size, one.crop)
+        return _side_by_side(poses, flip, len(found)), torch.cat([found, there[:, None]], 1)
 
-    def _with_nearest(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses,
-                      found: Tensor) -> tuple[Poses, Tensor]:
-        """Starts by whole views, of crops whose box is measured and not cut on every side."""
-        R, t, there = nearest_starts(volume, self.category.nearest, target, cpu._START_ANGLE, cpu._STARTS,
+    def _with_views(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses,
+                    found: Tensor) -> tuple[Poses, Tensor]:
+        """Starts by whole views as more."""
+        R, t, there = nearest_starts(volume, self.category.nearest, target, cpu._START_ANGLE, cpu._VIEW_STARTS,
                                      cpu._START_FLOOR)
-        asked = target.measured & ~target.open_sides.all(1)
-        return _joined(poses, _poses(R, t, torch.zeros_like(t)), found, there & asked[:, None])
+        views = _poses(R, t, torch.zeros_like(t))
+        return _side_by_side(poses, views, len(found)), torch.cat([found, there], 1)
 
-    def _turned_right(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, judged: Judgement, found: Tensor,
-                      rank: Tensor) -> Tensor:
+    def _best_again(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, judged: Judgement,
+                    found: Tensor) -> tuple[Poses, Judgement]:
+        """The best of each crop take more steps."""
+        B, H = found.shape
+        evidence = torch.where(found, judged.evidence.reshape(B, H), -torch.inf)
+        at = evidence.topk(cpu._LAST, dim=1).indices + H * torch.arange(B, device=found.device)[:, None]
+        better, again = self._polished(volume, target, _taken(poses, at.flatten()), cpu._LAST_STEPS)
+        return _replaced(poses, at.flatten(), better), _replaced(judged, at.flatten(), again)
+
+    def _turned_right(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, judged: Judgement,
+                      found: Tensor) -> tuple[Poses, Judgement, Tensor]:
         """The likeliest turn of the pose that explains most as one more; see ``CropSolver._turned_right``."""
-        c, (B, H) = self.category, found.shape
-        kept = keep_distinct(c.symmetry, poses.R.reshape(B, H, 3, 3), rank.reshape(B, H), found, cpu._DISTINCT_ANGLE, H)
-        total = turned_evidence(volume, c, target.camera, poses).reshape(B, H)
-        best = torch.where(kept, total, -torch.inf).argmax(1)
-        at = torch.arange(B, device=best.device) * H + best
-        one = _taken(poses, at)
-        azimuth = azimuth_posterior(volume, c, target.camera, one, judged.cosine[at], self._turns)
-        one = Poses(one.R @ self._turns[azimuth.argmax(1)], one.t, one.log_size, one.crop)
-        one, _ = polish(volume, c, target.camera, one, cpu._POLISH_STEPS, self._loops)
-        poses, kept = _joined(poses, _poses(one.R[:, None], one.t[:, None], one.log_size[:, None]), kept,
-                              kept.any(1, keepdim=True))
-        judged = polish(volume, c, target.camera, poses, 0, self._loops)[1]
-        return self._with_azimuths(volume, target, poses, judged, kept, judged.score).packed()
+        c = self.category
+        total = turned_evidence(volume, c, target.camera, poses).reshape(found.shape)
+        at = _best(total, found)
+        best = _taken(poses, at)
+        azimuth = azimuth_posterior(volume, c, target.camera, best, judged.cosine[at], self._turns)
+        likeliest = Poses(best.R @ self._turns[azimuth.argmax(1)], best.t, best.log_size, best.crop)
+        likeliest, one = self._polished(volume, target, likeliest, cpu._FOLLOW_STEPS)
+        judged = _side_by_side(judged, one, len(found))
+        return _side_by_side(poses, likeliest, len(found)), judged, torch.cat([found, found.any(1, keepdim=True)], 1)
 
-    def _with_azimuths(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, judged: Judgement,
-                       found: Tensor, rank: Tensor) -> Hypotheses:
+    def _stacked(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, judged: Judgement,
+                 found: Tensor) -> Hypotheses:
         """With totals and posteriors where the azimuth may be uncertain."""
         c = self.category
-        if not c.symmetry.uncertain_azimuth:
-            return _stacked(poses, judged, found, rank)
-        total = turned_evidence(volume, c, target.camera, poses)
-        azimuth = azimuth_posterior(volume, c, target.camera, poses, judged.cosine, self._turns)
-        return _stacked(poses, judged, found, rank, total, azimuth)
-
-
-def box_fit(category: DeviceCategory, target: DeviceTarget, poses: Poses) -> Tensor:
-    """[H] intersection over union of each projected box and its ROI; see :func:`crop_solver.box_fit`."""
-    camera, box, is_open = target.camera[poses.crop], target.box[poses.crop], target.open_sides[poses.crop]
-    points = poses.points(category.vertices)
-    pixels = camera[:, None, :1] * points[..., :2] / points[..., 2:].clamp(min=1e-3) + camera[:, None, 1:]
-    found_low, found_high, low, high = pixels.amin(1), pixels.amax(1), box[:, :2], box[:, 2:]
-    start = torch.where(is_open[:, :2], torch.maximum(found_low, low), found_low)
-    end = torch.where(is_open[:, 2:], torch.minimum(found_high, high), found_high)
-    low, high = torch.where(is_open[:, :2], start, low), torch.where(is_open[:, 2:], end, high)
-    shared = (torch.minimum(end, high) - torch.maximum(start, low)).clamp(min=0).prod(1)
-    union = (end - start).clamp(min=0).prod(1) + (high - low).clamp(min=0).prod(1) - shared
-    return shared / union.clamp(min=1e-9)
+        total, azimuth = judged.evidence, judged.evidence.new_zeros(len(judged.evidence), 0)
+        if c.symmetry.uncertain_azimuth:
+            total = turned_evidence(volume, c, target.camera, poses)
+            azimuth = azimuth_posterior(volume, c, target.camera, poses, judged.cosine, self._turns)
+        parts = (poses.R, poses.t, poses.log_size, judged.normal, judged.evidence, judged.score, judged.cosine,
+                 judged.visible, found.flatten(), total, azimuth)
+        return Hypotheses(*(part.reshape(*found.shape, *part.shape[1:]) for part in parts))
 
 
 def _poses(R: Tensor, t: Tensor, log_size: Tensor) -> Poses:
@@ -200,22 +200,27 @@ def _poses(R: Tensor, t: Tensor, log_size: Tensor) -> Poses:
     return Poses(R.flatten(0, 1), t.flatten(0, 1), log_size.flatten(0, 1), crop.flatten())
 
 
+def _best(rank: Tensor, found: Tensor) -> Tensor:
+    """[B] row of the best ranked hypothesis of each crop among all; rank, found [B, H]."""
+    B, H = found.shape
+    return torch.where(found, rank, -torch.inf).argmax(1) + H * torch.arange(B, device=found.device)
+
+
 def _taken(poses: Poses, at: Tensor) -> Poses:
-    return Poses(poses.R[at], poses.t[at], poses.log_size[at], poses.crop[at])
+    return Poses(*(part[at] for part in _parts(poses)))
 
 
-def _joined(poses: Poses, more: Poses, found: Tensor, more_found: Tensor) -> tuple[Poses, Tensor]:
-    """Both lists of each crop as one: found [B, H] and more_found [B, M] say how many there are of each."""
-    B = len(found)
-    parts = (torch.cat([getattr(p, k).reshape(B, -1, *getattr(p, k).shape[1:]) for p in (poses, more)], 1).flatten(0, 1)
-             for k in ("R", "t", "log_size", "crop"))
-    return Poses(*parts), torch.cat([found, more_found], 1)
+def _replaced(rows: Rows, at: Tensor, new: Rows) -> Rows:
+    """``rows`` with those ``at`` [n] taken from ``new``."""
+    return type(rows)(*(a.index_copy(0, at, b) for a, b in zip(_parts(rows), _parts(new), strict=True)))
 
 
-def _stacked(poses: Poses, judged: Judgement, found: Tensor, rank: Tensor, total: Tensor | None = None,
-             azimuth: Tensor | None = None) -> Hypotheses:
-    total = rank if total is None else total
-    azimuth = rank.new_zeros(len(rank), 0) if azimuth is None else azimuth
-    parts = (poses.R, poses.t, poses.log_size, judged.normal, judged.score, judged.cosine, judged.visible)
-    return Hypotheses(*(x.reshape(*found.shape, *x.shape[1:]) for x in parts), found,
-                      *(x.reshape(*found.shape, *x.shape[1:]) for x in (rank, total, azimuth)))
+def _side_by_side(rows: Rows, more: Rows, crops: int) -> Rows:
+    """Both lists of each of so many crops as one."""
+    both = zip(_parts(rows), _parts(more), strict=True)
+    return type(rows)(*(torch.cat([x.reshape(crops, -1, *x.shape[1:]) for x in pair], 1).flatten(0, 1)
+                        for pair in both))
+
+
+def _parts(rows: Poses | Judgement) -> list[Tensor]:
+    return [getattr(rows, field.name) for field in fields(rows)]

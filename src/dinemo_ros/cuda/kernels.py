@@ -16,7 +16,7 @@ def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tenso
                   place: Tensor, camera: Tensor, pad: int, shift: int) -> tuple[Tensor, Tensor]:
     """See :func:`twins.gather_scores`."""
     B, C, S, _ = place.shape
-    best, where = place.new_empty(B, C, S), torch.empty(B, C, S, dtype=torch.int64, device=place.device)
+    best, where = (torch.empty(B, C, S, dtype=torch.int32, device=place.device) for _ in range(2))
     _gather_scores[(B * C * S,)](evidence, index, points, weight, chosen, place, camera, best, where, C, S,
                                  index.shape[1], min(samples, index.shape[1]), evidence.shape[1], evidence.shape[2],
                                  evidence.shape[3], pad, SHIFT=shift, SIDE=2 * shift + 1,
@@ -34,8 +34,7 @@ def _gather_scores(evidence, index, points, weight, chosen, place, camera, best,
     focal, centre = tl.load(camera + 2 * b), tl.load(camera + 2 * b + 1)
     tile = tl.arange(0, TILE)
     in_tile = (tile[:, None] < SIDE) & (tile[None, :] < SIDE)
-    total = tl.zeros((TILE, TILE), tl.float32)
-    mass = 1e-6
+    total = tl.zeros((TILE, TILE), tl.int32)
     for start in range(0, samples, BLOCK):
         n = start + tl.arange(0, BLOCK)
         listed = n < samples
@@ -49,13 +48,12 @@ def _gather_scores(evidence, index, points, weight, chosen, place, camera, best,
         used = (w > 0) & (depth >= 0.1) & (i >= 0) & (j >= 0) & (i <= height - SIDE) & (j <= width - SIDE)
         corner = ((b * V + v) * height + i) * width + j
         cells = corner[:, None, None] + tile[None, :, None] * width + tile[None, None, :]
-        total += tl.sum(tl.load(evidence + cells, used[:, None, None] & in_tile[None], 0.0), axis=0)
-        mass += tl.sum(w)
-    total = tl.where(in_tile, total, -1.0)
+        total += tl.sum(tl.load(evidence + cells, used[:, None, None] & in_tile[None], 0).to(tl.int32), axis=0)
+    total = tl.where(in_tile, total, -1)
     flat = tl.reshape(total, (TILE * TILE,))
     top = tl.argmax(flat, axis=0)
-    tl.store(best + hypothesis, tl.max(flat, axis=0) / mass)
-    tl.store(where + hypothesis, ((top // TILE) * SIDE + top % TILE).to(tl.int64))
+    tl.store(best + hypothesis, tl.max(flat, axis=0))
+    tl.store(where + hypothesis, (top // TILE) * SIDE + top % TILE)
 
 
 def window_moments(odds: Tensor, crop: Tensor, u: Tensor, v: Tensor, weight: Tensor, sigma: float) -> Tensor:

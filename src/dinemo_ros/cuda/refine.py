@@ -8,7 +8,7 @@ never waits for the device.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,56 +17,25 @@ from torch.nn import functional as F
 from ..solver.refine import _MAX_LOG_SIZE, _MAX_ROTATION, _MAX_TRANSLATION, CORRELATED
 from ..solver.workspace import BLOCK
 from .category import DeviceCategory
+from .coarse import DeviceTarget
+from .poses import MIN_DEPTH, Poses, jacobian, project
+from .roi_prior import roi_prior
 from .similarity import DeviceVolume
 
-_MIN_DEPTH, _SOFT_FACING, _MIN_INFORMATION = 0.1, 0.3, 0.02  # as in ``dinemo_ros.solver.likelihood``
-
-
-@dataclass
-class Poses:
-    """H poses: R [H, 3, 3], t [H, 3] metres, log_size [H, 3], and crop [H] int64, the crop each belongs to."""
-
-    R: Tensor
-    t: Tensor
-    log_size: Tensor
-    crop: Tensor
-
-    def points(self, vertices: Tensor) -> Tensor:
-        """Vertices [V, 3] or [H, P, 3] of the instances in the camera frame, metres."""
-        scaled = vertices * torch.exp(self.log_size)[:, None]
-        return scaled @ self.R.transpose(1, 2) + self.t[:, None]
-
-    def moved(self, step: Tensor) -> Poses:
-        """After steps [H, 9]: translation, rotation about the object's origin, log-sizes."""
-        return Poses(rotation(step[:, 3:6]) @ self.R, self.t + step[:, :3], self.log_size + step[:, 6:], self.crop)
-
-    def where(self, accepted: Tensor, other: Poses) -> Poses:
-        """``other`` where ``accepted`` [H] bool, else this."""
-        return Poses(torch.where(accepted[:, None, None], other.R, self.R),
-                     torch.where(accepted[:, None], other.t, self.t),
-                     torch.where(accepted[:, None], other.log_size, self.log_size), self.crop)
+_SOFT_FACING, _MIN_INFORMATION = 0.3, 0.02  # as in ``dinemo_ros.solver.likelihood``
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Per hypothesis [H]: score, cosine, visible share; gradient [H, 9], Gauss-Newton matrix [H, 9, 9]."""
+    """Per hypothesis [H]: see ``Refined``; sum of explanation; gradient [H, 9], Gauss-Newton matrix [H, 9, 9]."""
 
+    evidence: Tensor
     score: Tensor
     cosine: Tensor
     visible: Tensor
     explained: Tensor
     gradient: Tensor
     normal: Tensor
-
-
-def rotation(vector: Tensor) -> Tensor:
-    """Rotation matrices [H, 3, 3] of rotation vectors [H, 3] (Rodrigues)."""
-    angle = torch.linalg.vector_norm(vector, dim=1, keepdim=True).clamp(min=1e-12)
-    x, y, z = (vector / angle).unbind(1)
-    zero = torch.zeros_like(x)
-    K = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
-    angle = angle[..., None]
-    return torch.eye(3, device=vector.device) + torch.sin(angle) * K + (1 - torch.cos(angle)) * (K @ K)
 
 
 def inside_map(foreground: Tensor, sigma: float, threshold: float) -> Tensor:
@@ -81,17 +50,17 @@ def inside_map(foreground: Tensor, sigma: float, threshold: float) -> Tensor:
     return s * s * (3 - 2 * s) + 1e-3
 
 
-def climb(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, sigma: float, steps: int,
+def climb(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, sigma: float, steps: int,
           limit: int, threshold: float, loops) -> Poses:
     """Damped Newton steps on the windowed likelihood of the visible vertices (``likelihood.py``)."""
     inside = inside_map(volume.foreground, sigma, threshold)[poses.crop]
-    weight = _trusted(visible_vertices(category, poses, limit), category, camera, poses, inside)
+    weight = _trusted(visible_vertices(category, poses, limit), category, target.camera, poses, inside)
     one, damping = torch.ones_like(poses.t[:, 0]), torch.full_like(poses.t[:, 0], 1e-2)
-    value, gradient, normal = _likelihood(volume, category, camera, poses, weight, sigma, loops)
+    value, gradient, normal = _likelihood(volume, category, target, poses, weight, sigma, loops)
     for _ in range(steps):
         step = damped_step(normal, gradient, one, category.prior, poses, damping, loops)
         new = poses.moved(step)
-        new_value, new_gradient, new_normal = _likelihood(volume, category, camera, new, weight, sigma, loops)
+        new_value, new_gradient, new_normal = _likelihood(volume, category, target, new, weight, sigma, loops)
         better = new_value > value
         damping = torch.where(better, (damping * 0.2).clamp(min=1e-4), (damping * 10).clamp(max=1e3))
         value = torch.where(better, new_value, value)
@@ -138,32 +107,12 @@ def _trusted(weight: Tensor, category: DeviceCategory, camera: Tensor, poses: Po
     return weight * (hits.sum(1) / weight.sum(1).clamp(min=1e-9))[:, None]
 
 
-def project(X: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
-    """Cells u, v [H, P] of points [H, P, 3] metres; points behind the camera go far outside."""
-    z = X[..., 2]
-    safe = torch.where(z >= _MIN_DEPTH, z, 1.0)
-    u, v = (torch.where(z >= _MIN_DEPTH, camera[:, :1] * X[..., k] / safe + camera[:, 1:], -1e4) for k in range(2))
-    return u, v
-
-
-def jacobian(X: Tensor, poses: Poses, scaled: Tensor, focal: Tensor) -> Tensor:
-    """[H, P, 2, 9]: cells per metre, radian, log-size of points X [H, P, 3] = R scaled + t."""
-    z = X[..., 2].clamp(min=_MIN_DEPTH)
-    fz, x, y = focal[:, None] / z, X[..., 0] / z, X[..., 1] / z
-    zero = torch.zeros_like(x)
-    plane = torch.stack([torch.stack([fz, zero, -fz * x], -1), torch.stack([zero, fz, -fz * y], -1)], -2)  # d uv / d X
-    rx, ry, rz = (X - poses.t[:, None]).unbind(-1)
-    turned = torch.stack([torch.stack([zero, rz, -ry], -1), torch.stack([-rz, zero, rx], -1),
-                          torch.stack([ry, -rx, zero], -1)], -2)                                    # d X / d rotation
-    grown = poses.R[:, None] * scaled[..., None, :]                                                 # d X / d log-size
-    return torch.cat([plane, plane @ turned, plane @ grown], dim=-1)
-
-
-def _likelihood(volume, category, camera, poses, weight, sigma, loops) -> tuple[Tensor, Tensor, Tensor]:
-    """Value [H] with the size prior, gradient [H, 9] and Newton matrix [H, 9, 9] without it."""
+def _likelihood(volume, category, target, poses, weight, sigma, loops) -> tuple[Tensor, Tensor, Tensor]:
+    """Value [H] with the size prior, gradient [H, 9] and Newton matrix [H, 9, 9] without it; the ROI is in all."""
+    camera = target.camera
     scaled = category.vertices[: weight.shape[1]] * torch.exp(poses.log_size)[:, None]
     X = poses.points(category.vertices[: weight.shape[1]])
-    weight = torch.where(X[..., 2] >= _MIN_DEPTH, weight, 0.0)
+    weight = torch.where(X[..., 2] >= MIN_DEPTH, weight, 0.0)
     u, v = project(X, camera[poses.crop])
     m = loops.window_moments(volume.odds, poses.crop, u.contiguous(), v.contiguous(), weight.contiguous(), sigma)
     value = (weight * torch.log1p(m[..., 0])).sum(1) - 0.5 * (category.prior * poses.log_size**2).sum(1)
@@ -171,7 +120,9 @@ def _likelihood(volume, category, camera, poses, weight, sigma, loops) -> tuple[
     J = jacobian(X, poses, scaled, camera[poses.crop, 0])
     A = information(m[..., 3], m[..., 4], m[..., 5], sigma)
     gradient = torch.einsum("hp,hpka,hpk->ha", share / sigma**2, J, m[..., 1:3])
-    return value, gradient, torch.einsum("hp,hpka,hpkl,hplb->hab", share, J, A, J)
+    normal = torch.einsum("hp,hpka,hpkl,hplb->hab", share, J, A, J)
+    box_value, box_gradient, box_normal = roi_prior(target, category, poses)
+    return value + box_value, gradient + box_gradient, normal + box_normal
 
 
 def information(uu: Tensor, uv: Tensor, vv: Tensor, sigma: float) -> Tensor:
@@ -207,16 +158,19 @@ def damped_step(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, p
     return step / longest.clamp(min=1.0)[:, None]
 
 
-def polish(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, steps: int,
+def polish(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, steps: int,
            loops) -> tuple[Poses, Judgement]:
     """Gauss-Newton steps of render-and-compare (``compare.py``), and what the last rendering says."""
     for k in range(steps + 1):
-        judged = compare(volume, category, camera, poses, loops)
+        judged = compare(volume, category, target.camera, poses, loops)
+        data = category.dimension / ((2 * (1 - judged.cosine)).clamp(min=1e-2) * CORRELATED)
+        _, gradient, normal = roi_prior(target, category, poses)
+        judged = replace(judged, gradient=judged.gradient + gradient / data[:, None],
+                         normal=judged.normal + normal / data[:, None, None])
         if k == steps:
             return poses, judged
-        noise = (2 * (1 - judged.cosine)).clamp(min=1e-2) / category.dimension
-        step = damped_step(judged.normal, judged.gradient, 1 / (noise * CORRELATED), category.prior, poses,
-                           torch.full_like(noise, 1e-3), loops)
+        step = damped_step(judged.normal, judged.gradient, data, category.prior, poses, torch.full_like(data, 1e-3),
+                           loops)
         poses = poses.where(judged.explained >= 1, poses.moved(step))
     raise ValueError(f"steps is {steps}; allowed: 0 or more")
 
@@ -247,8 +201,8 @@ def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, pose
     gradient = -torch.einsum("hp,hpka,hpk->ha", gamma, J, g)
     covered, explained = shown.sum(1).clamp(min=1), gamma.sum(1)
     evidence = torch.where(shown, (s - rival).clamp(min=0), 0.0).sum(1)
-    return Judgement(evidence / covered, (gamma * s).sum(1) / explained.clamp(min=1e-9), explained / covered, explained,
-                     gradient, normal)
+    return Judgement(evidence, evidence / covered, (gamma * s).sum(1) / explained.clamp(min=1e-9), explained / covered,
+                     explained, gradient, normal)
 
 
 def _slopes(screen: Tensor, bary: Tensor, depth: Tensor, focal: Tensor, shown: Tensor) -> Tensor:

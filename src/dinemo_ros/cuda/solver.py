@@ -62,7 +62,7 @@ class DeviceSolver:
         self.timings: dict[str, float] = {"solve": 0.0}
 
     def solve(self, features: np.ndarray | Tensor, target: Target) -> list[SolvedPose]:
-        """Hypotheses, best score first, of a feature map [D, h, h] seen through ``target``'s crop camera."""
+        """Hypotheses, most evidence first, of a feature map [D, h, h] seen through ``target``'s crop camera."""
         return self.solve_batch([features], [target])[0]
 
     def solve_batch(self, features: Sequence[np.ndarray | Tensor] | Tensor,
@@ -99,9 +99,8 @@ class DeviceSolver:
     def _ranked(self, poses: list[Candidate]) -> list[Candidate]:
         """Distinct ones, best first, as the CPU's solver orders them."""
         symmetry = self._host.symmetry
-        if symmetry.uncertain_azimuth:
-            return sorted(cpu._distinct(poses, symmetry), key=lambda pose: pose.total, reverse=True)
-        return cpu._distinct(poses, symmetry, lambda pose: pose.rank)
+        distinct = cpu._distinct(poses, symmetry)
+        return sorted(distinct, key=lambda pose: pose.total, reverse=True) if symmetry.uncertain_azimuth else distinct
 
     def _solved(self, poses: list[Candidate]) -> list[SolvedPose]:
         """On the host: with covariance, the first one's with the doubt about its turn."""
@@ -114,9 +113,8 @@ class DeviceSolver:
 
 @dataclass
 class Candidate(Refined):
-    """A pose from the device; rank, total, azimuth as in :class:`dinemo_ros.cuda.hypotheses.Hypotheses`."""
+    """A pose from the device; total and azimuth as in :class:`dinemo_ros.cuda.hypotheses.Hypotheses`."""
 
-    rank: float = 0.0
     total: float = 0.0
     azimuth: np.ndarray = field(default_factory=lambda: np.empty(0))
 

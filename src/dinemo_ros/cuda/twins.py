@@ -13,20 +13,20 @@ _MIN_DEPTH = 0.1  # metres
 
 def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tensor, chosen: Tensor, samples: int,
                   place: Tensor, camera: Tensor, pad: int, shift: int) -> tuple[Tensor, Tensor]:
-    """Mean evidence of some views' vertices at each place, for the best of all small image shifts.
+    """Summed evidence of some views' vertices at each place, for the best of all small image shifts.
 
     Args:
-        evidence: [B, V, h + 2 pad, w + 2 pad], zero in the padding.
+        evidence: [B, V, h + 2 pad, w + 2 pad] int16, zero in the padding.
         index, weight: [G, N] a view's visible vertices, weight 0 where it has fewer; points: [G, N, 3] rotated, metres.
         chosen: [B, C] int64, the views each crop is compared with, by the first ``samples`` of their vertices.
         place: [B, C, S, 3] position of the object, metres, crop camera frame.
         camera: [B, 2] focal length and principal point, cells. shift: cells each way.
 
     Returns:
-        best mean [B, C, S] and its shift [B, C, S] int64, counted row by row over (2 shift + 1)^2.
+        best sum [B, C, S] int32 and its shift [B, C, S] int32, counted row by row over (2 shift + 1)^2.
     """
     side = 2 * shift + 1
-    B, height, width, S = len(evidence), *evidence.shape[2:], place.shape[2]
+    B, height, width = len(evidence), *evidence.shape[2:]
     focal, centre = camera[:, 0, None, None, None], camera[:, 1, None, None, None]
     index, points, weight = (x[:, :samples][chosen][:, :, None] for x in (index.long(), points, weight))
     at = points + place[:, :, :, None]                                                       # [B, C, S, N, 3]
@@ -37,10 +37,10 @@ def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tenso
     used = ((weight > 0) & (depth >= _MIN_DEPTH) & (i >= 0) & (j >= 0) & (i <= height - side) & (j <= width - side))
     corner = torch.where(used, (index * height + i) * width + j, 0).reshape(B, -1)
     planes = evidence.reshape(B, -1)
-    totals = [(torch.gather(planes, 1, corner + a * width + b).reshape(used.shape) * used).sum(-1)
+    totals = [(torch.gather(planes, 1, corner + a * width + b).reshape(used.shape) * used).sum(-1, dtype=torch.int32)
               for a in range(side) for b in range(side)]
     best, where = torch.stack(totals, dim=-1).max(dim=-1)                                    # [B, C, S]
-    return best / (1e-6 + weight.sum(-1)).expand(-1, -1, S), where
+    return best, where.to(torch.int32)
 
 
 def window_moments(odds: Tensor, crop: Tensor, u: Tensor, v: Tensor, weight: Tensor, sigma: float) -> Tensor:

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E402  (imports after importorskip)
+"""Nothing between features and packed poses waits for the device or copies to it: what a CUDA graph cannot hold.
+
+torch's fake tensors know device, shape and type, but no values; so the code runs as on a GPU without having one, and
+whatever would look at a value, mix devices or copy from the host is found. The four kernels are represented by the
+shapes of their results; that they compile and compute the right thing is tested elsewhere.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from unit.planted_cup import cup_card, cup_mesh
+
+from dinemo_ros.cuda.category import to_device
+from dinemo_ros.cuda.hypotheses import Search
+from dinemo_ros.solver.category import prepare_category
+from dinemo_ros.symmetry import Symmetry
+
+CUDA = torch.device("cuda", 0)
+SHAPES = SimpleNamespace(
+    gather_scores=lambda evidence, index, points, weight, chosen, samples, place, camera, pad, shift: (
+        place.new_empty(place.shape[:3], dtype=torch.int32), place.new_empty(place.shape[:3], dtype=torch.int32)),
+    window_moments=lambda odds, crop, u, v, weight, sigma: u.new_empty(*u.shape, 6),
+    rasterise=lambda corners, height, width: (
+        corners.new_empty(len(corners), height * width, dtype=torch.int64),
+        corners.new_empty(len(corners), height * width, 3), corners.new_empty(len(corners), height * width)),
+    solve_positive=lambda A, b: torch.empty_like(b))
+
+
+class OnDevice(TorchDispatchMode):
+    """Counts operations and names those that leave the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.count, self.left = 0, []
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        result = function(*arguments, **(keywords or {}))
+        self.count += 1
+        tensors = [x for x in (*arguments, *(result if isinstance(result, (tuple, list)) else [result]))
+                   if isinstance(x, torch.Tensor)]
+        if any(tensor.device != CUDA for tensor in tensors):
+            self.left.append(str(function))
+        return result
+
+
+def test_a_solve_stays_on_the_device():
+    """Of a cup, for which everything is done that is done for other categories, and more."""
+    category = prepare_category(cup_mesh(), cup_card(cup_mesh(), Symmetry("z", 1)), "clutter")
+    with FakeTensorMode():
+        search = Search(to_device(category, CUDA), SHAPES)
+        maps, rows, starts = (torch.empty(2, *shape, device=CUDA) for shape in ((64, 32, 32), (14,), (15,)))
+        with OnDevice() as operations:
+            solved, followed = search.solve(maps, rows), search.follow(maps, rows, starts)
+    assert operations.left == [] and operations.count > 500
+    assert solved.device.type == followed.device.type == "cuda" and len(solved) == len(followed) == 2
