@@ -25,7 +25,7 @@ from dinemo_ros.neural_mesh import NeuralMesh
 
 from .category_shape import CategoryShape
 from .checkpoint import load_student
-from .student import CNN, is_transformer
+from .student import CNN, STRIDE, is_transformer
 
 _OPSET = 17              # LayerNorm stays one node from here on (vision transformers in TensorRT need that)
 _MIN_COSINE = 0.9999     # fp32 against fp32: anything less is a broken graph
@@ -198,10 +198,10 @@ def main() -> None:
     if args.size:
         shape = shape.resized(np.array(args.size))
     temperature = trained_temperature(args.checkpoint) if args.temperature is None else args.temperature
-    backbone, features = load_student(args.checkpoint)
+    _, features = load_student(args.checkpoint)
     card = Card(category=args.category, version=args.version, description=args.description, license=args.license,
                 size_prior=SizePrior(tuple(float(v) for v in shape.size.round(4)), tuple(args.size_sigma)),
-                image=ImageSpec(size=args.image_size, margin=args.margin, stride=backbone.stride),
+                image=ImageSpec(size=args.image_size, margin=args.margin, stride=STRIDE),
                 features=FeatureSpec(features.raw_vertices.shape[1], temperature))
     result = export_bundle(args.checkpoint, shape, card, args.out)
     print(f"{args.out}: ONNX against torch, smallest cosine {result['cosine']}, largest difference "

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: E402  (imports after importorskip)
-"""A frozen transformer: its tokens are computed once, survive a kill, and teach its read-out as pictures would."""
+"""A frozen transformer: its tokens are computed once, survive a kill, and teach its read-out what a bundle holds."""
 
 import json
 from dataclasses import replace
@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training extra is not installed")
-for _module in ("timm", "accelerate", "numba"):
+for _module in ("timm", "accelerate", "numba", "onnx"):
     pytest.importorskip(_module, reason="training extra is not installed")
 
 from posed_car import car_shape, posed_crop, random_pose
 
-from training import token_store
+from dinemo_ros.bundle import load_bundle
+from training import export, token_store
 from training.augment import AugmentConfig
 from training.batches import BatchConfig, CorrespondenceSampler
 from training.checkpoint import load_student
@@ -28,6 +29,7 @@ from training.stream import ExampleStream
 from training.student import create_student
 from training.token_store import TokenStream, write_tokens
 from training.train import TrainConfig, train
+from training.train import main as training_command
 
 VIEWS = 10
 SMALL = "test_vit"  # timm's transformer for tests: 0.3 M parameters
@@ -151,6 +153,25 @@ def test_the_read_out_learns_from_tokens_and_the_transformer_stays(stored, tmp_p
     assert all(torch.equal(value, before[key]) for key, value in model.trunk.state_dict().items())
     with pytest.raises(ValueError, match="stay true only while the transformer is frozen"):
         train([], car_shape(), tmp_path, replace(config, freeze=False), tokens=stored)
+
+
+def test_the_commands_make_a_bundle_of_it(stored, tmp_path, monkeypatch):
+    """training.train and training.export as a person calls them; parity is checked by the export."""
+    shape = car_shape()
+    save_shape(tmp_path / "shape.npz", shape.vertices, shape.faces)
+    torch.save(transformer().trunk.state_dict(), tmp_path / "trunk.pt")
+
+    def call(command, *options):
+        monkeypatch.setattr("sys.argv", ["command", "--shape", *map(str, (tmp_path / "shape.npz", *options))])
+        command()
+
+    call(training_command, "--backbone", SMALL, "--weights", tmp_path / "trunk.pt", "--freeze", "--tokens", stored,
+         "--out", tmp_path, "--steps", 2, "--batch", 2, "--workers", 0, "--temperature", 0.06)
+    call(export.main, "--checkpoint", tmp_path / "student.pt", "--category", "car", "--out", tmp_path / "bundle")
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.card.features.temperature == 0.06 and bundle.card.image.stride == 8
+    assert len(bundle.mesh.features) == len(shape.vertices)
+    assert export.largest_bundle(SMALL) > export.largest_bundle("tf_efficientnet_lite0")
 
 
 def test_a_recipe_computes_tokens_before_it_trains_on_them(crops, tmp_path):
