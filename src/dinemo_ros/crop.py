@@ -88,15 +88,19 @@ def crop_camera(camera: Camera, roi: np.ndarray, size: int, margin: float) -> Cr
 def warp_crop(image: np.ndarray, camera: Camera, crop: CropCamera, out: np.ndarray) -> None:
     """Fill ``out`` uint8 [S, S, 3] with what ``crop`` sees of ``image`` uint8 [H, W, 3]."""
     shrink = max(1, int(_footprint(camera, crop)))
-    source, offset = (image, 0.0) if shrink == 1 else _shrunk(image, shrink)
+    nodes = _node_pixels(camera, crop) if shrink > 1 or camera.distortion else None
+    first = np.zeros(2)
+    if shrink > 1:
+        image, first = _shrunk(image, shrink, nodes.min(axis=(0, 1)), nodes.max(axis=(0, 1)))
+    # Pixel u of the image is pixel (u - first + 0.5) / shrink - 0.5 of the part that was shrunk.
+    shift = (0.5 - first) / shrink - 0.5
     if camera.distortion:
-        pixels = (_distorted_map(camera, crop) + offset) / shrink - offset
-        cv2.remap(source, pixels.astype(np.float32), None, cv2.INTER_LINEAR, out, cv2.BORDER_CONSTANT, BORDER_GREY)
+        x, y = (_between_nodes(nodes[:, :, axis] / shrink + shift[axis], crop.size) for axis in (0, 1))
+        cv2.remap(image, x, y, cv2.INTER_LINEAR, out, cv2.BORDER_CONSTANT, BORDER_GREY)
         return
-    H = camera.K @ crop.R_cam_crop @ np.linalg.inv(crop.K)
-    shift = offset / shrink - offset  # (u + 0.5) / n - 0.5
-    to_source = np.array([[1 / shrink, 0, shift], [0, 1 / shrink, shift], [0, 0, 1]])
-    cv2.warpPerspective(source, to_source @ H, (crop.size, crop.size), out, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    to_source = np.array([[1 / shrink, 0, shift[0]], [0, 1 / shrink, shift[1]], [0, 0, 1]])
+    H = to_source @ camera.K @ crop.R_cam_crop @ np.linalg.inv(crop.K)
+    cv2.warpPerspective(image, H, (crop.size, crop.size), out, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                         cv2.BORDER_CONSTANT, BORDER_GREY)
 
 
@@ -108,20 +112,29 @@ def _footprint(camera: Camera, crop: CropCamera) -> float:
     return float(np.linalg.norm(pixels[1:] - pixels[0], axis=1).min())
 
 
-def _shrunk(image: np.ndarray, n: int) -> tuple[np.ndarray, float]:
-    """The image averaged over n x n pixels: sampling a large ROI bilinearly would alias."""
-    height, width = image.shape[0] // n, image.shape[1] // n
-    return cv2.resize(image[:height * n, :width * n], (width, height), interpolation=cv2.INTER_AREA), 0.5
-
-
-def _distorted_map(camera: Camera, crop: CropCamera) -> np.ndarray:
-    """Image pixel [S, S, 2] of every crop pixel: rays traced on a coarse grid, bilinear between (they are smooth)."""
-    nodes = crop.size // _GRID_STEP + 1
-    at = np.arange(nodes) * _GRID_STEP - crop.centre
+def _node_pixels(camera: Camera, crop: CropCamera) -> np.ndarray:
+    """[n, n, 2] image pixels that every 16th crop pixel sees, from the first one to just beyond the last."""
+    at = (np.arange(crop.size // _GRID_STEP + 1) * _GRID_STEP - crop.centre) / crop.focal
     x, y = np.meshgrid(at, at)
-    rays = np.stack([x / crop.focal, y / crop.focal, np.ones_like(x)], axis=-1).reshape(-1, 3) @ crop.R_cam_crop.T
+    rays = np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 3) @ crop.R_cam_crop.T
     rays[:, 2] = np.maximum(rays[:, 2], 1e-3)
-    coarse = camera.project(rays).reshape(nodes, nodes, 2)
-    weight = np.arange(crop.size) / _GRID_STEP
-    W = np.maximum(0.0, 1.0 - np.abs(weight[:, None] - np.arange(nodes)))  # [S, nodes] linear interpolation
-    return np.einsum("ia,abc,jb->ijc", W, coarse, W, optimize=True)
+    return camera.project(rays).reshape(*x.shape, 2)
+
+
+def _shrunk(image: np.ndarray, n: int, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What lies between the pixels ``low`` and ``high`` [2], averaged over n x n pixels, and its first pixel [2].
+
+    Sampling a large ROI bilinearly would alias.
+    """
+    blocks = np.array([image.shape[1], image.shape[0]]) // n
+    first = np.clip(np.floor(low / n) - 1, 0, blocks - 1).astype(int)  # a block more than seen, for the interpolation
+    last = np.clip(np.ceil(high / n) + 1, first + 1, blocks).astype(int)
+    (left, top), (right, bottom) = first * n, last * n
+    part = cv2.resize(image[top:bottom, left:right], (last - first).tolist(), interpolation=cv2.INTER_AREA)
+    return part, (first * n).astype(float)
+
+
+def _between_nodes(values: np.ndarray, size: int) -> np.ndarray:
+    """[size, size] float32: values [n, n] at every 16th pixel, bilinear between (lens distortion is smooth)."""
+    W = np.maximum(0.0, 1.0 - np.abs(np.arange(size)[:, None] / _GRID_STEP - np.arange(len(values))))
+    return (W @ values @ W.T).astype(np.float32)
