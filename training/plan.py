@@ -82,7 +82,9 @@ def _round(recipe: Recipe, work: Work, number: int, pools: set[str]) -> list[Sta
     if spec.labels != "none":
         before = (f"train{number - 1}", f"bundle{number - 1}") if number else ()
         settings = {"labels": spec.labels, "every": spec.every, "teacher": recipe.teacher,
-                    **({} if spec.bidirectional else {"bidirectional": False})}  # as it was before the key existed
+                    # as before these keys existed, where they change nothing
+                    **({} if spec.bidirectional else {"bidirectional": False}),
+                    **({"look_alikes": True} if recipe.settles(spec) else {})}
         stages.append(Stage(f"labels{number}", f"round {number}: poses of photographs, by {spec.labels}",
                             partial(work.labels, number), settings,
                             (*before, "photographs", *({recipe.templates()} & pools)), (), (folder / "labels.npz",)))

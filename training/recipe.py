@@ -15,6 +15,7 @@ import yaml
 
 from dinemo_ros.bundle import Card, parse_card
 from dinemo_ros.errors import BundleError, DinemoError
+from dinemo_ros.symmetry import NO_SYMMETRY
 
 POOLS = ("synthetic", "sequences", "photographs", "negatives")
 LABELS = ("none", "render", "correspondence", "confirmed")
@@ -34,6 +35,8 @@ class Round:
         labels: how photographs get their poses before this round, or "none".
         every: label every n-th photograph. min_score, min_margin: which labels are trusted.
         bidirectional: false labels by raw matches alone, the baseline of :mod:`training.correspondence`.
+        look_alikes: labels by correspondence are settled by the photographs that look alike
+            (:mod:`training.look_alikes`); not where the category has a symmetry.
         keep: of the trusted labels only so many, those of the largest margin; 0: all.
     """
 
@@ -44,6 +47,7 @@ class Round:
     min_score: float = 0.33
     min_margin: float = 0.03
     bidirectional: bool = True
+    look_alikes: bool = True
     keep: int = 0
 
     def __post_init__(self) -> None:
@@ -246,6 +250,10 @@ class Recipe:
         data = self.data
         return {name for name, there in (("synthetic", data.renders), ("sequences", data.reference),
                                          ("photographs", data.photographs), ("negatives", self.negatives)) if there}
+
+    def settles(self, spec: Round) -> bool:
+        """Do look-alikes have a say in the labels of this round?"""
+        return spec.labels == "correspondence" and spec.look_alikes and self.bundle_card().symmetry == NO_SYMMETRY
 
     def templates(self) -> str:
         """The pool whose posed views photographs are compared with."""

@@ -27,6 +27,8 @@ from .correspondence import ONE_WAY
 from .export import check_bundle, export_bundle
 from .foreground import SaliencyMask
 from .inputs import cad_files, parse_size
+from .label_store import read_labels, write_labels
+from .look_alikes import settle
 from .measure import evaluate_bundle
 from .negatives import write_negatives
 from .photos import prepare
@@ -140,8 +142,11 @@ class Work:
         spec, out = self.recipe.rounds[number], self.round(number) / "labels.npz"
         out.parent.mkdir(parents=True, exist_ok=True)
         names = self._photo_names()[:: spec.every]
-        label_photos(self.pool("photographs"), names, self._labeller(spec, number), out,
-                     symmetry=self.recipe.bundle_card().symmetry)
+        photos, settled = self.pool("photographs"), self.recipe.settles(spec)
+        each = out.with_name("labels_alone.npz") if settled else out
+        label_photos(photos, names, self._labeller(spec, number), each, symmetry=self.recipe.bundle_card().symmetry)
+        if settled:
+            write_labels(out, settle(photos, read_labels(each), create_teacher(self.recipe.teacher)))
         with np.load(out, allow_pickle=False) as labels:
             return {"asked": len(names), "consistent": len(labels["names"]), "rejected": len(labels["rejected"])}
 

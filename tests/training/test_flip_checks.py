@@ -16,7 +16,7 @@ from painted_car import write_painted_bundle
 from posed_car import car_shape, look_at, posed_crop
 
 from dinemo_ros.geometry import mirror_rotation, rotation_angle, rotation_from_viewpoint
-from training.ablation import flips
+from training.ablation import agreement, flips
 from training.augment import AugmentConfig
 from training.batches import CorrespondenceSampler
 from training.correspondence import compare
@@ -25,11 +25,12 @@ from training.flip_checks import (
     half_turn_by_cells,
     half_turn_by_score,
     lead_over_looks,
-    look_alike_odds,
 )
 from training.in_order import azimuth_histogram, labels_in_order
+from training.label_store import write_labels
+from training.look_alikes import look_alike_odds, settle
 from training.looks import MOST, looks
-from training.mirror_check import Candidate, along_ray
+from training.mirror_check import Candidate, Label, along_ray
 from training.photos import crop_photo
 from training.posed_crops import CROP_SIDE, save_labels, save_picture
 from training.sequences import BINS
@@ -141,6 +142,21 @@ def test_look_alikes_overrule_an_unsure_label():
     assert alone == pytest.approx([2.0])  # nobody to ask: its own margin
 
 
+def test_labels_of_a_collection_are_settled(tmp_path):
+    """Six pictures of one view and four of another; one of the six is labelled the wrong way round."""
+    labels = {}
+    for i, (azimuth, label_deg, margin) in enumerate([(40, 40, 0.3)] * 5 + [(40, 220, 0.02)] + [(160, 160, 0.3)] * 4):
+        photo, name = photo_of(look_at(azimuth + 0.5 * i, 8)), f"{i}"
+        save_picture(tmp_path, name, photo.image, photo.mask)
+        labels[name] = Label(look_at(label_deg, 8.0), SIZE, 0.5, margin, 1.0)
+    settled = settle(tmp_path, labels | {"none": None}, colour_teacher)
+    assert settled["none"] is None and list(settled) == [*labels, "none"]
+    assert [name for name, label in settled.items() if label and label.margin < 0] == ["5"]
+    assert settled["1"].margin > labels["1"].margin
+    np.testing.assert_array_equal(settled["5"].T_cam_obj, labels["5"].T_cam_obj)
+    assert settle(tmp_path, {"none": None}, colour_teacher) == {"none": None}
+
+
 def vote_for(*azimuths_deg):
     grid = ViewGrid.covering(np.deg2rad([8.0]))
     share = sum(np.exp(-0.5 * (np.angle(np.exp(1j * (grid.azimuths - np.deg2rad(a)))) / 0.15) ** 2)
@@ -216,3 +232,22 @@ def test_a_labeller_has_to_be_named(monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit):
         flips.parse()
     assert "give either --bundle or --teacher" in capsys.readouterr().err
+
+
+def test_label_files_against_a_better_model(tmp_path, monkeypatch):
+    def label(azimuth, margin):
+        return Label(look_at(azimuth, 8.0), SIZE, 0.5, margin, 1.0)
+
+    reference = {f"{i}": label(10 * i, 0.3) for i in range(10)} | {"unsure": label(0, 0.01)}
+    found = {f"{i}": label(10 * i + (180 if i in (3, 4) else 20 if i == 5 else 0), 0.5 if i == 4 else 0.2 - 0.01 * i)
+             for i in range(9)} | {"9": None, "unsure": label(180, 0.9)}
+    for name, labels in (("reference", reference), ("found", found)):
+        write_labels(tmp_path / f"{name}.npz", labels)
+    monkeypatch.setattr(sys, "argv", ["agreement", "--reference", str(tmp_path / "reference.npz"), "--labels",
+                                      str(tmp_path / "found.npz"), "--out", str(tmp_path / "table")])
+    agreement.main()
+    row, = json.loads((tmp_path / "table.json").read_text())
+    assert (row["asked"], row["labelled"]) == (10, 9)
+    assert (row["acc30"], row["acc10"], row["flips"]) == (0.7, 0.6, 0.2)
+    assert row["40%"] == {"kept": 4, "wrong": 1, "flips": 1, "exact": 3}  # picture 4, and the surest that are right
+    assert "| found | 2 (2) |" in (tmp_path / "table.md").read_text()

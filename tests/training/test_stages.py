@@ -111,5 +111,14 @@ def test_switching_the_step_off_labels_anew_and_leaves_other_runs_alone(tmp_path
     for spec in (round_on, replace(round_on, bidirectional=False)):
         found = stages_of(replace(recipe, rounds=[spec]), RunFolder(tmp_path), tmp_path)
         labels[spec.bidirectional] = next(s for s in found if s.name == "labels0").settings
-    assert "bidirectional" not in labels[True]
+    assert "bidirectional" not in labels[True] and labels[True]["look_alikes"]
     assert labels[False] == labels[True] | {"bidirectional": False}
+
+
+def test_look_alikes_have_a_say_in_labels_by_correspondence_alone():
+    spec = Round({"photographs": 1.0}, 5, labels="correspondence")
+    assert RECIPE.settles(spec)
+    assert not RECIPE.settles(replace(spec, look_alikes=False))
+    assert not RECIPE.settles(replace(spec, labels="render"))
+    bottle = replace(RECIPE, card={"symmetry": {"axis": "z", "order": 0}})
+    assert not bottle.settles(spec)  # turned round, a bottle is the same

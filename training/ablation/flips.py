@@ -33,18 +33,19 @@ from ..augment import AugmentConfig
 from ..batches import CorrespondenceSampler
 from ..bidirectional import BidirectionalLabeller
 from ..category_shape import CategoryShape
-from ..flip_checks import half_turn_by_cells, half_turn_by_score, lead_over_looks, look_alike_odds
+from ..flip_checks import half_turn_by_cells, half_turn_by_score, lead_over_looks
+from ..look_alikes import describe_photos, look_alike_odds
 from ..looks import MOST, looks
 from ..mirror_check import Candidate, reconcile
 from ..photos import Photo
 from ..pseudo_labels import render_labeller
-from ..sequences import describe
 from ..teachers import CnnTeacher, Teacher, create_teacher
 from ..templates import build_bank
 from .__main__ import template_crops
 from .examples import Example, posed_examples
 from .measure import single_threaded
 
+MARGIN = "margin (as it is)"
 SHARES = (0.8, 0.6, 0.4)
 _WRONG_DEG = 30.0
 # Candidates of a photograph, and how surely a pose of it is right and not its half turn.
@@ -98,17 +99,16 @@ def judge(example: Example, ask: Callable[[Photo], Asked], count: int) -> Judged
                  for look, found in zip(seen, candidates, strict=True)]
     # The first two looks are the photograph and its mirror image: there, back is also forth.
     half = [check(look.back(R)) for look, (_, check) in zip(seen[:2], answers[:2], strict=True) if check]
-    sure = {"score": label.score, "margin (as it is)": label.margin, "half turn": float(np.mean(half)),
+    sure = {"score": label.score, MARGIN: label.margin, "half turn": float(np.mean(half)),
             f"lead over {count} looks": lead_over_looks(R, candidates, rotations)}
     return Judged(example.error_deg(label), R, sure)
 
 
 def with_look_alikes(judged: list[Judged], photos: list[Photo], teacher: Teacher) -> list[Judged]:
     """The same, with what those that look alike say."""
-    masks = [np.where(p.mask > 127, 255, 0).astype(np.uint8) for p in photos]
-    odds = look_alike_odds(np.array([j.rotation for j in judged]), np.array([j.sure["margin (as it is)"]
-                                                                             for j in judged]),
-                           *describe([p.image for p in photos], masks, teacher, 128))
+    described = [describe_photos([photo], teacher) for photo in photos]
+    odds = look_alike_odds(np.array([j.rotation for j in judged]), np.array([j.sure[MARGIN] for j in judged]),
+                           *(torch.cat(side) for side in zip(*described, strict=True)))
     return [Judged(j.error_deg, j.rotation, j.sure | {"look-alikes": float(o)})
             for j, o in zip(judged, odds, strict=True)]
 
@@ -191,8 +191,7 @@ def main() -> None:
         if found is not None:
             judged.append(found)
             photos.append(example.photo)
-    with torch.inference_mode():
-        judged = with_look_alikes(judged, photos, CnnTeacher())
+    judged = with_look_alikes(judged, photos, CnnTeacher())
     rows = tabulate(judged, len(examples))
     errors = np.array([j.error_deg for j in judged])
     split = {"measured on": args.names or [args.posed.name], "occlusion": args.occlusion, "pictures": len(examples),
