@@ -28,15 +28,17 @@ class AugmentConfig:
     low_resolution: float = 0.35   # probability of shrinking to 32..128 px and back (far objects)
     occlude: float = 0.5           # probability of pasted occluders
     background: float = 0.5        # probability of a new background where a mask is known
+    neighbour: float = 0.35        # probability of another object of the category beside it, where masks are known
 
 
 def random_view(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray | None, K: np.ndarray, T: np.ndarray,
-                outline: np.ndarray, config: AugmentConfig):
+                outline: np.ndarray, background: np.ndarray, config: AugmentConfig):
     """Warp a picture to a random framing.
 
     Args:
         image: [H, W, 3] uint8; mask: [H, W] uint8 or None; K: [3, 3]; T: T_cam_obj [4, 4].
         outline: [P, 2] projected points of the object in ``image``; their bounds decide scale and shift.
+        background: [S, S, 3] what may be seen beyond the picture's borders; or a plain colour is.
 
     Returns:
         image, mask, K, T after the change; the mirrored pose is exact for a left-right symmetric category.
@@ -61,17 +63,62 @@ def random_view(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray | 
     # OpenCV has no area filter in a warp: blur first when shrinking much, or thin structures alias.
     if scale < 0.6:
         image = cv2.GaussianBlur(image, (0, 0), 0.4 / scale)
-    border = _BORDER if rng.random() < 0.5 else tuple(int(v) for v in rng.integers(0, 256, 3))
-    warped = cv2.warpAffine(image, A[:2], (S, S), flags=cv2.INTER_LINEAR, borderValue=border)
+    warped = _surroundings(rng, background)
+    cv2.warpAffine(image, A[:2], (S, S), dst=warped, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
     if mask is not None:
         mask = cv2.warpAffine(mask, A[:2], (S, S), flags=cv2.INTER_LINEAR, borderValue=0)
     return warped, mask, K_new, T
+
+
+def _surroundings(rng, background: np.ndarray) -> np.ndarray:
+    """What lies around a picture: another one, the grey of crops beyond an image, or any plain colour."""
+    kind = rng.random()
+    if kind < 0.5:
+        return background.copy()
+    return np.full_like(background, _BORDER if kind < 0.8 else rng.integers(0, 256, 3))
 
 
 def replace_background(image: np.ndarray, mask: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Put the object on another picture [S, S, 3], along a softened mask."""
     alpha = cv2.GaussianBlur(mask, (3, 3), 0)[..., None].astype(np.float32) / 255
     return (image * alpha + other * (1 - alpha)).astype(np.uint8)
+
+
+def add_neighbour(rng, image: np.ndarray, mask: np.ndarray, other: np.ndarray,
+                  other_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Put another object of the category beside this one, behind it or, less often, partly in front.
+
+    Objects stand in rows: parked cars, cups on a shelf. Which of them is meant, only the middle of the crop tells, and
+    a network that never saw two of them takes the second for a part of the first.
+
+    Args:
+        image, other: [S, S, 3] and [H, W, 3] uint8; mask, other_mask: [S, S] and [H, W] uint8, 255 on the object.
+
+    Returns:
+        The picture, [S, S] uint8 255 where the neighbour is seen, and the same where it hides the object.
+    """
+    x, y, w, h = cv2.boundingRect((mask > 127).astype(np.uint8))
+    a, b, c, d = cv2.boundingRect((other_mask > 127).astype(np.uint8))
+    nothing = np.zeros_like(mask)
+    if min(w, h, c, d) < 8:
+        return image, nothing, nothing
+    scale = rng.uniform(0.55, 1.15) * max(w, h) / max(c, d)
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    flip = 1.0 if rng.random() < 0.5 else -1.0
+    centre = np.array([x + w / 2 + side * rng.uniform(0.15, 0.6) * (w + scale * c),
+                       y + h / 2 + rng.uniform(-0.3, 0.15) * h])
+    A = np.array([[flip * scale, 0, centre[0] - flip * scale * (a + c / 2)],
+                  [0, scale, centre[1] - scale * (b + d / 2)]])
+    if scale < 0.6:
+        other = cv2.GaussianBlur(other, (0, 0), 0.4 / scale)
+    size = image.shape[1::-1]
+    pasted = cv2.warpAffine(other, A, size, flags=cv2.INTER_LINEAR)
+    alpha = cv2.warpAffine(np.where(other_mask > 127, 255, 0).astype(np.uint8), A, size, flags=cv2.INTER_LINEAR)
+    if rng.random() < 0.7:
+        alpha = np.where(mask > 32, 0, alpha)  # behind the object and behind what hides the object
+    image = np.where(alpha[..., None] > 127, pasted, image)
+    seen = np.where(alpha > 127, 255, 0).astype(np.uint8)
+    return image, seen, np.where(mask > 127, seen, 0).astype(np.uint8)
 
 
 def occlude(rng, image: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

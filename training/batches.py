@@ -42,19 +42,25 @@ class CorrespondenceSampler:
         row = self.table.visible[direction_index(centre, self.table.azimuths, self.table.elevations)] > 0
         return row & (((centre - self.shape.vertices) * self.shape.normals).sum(1) > 0)
 
-    def sample(self, rng: np.random.Generator, crop: PosedCrop, background: np.ndarray,
-               occluder: np.ndarray) -> dict[str, np.ndarray]:
-        """One training example from ``crop``; ``background`` and ``occluder`` [S, S, 3] supply what may be pasted."""
+    def sample(self, rng: np.random.Generator, crop: PosedCrop, background: np.ndarray, occluder: np.ndarray,
+               neighbour: PosedCrop | None = None) -> dict[str, np.ndarray]:
+        """One training example from ``crop``.
+
+        What may be pasted: ``background`` and ``occluder`` [S, S, 3], and the object of ``neighbour``, which has a mask.
+        """
         a = self.augmentation
         points = self.shape.at_size(crop.size)
         image, mask, K, T = augment.random_view(rng, crop.image(), crop.foreground(), crop.K, crop.T_cam_obj,
-                                                project(points, crop.K, crop.T_cam_obj), a)
+                                                project(points, crop.K, crop.T_cam_obj), background, a)
         if mask is not None and mask.any() and rng.random() < a.background:
             image = augment.replace_background(image, mask, background)
-        hidden = np.zeros(image.shape[:2], np.uint8)
+        hidden, beside = np.zeros((2, *image.shape[:2]), np.uint8)
+        if neighbour is not None and mask is not None and rng.random() < a.neighbour:
+            image, beside, hidden = augment.add_neighbour(rng, image, mask, neighbour.image(), neighbour.foreground())
         if rng.random() < a.occlude:
-            image, hidden = augment.occlude(rng, image, occluder)
-        pasted = cv2.erode(hidden, np.ones((9, 9)))  # cells on its rim show the object too
+            image, occluded = augment.occlude(rng, image, occluder)
+            hidden |= occluded
+        pasted = cv2.erode(hidden | beside, np.ones((9, 9)))  # cells on its rim show the object too
         if mask is not None:
             hidden[(mask > 32) & (mask < 96)] = 255  # renders mark what an occluder covers with 64
         image = augment.photometric(rng, image, a.low_resolution)

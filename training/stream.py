@@ -25,6 +25,7 @@ class ExampleStream(Dataset):
         share = np.array([weight for _, weight in pools], float)
         self.share = share / share.sum()
         self.clutter = [crop for crops, _ in pools for crop in crops if crop.weight == 0]
+        self.neighbours = [crop for crops, _ in pools for crop in crops if crop.weight > 0 and crop.mask is not None]
 
     def __len__(self) -> int:
         return self.count
@@ -32,7 +33,8 @@ class ExampleStream(Dataset):
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, self.first + index])
         crop = self._pick(rng)
-        return self.sampler.sample(rng, crop, self._texture(rng), self._texture(rng))
+        neighbour = self.neighbours[rng.integers(len(self.neighbours))] if self.neighbours else None
+        return self.sampler.sample(rng, crop, self._texture(rng), self._texture(rng), neighbour)
 
     def _pick(self, rng) -> PosedCrop:
         crops = self.pools[rng.choice(len(self.pools), p=self.share)][0]

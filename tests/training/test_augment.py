@@ -11,12 +11,13 @@ pytest.importorskip("numba", reason="training extra is not installed")
 from posed_car import car_shape, intrinsics, mirror_partner, random_pose
 from unit.planted import SIZE
 
-from training.augment import AugmentConfig, occlude, photometric, random_view, replace_background
+from training.augment import AugmentConfig, add_neighbour, occlude, photometric, random_view, replace_background
 from training.batches import project
 
 SIDE = 240  # below 256, so that a picture can hold its own coordinates
 SHAPE = car_shape()
 PARTNER = mirror_partner(SHAPE.vertices)
+BLACK = np.zeros((224, 224, 3), np.uint8)  # beyond the borders of a picture
 
 
 def coordinate_picture() -> np.ndarray:
@@ -43,7 +44,7 @@ def test_projection_with_the_new_camera_lands_on_the_warped_pixels(mirror):
     for _ in range(100):
         T = random_pose(rng)
         uv = project(SHAPE.vertices, K, T)
-        picture, _, K_new, T_new = random_view(rng, coordinate_picture(), None, K, T, uv, config)
+        picture, _, K_new, T_new = random_view(rng, coordinate_picture(), None, K, T, uv, BLACK, config)
         origin, sure = read_coordinates(picture, project(SHAPE.vertices, K_new, T_new))
         expected = uv[PARTNER] if mirror else uv  # the mirrored picture shows a left wheel where the right one was
         sure &= ((expected > 8) & (expected < SIDE - 9)).all(1)
@@ -59,7 +60,7 @@ def test_the_new_pose_is_rigid_and_in_front_of_the_camera(mirror):
     for _ in range(20):
         T = random_pose(rng)
         outline = project(SHAPE.vertices, intrinsics(SIDE), T)
-        *_, K_new, T_new = random_view(rng, coordinate_picture(), None, intrinsics(SIDE), T, outline,
+        *_, K_new, T_new = random_view(rng, coordinate_picture(), None, intrinsics(SIDE), T, outline, BLACK,
                                        AugmentConfig(mirror=mirror))
         np.testing.assert_allclose(T_new[:3, :3] @ T_new[:3, :3].T, np.eye(3), atol=1e-12)
         assert np.linalg.det(T_new[:3, :3]) == pytest.approx(1)
@@ -73,7 +74,7 @@ def test_mirrored_pose_of_a_symmetric_mesh_projects_to_the_mirrored_outline():
     for _ in range(20):
         K, T = intrinsics(SIDE), random_pose(rng)
         uv = project(SHAPE.vertices, K, T)
-        *_, K_new, T_new = random_view(rng, coordinate_picture(), None, K, T, uv, no_other_change)
+        *_, K_new, T_new = random_view(rng, coordinate_picture(), None, K, T, uv, BLACK, no_other_change)
         mirrored = project(SHAPE.vertices, K_new, T_new)
         scale = SIDE / np.ptp(uv, axis=0).max()
         centred = scale * (uv - 0.5 * (uv.min(0) + uv.max(0))) + (SIDE - 1) / 2
@@ -86,7 +87,7 @@ def test_coverage_and_shift_stay_in_their_ranges():
     for _ in range(100):
         T = random_pose(rng)
         outline = project(SHAPE.vertices, intrinsics(SIDE), T)
-        *_, K_new, T_new = random_view(rng, coordinate_picture(), None, intrinsics(SIDE), T, outline, config)
+        *_, K_new, T_new = random_view(rng, coordinate_picture(), None, intrinsics(SIDE), T, outline, BLACK, config)
         uv = project(SHAPE.vertices, K_new, T_new)
         share = np.ptp(uv, axis=0).max() / config.size
         assert config.coverage[0] - 1e-9 <= share <= config.coverage[1] + 1e-9
@@ -101,7 +102,8 @@ def test_mask_moves_with_the_picture():
     for _ in range(20):
         T = random_pose(rng)
         outline = project(SHAPE.vertices, intrinsics(SIDE), T)
-        picture, moved, *_ = random_view(rng, coordinate_picture(), mask, intrinsics(SIDE), T, outline, AugmentConfig())
+        picture, moved, *_ = random_view(rng, coordinate_picture(), mask, intrinsics(SIDE), T, outline, BLACK,
+                                         AugmentConfig())
         x, y = picture[..., 0].astype(float), picture[..., 1].astype(float)
         from_picture = picture[..., 2] == 255  # not the border colour
         well_inside = from_picture & (x > 44) & (x < 195) & (y > 64) & (y < 165)
@@ -132,6 +134,45 @@ def test_occluders_change_exactly_what_they_report_as_hidden():
     assert 0.03 < np.mean(shares) < 0.4
 
 
+def test_beyond_the_borders_of_a_picture_is_another_one_or_a_plain_colour():
+    rng, K, T = np.random.default_rng(11), intrinsics(SIDE), random_pose(np.random.default_rng(9))
+    other = np.tile(np.arange(224, dtype=np.uint8)[None, :, None], (224, 1, 3))  # a grey ramp
+    picture, small = np.full((SIDE, SIDE, 3), 255, np.uint8), AugmentConfig(coverage=(0.2, 0.3), mirror=0.0)
+    ramps = 0
+    for _ in range(40):
+        seen = random_view(rng, picture, None, K, T, project(SHAPE.vertices, K, T), other, small)[0]
+        beyond = (seen != 255).any(-1)
+        ramps += (seen[beyond] == other[beyond]).mean() > 0.9  # but for the seam
+    assert 8 < ramps < 32  # half of the draws
+
+
+def square(side: int, low: int, high: int) -> np.ndarray:
+    mask = np.zeros((side, side), np.uint8)
+    mask[low:high, low:high] = 255
+    return mask
+
+
+def test_a_neighbour_stands_beside_the_object_and_says_what_it_hides():
+    rng = np.random.default_rng(12)
+    image, mask = np.full((96, 96, 3), 7, np.uint8), square(96, 30, 60)
+    other, other_mask = np.full((80, 80, 3), 250, np.uint8), square(80, 20, 50)
+    in_front = 0
+    for _ in range(60):
+        out, seen, hides = add_neighbour(rng, image, mask, other, other_mask)
+        np.testing.assert_array_equal(out[..., 0] == 250, seen > 0)
+        np.testing.assert_array_equal(hides, np.where(mask > 0, seen, 0))
+        assert abs(np.flatnonzero(seen.any(0)).mean() - 44.5) > 6.0  # to one side
+        assert (hides > 0).sum() < 0.8 * (mask > 0).sum()
+        in_front += hides.any()
+    assert 3 < in_front < 30
+
+
+def test_there_is_no_neighbour_where_a_mask_is_empty():
+    image, nothing = np.full((96, 96, 3), 7, np.uint8), np.zeros((96, 96), np.uint8)
+    out, seen, hides = add_neighbour(np.random.default_rng(0), image, nothing, image, square(96, 30, 60))
+    assert out is image and not seen.any() and not hides.any()
+
+
 def test_photometric_change_keeps_shape_and_structure():
     ramp = np.repeat(np.linspace(30, 225, 96)[None, :, None], 96, 0).repeat(3, 2).astype(np.uint8)
     rng, changed = np.random.default_rng(7), 0
@@ -156,6 +197,6 @@ def test_same_seed_same_picture():
     T = random_pose(np.random.default_rng(9))
     outline = project(SHAPE.at_size(np.array(SIZE)), intrinsics(SIDE), T)
     first, second = (random_view(np.random.default_rng(10), coordinate_picture(), None, intrinsics(SIDE), T, outline,
-                                 AugmentConfig()) for _ in range(2))
+                                 BLACK, AugmentConfig()) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[2], second[2])

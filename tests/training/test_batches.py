@@ -162,3 +162,22 @@ def test_what_is_pasted_over_the_object_counts_as_background():
         middle = (np.abs(np.stack([x, y]) - SIDE / 2) < 0.12 * SIDE).all(0)  # the car fills it
         over.append(middle.sum())
     assert np.count_nonzero(over) >= 4  # none without the rule; not every draw hides the middle
+
+
+def test_a_neighbour_is_background_wherever_it_stands():
+    """A red car beside or half in front of the white one: no vertex looks for itself in red, background does."""
+    rng = np.random.default_rng(9)
+    config = AugmentConfig(size=SIDE, coverage=(0.4, 0.5), low_resolution=0.0, occlude=0.0, background=0.0, neighbour=1.0)
+    sampler = CorrespondenceSampler(SHAPE, config, BatchConfig(background=400))
+    black, neighbour = np.zeros((SIDE, SIDE, 3), np.uint8), small_white_car(True, rng)
+    red = np.full((*neighbour.image().shape[:2], 3), (0, 0, 255), np.uint8)
+    neighbour.picture = cv2.imencode(".png", red)[1].tobytes()
+
+    def redness(example, key, weight):
+        x, y = (((example[key][example[weight] > 0] + 1) * SIDE - 1) / 2).round().astype(int).clip(0, SIDE - 1).T
+        r, g, _ = example["image"][y, x].astype(int).T
+        return (r > 2 * g + 40).mean()
+
+    examples = [sampler.sample(rng, small_white_car(True, rng), black, black, neighbour) for _ in range(20)]
+    assert np.mean([redness(e, "pixels", "weights") for e in examples]) < 0.02
+    assert np.mean([redness(e, "background", "background_weight") for e in examples]) > 0.01
