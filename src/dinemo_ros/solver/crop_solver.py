@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from .category import COARSE_SAMPLES, Category
 from .coarse import SHIFT, Target, coarse_search, make_totals, select_distinct
 from .nearest_view import nearest_starts
 from .refine import CORRELATED, Refined, climb, noise_variance, polish
-from .roi_prior import roi_sides
+from .roi_prior import roi_sides, tells_extent
 from .similarity import Similarity, SimilarityVolume
 from .workspace import PARAMETERS, Scratch, make_scratch
 
@@ -89,7 +90,7 @@ class CropSolver:
         self.timings = dict.fromkeys(("similarity", "coarse", "refine"), 0.0)  # milliseconds, added up
 
     def solve(self, features: np.ndarray, target: Target) -> list[SolvedPose]:
-        """Hypotheses, most evidence first, of a feature map [D, h, h] float32 seen through ``target``'s crop camera."""
+        """Hypotheses, likeliest first, of a feature map [D, h, h] float32 seen through ``target``'s crop camera."""
         volume = self._timed("similarity", self._similarity, features)
         starts = self._timed("coarse", self._coarse, volume, target)
         views = self._timed("coarse", self._nearest, volume, target)
@@ -139,18 +140,22 @@ class CropSolver:
 
     def _refine(self, volume: SimilarityVolume, target: Target, starts: list[Refined],
                 views: list[Refined]) -> list[Refined]:
-        """Distinct hypotheses, most evidence first.
+        """Distinct hypotheses, likeliest first.
+
+        Where the ROI tells how large the object looks, the sum of the evidence decides, NeMo's objective. Elsewhere that
+        sum prefers whatever looks larger, so its mean over the object does.
 
         Only the coarse search's ``starts`` climb: a whole view already stands where the ROI says, near enough to be
         compared, and windowed matching would draw it away again.
         """
         symmetry, inside = self._category.symmetry, inside_maps(volume.foreground, _SCHEDULE[:, 0])
+        rank = attrgetter("evidence" if tells_extent(target) else "score")
         self._climb(volume, target, starts, _SCHEDULE, inside)
-        best = _distinct(starts, symmetry)
+        best = _distinct(starts, symmetry, attrgetter("score"))
         best += [*_missing_flip(best, symmetry), *views]
         for count, steps in ((len(best), _POLISH_STEPS), (_LAST, _LAST_STEPS)):
             self._polish(volume, target, best[:count], steps)
-            best = _distinct(best, symmetry)
+            best = _distinct(best, symmetry, rank)
         return self._turned_right(volume, target, best) if best and symmetry.uncertain_azimuth else best
 
     def _follow(self, volume: SimilarityVolume, target: Target, start: Start) -> list[Refined]:
@@ -162,7 +167,7 @@ class CropSolver:
         inside = inside_maps(volume.foreground, _FOLLOW_SCHEDULE[:, 0])
         self._climb(volume, target, poses, _FOLLOW_SCHEDULE, inside)
         near = 1 + len(_NEAR_TURNS)
-        poses = [max(poses[:near], key=lambda pose: pose.evidence), *poses[near:]]
+        poses = [max(poses[:near], key=attrgetter("score")), *poses[near:]]
         self._polish(volume, target, poses, _FOLLOW_STEPS)
         return poses
 
@@ -210,7 +215,7 @@ class CropSolver:
         angle = angles()[self._azimuths(volume, target, best).argmax()]
         likeliest = Refined(best.R @ turn(angle), best.t.copy(), best.log_size.copy())
         self._polish(volume, target, [likeliest], _FOLLOW_STEPS)
-        return sorted(_distinct([*poses, likeliest], self._category.symmetry), key=total, reverse=True)
+        return _distinct([*poses, likeliest], self._category.symmetry, total)
 
     def _azimuths(self, volume: SimilarityVolume, target: Target, pose: Refined) -> np.ndarray:
         """Posterior over the turns of ``pose`` about the object's axis, see ``ambiguity.py``."""
@@ -264,10 +269,10 @@ def _missing_flip(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
     return [Refined(flipped, best.t.copy(), best.log_size.copy())]
 
 
-def _distinct(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
-    """Most evidence first, without those that ran into the same optimum or an equivalent one."""
+def _distinct(poses: list[Refined], symmetry: Symmetry, rank: Callable[[Refined], float]) -> list[Refined]:
+    """Highest rank first, without those that ran into the same optimum or an equivalent one."""
     kept: list[Refined] = []
-    for pose in sorted(poses, key=lambda pose: pose.evidence, reverse=True):
+    for pose in sorted(poses, key=rank, reverse=True):
         if all(symmetry.distance(pose.R, other.R) > _DISTINCT_ANGLE for other in kept):
             kept.append(pose)
     return kept

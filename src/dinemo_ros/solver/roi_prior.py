@@ -36,6 +36,12 @@ def roi_sides(target: Target) -> np.ndarray:
     return np.stack([box, np.where(said, 1.0 / sigma, 0.0)])
 
 
+def tells_extent(target: Target) -> bool:
+    """Whether the ROI says how wide or how high the object looks: two opposite sides of it are known."""
+    known = roi_sides(target)[1] > 0
+    return bool((known[:2] & known[2:]).any())
+
+
 @kernel
 def add_roi_prior(sides, vertices, R, t, size, focal, centre, unit, gradient, normal, work):
     """Add the sides' gradient [9] and Gauss-Newton matrix [9, 9], times ``unit``; returns their log-likelihood.

@@ -39,7 +39,7 @@ class PoseSolver:
         self.timings: dict[str, float] = {}
 
     def solve(self, features: np.ndarray, target: Target) -> list[SolvedPose]:
-        """Hypotheses, most evidence first, of a feature map [D, h, h] float32 seen through ``target``'s crop camera."""
+        """Hypotheses, likeliest first, of a feature map [D, h, h] float32 seen through ``target``'s crop camera."""
         return self.solve_batch([features], [target])[0]
 
     def solve_batch(self, features: Sequence[np.ndarray], targets: Sequence[Target]) -> list[list[SolvedPose]]:
