@@ -129,7 +129,8 @@ def _file(path: Path, value: Tensor, count: int) -> np.memmap:
 
 
 def _identity(stream: ExampleStream, backbone: ViTStudent) -> str:
-    """Hash of what decides the tokens: weights, seed, sizes, and which crops the pools hold."""
+    """Hash of what decides the tokens: weights, seed, sizes, which crops the pools hold, and the first example, which
+    tells whether the code that makes examples is still the same."""
     digest = hashlib.sha256(repr((stream.seed, stream.first, stream.sampler.augmentation,
                                   stream.sampler.config, backbone.read, stream.share.tolist())).encode())
     for value in backbone.trunk.state_dict().values():
@@ -137,6 +138,8 @@ def _identity(stream: ExampleStream, backbone: ViTStudent) -> str:
     for crops, _ in stream.pools:
         for crop in crops:
             digest.update(crop.name.encode() + crop.T_cam_obj.tobytes())
+    for value in stream[0].values():
+        digest.update(value.tobytes())
     return digest.hexdigest()[:24]
 
 

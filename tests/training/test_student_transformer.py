@@ -27,6 +27,17 @@ def test_a_transformer_gives_unit_features_at_stride_eight():
     assert learns and not any(n.startswith(("blocks.0", "patch_embed")) for n in learns)
 
 
+def test_mixed_precision_gives_nearly_the_same_features():
+    torch.manual_seed(0)
+    model, pictures = small_vit().eval(), torch.rand(1, 3, 64, 64) * 255
+    with torch.inference_mode():
+        exact = model(pictures)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = model(pictures)
+    assert mixed.dtype == torch.float32
+    assert (exact * mixed).sum(1).min() > 0.99
+
+
 def test_a_transformer_keeps_its_tokens_in_place():
     """A patch's own token must end up in its own cells: without attention and head, a bright square stays put."""
     model = small_vit().eval()

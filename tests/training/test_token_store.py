@@ -51,7 +51,8 @@ def crops():
 
 @pytest.fixture(scope="module")
 def stream(crops):
-    sampler = CorrespondenceSampler(car_shape(), AugmentConfig(size=64), BatchConfig(48, 32))
+    views = AugmentConfig(size=64, occlude=0.0, neighbour=0.0)  # every view shows the car
+    sampler = CorrespondenceSampler(car_shape(), views, BatchConfig(48, 32))
     return ExampleStream([(crops, 1.0)], sampler, 3, 0, VIEWS)
 
 
@@ -153,6 +154,16 @@ def test_the_read_out_learns_from_tokens_and_the_transformer_stays(stored, tmp_p
     assert all(torch.equal(value, before[key]) for key, value in model.trunk.state_dict().items())
     with pytest.raises(ValueError, match="stay true only while the transformer is frozen"):
         train([], car_shape(), tmp_path, replace(config, freeze=False), tokens=stored)
+
+
+def test_a_frozen_run_goes_on_with_blocks_that_learn(stored, stream, tmp_path):
+    torch.save(transformer().trunk.state_dict(), tmp_path / "trunk.pt")
+    config = TrainConfig(steps=2, batch=2, architecture=SMALL, freeze=True, augmentation=AugmentConfig(size=64))
+    frozen = train([], car_shape(), tmp_path, config, weights=tmp_path / "trunk.pt", tokens=stored, workers=0)
+    free = train(stream.pools, car_shape(), tmp_path / "free", replace(config, freeze=False), init=frozen, workers=0)
+    before, after = (load_student(path)[0].trunk.state_dict() for path in (frozen, free))
+    changed = {key.split(".")[1] for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {"2", "3", "4", "5"}  # the last four of six
 
 
 def test_the_commands_make_a_bundle_of_it(stored, tmp_path, monkeypatch):
