@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""What backends and precisions cost and save: features and poses against ONNX Runtime in fp32, times in one run.
 
-    python tests/benchmarks/network.py --calibration PHOTOS --pictures OTHER_PHOTOS --synthetic RENDERS \
-        --spin SPINS --out tests/benchmarks/results/network_CPU.json
+    python tests/benchmarks/network.py --pictures PICTURES --synthetic RENDERS --out tests/benchmarks/results/DEVICE
 
 Times are CPU time of one thread (which a busy machine hardly changes), smallest of many runs, backends taking turns
-picture by picture. Poses are those of ``dinemo eval``. Needs onnx and, for its rows, openvino.
+picture by picture. Poses are those of ``dinemo eval synthetic --occlusion all``; beside the accuracies stands how many
+pictures a variant loses and wins against ONNX Runtime in fp32, which is the same pictures' difference. int8 is the
+network that ships, or one made from --calibration. Needs onnx and, for its rows, openvino.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from dinemo_ros.features.engine_cache import EngineCache
 from dinemo_ros.features.onnx_graph import engine_ready
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.precision import half_precision
-from dinemo_ros.features.variants import variant_key
+from dinemo_ros.features.variants import network
 
 VARIANTS = (("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "fp32"), ("openvino", "bf16"),
             ("openvino", "int8"))
@@ -38,18 +39,20 @@ VARIANTS = (("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "fp32
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="car")
-    parser.add_argument("--calibration", required=True, help="pictures for int8")
+    parser.add_argument("--calibration", help="pictures for int8 (default: the bundle's own int8 network)")
     parser.add_argument("--pictures", type=Path, required=True, help="pictures that features are compared on")
     parser.add_argument("--synthetic", help="renders with poses, for dinemo eval synthetic")
-    parser.add_argument("--limit", default="300", help="renders used")
-    parser.add_argument("--spin", help="turntable sequences, for dinemo eval spin")
+    parser.add_argument("--limit", default="300", help="renders used (default: %(default)s)")
+    parser.add_argument("--posed", nargs="+", metavar="VARIANT", default=["onnxruntime fp32", "onnxruntime int8"],
+                        help="variants whose poses are measured (default: those of ONNX Runtime)")
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of this device")
     arguments = parser.parse_args()
     bundle = load_bundle(find_bundle(arguments.bundle))
     with tempfile.TemporaryDirectory() as cache:
-        dinemo(["build-engine", arguments.bundle, "--precision", "int8", "--calibration", arguments.calibration,
-                "--cache", cache])
+        if arguments.calibration:
+            dinemo(["build-engine", arguments.bundle, "--precision", "int8", "--calibration", arguments.calibration,
+                    "--cache", cache])
         crops = pictures(arguments.pictures, bundle.card.image.size)
         runners = {f"{name} {precision}": create_extractor(bundle, name, 1, precision, cache)
                    for name, precision in VARIANTS}
@@ -61,18 +64,18 @@ def main() -> None:
             bundle, 1, half_precision(model, "fp16"), "fp16")
         rows = compare(runners, crops, arguments.rounds)
         settings = compare(onnxruntime_options(model, bundle.card.image.size), crops, arguments.rounds, batch=1)
-        for name, precision in VARIANTS:
-            rows[f"{name} {precision}"] |= poses(arguments, name, precision, cache)
-        sizes = {device: EngineCache(cache).path(variant_key(bundle, "int8", device)).stat().st_size
-                 for device in ("cpu", "gpu")}
+        records = {label: poses(arguments, label, cache) for label in arguments.posed if arguments.synthetic}
+        for label, found in records.items():
+            rows[label]["poses"] = against(found, records[arguments.posed[0]])
+        int8_bytes = len(network(bundle, "int8", EngineCache(cache)))
     report = {"cpu": cpu_name(), "python": platform.python_version(), "bundle": f"{arguments.bundle} "
               f"{bundle.card.version}", "pictures": len(crops), "crop": bundle.card.image.size,
               "versions": {name: metadata.version(name) for name in ("onnxruntime", "openvino", "numpy")},
-              "int8_bytes": sizes, "rows": rows,
+              "bytes": {"fp32": len(model), "int8": int8_bytes}, "rows": rows,
               "onnxruntime_fp32": {label: {key: row[key] for key in ("cpu_ms", "speed", "cosine_min")}
                                    for label, row in settings.items()}}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "network.json").write_text(json.dumps(report, indent=1) + "\n")
     for label, row in [*rows.items(), *report["onnxruntime_fp32"].items()]:
         print(label, row)
 
@@ -142,21 +145,30 @@ def onnxruntime_options(model: bytes, size: int) -> dict:
             "rewritten, denormals as zero": session(rewritten, denormals)}
 
 
-def poses(arguments: argparse.Namespace, backend: str, precision: str, cache: str) -> dict:
-    """Accuracy of poses as ``dinemo eval`` reports it."""
-    found = {}
-    for kind, folder, more in (("synthetic", arguments.synthetic, ["--limit", arguments.limit]),
-                               ("spin", arguments.spin, ["--sequence", "cx5", "--sequence", "subaru"])):
-        if not folder:
-            continue
-        report = Path(cache) / "report.json"
-        code = dinemo(["eval", kind, folder, *more, "--bundle", arguments.bundle, "--backend", backend, "--precision",
-                       precision, "--cache", cache, "--json", str(report)])
-        if code:
-            raise SystemExit(f"dinemo eval {kind} failed for {backend} in {precision}")
-        row = next(row for row in json.loads(report.read_text())["rows"] if row["group"] == "all")
-        found |= {f"{kind}_{key}": round(row[key], 4) for key in ("n", "acc30", "acc10", "median_deg")}
-    return found
+def poses(arguments: argparse.Namespace, variant: str, cache: str) -> list[dict]:
+    """Records of ``dinemo eval synthetic``, one per render and level of occlusion."""
+    report, (backend, precision) = Path(cache) / "report.json", variant.split()
+    code = dinemo(["eval", "synthetic", arguments.synthetic, "--limit", arguments.limit, "--occlusion", "all",
+                   "--bundle", arguments.bundle, "--backend", backend, "--precision", precision, "--cache", cache,
+                   "--json", str(report)])
+    if code:
+        raise SystemExit(f"dinemo eval synthetic failed for {variant}")
+    return json.loads(report.read_text())["frames"]
+
+
+def against(records: list[dict], base: list[dict]) -> dict[str, dict]:
+    """Per level of occlusion: accuracies, and how many pictures are lost and won against ``base``."""
+    table = {}
+    for level in dict.fromkeys(record["occlusion"] for record in records):
+        found, before = (np.array([180.0 if record["error_deg"] is None else record["error_deg"] for record in part
+                                   if record["occlusion"] == level]) for part in (records, base))
+        row = {"n": len(found), "median_deg": round(float(np.median(found)), 2)}
+        for degrees in (30, 10):
+            row |= {f"acc{degrees}": round(float((found < degrees).mean()), 4),
+                    f"lost{degrees}": int(((found >= degrees) & (before < degrees)).sum()),
+                    f"won{degrees}": int(((found < degrees) & (before >= degrees)).sum())}
+        table[level] = row
+    return table
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import run_sweeps, table
+from benchmarks import network, run_sweeps, table
 
 from dinemo_ros.bundle import find_bundle, load_bundle
 
@@ -63,6 +63,16 @@ def test_a_text_without_markers_is_refused():
 def test_the_readme_shows_the_committed_results():
     text = table.README.read_text(encoding="utf-8")
     assert table.replaced(text) == text, "run python tests/benchmarks/table.py"
+
+
+def test_pictures_lost_and_won_are_counted_per_level():
+    def records(*errors):
+        return [{"occlusion": level, "error_deg": error} for level in ("L0", "L1") for error in errors]
+
+    rows = network.against(records(5.0, 40.0, None, 5.0), records(20.0, 20.0, 5.0, 5.0))
+    assert list(rows) == ["L0", "L1"]
+    assert rows["L1"] == {"n": 4, "median_deg": 22.5, "acc30": 0.5, "lost30": 2, "won30": 0, "acc10": 0.5, "lost10": 1,
+                          "won10": 1}
 
 
 def test_meshes_of_other_sizes_keep_the_shape():

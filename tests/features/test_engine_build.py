@@ -156,6 +156,7 @@ class TestCommand:
         (["--for-arch", "sm90"], "builds no engines for sm90"),
         (["--calibration", "x"], "--calibration is for int8, the precision is fp32"),
         (["--precision", "int8", "--calibration", "{tmp}"], "no JPEG or PNG to calibrate with"),
+        (["--ship"], "--ship writes an int8 network: give --precision int8 and --calibration"),
         (["--precision", "int8", "--for-arch", "sm89"], "there is no int8 network of car")])
     def test_what_cannot_be_done(self, bundle, tmp_path, arguments, says):
         result = build_engine(bundle.path, "--cache", tmp_path, *(text.format(tmp=tmp_path) for text in arguments))

@@ -2,6 +2,7 @@
 """Rewrites of a network's graph, networks in other precisions and as torch modules: the same features."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="the onnx package is not installed, as on a robot")
 
 from features.networks import KINDS, NETWORKS, network_bytes, runner  # noqa: E402
+from shared_data import ROOT  # noqa: E402
 
 from dinemo_ros.bundle import load_bundle, write_bundle  # noqa: E402
 from dinemo_ros.errors import BackendError, BundleError  # noqa: E402
@@ -16,6 +18,7 @@ from dinemo_ros.features import create_extractor  # noqa: E402
 from dinemo_ros.features.onnx_graph import engine_ready  # noqa: E402
 from dinemo_ros.features.parity import THRESHOLD, sample_pictures, smallest_cosine  # noqa: E402
 from dinemo_ros.features.precision import half_precision, quantize  # noqa: E402
+from dinemo_ros.features.variants import ship_int8  # noqa: E402
 
 PICTURES = sample_pictures(96)
 
@@ -91,6 +94,17 @@ def test_int8(network, symmetric):
     proto = onnx.load_model_from_string(small).graph
     zero = [onnx.numpy_helper.to_array(t) for t in proto.initializer if t.name.endswith("_zero_point")]
     assert all(z.dtype == np.int8 and not z.any() for z in zero) == symmetric
+
+
+def test_int8_into_the_bundle(tmp_path):
+    """``dinemo build-engine --ship``: another start finds it, and nothing else of the bundle changes."""
+    car = load_bundle(ROOT / "engines" / "car")
+    bare = write_bundle(tmp_path, car.card, car.backbone_path.read_bytes(), car.mesh)
+    assert bare.int8_path is None
+    shipped = ship_int8(bare, [image[None] for image in sample_pictures(96, batch=2)[1]])
+    assert replace(shipped.card, files=bare.card.files) == bare.card
+    assert shipped.card.files.items() > bare.card.files.items()
+    assert operators(shipped.int8_path.read_bytes())["DequantizeLinear"] > 50
 
 
 @KINDS
