@@ -32,14 +32,21 @@ from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import ReferenceObject
 
 SPINS = ("cx5", "subaru")
-# Options of the reference solver by group and name. The published solver as it is; with our rasteriser, which is faster
-# on a CPU, and in its variants: NeMo's length, what Ma et al. and wufeim/NeMo do about local optima, to the letter.
+# Options of the reference solver by group and name. The published solver as it is, its object either moved along or
+# held on the ray through the middle of the ROI; with our rasteriser, which is faster on a CPU, and in its variants:
+# NeMo's length, what Ma et al. and wufeim/NeMo do about local optima, to the letter.
 VARIANTS: dict[str, dict[str, dict]] = {
     "pnp": {},
-    "published": {"NOVUM, 30 steps, pytorch3d": {"rasterizer": "pytorch3d"}},
+    "published": {
+        "NOVUM, 30 steps, pytorch3d": {"rasterizer": "pytorch3d"},
+        "NOVUM, 30 steps, pytorch3d, centre fixed by the ROI": {"rasterizer": "pytorch3d", "shift": False},
+    },
     "own_rasterizer": {
         "NOVUM, 30 steps, own rasteriser": {"rasterizer": "torch"},
+        "NOVUM, 30 steps, own rasteriser, centre fixed by the ROI": {"rasterizer": "torch", "shift": False},
         "NeMo, 300 steps, own rasteriser": {"rasterizer": "torch", "steps": 300},
+        "NeMo, 300 steps, own rasteriser, centre fixed by the ROI": {"rasterizer": "torch", "steps": 300,
+                                                                     "shift": False},
         "NOVUM, 30 steps of the 4 best starts": {"rasterizer": "torch", "refined": 4},
         "NOVUM, 432 starts": {"rasterizer": "torch", "distances": (0.8, 1.0, 1.2)},
         "NOVUM to the letter (centre fixed, mean clutter)": {"rasterizer": "torch", "shift": False, "clutter": "mean"},
@@ -105,7 +112,8 @@ def main() -> None:
             before = load_average()
             rows = rivals.compare(solvers, given, ReferenceObject.of(bundle), f"{name}, {group}")
             report = {"set": name, "rows": rows, "bundle": f"{bundle.card.category} {bundle.card.version}",
-                      "cpu": cpu_name(), "threads": args.threads, "load_before": before, "load_after": load_average(),
+                      "network": f"{estimator.extractor.name} {estimator.extractor.precision}", "cpu": cpu_name(),
+                      "threads": args.threads, "load_before": before, "load_after": load_average(),
                       "versions": versions(REFERENCE_PACKAGES)}
             with AtomicFile(target) as file:
                 file.write(to_json(report, indent=1) + "\n")
