@@ -54,8 +54,11 @@ def vessel_mesh(vessels: list[Vessel], size: np.ndarray, is_open: bool,
     ear, ear_faces, ear_places = np.empty((0, 3)), np.empty((0, 3), int), np.empty((0, 3))
     if length > 1.02 * width:
         ear, ear_faces, ear_places = _handle(profile, z, width, height, length - 0.5 * width)
-    for corners in range(80, 7, -1):  # vertices around the axis, about as far apart as those along it
-        even = _even(line, 2 * np.pi * profile.mean() / corners)
+    # Vertices around the axis, about as far apart as those along it; where a ring is one place, half as many will do,
+    # and the search, which reads a few hundred vertices, gets to see the handle's.
+    sparse, fewer = (2, 4) if len(ear) else (1, 1)  # of so few a fourth has to lie on each half axis
+    for corners in range(80, 7, -fewer):
+        even = _even(line, 2 * np.pi * profile.mean() / (sparse * corners))
         if len(ear) + corners * len(even) <= vertex_count:
             break
     vertices, faces = _merged(*lathe(even[:, 0], even[:, 1], corners))
