@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from benchmarks import network, run_sweeps, table
 
 from dinemo_ros.bundle import find_bundle, load_bundle
 
+HERE = Path(__file__).resolve().parent
 DEVICE = {"device": "a machine", "load": 0.5, "total": {"median_ms": 20.04, "min_ms": 15.0, "cpu_median_ms": 30.0},
           "followed": {"total": {"median_ms": 9.0, "min_ms": 8.0, "cpu_median_ms": 12.0}}, "solver_ms": 8.0,
           "objects": {"objects": 4, "median_ms": 60.0, "ratio": 3.0, "cpu_ratio": 3.5}, "hypotheses_per_s": 5.2e7,
@@ -63,6 +65,13 @@ def test_a_text_without_markers_is_refused():
 def test_the_readme_shows_the_committed_results():
     text = table.README.read_text(encoding="utf-8")
     assert table.replaced(text) == text, "run python tests/benchmarks/table.py"
+
+
+def test_one_command_runs_every_script():
+    text = (HERE / "run_all.sh").read_text(encoding="utf-8")
+    scripts = [path.name for path in HERE.glob("*.py") if not path.name.startswith("test_")]
+    assert len(scripts) >= 6 and [name for name in scripts if f"benchmarks/{name}" not in text] == []
+    assert subprocess.run(["bash", "-n", HERE / "run_all.sh"], check=False).returncode == 0
 
 
 def test_pictures_lost_and_won_are_counted_per_level():
