@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a second model adds, on frames counted by hand."""
+
+import json
+
+import pytest
+
+from training import two_models
+
+
+def frame(model, file, error, score, level="L0"):
+    return {"model": model, "occlusion": level, "group": "car", "file": file, "error_deg": error, "score": score}
+
+
+FRAMES = [frame("a", "0", 5.0, 0.6), frame("b", "0", 4.0, 0.5),      # both
+          frame("a", "1", 175.0, 0.3), frame("b", "1", 9.0, 0.5),    # only b, and it is surer
+          frame("a", "2", 12.0, 0.4), frame("b", "2", 170.0, 0.45),  # only a, b is surer all the same
+          frame("a", "3", 90.0, 0.4), frame("b", "3", None, None),   # neither
+          frame("a", "0", 5.0, 0.6, "L3"), frame("b", "0", 50.0, 0.1, "L3")]
+
+
+def test_shares_of_each_alone_and_of_both(tmp_path, monkeypatch, capsys):
+    clean, hidden = two_models.compare(FRAMES)
+    assert clean == {"level": "L0", "n": 4, "a": 0.5, "b": 0.5, "only a": 0.25, "only b": 0.25, "higher score": 0.5,
+                     "either": 0.75}
+    assert hidden["n"] == 1 and hidden["only a"] == hidden["higher score"] == 1.0
+    assert two_models.compare(FRAMES, 8.0)[0]["only a"] == 0.0
+    (tmp_path / "report.json").write_text(json.dumps({"frames": FRAMES}))
+    monkeypatch.setattr("sys.argv", ["two_models", str(tmp_path / "report.json")])
+    two_models.main()
+    assert "| L0 | 4 | 50.0 % | 50.0 % | 25.0 % | 25.0 % | 50.0 % | 75.0 % |" in capsys.readouterr().out
+
+
+def test_one_model_cannot_be_compared():
+    with pytest.raises(ValueError, match=r"1 models \(a\); compare two with --compare"):
+        two_models.compare([f for f in FRAMES if f["model"] == "a"])
