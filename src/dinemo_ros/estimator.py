@@ -13,21 +13,21 @@ import numpy as np
 
 from .bundle import Bundle
 from .camera import Camera
-from .crop import CropCamera, check_roi, crop_camera, warp_crop
+from .crop import CropCamera, check_roi, crop_camera
+from .cuda.selection import create_pipeline
 from .errors import ImageError
 from .features import create_extractor
 from .geometry import se3
 from .pose import Hypothesis, ObjectPose
 from .proposals import Proposer
 from .regions import overlap, projected_box
-from .solver import PoseSolver, SolvedPose, Start
+from .solver import SolvedPose, Start
 from .solver.coarse import Target
 from .solver.jit import compilation_told
 from .symmetry import NO_SYMMETRY, Symmetry
 
 Roi = tuple[float, float, float, float]
 
-_STAGES = ("crop", "features", "similarity", "coarse", "refine")
 _SECOND_LOOK = 0.5  # overlap of ROI and found object below which a better crop is worth its time
 _SECOND_LOOK_PROPOSED = 0.75  # the same for own proposals, whose boxes are rough ...
 _HOPELESS = 0.8  # ... unless the score is below this share of the accepted one
@@ -42,6 +42,7 @@ class PoseEstimator:
         bundle: from :func:`dinemo_ros.bundle.load_bundle`.
         threads: CPU threads for the backbone and for the solver.
         backend, precision, engine_cache: what runs the network, see :func:`dinemo_ros.features.create_extractor`.
+        device: what the solver runs on, see :func:`dinemo_ros.cuda.selection.create_pipeline`.
         say: told now and then how far the compilation of the kernels is, where it takes long.
         evidence: "clutter" or "posterior", see :mod:`dinemo_ros.solver.similarity`.
 
@@ -50,19 +51,18 @@ class PoseEstimator:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 2, backend: str = "auto", evidence: str = "clutter",
-                 precision: str = "auto", engine_cache: str = "", say: Callable[[str], None] | None = None) -> None:
+                 precision: str = "auto", engine_cache: str = "", say: Callable[[str], None] | None = None,
+                 device: str = "auto") -> None:
         self.bundle = bundle
         self.extractor = create_extractor(bundle, backend, threads, precision, engine_cache)
         with compilation_told(say) if say else nullcontext():
-            self._prepare(threads, evidence)
+            self._prepare(device, threads, evidence)
 
-    def _prepare(self, threads: int, evidence: str) -> None:
+    def _prepare(self, device: str, threads: int, evidence: str) -> None:
         bundle = self.bundle
-        self.solver = PoseSolver(bundle.mesh, bundle.card, threads, evidence)
+        self.pipeline = create_pipeline(bundle, self.extractor, device, threads, evidence)
         self.proposer = Proposer(bundle, self.extractor, threads)
-        size = bundle.card.image.size
         self._unit = bundle.mesh.vertices / bundle.mesh.extent
-        self._crops = np.empty((4, size, size, 3), np.uint8)  # grows with the number of ROIs
         self.timings: dict[str, float] = {}
         self._warm_up()
 
@@ -79,7 +79,7 @@ class PoseEstimator:
         """
         begin = time.perf_counter()
         boxes = self.check(image, camera, rois)
-        self.timings = dict.fromkeys(_STAGES, 0.0)
+        self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
         proposed = boxes is None
         if proposed:
             boxes = [np.array(box) for box in self.proposer(image)]
@@ -106,16 +106,16 @@ class PoseEstimator:
         """
         begin = time.perf_counter()
         self.check(image, camera, None)
-        self.timings = dict.fromkeys(_STAGES, 0.0)
+        self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
         found: list[ObjectPose | None] = [None] * len(poses)
         boxes = [self.covered(pose, camera) for pose in poses]
         inside = [k for k, box in enumerate(boxes) if np.min(box[2:] - box[:2]) >= SMALLEST_BOX]
         if inside:
-            crops, features, targets = self._see(image, camera, [boxes[k] for k in inside])
+            crops, targets = self.views(camera, [boxes[k] for k in inside], measured=False)
             starts = [Start(se3(crop.R_cam_crop.T, np.zeros(3)) @ poses[k].T_cam_obj, poses[k].size)
                       for crop, k in zip(crops, inside, strict=True)]
-            solved = self.solver.follow_batch(features, targets, starts)
-            self._add_solver_timings()
+            solved = self.pipeline.follow(image, camera, crops, targets, starts)
+            self._add_timings()
             for k, crop, hypotheses in zip(inside, crops, solved, strict=True):
                 found[k] = self._pose(crop, hypotheses, boxes[k])
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
@@ -127,7 +127,7 @@ class PoseEstimator:
 
         proposed: the boxes are the model's own, rough ones.
         """
-        self.timings = dict.fromkeys(_STAGES, 0.0)
+        self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
         return self._locate(image, camera, boxes, proposed)
 
     def check(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None) -> list[np.ndarray] | None:
@@ -170,30 +170,22 @@ class PoseEstimator:
         """The pose of the object in each box [4] of image pixels; measured: see :class:`Target`."""
         if not boxes:
             return []
-        crops, features, targets = self._see(image, camera, boxes, measured)
-        solved = self.solver.solve_batch(features, targets)
-        self._add_solver_timings()
+        crops, targets = self.views(camera, boxes, measured)
+        solved = self.pipeline.solve(image, camera, crops, targets)
+        self._add_timings()
         return [self._pose(crop, hypotheses, box) for crop, hypotheses, box in zip(crops, solved, boxes, strict=True)]
 
-    def _see(self, image: np.ndarray, camera: Camera,
-             boxes: Sequence[np.ndarray], measured: bool = False) -> tuple[list[CropCamera], np.ndarray, list[Target]]:
-        """One warp per box into one batch, one call of the network; times are added up over a frame."""
+    def views(self, camera: Camera, boxes: Sequence[np.ndarray],
+              measured: bool) -> tuple[list[CropCamera], list[Target]]:
+        """The crop camera and the solver's target of each checked box [4]; measured: see :class:`Target`."""
         spec = self.bundle.card.image
-        begin = time.perf_counter()
-        if len(boxes) > len(self._crops):
-            self._crops = np.empty((len(boxes), *self._crops.shape[1:]), np.uint8)
         crops = [crop_camera(camera, box, spec.size, spec.margin) for box in boxes]
-        for crop, pixels in zip(crops, self._crops, strict=False):
-            warp_crop(image, camera, crop, pixels)
-        warped = time.perf_counter()
-        features = self.extractor(self._crops[:len(boxes)])
-        self.timings["crop"] += 1e3 * (warped - begin)
-        self.timings["features"] += 1e3 * (time.perf_counter() - warped)
-        return crops, features, [target_of(crop, spec.stride, measured) for crop in crops]
+        return crops, [target_of(crop, spec.stride, measured) for crop in crops]
 
-    def _add_solver_timings(self) -> None:
-        for stage, milliseconds in self.solver.timings.items():
-            self.timings[stage] += milliseconds
+    def _add_timings(self) -> None:
+        """A frame may need several looks; their times are added up."""
+        for stage, milliseconds in self.pipeline.timings.items():
+            self.timings[stage] = self.timings.get(stage, 0.0) + milliseconds
 
     def _pose(self, crop: CropCamera, hypotheses: Sequence[SolvedPose], box: np.ndarray) -> ObjectPose | None:
         """The first hypothesis in the real camera's frame, the others as its runners-up."""
@@ -215,7 +207,7 @@ class PoseEstimator:
         cells = spec.size // spec.stride
         features = mesh.features[np.arange(cells * cells) % len(mesh.features)].T.reshape(-1, cells, cells)
         target = target_of(crop_camera(camera, np.array(roi), spec.size, spec.margin), spec.stride)
-        self.solver.solve_batch([np.ascontiguousarray(features)] * 2, [target] * 2)
+        self.pipeline.solve_features(np.stack([features] * 2), [target] * 2)
 
 
 def target_of(crop: CropCamera, stride: int, measured: bool = True) -> Target:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dinemo_ros.cli import doctor_backends
+from dinemo_ros.cuda import selection
 from dinemo_ros.features import cuda_driver, tensorrt_api
 from dinemo_ros.features.engine_cache import EngineCache, EngineKey
 
@@ -36,7 +37,7 @@ def test_estimate_goes_on_where_a_backend_cannot(bundle, scenes, tmp_path):
     assert plain["objects"] == int8["objects"] and len(plain["objects"]) == 1
 
 
-@pytest.mark.parametrize("option, value", [("--backend", "abacus"), ("--precision", "fp8")])
+@pytest.mark.parametrize("option, value", [("--backend", "abacus"), ("--precision", "fp8"), ("--device", "tpu")])
 def test_unknown_names_are_wrong_usage(option, value):
     result = dinemo("estimate", "x.jpg", option, value)
     assert result.returncode == 2 and f"invalid choice: '{value}'" in result.stderr
@@ -69,12 +70,14 @@ class TestDoctor:
             raise cuda_driver.CudaError("no NVIDIA driver is installed (libcuda.so.1 is not there)")
 
         monkeypatch.setattr(cuda_driver, "find_gpu", no_driver)
+        monkeypatch.setattr(selection, "find_gpu", no_driver)
         monkeypatch.setattr(tensorrt_api, "_CANDIDATES", ())
         monkeypatch.setattr(doctor_backends, "installed", lambda module: False)
         found = {finding.subject: finding for finding in doctor_backends.backends()}
         assert {name: f.level for name, f in found.items()} == {
-            "GPU": "--", "onnxruntime": "ok", "TensorRT": "--", "OpenVINO": "--", "torch": "--", "onnx": "--"}
+            "GPU": "--", "solver": "--", "onnxruntime": "ok", "TensorRT": "--", "OpenVINO": "--", "torch": "--", "onnx": "--"}
         assert "pip install tensorrt" in found["TensorRT"].text and "JetPack" in found["TensorRT"].text
+        assert found["solver"].text.startswith("device auto takes the CPU: there is no GPU to use: no NVIDIA driver")
         assert "pip install openvino" in found["OpenVINO"].text and "pip install onnx" in found["onnx"].text
 
     def test_broken_tensorrt_is_told_from_a_missing_one(self, tmp_path, monkeypatch):

@@ -89,3 +89,13 @@ def test_solve_positive():
     good = [0, 1, 2, 4]
     torch.testing.assert_close(found[good], x[good], rtol=2e-3, atol=2e-3)  # condition numbers of some hundred
     torch.testing.assert_close(expected[good], x[good], rtol=2e-3, atol=2e-3)
+
+
+def test_sample_crops():
+    """Three pictures: as it is, averaged over 2 x 2 and 3 x 3 pixels, partly outside."""
+    image = (128 + 40 * random(12, 31, 40, 3)).clamp(0, 255).to(torch.uint8)
+    x, y = 20 + 15 * random(13, 3, 17, 17), 15 + 15 * random(14, 3, 17, 17)
+    shrink = torch.tensor([1, 2, 3], dtype=torch.int32, device=DEVICE)
+    found, expected = (loops.sample_crops(image, x, y, shrink, 114).int() for loops in (kernels, twins))
+    assert (found - expected).abs().max() <= 1 and (found == expected).float().mean() > 0.999  # half is rounded apart
+    assert 0.05 < (expected == 114).all(-1).float().mean() < 0.5

@@ -22,17 +22,20 @@ from triton.compiler import ASTSource
 from dinemo_ros.cuda import kernels
 
 sizes = {"SHIFT": 3, "SIDE": 7, "TILE": 16, "BLOCK": 16, "N": 9}
-pointers = {"evidence": "*i16", "best": "*i32", "where": "*i32"}
-pointers |= dict.fromkeys(("index", "chosen", "crop", "face"), "*i64")
-for name in ("_gather_scores", "_window_moments", "_rasterise", "_solve_positive"):
+types = {
+    "_gather_scores": {"evidence": "*i16", "index": "*i64", "points": "*fp32", "weight": "*fp32", "chosen": "*i64",
+                       "place": "*fp32", "camera": "*fp32", "best": "*i32", "where": "*i32"},
+    "_window_moments": {"odds": "*fp32", "crop": "*i64", "u": "*fp32", "v": "*fp32", "weight": "*fp32", "out": "*fp32",
+                        "sigma": "fp32", "radius": "fp32"},
+    "_rasterise": {"corners": "*fp32", "face": "*i64", "weights": "*fp32", "depth": "*fp32"},
+    "_solve_positive": {"A": "*fp32", "b": "*fp32", "out": "*fp32"},
+    "_sample_crops": {"image": "*u8", "x": "*fp32", "y": "*fp32", "shrink": "*i32", "out": "*u8"},
+}
+for name, known in types.items():
     function = getattr(kernels, name)
-    tensors = {"evidence", "index", "chosen", "points", "weight", "place", "camera", "best", "where", "odds", "crop",
-               "u", "v", "out", "corners", "face", "weights", "depth", "A", "b"}
-    constants = {a: sizes[a] for a in function.arg_names if a in sizes and function.params[function.arg_names.index(a)]
-                 .is_constexpr}
-    signature = {a: "constexpr" if a in constants else pointers.get(a, "*fp32") if a in tensors else
-                 "fp32" if a in ("sigma", "radius") else "i32" for a in function.arg_names}
-    fixed = {(function.arg_names.index(a),): v for a, v in constants.items()}
+    constant = {a for a in function.arg_names if function.params[function.arg_names.index(a)].is_constexpr}
+    signature = {a: "constexpr" if a in constant else known.get(a, "i32") for a in function.arg_names}
+    fixed = {(function.arg_names.index(a),): sizes[a] for a in constant}
     source, target = ASTSource(function, signature, constexprs=fixed), GPUTarget("cuda", int(sys.argv[1]), 32)
     compiled = triton.compile(source, target=target)
     print(name, len(compiled.asm["cubin"]))
@@ -48,4 +51,4 @@ def test_kernels_compile(architecture, tmp_path):
                             text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-2000:]
     sizes = dict(line.split() for line in result.stdout.splitlines())
-    assert len(sizes) == 4 and all(int(size) > 500 for size in sizes.values())
+    assert len(sizes) == 5 and all(int(size) > 500 for size in sizes.values())

@@ -25,7 +25,7 @@ class Context:
 
     def __init__(self, engine):
         self._engine, self._address, self._shape = engine, {}, None
-        self.profile, self.runs = None, []
+        self.profile, self.runs, self.streams = None, [], []
 
     def set_optimization_profile_async(self, index, stream):
         self.profile = index
@@ -41,6 +41,7 @@ class Context:
 
     def execute_async_v3(self, stream):
         self.runs.append(self._shape)
+        self.streams.append(stream)
         images = np.ctypeslib.as_array((ctypes.c_uint8 * int(np.prod(self._shape))).from_address(
             self._address["image"])).reshape(self._shape)
         features = self._engine.session.run(["features"], {"image": images})[0] * self._engine.gain
@@ -115,6 +116,19 @@ def test_more_pictures_than_the_engine_takes(bundle, engine, stream):
     engine.contexts[0].runs.clear()
     assert np.array_equal(run(images), OnnxRuntimeExtractor(bundle)(images))
     assert [shape[0] for shape in engine.contexts[0].runs] == [8, 8, 3]
+
+
+def test_tensors_that_stay_where_they_are(bundle, engine, stream, monkeypatch):
+    """On torch's stream, in parts that the engine takes, and arrays still work afterwards."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=77))
+    size = bundle.card.image.size
+    images = np.random.default_rng(0).integers(0, 256, (11, size, size, 3), np.uint8)
+    run, expected = extractor(bundle, engine, stream), OnnxRuntimeExtractor(bundle)(images)
+    engine.contexts[0].streams.clear()
+    assert np.array_equal(run.on_device(torch.from_numpy(images)).numpy(), expected)
+    assert engine.contexts[0].streams == [77, 77]
+    assert np.array_equal(run(images[:2]), expected[:2]) and engine.contexts[0].streams[2:] == [stream.handle]
 
 
 def test_several_frames_at_once(bundle, engine, stream):

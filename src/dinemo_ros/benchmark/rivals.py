@@ -59,7 +59,7 @@ def crops(estimator: PoseEstimator, entries: Iterable[Entry]) -> list[Crop]:
 def our_solver(estimator: PoseEstimator) -> Solver:
     """The solver of this package, alone."""
     def solve(features: np.ndarray, target: Target) -> Hypothesis | None:
-        poses = estimator.solver.solve(features, target)
+        poses = estimator.pipeline.solve_features(features[None], [target])[0]
         return Hypothesis(poses[0].T_crop_obj, poses[0].score, poses[0].size) if poses else None
 
     return solve

@@ -29,7 +29,8 @@ Time the estimator, image in memory to pose, median and 95th percentile over fra
 
 Measured with one region of interest per frame (a detector or tracker gives it), which fills "stages" and "total"; with
 an object followed from the pose before ("followed"); with the bundle's own proposals on the whole frame ("auto"); and
-with four objects in one frame against one.
+with four objects in one frame against one. Where the solver runs on a GPU (--device), also the solver alone there,
+hypotheses per second and every kernel against its twin in torch.
 
 --startup    a fresh process from start to its first pose, kernels compiled and from the cache, and its memory
 --reference  the published solver (NeMo, NOVUM: 144 starts, 30 steps of Adam through a rasteriser) and PnP, on the same
@@ -77,16 +78,21 @@ def run(arguments: argparse.Namespace) -> int:
         "followed": {"stages": followed, "total": followed_total},
         "auto": {"stages": auto, "total": auto_total},
         "objects": stages.objects_against_one(estimator, jobs, _OBJECTS, max(1, arguments.frames // 2)),
-        "hypotheses_per_s": 1e3 * stages.hypotheses(search) / one["coarse"]["median_ms"],
-        "peak_memory_mb": peak_memory_mb(),
+        "solver_device": estimator.pipeline.device, "peak_memory_mb": peak_memory_mb(),
     }
+    gpu = _gpu(estimator, jobs[0], arguments.frames)
+    if gpu:
+        report |= {"gpu": gpu, "hypotheses_per_s": gpu["hypotheses"]["per_s"]}
+    elif "coarse" in one:  # not where a GPU failed on the way
+        report["hypotheses_per_s"] = 1e3 * stages.hypotheses(search) / one["coarse"]["median_ms"]
     if arguments.startup:
         from ..benchmark.startup import measure_startup
 
         report["startup"] = measure_startup(estimator.bundle.path, arguments.threads)
     if arguments.reference:
         report["rivals"] = _rivals(estimator, path, jobs, arguments.reference)
-    packages = (estimator.extractor.name, *(REFERENCE_PACKAGES if arguments.reference else ()))
+    packages = (estimator.extractor.name, *(("torch", "triton") if gpu else ()),
+                *(REFERENCE_PACKAGES if arguments.reference else ()))
     report |= {"load": load_average(), "versions": versions(packages)}
     if arguments.json:
         with AtomicFile(arguments.json) as file:
@@ -114,6 +120,20 @@ def _with_regions(estimator: PoseEstimator, frames: list[Job]) -> list[Job]:
 
     found = [(frame, estimator.estimate(frame.image, frame.camera)) for frame in frames]
     return [Job(frame.image, frame.camera, [poses[0].roi]) for frame, poses in found if poses]
+
+
+def _gpu(estimator: PoseEstimator, job: Job, repeats: int) -> dict | None:
+    """What the GPU does by itself, where the solver runs on one."""
+    from ..cuda.selection import WithSpare
+
+    pipeline = estimator.pipeline
+    if not isinstance(pipeline, WithSpare) or pipeline.failed:
+        return None
+    from ..benchmark.gpu import measure_gpu
+
+    box, = estimator.check(job.image, job.camera, job.rois)
+    (crop,), (target,) = estimator.views(job.camera, [box], measured=True)
+    return measure_gpu(pipeline.first, job.image, job.camera, crop, target, repeats=repeats)
 
 
 def _rivals(estimator: PoseEstimator, path: Path, jobs: list[Job], rasterizer: str) -> list[dict]:
@@ -151,10 +171,12 @@ def _show(report: dict) -> None:
         for name, spread in [*part["stages"].items(), ("total", part["total"])]:
             print(f"  {name:34} {spread['median_ms']:6.1f} ms {spread['p95_ms']:6.1f} ms")
     print(f"solver alone, features to pose       {report['solver_ms']:6.1f} ms, coarse search "
-          f"{report['hypotheses_per_s']:.2g} hypotheses/s")
+          f"{report.get('hypotheses_per_s', float('nan')):.2g} hypotheses/s")
     objects = report["objects"]
     print(f"{objects['objects']} objects in one frame             {objects['median_ms']:6.1f} ms, "
           f"{objects['ratio']:.2f} times one object")
+    if "gpu" in report:
+        _show_gpu(report)
     for name, start in report.get("startup", {}).items():
         print(f"start to first pose, kernels {name}    {start['to_first_pose_s']:6.1f} s (CPU "
               f"{start['cpu_s']:.1f} s), first frame {1e3 * start['first_frame_s']:.0f} ms, peak memory "
@@ -163,3 +185,24 @@ def _show(report: dict) -> None:
         accuracy = f", Acc@30 {row['acc30']:.0%}, Acc@10 {row['acc10']:.0%}" if "acc30" in row else ""
         print(f"solver {row['solver']:29} {row['median_ms']:6.1f} ms, x {row['times_slower']:.1f}, same pose as ours "
               f"{row['same_pose']:.0%}{accuracy} ({row['n']} crops)")
+
+
+def _show_gpu(report: dict) -> None:
+    """The rows of the table of a GPU, with the bars that are set for an H200 and ViT-S/14 at 448 pixels."""
+    gpu = report["gpu"]
+    way = "stay there" if gpu["features_stay_on_device"] else "come from the host"
+    print(f"solver on {gpu['name']}, features {way}")
+    follow = f"{gpu['follow']['median_ms']:8.2f} ms" if gpu["follow"] else "nothing found"
+    memory = f"{gpu['peak_gpu_memory_mb']:8.0f} MB" if "peak_gpu_memory_mb" in gpu else "     none"
+    for name, value, bar in (
+            ("image in to pose out, one object", f"{report['total']['median_ms']:8.2f} ms", "5 ms"),
+            ("tracked", f"{report['followed']['total']['median_ms']:8.2f} ms", "2 ms"),
+            ("solver alone", f"{gpu['solver']['median_ms']:8.2f} ms", ""), ("following alone", follow, ""),
+            ("pose hypotheses scored per second", f"{gpu['hypotheses']['per_s']:8.2g}", "1e8"),
+            ("memory of the GPU", memory, "1500 MB")):
+        print(f"  {name:34} {value}{f'   (bar {bar})' if bar else ''}")
+    for row in gpu["kernels"]:
+        kernel = "no kernel here" if row["kernel_ms"] is None else (
+            f"{row['kernel_ms']:8.3f} ms, x {row['twin_ms'] / row['kernel_ms']:.1f}, largest difference "
+            f"{row['largest_difference']:.1e}")
+        print(f"  {row['name']:20} twin {row['twin_ms']:8.3f} ms, kernel {kernel}")

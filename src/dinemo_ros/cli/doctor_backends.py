@@ -12,8 +12,9 @@ from .finding import Finding, installed, version
 
 
 def backends() -> Iterator[Finding]:
-    """One finding for the GPU and one for each backend."""
+    """One finding for the GPU, one for the solver on it, and one for each backend."""
     yield _gpu()
+    yield _solver()
     yield _onnxruntime()
     yield _tensorrt()
     yield _openvino()
@@ -48,6 +49,16 @@ def _gpu() -> Finding:
     except CudaError as error:
         return Finding("--", "GPU", f"none to use ({error}); the network runs on the CPU")
     return Finding("ok", "GPU", f"{gpu.name}, {gpu.arch}, {gpu.memory / 1e9:.1f} GB")
+
+
+def _solver() -> Finding:
+    """What ``device: auto`` would take; that it also finds the CPU's poses is tried when an estimator starts."""
+    from ..cuda.selection import usable_gpu
+
+    try:
+        return Finding("ok", "solver", f"device auto takes {usable_gpu()}")
+    except BackendError as error:
+        return Finding("--", "solver", f"device auto takes the CPU: {error}")
 
 
 def _onnxruntime() -> Finding:
@@ -88,7 +99,7 @@ def _openvino() -> Finding:
 
 def _torch() -> Finding:
     if not installed("torch"):
-        return Finding("--", "torch", "not installed, nothing but backend torch needs it")
+        return Finding("--", "torch", "not installed; backend torch needs it, and the solver on a GPU")
     import torch
 
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU only"

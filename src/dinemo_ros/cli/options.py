@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..cuda.devices import DEVICES, TWINS
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
                         "fastest that works)")
     parser.add_argument("--precision", choices=PRECISION_CHOICES, default="auto", help="what the network computes in "
                         "(default: int8 on a CPU that is fast in it, where the bundle brings it, else fp32)")
+    parser.add_argument("--device", choices=(*DEVICES, TWINS), default="auto", metavar="{" + ",".join(DEVICES) + "}",
+                        help="what the solver runs on; auto: a GPU where torch and Triton can use one (default: "
+                        "%(default)s)")
     add_cache_option(parser)
 
 
@@ -48,7 +52,7 @@ def make_estimator(arguments: argparse.Namespace) -> PoseEstimator:
 
     log_to_stderr()
     return PoseEstimator(bundle, threads=arguments.threads, backend=arguments.backend, precision=arguments.precision,
-                         engine_cache=arguments.cache)
+                         engine_cache=arguments.cache, device=arguments.device)
 
 
 def log_to_stderr() -> None:

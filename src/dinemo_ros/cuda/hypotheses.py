@@ -34,36 +34,34 @@ Rows = TypeVar("Rows", Poses, Judgement)  # dataclasses of tensors with one row 
 class Hypotheses:
     """H hypotheses of each of B crops, arrays or tensors [B, H, ...]; fields as in ``solver.refine.Refined``.
 
-    found: whether it counts. total: evidence of all its cells, and azimuth [B, H, TURNS] the posterior over turns, both
-    only of categories whose azimuth may be uncertain.
+    found: whether it counts. rank: by what the likeliest is chosen. azimuth: [B, H, TURNS] the posterior over turns, of
+    categories whose azimuth may be uncertain, of others [B, H, 0].
     """
 
     R: Tensor
     t: Tensor
     log_size: Tensor
     normal: Tensor
-    evidence: Tensor
     score: Tensor
     cosine: Tensor
     visible: Tensor
     found: Tensor
-    total: Tensor
+    rank: Tensor
     azimuth: Tensor
 
     def packed(self) -> Tensor:
         """[B, H, K] float32: one tensor is one copy to the host."""
         parts = (self.R.flatten(2), self.t, self.log_size, self.normal.flatten(2), self.azimuth,
-                 *(x.float()[..., None] for x in (self.evidence, self.score, self.cosine, self.visible, self.found,
-                                                  self.total)))
+                 *(x.float()[..., None] for x in (self.score, self.cosine, self.visible, self.found, self.rank)))
         return torch.cat(parts, dim=-1)
 
     @staticmethod
     def unpacked(rows: np.ndarray) -> Hypotheses:
         """Arrays from :meth:`packed` rows [B, H, K]."""
-        R, t, log_size, normal, azimuth, rest = np.split(rows, np.cumsum([9, 3, 3, 81, rows.shape[2] - 102]), axis=-1)
-        evidence, score, cosine, visible, found, total = np.moveaxis(rest, -1, 0)
-        return Hypotheses(R.reshape(*R.shape[:2], 3, 3), t, log_size, normal.reshape(*R.shape[:2], 9, 9), evidence,
-                          score, cosine, visible, found > 0, total, azimuth)
+        R, t, log_size, normal, azimuth, rest = np.split(rows, np.cumsum([9, 3, 3, 81, rows.shape[2] - 101]), axis=-1)
+        score, cosine, visible, found, rank = np.moveaxis(rest, -1, 0)
+        return Hypotheses(R.reshape(*R.shape[:2], 3, 3), t, log_size, normal.reshape(*R.shape[:2], 9, 9), score, cosine,
+                          visible, found > 0, rank, azimuth)
 
 
 class Search:
@@ -73,7 +71,7 @@ class Search:
     """
 
     def __init__(self, category: DeviceCategory, loops: ModuleType) -> None:
-        self.category, self._loops = category, loops
+        self.category, self.loops = category, loops
 
         def matrices(values: np.ndarray) -> Tensor:
             return torch.as_tensor(values, dtype=torch.float32).to(category.vertices.device)
@@ -89,15 +87,15 @@ class Search:
         target, volume = DeviceTarget.of(rows), similarity_volume(maps, self.category, SHIFT + 1)
         poses, found = self._starts(volume, target)
         poses, judged = self._climbed(volume, target, poses, cpu._SCHEDULE)
-        found = self._distinct(poses, judged, found)
+        found = self._distinct(poses, judged.score, found)
         poses, found = self._with_flip(poses, judged, found)
         poses, found = self._with_views(volume, target, poses, found)
         poses, judged = self._polished(volume, target, poses, cpu._POLISH_STEPS)
-        found = self._distinct(poses, judged, found)
+        found = self._distinct(poses, _rank(target, poses, judged), found)
         poses, judged = self._best_again(volume, target, poses, judged, found)
         if self.category.symmetry.uncertain_azimuth:
-            poses, judged, found = self._turned_right(volume, target, poses, judged,
-                                                      self._distinct(poses, judged, found))
+            found = self._distinct(poses, _rank(target, poses, judged), found)
+            poses, judged, found = self._turned_right(volume, target, poses, judged, found)
         return self._stacked(volume, target, poses, judged, found).packed()
 
     @torch.inference_mode()
@@ -111,14 +109,14 @@ class Search:
         poses = _poses(R, t[:, None].expand(-1, H, -1), log_size[:, None].expand(-1, H, -1))
         poses, judged = self._climbed(volume, target, poses, cpu._FOLLOW_SCHEDULE)
         first = torch.arange(B, device=maps.device) * H
-        best = first + judged.evidence.reshape(B, H)[:, :near].argmax(1)
+        best = first + judged.score.reshape(B, H)[:, :near].argmax(1)
         chosen = torch.stack([best, first + near], 1) if self._has_flip else best[:, None]
         poses, judged = self._polished(volume, target, _taken(poses, chosen.flatten()), cpu._FOLLOW_STEPS)
         return self._stacked(volume, target, poses, judged, torch.ones_like(chosen, dtype=torch.bool)).packed()
 
     def _starts(self, volume: DeviceVolume, target: DeviceTarget) -> tuple[Poses, Tensor]:
         views, score, where = coarse_search(volume, self.category, target, cpu._FIRST_SAMPLES, cpu._SECOND_VIEWS,
-                                            self._loops)
+                                            self.loops)
         R = self.category.rotations[views]                                                   # [B, C, 3, 3]
         best, found = distinct_views(score, R, cpu._START_ANGLE, cpu._STARTS, cpu._START_FLOOR)
         R = torch.gather(R, 1, best[..., None, None].expand(-1, -1, 3, 3))
@@ -129,21 +127,21 @@ class Search:
                  schedule: np.ndarray) -> tuple[Poses, Judgement]:
         for sigma, steps in schedule:
             poses = climb(volume, self.category, target, poses, float(sigma), int(steps), cpu._CLIMB_VERTICES,
-                          cpu._INSIDE, self._loops)
+                          cpu._INSIDE, self.loops)
         return self._polished(volume, target, poses, 0)
 
     def _polished(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses,
                   steps: int) -> tuple[Poses, Judgement]:
-        return polish(volume, self.category, target, poses, steps, self._loops)
+        return polish(volume, self.category, target, poses, steps, self.loops)
 
-    def _distinct(self, poses: Poses, judged: Judgement, found: Tensor) -> Tensor:
-        """``found`` [B, H] without those that ran into the optimum of one with more evidence."""
-        R, evidence = poses.R.reshape(*found.shape, 3, 3), judged.evidence.reshape(found.shape)
-        return keep_distinct(self.category.symmetry, R, evidence, found, cpu._DISTINCT_ANGLE)
+    def _distinct(self, poses: Poses, rank: Tensor, found: Tensor) -> Tensor:
+        """``found`` [B, H] without those that ran into the optimum of a better ranked one; rank [B H]."""
+        R = poses.R.reshape(*found.shape, 3, 3)
+        return keep_distinct(self.category.symmetry, R, rank.reshape(found.shape), found, cpu._DISTINCT_ANGLE)
 
     def _with_flip(self, poses: Poses, judged: Judgement, found: Tensor) -> tuple[Poses, Tensor]:
         """The best pose of each crop turned back to front as one more, unless another one lies there."""
-        best = _best(judged.evidence.reshape(found.shape), found)
+        best = _best(judged.score.reshape(found.shape), found)
         one = _taken(poses, best)
         flipped, R = one.R @ self._flip, poses.R.reshape(*found.shape, 3, 3)
         taken = (distance(self.category.symmetry, flipped[:, None], R) < cpu._START_ANGLE) & found
@@ -163,8 +161,8 @@ class Search:
                     found: Tensor) -> tuple[Poses, Judgement]:
         """The best of each crop take more steps."""
         B, H = found.shape
-        evidence = torch.where(found, judged.evidence.reshape(B, H), -torch.inf)
-        at = evidence.topk(cpu._LAST, dim=1).indices + H * torch.arange(B, device=found.device)[:, None]
+        rank = torch.where(found, _rank(target, poses, judged).reshape(B, H), -torch.inf)
+        at = rank.topk(cpu._LAST, dim=1).indices + H * torch.arange(B, device=found.device)[:, None]
         better, again = self._polished(volume, target, _taken(poses, at.flatten()), cpu._LAST_STEPS)
         return _replaced(poses, at.flatten(), better), _replaced(judged, at.flatten(), again)
 
@@ -183,14 +181,14 @@ class Search:
 
     def _stacked(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, judged: Judgement,
                  found: Tensor) -> Hypotheses:
-        """With totals and posteriors where the azimuth may be uncertain."""
+        """With totals as rank and posteriors where the azimuth may be uncertain."""
         c = self.category
-        total, azimuth = judged.evidence, judged.evidence.new_zeros(len(judged.evidence), 0)
+        rank, azimuth = _rank(target, poses, judged), judged.score.new_zeros(len(judged.score), 0)
         if c.symmetry.uncertain_azimuth:
-            total = turned_evidence(volume, c, target.camera, poses)
+            rank = turned_evidence(volume, c, target.camera, poses)
             azimuth = azimuth_posterior(volume, c, target.camera, poses, judged.cosine, self._turns)
-        parts = (poses.R, poses.t, poses.log_size, judged.normal, judged.evidence, judged.score, judged.cosine,
-                 judged.visible, found.flatten(), total, azimuth)
+        parts = (poses.R, poses.t, poses.log_size, judged.normal, judged.score, judged.cosine, judged.visible,
+                 found.flatten(), rank, azimuth)
         return Hypotheses(*(part.reshape(*found.shape, *part.shape[1:]) for part in parts))
 
 
@@ -198,6 +196,13 @@ def _poses(R: Tensor, t: Tensor, log_size: Tensor) -> Poses:
     """From [B, H, ...], crop by crop."""
     crop = torch.arange(R.shape[0], device=R.device)[:, None].expand(R.shape[:2])
     return Poses(R.flatten(0, 1), t.flatten(0, 1), log_size.flatten(0, 1), crop.flatten())
+
+
+def _rank(target: DeviceTarget, poses: Poses, judged: Judgement) -> Tensor:
+    """[H] the sum of the evidence where the ROI tells how large the object looks, elsewhere its mean."""
+    known = target.trust > 0
+    tells_extent = (known[:, :2] & known[:, 2:]).any(1)
+    return torch.where(tells_extent[poses.crop], judged.evidence, judged.score)
 
 
 def _best(rank: Tensor, found: Tensor) -> Tensor:

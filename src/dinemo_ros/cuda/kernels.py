@@ -10,6 +10,7 @@ from torch import Tensor
 
 _VERTICES = 16   # looked up at a time
 _CELLS = 64      # rasterised at a time
+_PIXELS = 256    # numbers of a picture sampled at a time
 
 
 def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tensor, chosen: Tensor, samples: int,
@@ -169,3 +170,39 @@ def _solve_positive(A, b, out, N: tl.constexpr, TILE: tl.constexpr):
     x = tl.sum(tl.where(j == N, M, 0.0), axis=1)
     n = tl.arange(0, TILE)
     tl.store(out + h * N + n, tl.where(good > 0, x, 0.0), n < N)
+
+
+def sample_crops(image: Tensor, x: Tensor, y: Tensor, shrink: Tensor, border: int) -> Tensor:
+    """See :func:`twins.sample_crops`."""
+    B, S, _ = x.shape
+    out = torch.empty(B, S, S, 3, dtype=torch.uint8, device=image.device)
+    _sample_crops[(triton.cdiv(3 * S * S, _PIXELS), B)](image, x, y, shrink, out, image.shape[0], image.shape[1], S * S,
+                                                        border, BLOCK=_PIXELS)
+    return out
+
+
+@triton.jit
+def _sample_crops(image, x, y, shrink, out, height, width, P, border, BLOCK: tl.constexpr):
+    """One program per picture and block of its numbers, three a pixel: neighbours write side by side."""
+    b = tl.program_id(1)
+    number = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    listed = number < 3 * P
+    pixel, channel = b * P + number // 3, number % 3
+    n = tl.load(shrink + b)
+    rows, columns = height // n, width // n
+    u = (tl.load(x + pixel, listed, 0.0) + 0.5) / n - 0.5
+    v = (tl.load(y + pixel, listed, 0.0) + 0.5) / n - 0.5
+    u, v = tl.minimum(tl.maximum(u, -2.0), columns + 1.0), tl.minimum(tl.maximum(v, -2.0), rows + 1.0)
+    left, top = tl.floor(u), tl.floor(v)
+    du, dv = u - left, v - top
+    total = tl.zeros((BLOCK,), tl.float32)
+    for corner in tl.static_range(4):
+        j, i = left.to(tl.int32) + corner % 2, top.to(tl.int32) + corner // 2
+        inside = listed & (j >= 0) & (j < columns) & (i >= 0) & (i < rows)
+        mean = tl.zeros((BLOCK,), tl.float32)
+        for k in range(n * n):
+            at = ((i * n + k // n) * width + j * n + k % n) * 3 + channel
+            mean += tl.load(image + at, inside, 0).to(tl.float32)
+        mean = tl.where(inside, tl.floor(mean / (n * n) + 0.5), border)
+        total += (du if corner % 2 == 1 else 1.0 - du) * (dv if corner // 2 == 1 else 1.0 - dv) * mean
+    tl.store(out + b * 3 * P + number, tl.floor(total + 0.5).to(tl.uint8), listed)

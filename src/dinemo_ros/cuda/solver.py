@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from types import ModuleType
 
 import numpy as np
@@ -47,22 +48,23 @@ class DeviceSolver:
         loops: ``kernels`` or ``twins``; default: see :func:`best_loops`.
 
     Attributes:
+        device: torch's. loops: ``kernels`` or ``twins``. search: what is run there.
         timings: milliseconds of the last call, from when the features are asked for until the poses are on the host.
     """
 
     def __init__(self, mesh: NeuralMesh, card: Card, device: str | torch.device = "cuda", evidence: str = "clutter",
                  loops: ModuleType | None = None) -> None:
         self.device = torch.device(device)
-        self._loops = loops or best_loops(self.device)
+        self.loops = loops or best_loops(self.device)
         self._host = prepare_category(mesh, card, evidence)
-        self._search = search = Search(to_device(self._host, self.device), self._loops)
-        capture = self.device.type == "cuda" and self._loops is not twins  # the twins' shapes depend on the data
+        self.search = search = Search(to_device(self._host, self.device), self.loops)
+        capture = self.device.type == "cuda" and self.loops is not twins  # the twins' shapes depend on the data
         self._solve: Callable[..., Tensor] = GraphCache(search.solve) if capture else search.solve
         self._follow: Callable[..., Tensor] = GraphCache(search.follow) if capture else search.follow
         self.timings: dict[str, float] = {"solve": 0.0}
 
     def solve(self, features: np.ndarray | Tensor, target: Target) -> list[SolvedPose]:
-        """Hypotheses, most evidence first, of a feature map [D, h, h] seen through ``target``'s crop camera."""
+        """Hypotheses, likeliest first, of a feature map [D, h, h] seen through ``target``'s crop camera."""
         return self.solve_batch([features], [target])[0]
 
     def solve_batch(self, features: Sequence[np.ndarray | Tensor] | Tensor,
@@ -97,10 +99,8 @@ class DeviceSolver:
         return torch.as_tensor(features, dtype=torch.float32, device=self.device)
 
     def _ranked(self, poses: list[Candidate]) -> list[Candidate]:
-        """Distinct ones, best first, as the CPU's solver orders them."""
-        symmetry = self._host.symmetry
-        distinct = cpu._distinct(poses, symmetry)
-        return sorted(distinct, key=lambda pose: pose.total, reverse=True) if symmetry.uncertain_azimuth else distinct
+        """Distinct ones, likeliest first."""
+        return cpu._distinct(poses, self._host.symmetry, attrgetter("rank"))
 
     def _solved(self, poses: list[Candidate]) -> list[SolvedPose]:
         """On the host: with covariance, the first one's with the doubt about its turn."""
@@ -113,9 +113,9 @@ class DeviceSolver:
 
 @dataclass
 class Candidate(Refined):
-    """A pose from the device; total and azimuth as in :class:`dinemo_ros.cuda.hypotheses.Hypotheses`."""
+    """A pose from the device; rank and azimuth as in :class:`dinemo_ros.cuda.hypotheses.Hypotheses`."""
 
-    total: float = 0.0
+    rank: float = 0.0
     azimuth: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 

@@ -121,3 +121,35 @@ def solve_positive(A: Tensor, b: Tensor) -> Tensor:
     good = (failed == 0)[:, None]
     safe = torch.where(good[..., None], factor, torch.eye(A.shape[-1], dtype=A.dtype, device=A.device))
     return torch.where(good, torch.cholesky_solve(b[..., None], safe)[..., 0], 0.0)
+
+
+def sample_crops(image: Tensor, x: Tensor, y: Tensor, shrink: Tensor, border: int) -> Tensor:
+    """Pictures sampled bilinearly from an image, or from the means of its n x n pixels where it has to shrink.
+
+    Args:
+        image: uint8 [H, W, 3]; what lies outside has the value ``border``.
+        x, y: [B, S, S] where in the image every pixel looks, in its pixels, centres at integers.
+        shrink: [B] int32, n of each picture.
+
+    Returns:
+        uint8 [B, S, S, 3].
+    """
+    out = torch.empty(*x.shape, 3, dtype=torch.uint8, device=image.device)
+    for b, n in enumerate(shrink.tolist()):
+        height, width = image.shape[0] // n, image.shape[1] // n
+        blocks = image[:height * n, :width * n].reshape(height, n, width, n, 3).float().mean((1, 3))
+        blocks = torch.floor(blocks + 0.5)
+        u, v = ((at[b] + 0.5) / n - 0.5 for at in (x, y))
+        j, i = torch.floor(u), torch.floor(v)
+        du, dv = (u - j)[..., None], (v - i)[..., None]
+        above, below = ((1 - du) * _pixel(blocks, i + k, j, border) + du * _pixel(blocks, i + k, j + 1, border)
+                        for k in (0, 1))
+        out[b] = torch.floor((1 - dv) * above + dv * below + 0.5).to(torch.uint8)
+    return out
+
+
+def _pixel(image: Tensor, i: Tensor, j: Tensor, border: int) -> Tensor:
+    """image [h, w, 3] at rows i and columns j [S, S], whole numbers that may lie outside."""
+    h, w = image.shape[:2]
+    inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
+    return torch.where(inside[..., None], image[i.clamp(0, h - 1).long(), j.clamp(0, w - 1).long()], float(border))

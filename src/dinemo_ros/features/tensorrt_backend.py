@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..bundle import Bundle
@@ -10,6 +12,9 @@ from ..errors import BackendError
 from .cuda_driver import CudaStream
 from .engine_build import Profile
 from .tensorrt_api import TensorRt, make_logger
+
+if TYPE_CHECKING:
+    import torch
 
 
 class TensorRtExtractor:
@@ -30,6 +35,7 @@ class TensorRtExtractor:
 
     name = "tensorrt"
     reason = ""
+    tensor_device = "cuda"  # where on_device takes and gives tensors
 
     def __init__(self, bundle: Bundle, plan: bytes, shapes: tuple[Profile, ...], trt: TensorRt, stream: CudaStream,
                  precision: str = "fp32", device: str = "GPU") -> None:
@@ -52,9 +58,6 @@ class TensorRtExtractor:
             context.set_optimization_profile_async(index, stream.handle)
             self._contexts.append(context)
         self._allocate()
-        for context in self._contexts:
-            context.set_tensor_address("image", self._image)
-            context.set_tensor_address("features", self._features)
         size = bundle.card.image.size
         self(np.zeros((1, size, size, 3), np.uint8))  # kernels are loaded, and with RTX compiled, at first use
 
@@ -66,20 +69,49 @@ class TensorRtExtractor:
         parts = [self._run(index, images[k:k + batch]) for k in range(0, n, batch)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _run(self, index: int, images: np.ndarray) -> np.ndarray:
+    def on_device(self, images: torch.Tensor) -> torch.Tensor:
+        """Features float32 [N, D, H/8, W/8] of pictures uint8 [N, H, W, 3], both torch tensors on the GPU.
+
+        The engine runs on torch's current stream, as do whatever made the pictures and whatever reads the features; so
+        nobody waits for it here, and :meth:`__call__` may only come after somebody did.
+        """
+        import torch
+
         n, height, width = images.shape[:3]
-        context, host_image = self._contexts[index], self._host_image[:images.size]
-        shape = (n, self._dim, height // self._stride, width // self._stride)
+        index = self._profile((1, height, width))
+        batch = self._shapes[index].most[0]
+        images = images.contiguous()
+        features = torch.empty(self._features_shape(images.shape), dtype=torch.float32, device=images.device)
+        self._stream.enter()
+        for k in range(0, n, batch):
+            part = images[k:k + batch]
+            self._enqueue(index, tuple(part.shape), part.data_ptr(), features[k:k + batch].data_ptr(),
+                          torch.cuda.current_stream().cuda_stream)
+        return features
+
+    def _run(self, index: int, images: np.ndarray) -> np.ndarray:
+        shape, host_image = self._features_shape(images.shape), self._host_image[:images.size]
         host_features = self._host_features[:int(np.prod(shape))].reshape(shape)
         host_image.reshape(images.shape)[...] = images
-        if not context.set_input_shape("image", images.shape):
-            raise BackendError(f"TensorRT refuses pictures of shape {list(images.shape)}")
         self._stream.upload(self._image, host_image)
-        if not context.execute_async_v3(self._stream.handle):
-            raise BackendError("TensorRT could not run the engine; the log has its reason")
+        self._enqueue(index, images.shape, self._image, self._features, self._stream.handle)
         self._stream.download(host_features, self._features)
         self._stream.synchronize()
         return host_features.copy()
+
+    def _enqueue(self, index: int, shape: tuple[int, ...], image: int, features: int, stream: int) -> None:
+        """Start the engine on addresses of the GPU; ``stream`` as a CUDA handle."""
+        context = self._contexts[index]
+        context.set_tensor_address("image", image)
+        context.set_tensor_address("features", features)
+        if not context.set_input_shape("image", shape):
+            raise BackendError(f"TensorRT refuses pictures of shape {list(shape)}")
+        if not context.execute_async_v3(stream):
+            raise BackendError("TensorRT could not run the engine; the log has its reason")
+
+    def _features_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        n, height, width = shape[:3]
+        return n, self._dim, height // self._stride, width // self._stride
 
     def _profile(self, shape: tuple[int, int, int]) -> int:
         for index, profile in enumerate(self._shapes):

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """PyTorch, where it is installed: the bundle's ONNX graph on a GPU, or on the CPU where somebody asks for it.
 
-``TorchExtractor.module`` takes and gives tensors that stay where they are, for code that goes on with them on the GPU.
+``TorchExtractor.on_device`` takes and gives tensors that stay where they are, for the solver on the GPU.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..bundle import Bundle
 from ..errors import BackendError, NotInstalledError
 from .variants import require_onnx
+
+if TYPE_CHECKING:
+    import torch
 
 
 class TorchExtractor:
@@ -19,8 +24,7 @@ class TorchExtractor:
     fp16 and bf16 are PyTorch's automatic mixed precision, which keeps norms and reductions in fp32.
 
     Attributes:
-        module: uint8 tensor [N, H, W, 3] -> float32 tensor [N, D, H/8, W/8], on ``device``; use it in
-            ``torch.inference_mode()``.
+        tensor_device: "cuda" or "cpu", where :meth:`on_device` takes and gives tensors.
 
     Raises:
         BackendError: torch or onnx is missing, or the network or the precision is not for torch.
@@ -42,19 +46,23 @@ class TorchExtractor:
         self._torch, self.precision = torch, precision
         torch.set_num_threads(threads)
         self._where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.tensor_device = self._where.type
         self.device = torch.cuda.get_device_name() if self._where.type == "cuda" else "CPU"
         dtype = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
         self._autocast = torch.autocast(self._where.type, dtype, enabled=dtype is not None)
-        self.module = OnnxModule(bundle.backbone_path.read_bytes()).to(self._where).eval()
+        self._module = OnnxModule(bundle.backbone_path.read_bytes()).to(self._where).eval()
         size = bundle.card.image.size
         self(np.zeros((1, size, size, 3), np.uint8))
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self.on_device(self._torch.from_numpy(np.ascontiguousarray(images)).to(self._where)).cpu().numpy()
+
+    def on_device(self, images: torch.Tensor) -> torch.Tensor:
+        """Features float32 [N, D, H/8, W/8] of pictures uint8 [N, H, W, 3], both on ``tensor_device``."""
         torch = self._torch
         try:
             with torch.inference_mode(), self._autocast:
-                pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self._where)
-                return self.module(pixels).float().cpu().numpy()
+                return self._module(images).float()
         except torch.OutOfMemoryError as error:
             raise BackendError(f"the GPU is out of memory for {len(images)} pictures of {images.shape[2]}x"
                                f"{images.shape[1]}: stop what else runs on it, or take backend onnxruntime") from error

@@ -15,6 +15,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 
+from ..cuda.devices import DEVICES
 from ..errors import DinemoError
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
 
@@ -83,6 +84,8 @@ POSE_NODE = (
     Parameter("precision", "auto", "What the network computes in; auto takes int8 on a CPU that is fast in it, where "
               "the bundle brings it, else fp32. What cannot be had here becomes fp32.", choices=PRECISION_CHOICES,
               changes=CONFIGURE),
+    Parameter("device", "auto", "What the solver runs on; auto takes a GPU where torch and Triton can use one.",
+              choices=DEVICES, changes=CONFIGURE),
     Parameter("engine_cache", "", "Folder for engines; empty takes dinemo_ros in the user's cache folder.",
               changes=CONFIGURE),
     Parameter("threads", 2, "CPU threads of network and solver.", bounds=(1, 256), changes=CONFIGURE),

@@ -77,7 +77,7 @@ class PoseNode(LifecycleNode):
             bundle = load_bundle(settings.bundle or find_bundle(settings.category))
             self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend,
                                             precision=settings.precision, engine_cache=settings.engine_cache,
-                                            say=self.get_logger().info)
+                                            device=settings.device, say=self.get_logger().info)
         except DinemoError as error:
             self._estimator = None
             self.get_logger().error(f"cannot configure: {error}")

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the solver runs on a GPU or on the CPU, and why; imports torch only where there is a GPU.
+
+The CPU's solver is always built: it judges the GPU's at the start, and takes over where the GPU fails later on, with
+the very frame it failed on. So a GPU saves or costs time and never changes a pose.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..camera import Camera
+from ..crop import CropCamera
+from ..errors import BackendError, NotInstalledError
+from ..features import FeatureExtractor
+from ..features.cuda_driver import CudaError, find_gpu
+from ..pipeline import CpuPipeline, Pipeline, Solved
+from ..solver import Start
+from ..solver.coarse import Target
+from .devices import DEVICES, TWINS
+from .parity import check
+
+_log = logging.getLogger(__name__)
+
+
+def create_pipeline(bundle: Bundle, extractor: FeatureExtractor, device: str = "auto", threads: int = 2,
+                    evidence: str = "clutter") -> Pipeline:
+    """From images to hypotheses, on a GPU or on the CPU; the log tells which and why.
+
+    Args:
+        extractor: the network.
+        device: one of DEVICES, or TWINS. What cannot run here is replaced by the CPU, with a warning where it was asked
+            for by name.
+        threads, evidence: see :class:`dinemo_ros.solver.PoseSolver`.
+
+    Raises:
+        ValueError: unknown device.
+    """
+    if device not in (*DEVICES, TWINS):
+        raise ValueError(f"device is {device!r}; allowed: {', '.join(DEVICES)}")
+    cpu = CpuPipeline(bundle, extractor, threads, evidence)
+    if device == "cpu":
+        _log.info("solver: on the CPU, because device cpu was asked for")
+        return cpu
+    try:
+        gpu = "the CPU, by the GPU's twins" if device == TWINS else usable_gpu()
+        pipeline = _on_gpu(bundle, extractor, cpu, "cpu" if device == TWINS else "cuda", evidence)
+    except BackendError as error:
+        _log.log(logging.INFO if device == "auto" else logging.WARNING, "solver: on the CPU, because %s", error)
+        return cpu
+    reason = "it works" if device == "auto" else f"device {device} was asked for"
+    _log.info("solver: on %s, because %s and finds the CPU's poses", gpu, reason)
+    return pipeline
+
+
+def usable_gpu() -> str:
+    """Name of the GPU that the solver would use.
+
+    Raises:
+        BackendError: there is none, or torch or Triton cannot use it; the message says what to do.
+    """
+    try:
+        gpu = find_gpu()
+    except CudaError as error:
+        raise BackendError(f"there is no GPU to use: {error}") from error
+    for module, remedy in (("torch", "pip install torch"), ("triton", "pip install triton, which comes with torch on "
+                                                                      "Linux")):
+        if importlib.util.find_spec(module) is None:
+            raise NotInstalledError(f"{gpu.name} is there, but {module} is not installed, which the solver needs on a "
+                                    f"GPU: {remedy}")
+    try:
+        import torch
+        import triton
+
+        if not torch.cuda.is_available():
+            raise BackendError(f"torch {torch.__version__} cannot use {gpu.name}: it was built without CUDA, or for a "
+                               "newer driver; install a build of torch for this machine")
+        answer = float(torch.ones(2, device="cuda").sum())
+    except BackendError:
+        raise
+    except Exception as error:  # a broken installation raises what it likes, and a robot has to start all the same
+        raise BackendError(f"torch and Triton cannot use {gpu.name}: {told(error)}") from error
+    if answer != 2.0:
+        raise BackendError(f"{gpu.name} computes 1 + 1 = {answer}")
+    _log.debug("torch %s, Triton %s", torch.__version__, triton.__version__)
+    return gpu.name
+
+
+def told(error: Exception) -> str:
+    """The first line of an error of a GPU's library."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no text'}"
+
+
+def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, device: str, evidence: str) -> Pipeline:
+    """A checked pipeline on torch's ``device``, with ``cpu`` behind it."""
+    try:
+        from .pipeline import TorchPipeline
+
+        pipeline = TorchPipeline(bundle, extractor, device, evidence)
+        check(bundle, cpu, pipeline)
+    except BackendError:
+        raise
+    except Exception as error:
+        _log.debug("the solver on %s", device, exc_info=True)
+        raise BackendError(f"the GPU's solver does not work here ({told(error)})") from error
+    return WithSpare(pipeline, cpu)
+
+
+class WithSpare:
+    """A pipeline on a GPU, and the CPU's for good once that one failed.
+
+    Args:
+        first: the GPU's. spare: the CPU's.
+    """
+
+    def __init__(self, first: Pipeline, spare: Pipeline) -> None:
+        self.first, self.spare = first, spare
+        self._active: Pipeline = first
+
+    @property
+    def failed(self) -> bool:
+        """Whether the spare is in use."""
+        return self._active is self.spare
+
+    @property
+    def device(self) -> str:
+        return self._active.device
+
+    @property
+    def timings(self) -> dict[str, float]:
+        return self._active.timings
+
+    def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
+              targets: Sequence[Target]) -> Solved:
+        return self._run(lambda pipeline: pipeline.solve(image, camera, crops, targets))
+
+    def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
+               starts: Sequence[Start]) -> Solved:
+        return self._run(lambda pipeline: pipeline.follow(image, camera, crops, targets, starts))
+
+    def solve_features(self, features: np.ndarray, targets: Sequence[Target]) -> Solved:
+        return self._run(lambda pipeline: pipeline.solve_features(features, targets))
+
+    def _run(self, call: Callable[[Pipeline], Solved]) -> Solved:
+        if self.failed:
+            return call(self.spare)
+        try:
+            return call(self.first)
+        except Exception as error:  # out of memory, a fault of the GPU, a driver that went away
+            _log.debug("the solver on the GPU", exc_info=True)
+            why = str(error) if isinstance(error, BackendError) else told(error)
+            _log.warning("the solver goes on on the CPU, because the GPU's failed: %s", why)
+        self._active = self.first = self.spare  # nothing else holds the GPU's: its memory is given back
+        return call(self.spare)

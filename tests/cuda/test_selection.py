@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which device the solver takes, why, and what happens when a GPU fails. No GPU is needed, and without torch most run.
+
+The GPU's pipeline is the real one on torch's CPU (device "twins"); what fails in it is put there.
+"""
+
+import logging
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from shared_data import ROOT
+
+from dinemo_ros.bundle import load_bundle
+from dinemo_ros.camera import Camera
+from dinemo_ros.cli import doctor_backends
+from dinemo_ros.cuda import selection
+from dinemo_ros.cuda.parity import check, own_views
+from dinemo_ros.cuda.selection import WithSpare, create_pipeline, usable_gpu
+from dinemo_ros.errors import BackendError
+from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.features import create_extractor
+from dinemo_ros.features.cuda_driver import CudaError, Gpu
+from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.pipeline import CpuPipeline
+
+DEMO = ROOT / "config" / "demo_sequence"
+GPU = Gpu("Some GPU", "sm90", 8 << 30)
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return load_bundle(ROOT / "engines" / "car")
+
+
+@pytest.fixture(scope="module")
+def extractor(bundle):
+    return create_extractor(bundle, "onnxruntime", 1, "fp32")
+
+
+@pytest.fixture(scope="module")
+def cpu(bundle, extractor):
+    return CpuPipeline(bundle, extractor, threads=1)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    """Image, camera and a region of a demo frame."""
+    image = np.ascontiguousarray(cv2.imread(str(sorted(DEMO.glob("*.jpg"))[0]))[..., ::-1])
+    return image, Camera.from_yaml(DEMO / "camera_info.yaml"), (250.0, 60.0, 760.0, 500.0)
+
+
+@pytest.fixture(scope="module")
+def estimators(bundle):
+    """One on the CPU and one by the GPU's twins, with a network that takes tensors and one that does not."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("onnx", reason="backend torch reads networks with onnx")
+    torch.set_num_threads(1)
+    return [PoseEstimator(bundle, 1, backend, precision="fp32", device=device)
+            for backend, device in (("onnxruntime", "cpu"), ("torch", "twins"))]
+
+
+def test_without_a_gpu_auto_takes_the_cpu_and_says_why(bundle, extractor, monkeypatch, caplog):
+    def none():
+        raise CudaError("no NVIDIA driver is installed")
+
+    monkeypatch.setattr(selection, "find_gpu", none)
+    with caplog.at_level(logging.INFO):
+        assert isinstance(create_pipeline(bundle, extractor, "auto", 1), CpuPipeline)
+        assert isinstance(create_pipeline(bundle, extractor, "cuda", 1), CpuPipeline)
+    assert {record.getMessage() for record in caplog.records} == {
+        "solver: on the CPU, because there is no GPU to use: no NVIDIA driver is installed"}
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]  # the second was asked for by name
+
+
+def test_device_cpu_asks_no_gpu(bundle, extractor, monkeypatch):
+    monkeypatch.setattr(selection, "find_gpu", None)
+    assert isinstance(create_pipeline(bundle, extractor, "cpu", 1), CpuPipeline)
+
+
+def test_unknown_device(bundle, extractor):
+    with pytest.raises(ValueError, match="device is 'tpu'; allowed: auto, cpu, cuda"):
+        create_pipeline(bundle, extractor, "tpu")
+
+
+@pytest.mark.parametrize("module", ["torch", "triton"])
+def test_a_gpu_without_torch_or_triton(monkeypatch, module):
+    monkeypatch.setattr(selection, "find_gpu", lambda: GPU)
+    monkeypatch.setattr(selection.importlib.util, "find_spec", lambda name: None if name == module else object())
+    with pytest.raises(BackendError, match=f"Some GPU is there, but {module} is not installed.*pip install {module}"):
+        usable_gpu()
+
+
+def test_torch_that_does_not_see_the_gpu(monkeypatch):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("triton", reason="triton is not installed")
+    monkeypatch.setattr(selection, "find_gpu", lambda: GPU)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BackendError, match="cannot use Some GPU: it was built without CUDA, or for a newer driver"):
+        usable_gpu()
+
+
+def test_doctor_tells_what_would_be_taken(monkeypatch):
+    finding = doctor_backends._solver()
+    assert finding.subject == "solver" and finding.text.startswith("device auto takes ")
+    monkeypatch.setattr(selection, "usable_gpu", lambda: "Some GPU")
+    assert doctor_backends._solver().text == "device auto takes Some GPU" and doctor_backends._solver().level == "ok"
+
+
+class Failing:
+    """A GPU's pipeline that works a given number of times."""
+
+    device, timings = "Some GPU", {"solve": 0.0}
+
+    def __init__(self, cpu, good, error):
+        self._cpu, self.left, self._error = cpu, good, error
+
+    def solve_features(self, features, targets):
+        self.left -= 1
+        if self.left < 0:
+            raise self._error
+        return self._cpu.solve_features(features, targets)
+
+
+@pytest.mark.parametrize("error, told", [
+    (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore"), "RuntimeError: CUDA out of memory. Tried to "
+     "allocate 2.00 GiB"), (BackendError("the GPU's solver returned a pose that is not finite"), "the GPU's solver "
+                                                                                                "returned a pose")])
+def test_a_gpu_that_fails_later_loses_no_frame(bundle, cpu, caplog, error, told):
+    features, targets = own_views(bundle)
+    expected = cpu.solve_features(features, targets)
+    first = Failing(cpu, 1, error)
+    both = WithSpare(first, cpu)
+    for _ in range(3):
+        found = both.solve_features(features, targets)
+        assert all(np.array_equal(a[0].T_crop_obj, b[0].T_crop_obj) for a, b in zip(found, expected, strict=True))
+    assert first.left == -1 and both.device == "CPU"  # asked once more, and never again
+    warning, = (record.getMessage() for record in caplog.records)
+    assert warning.startswith(f"the solver goes on on the CPU, because the GPU's failed: {told}")
+    assert "\n" not in warning
+
+
+class TestOtherPoses:
+    """A GPU that computes something else is found out at the start."""
+
+    def turned(self, cpu, angle=0.0, farther=1.0, nothing=False):
+        def solve(features, targets):
+            solved = cpu.solve_features(features, targets)
+            c, s = np.cos(angle), np.sin(angle)
+            for poses in solved:
+                poses[0].T_crop_obj[:3, :3] @= np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+                poses[0].T_crop_obj[:3, 3] *= farther
+            return [[] for _ in solved] if nothing else solved
+
+        return SimpleNamespace(solve_features=solve)
+
+    def test_the_same(self, bundle, cpu):
+        check(bundle, cpu, self.turned(cpu, 0.01, 1.005))
+
+    @pytest.mark.parametrize("wrong, told", [({"angle": 0.1}, "5.7 degrees"), ({"farther": 1.1}, "10.0 %"),
+                                             ({"nothing": True}, "finds nothing"), ({"farther": np.nan}, "nan")])
+    def test_another(self, bundle, cpu, wrong, told):
+        with pytest.raises(BackendError, match=told):
+            check(bundle, cpu, self.turned(cpu, **wrong))
+
+    def test_goes_on_on_the_cpu(self, bundle, extractor, monkeypatch, caplog):
+        def broken(*arguments):
+            raise BackendError("the GPU's solver finds other poses than the CPU's")
+
+        pytest.importorskip("torch", reason="torch is not installed")
+        monkeypatch.setattr(selection, "check", broken)
+        assert isinstance(create_pipeline(bundle, extractor, "twins", 1), CpuPipeline)
+        assert "solver: on the CPU, because the GPU's solver finds other poses" in caplog.text
+
+
+def test_own_views_show_the_object(bundle, cpu):
+    """The check would be worth nothing if nothing were found in its pictures."""
+    solved = cpu.solve_features(*own_views(bundle))
+    assert all(poses[0].score > 0.3 and poses[0].visible > 0.8 for poses in solved)
+
+
+def test_image_to_pose_on_the_device(estimators, frame):
+    """Warp, network and solver by the twins, features as tensors: within what the warp's rounding does to a pose."""
+    image, camera, roi = frame
+    (expected,), (found,) = (estimator.estimate(image, camera, [roi]) for estimator in estimators)
+    apart = rotation_angle(expected.T_cam_obj[:3, :3], found.T_cam_obj[:3, :3])
+    assert np.degrees(apart) < 3 and found.score == pytest.approx(expected.score, abs=0.02)
+    assert np.linalg.norm(expected.T_cam_obj[:3, 3] - found.T_cam_obj[:3, 3]) < 0.04 * expected.T_cam_obj[2, 3]
+    assert {"crop", "features", "solve", "total"} == set(estimators[1].timings)
+    expected, found = (estimator.follow(image, camera, [expected])[0] for estimator in estimators)
+    assert np.degrees(rotation_angle(expected.T_cam_obj[:3, :3], found.T_cam_obj[:3, :3])) < 3
+
+
+def test_a_frame_that_the_gpu_fails_on_is_solved(estimators, frame, monkeypatch, caplog):
+    image, camera, roi = frame
+    torch = pytest.importorskip("torch")
+    estimator, first = estimators[1], estimators[1].pipeline.first
+
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(first.solver, "solve_batch", full)
+    monkeypatch.setattr(estimator, "pipeline", WithSpare(first, estimator.pipeline.spare))
+    pose, = estimator.estimate(image, camera, [roi])
+    assert "goes on on the CPU, because the GPU's failed: OutOfMemoryError: CUDA out of memory." in caplog.text
+    assert pose.score > 0.3 and {"similarity", "refine"} <= set(estimator.timings)
