@@ -75,7 +75,8 @@ class TestDoctor:
         monkeypatch.setattr(doctor_backends, "installed", lambda module: False)
         found = {finding.subject: finding for finding in doctor_backends.backends()}
         assert {name: f.level for name, f in found.items()} == {
-            "GPU": "--", "solver": "--", "onnxruntime": "ok", "TensorRT": "--", "OpenVINO": "--", "torch": "--", "onnx": "--"}
+            "GPU": "--", "solver": "--", "onnxruntime": "ok", "TensorRT": "--", "OpenVINO": "--", "torch": "--",
+            "onnx": "--"}
         assert "pip install tensorrt" in found["TensorRT"].text and "JetPack" in found["TensorRT"].text
         assert found["solver"].text.startswith("device auto takes the CPU: there is no GPU to use: no NVIDIA driver")
         assert "pip install openvino" in found["OpenVINO"].text and "pip install onnx" in found["onnx"].text

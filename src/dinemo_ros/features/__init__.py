@@ -20,7 +20,8 @@ def create_extractor(bundle: Bundle, backend: str = "auto", threads: int = 2, pr
     """The network of ``bundle``, ready to run; its attributes tell what was chosen and why, and so does the log.
 
     Args:
-        backend: one of BACKENDS. What cannot run here is replaced by ONNX Runtime on the CPU, with a warning.
+        backend: one of BACKENDS. What cannot run here, or fails on a GPU later on, is replaced by ONNX Runtime on the
+            CPU, with a warning.
         threads: CPU threads.
         precision: one of PRECISION_CHOICES. What cannot be had here is replaced by fp32, with a warning.
         cache: folder for engines; empty takes ``dinemo_ros`` in the user's cache folder.
@@ -35,5 +36,8 @@ def create_extractor(bundle: Bundle, backend: str = "auto", threads: int = 2, pr
     # Imported late: this loads ONNX Runtime, which those who want only the names need not wait for.
     from .engine_cache import EngineCache
     from .selection import Selection
+    from .spare import SparedExtractor
 
-    return Selection(bundle, threads, EngineCache(cache)).choose(backend, precision)
+    selection = Selection(bundle, threads, EngineCache(cache))
+    extractor = selection.choose(backend, precision)
+    return extractor if extractor.device == "CPU" else SparedExtractor(extractor, selection.reference)

@@ -23,11 +23,14 @@ _log = logging.getLogger(__name__)
 
 
 class Selection:
-    """Tries backends for one bundle, in order of speed or as asked."""
+    """Tries backends for one bundle, in order of speed or as asked.
+
+    reference: ONNX Runtime in fp32 on the CPU, which always works.
+    """
 
     def __init__(self, bundle: Bundle, threads: int, cache: EngineCache) -> None:
         self._bundle, self._threads, self._cache = bundle, threads, cache
-        self._reference = OnnxRuntimeExtractor(bundle, threads)  # a bundle that fails here fails everywhere
+        self.reference = OnnxRuntimeExtractor(bundle, threads)  # a bundle that fails here fails everywhere
         self._makers: dict[str, Callable[[str], FeatureExtractor]] = {
             "onnxruntime": self._onnxruntime, "tensorrt": self._tensorrt, "openvino": self._openvino,
             "torch": self._torch}
@@ -81,14 +84,14 @@ class Selection:
                 if str(error) not in reason:  # what is not installed is missing in every precision
                     _log.warning("%s", problem)
                     reason = problem
-        self._reference.reason = reason
-        return self._reference
+        self.reference.reason = reason
+        return self.reference
 
     def _made(self, backend: str, precision: str, reason: str) -> FeatureExtractor:
         try:
             extractor = self._makers[backend](precision)
-            if extractor is not self._reference:
-                check(self._reference, extractor, self._bundle)
+            if extractor is not self.reference:
+                check(self.reference, extractor, self._bundle)
         except BackendError:
             raise
         except Exception as error:  # libraries for GPUs raise what they like, and a robot has to start all the same
@@ -103,7 +106,7 @@ class Selection:
             model = network(self._bundle, precision, self._cache)
             return OnnxRuntimeExtractor(self._bundle, self._threads, model, precision, cuda=True)
         if precision == "fp32":
-            return self._reference
+            return self.reference
         if precision != "int8":
             raise BackendError(f"ONNX Runtime has no fast {precision} on a CPU, only fp32 and int8")
         model = network(self._bundle, precision, self._cache)
