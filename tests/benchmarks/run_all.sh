@@ -24,6 +24,6 @@ mkdir -p "$out"
 
 rm -f "$out"/rivals_*.json # they are kept where they exist, so that a run can be resumed
 rivals=("$python" tests/benchmarks/run_rivals.py --out "$out" --synthetic "$renders" ${spins:+--spin "$spins"})
-"${rivals[@]}" --count 300 --variants pnp
+"${rivals[@]}" --count 300 --variants pnp many_crops --sets synthetic synthetic_L1 synthetic_L2 synthetic_L3 demo ${spins:+spin}
 "${rivals[@]}" --count 60 --variants published own_rasterizer --sets synthetic demo
 "$python" tests/benchmarks/table.py

@@ -41,6 +41,10 @@ VARIANTS: dict[str, dict[str, dict]] = {
         "NOVUM, 30 steps, pytorch3d": {"rasterizer": "pytorch3d"},
         "NOVUM, 30 steps, pytorch3d, centre fixed by the ROI": {"rasterizer": "pytorch3d", "shift": False},
     },
+    "many_crops": {  # the same with the fast rasteriser: few enough to afford hundreds of crops
+        "NOVUM, 30 steps, own rasteriser": {"rasterizer": "torch"},
+        "NOVUM, 30 steps, own rasteriser, centre fixed by the ROI": {"rasterizer": "torch", "shift": False},
+    },
     "own_rasterizer": {
         "NOVUM, 30 steps, own rasteriser": {"rasterizer": "torch"},
         "NOVUM, 30 steps, own rasteriser, centre fixed by the ROI": {"rasterizer": "torch", "shift": False},
