@@ -47,8 +47,9 @@ class Pipeline(Protocol):
         """Of each crop the pose near its start, then its flip, if there is such a thing."""
         ...
 
-    def solve_features(self, features: np.ndarray, targets: Sequence[Target]) -> Solved:
-        """:meth:`solve` from feature maps [B, D, h, h] float32 on."""
+    def solve_features(self, features: np.ndarray, targets: Sequence[Target],
+                       starts: Sequence[Start] | None = None) -> Solved:
+        """:meth:`solve`, or with ``starts`` :meth:`follow`, from feature maps [B, D, h, h] float32 on."""
         ...
 
 
@@ -75,8 +76,11 @@ class CpuPipeline:
                starts: Sequence[Start]) -> Solved:
         return self._run(image, camera, crops, lambda features: self.solver.follow_batch(features, targets, starts))
 
-    def solve_features(self, features: np.ndarray, targets: Sequence[Target]) -> Solved:
-        return self.solver.solve_batch(features, targets)
+    def solve_features(self, features: np.ndarray, targets: Sequence[Target],
+                       starts: Sequence[Start] | None = None) -> Solved:
+        if starts is None:
+            return self.solver.solve_batch(features, targets)
+        return self.solver.follow_batch(features, targets, starts)
 
     def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
              solve: Callable[[np.ndarray], Solved]) -> Solved:

@@ -116,7 +116,7 @@ class Failing:
     def __init__(self, cpu, good, error):
         self._cpu, self.left, self._error = cpu, good, error
 
-    def solve_features(self, features, targets):
+    def solve_features(self, features, targets, starts=None):
         self.left -= 1
         if self.left < 0:
             raise self._error
@@ -145,8 +145,8 @@ class TestOtherPoses:
     """A GPU that computes something else is found out at the start."""
 
     def turned(self, cpu, angle=0.0, farther=1.0, nothing=False):
-        def solve(features, targets):
-            solved = cpu.solve_features(features, targets)
+        def solve(features, targets, starts=None):
+            solved = cpu.solve_features(features, targets, starts)
             c, s = np.cos(angle), np.sin(angle)
             for poses in solved:
                 poses[0].T_crop_obj[:3, :3] @= np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
@@ -154,6 +154,15 @@ class TestOtherPoses:
             return [[] for _ in solved] if nothing else solved
 
         return SimpleNamespace(solve_features=solve)
+
+    def test_only_following_is_wrong(self, bundle, cpu):
+        wrong = self.turned(cpu, 0.1)
+
+        def solve(features, targets, starts=None):
+            return (cpu if starts is None else wrong).solve_features(features, targets, starts)
+
+        with pytest.raises(BackendError, match=r"5\.7 degrees"):
+            check(bundle, cpu, SimpleNamespace(solve_features=solve))
 
     def test_the_same(self, bundle, cpu):
         check(bundle, cpu, self.turned(cpu, 0.01, 1.005))

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..errors import BackendError
-from ..pipeline import CpuPipeline, Pipeline
+from ..pipeline import CpuPipeline, Pipeline, Solved
+from ..solver import Start
 from ..solver.coarse import Target
 from ..solver.nearest_view import _CELLS, nearest_views
 from ..solver.surface import prepare_surface
@@ -22,12 +23,20 @@ _ANGLE, _DISTANCE = math.radians(2), 0.02
 
 
 def check(bundle: Bundle, reference: CpuPipeline, pipeline: Pipeline) -> None:
-    """BackendError unless both find the same poses in pictures made of the bundle's own features."""
+    """BackendError unless both find, and then follow to, the same poses in pictures of the bundle's own features."""
     features, targets = own_views(bundle)
     known = bundle.card.symmetry
     # Where a handle may be hidden, or is left out as here where cells are coarse, the turn about the axis may differ.
     symmetry = Symmetry("z", 0) if known.uncertain_azimuth else known
-    expected, found = (one.solve_features(features, targets) for one in (reference, pipeline))
+    solved = reference.solve_features(features, targets)
+    _require_same(solved, pipeline.solve_features(features, targets), symmetry)
+    starts = [Start(poses[0].T_crop_obj, poses[0].size) for poses in solved]
+    _require_same(reference.solve_features(features, targets, starts),
+                  pipeline.solve_features(features, targets, starts), symmetry)
+
+
+def _require_same(expected: Solved, found: Solved, symmetry: Symmetry) -> None:
+    """BackendError unless the first pose of each crop is the same."""
     for a, b in zip(expected, found, strict=True):
         if not a or not b:
             raise BackendError("the GPU's solver finds nothing in a picture of the object")

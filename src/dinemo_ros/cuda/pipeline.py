@@ -42,8 +42,11 @@ class TorchPipeline:
                starts: Sequence[Start]) -> Solved:
         return self._run(image, camera, crops, lambda features: self.solver.follow_batch(features, targets, starts))
 
-    def solve_features(self, features: np.ndarray, targets: Sequence[Target]) -> Solved:
-        return self.solver.solve_batch(features, targets)
+    def solve_features(self, features: np.ndarray, targets: Sequence[Target],
+                       starts: Sequence[Start] | None = None) -> Solved:
+        if starts is None:
+            return self.solver.solve_batch(features, targets)
+        return self.solver.follow_batch(features, targets, starts)
 
     def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
              solve: Callable[[np.ndarray | Tensor], Solved]) -> Solved:

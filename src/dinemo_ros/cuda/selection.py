@@ -144,8 +144,9 @@ class WithSpare:
                starts: Sequence[Start]) -> Solved:
         return self._run(lambda pipeline: pipeline.follow(image, camera, crops, targets, starts))
 
-    def solve_features(self, features: np.ndarray, targets: Sequence[Target]) -> Solved:
-        return self._run(lambda pipeline: pipeline.solve_features(features, targets))
+    def solve_features(self, features: np.ndarray, targets: Sequence[Target],
+                       starts: Sequence[Start] | None = None) -> Solved:
+        return self._run(lambda pipeline: pipeline.solve_features(features, targets, starts))
 
     def _run(self, call: Callable[[Pipeline], Solved]) -> Solved:
         if self.failed:
