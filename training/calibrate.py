@@ -38,7 +38,7 @@ _FEWEST = 5          # rightly turned poses that a median is taken of
 _ACCEPTED = 0.03     # quantile of the scores of pictures with the object
 _ROUGH = 0.1         # standard deviation of a proposal's sides, as a share of the object's box
 _REFUSED = 0.95      # quantile of the scores of pictures without it
-_MEDIAN_CHI2 = 5.348  # of six degrees of freedom
+_MEDIAN_CHI2 = {6: 5.348, 5: 4.351}  # by degrees of freedom; a bottle has no turn about its axis
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
         ValueError: hardly any picture got its pose, so nothing can be measured.
     """
     loaded = load_bundle(bundle)
-    judged = exact and loaded.card.symmetry.axis == "none"  # about an axis training.azimuth_doubt fits the doubt
+    symmetry = loaded.card.symmetry
+    judged = exact and not symmetry.uncertain_azimuth  # of a handle training.azimuth_doubt fits the doubt
     scale = ScoreSpec().covariance_scale if judged else loaded.card.score.covariance_scale
     card = replace(loaded.card, calibration=CalibrationSpec(),
                    score=replace(loaded.card.score, accept=0.0, covariance_scale=scale))
@@ -157,7 +158,7 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
     without = measure(estimator, _chosen(negatives, count)).scores if negatives is not None else np.zeros(0)
     result = Calibration(scores, without, ratios, accepted_score(scores, without, photographs),
                          round(float(np.clip(np.median(ratios), 0.5, 2.0)), 4) if exact else 1.0,
-                         _widened(scale, measured.squares) if judged else scale)
+                         _widened(scale, measured.squares, 5 if symmetry.continuous else 6) if judged else scale)
     card = replace(card, calibration=CalibrationSpec(result.depth_scale),
                    score=replace(card.score, accept=result.accept, covariance_scale=result.covariance_scale))
     rewrite_card(loaded, card)
@@ -176,9 +177,9 @@ def accepted_score(scores: np.ndarray, without: np.ndarray, photographs: bool) -
     return round(reached, 3)
 
 
-def _widened(scale: float, squares: np.ndarray) -> float:
+def _widened(scale: float, squares: np.ndarray, freedom: int) -> float:
     """The scale under which the median error lies on the 50 % ellipsoid; the size prior's part makes it approximate."""
-    return float(f"{np.clip(scale * np.median(squares) / _MEDIAN_CHI2, 0.1, 1000.0):.2g}")
+    return float(f"{np.clip(scale * np.median(squares) / _MEDIAN_CHI2[freedom], 0.1, 1000.0):.2g}")
 
 
 def _chosen(folder: Path, count: int) -> list[PosedCrop]:

@@ -16,7 +16,7 @@ from unit.planted import SIZE
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.camera import Camera
 from dinemo_ros.geometry import so3_exp
-from training.calibrate import accepted_score, calibrate, object_box, rough_box
+from training.calibrate import _widened, accepted_score, calibrate, object_box, rough_box
 from training.foreground import mask_box
 from training.posed_crops import load_posed_crops, save_labels, save_picture
 
@@ -131,3 +131,10 @@ def test_a_rough_box_is_off_by_a_tenth_and_inside_the_image():
     corner = np.array([rough_box(rng, (198.0, 98.0, 200.0, 100.0), camera) for _ in range(50)])
     assert (corner[:, :2] >= 0).all() and (corner[:, 2:] <= [200, 100]).all()
     assert (corner[:, 2:] - corner[:, :2] >= 2.0).all()
+
+
+@pytest.mark.parametrize("freedom", [5, 6])  # a bottle's turn about its axis is no error
+def test_an_honest_covariance_keeps_its_scale_and_a_narrow_one_is_widened(freedom):
+    squares = np.random.default_rng(0).chisquare(freedom, 20_001)
+    assert _widened(20.0, squares, freedom) == pytest.approx(20, rel=0.03)
+    assert _widened(20.0, 9 * squares, freedom) == pytest.approx(180, rel=0.03)
