@@ -26,6 +26,7 @@ _FIRST_SAMPLES = 24  # visible vertices that are looked up in all viewpoints; al
 _SECOND_VIEWS = 64
 _CLIMB_VERTICES = 120  # visible ones in the first refinement
 _STARTS = 2  # distinct hypotheses of the coarse search that climb
+_ROUGH_STARTS = 4  # the same where the ROI does not tell the object's extent: it may hold several objects
 _VIEW_STARTS = 4  # distinct whole views, which need no climb
 _START_ANGLE = math.radians(25)  # closer ones lie in the same basin of the refinement
 _START_FLOOR = 0.6  # of the best score of their kind
@@ -124,7 +125,8 @@ class CropSolver:
         best = np.argsort(-self._score)[:_SECOND_VIEWS]
         self._search(volume, target, best, COARSE_SAMPLES)
         views = self._category.views
-        chosen = best[select_distinct(views.rotations[best], self._score[best], _START_ANGLE, _STARTS, _START_FLOOR)]
+        count = _STARTS if tells_extent(target) else _ROUGH_STARTS
+        chosen = best[select_distinct(views.rotations[best], self._score[best], _START_ANGLE, count, _START_FLOOR)]
         return [Refined(views.rotations[g].copy(), self._translation[g].copy()) for g in chosen]
 
     def _nearest(self, volume: SimilarityVolume, target: Target) -> list[Refined]:
