@@ -118,7 +118,8 @@ class Search:
         views, score, where = coarse_search(volume, self.category, target, cpu._FIRST_SAMPLES, cpu._SECOND_VIEWS,
                                             self.loops)
         R = self.category.rotations[views]                                                   # [B, C, 3, 3]
-        best, found = distinct_views(score, R, cpu._START_ANGLE, cpu._STARTS, cpu._START_FLOOR)
+        best, found = distinct_views(score, R, cpu._START_ANGLE, cpu._ROUGH_STARTS, cpu._START_FLOOR)
+        found[:, cpu._STARTS:] &= ~_tells_extent(target)[:, None]  # shapes are fixed: the others climb in vain
         R = torch.gather(R, 1, best[..., None, None].expand(-1, -1, 3, 3))
         t = torch.gather(where, 1, best[..., None].expand(-1, -1, 3))
         return _poses(R, t, torch.zeros_like(t)), found
@@ -200,9 +201,13 @@ def _poses(R: Tensor, t: Tensor, log_size: Tensor) -> Poses:
 
 def _rank(target: DeviceTarget, poses: Poses, judged: Judgement) -> Tensor:
     """[H] the sum of the evidence where the ROI tells how large the object looks, elsewhere its mean."""
+    return torch.where(_tells_extent(target)[poses.crop], judged.evidence, judged.score)
+
+
+def _tells_extent(target: DeviceTarget) -> Tensor:
+    """[B] bool, see ``solver/roi_prior.py``."""
     known = target.trust > 0
-    tells_extent = (known[:, :2] & known[:, 2:]).any(1)
-    return torch.where(tells_extent[poses.crop], judged.evidence, judged.score)
+    return (known[:, :2] & known[:, 2:]).any(1)
 
 
 def _best(rank: Tensor, found: Tensor) -> Tensor:
