@@ -31,7 +31,7 @@ def setting(tmp_path):
         save_picture(tmp_path / "photos", name, np.zeros((8, 8, 3), np.uint8))
     write_labels(tmp_path / "labels.npz", labels)
     return SimpleNamespace(photographs=tmp_path / "photos", labels=tmp_path / "labels.npz", min_score=0.3,
-                           min_margin=0.05)
+                           min_margin=0.05, keep=0)
 
 
 def names(folder):
