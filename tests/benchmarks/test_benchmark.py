@@ -79,6 +79,8 @@ def test_mosaic_keeps_every_object_findable(estimator, jobs):
 def test_objects_against_one(estimator, jobs):
     found = objects_against_one(estimator, jobs, 4, 3)
     assert found["objects"] == 4 and found["median_ms"] > 0 and found["one_median_ms"] > 0
+    assert set(found["stages_ms"]) == {"crop", "features", "similarity", "coarse", "refine"}
+    assert 0 < sum(found["one_stages_ms"].values()) <= 1.5 * found["one_median_ms"]
     assert found["ratio"] > 0 and found["cpu_ratio"] > 1.5  # CPU time, which other programs do not lengthen
 
 

@@ -68,20 +68,27 @@ def objects_against_one(estimator: PoseEstimator, jobs: Sequence[Job], count: in
 
     ``ratio`` is that of the smallest wall-clock times, ``cpu_ratio`` the median of those of the CPU times: several
     objects keep all threads busy where one cannot, so the former is below the latter on a machine left alone.
+    ``stages_ms`` and ``one_stages_ms`` are medians per stage, of the frame and of one object.
 
     The frame is a mosaic of the jobs' pictures, each with its own object; every job needs exactly one region.
     """
     job = mosaic([jobs[k % len(jobs)] for k in range(count)])
     _run(estimator, job)
-    together, alone = [], []  # rows of wall-clock and CPU milliseconds
+    names = [name for name in estimator.timings if name != "total"]
+
+    def measured(part: Job) -> list[float]:
+        return [*milliseconds(lambda: _run(estimator, part)), *(estimator.timings[name] for name in names)]
+
+    together, alone = [], []  # rows of wall-clock and CPU milliseconds, then those of the stages
     for _ in range(repeats):
-        together.append(milliseconds(lambda: _run(estimator, job)))
+        together.append(measured(job))
         # Objects differ in cost; the mean over all is the fair "one".
-        alone.append(np.mean([milliseconds(lambda roi=roi: _run(estimator, Job(job.image, job.camera, [roi])))
-                              for roi in job.rois], axis=0))
-    (wall, cpu), (one_wall, one_cpu) = np.transpose(together), np.transpose(alone)
+        alone.append(np.mean([measured(Job(job.image, job.camera, [roi])) for roi in job.rois], axis=0))
+    (wall, cpu, *stages), (one_wall, one_cpu, *one_stages) = np.transpose(together), np.transpose(alone)
     return {"objects": count, "median_ms": float(np.median(wall)), "one_median_ms": float(np.median(one_wall)),
-            "ratio": float(wall.min() / one_wall.min()), "cpu_ratio": float(np.median(cpu / one_cpu))}
+            "ratio": float(wall.min() / one_wall.min()), "cpu_ratio": float(np.median(cpu / one_cpu)),
+            "stages_ms": dict(zip(names, np.median(stages, axis=1).tolist(), strict=True)),
+            "one_stages_ms": dict(zip(names, np.median(one_stages, axis=1).tolist(), strict=True))}
 
 
 def mosaic(jobs: Sequence[Job]) -> Job:
