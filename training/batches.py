@@ -46,7 +46,7 @@ class CorrespondenceSampler:
                neighbour: PosedCrop | None = None) -> dict[str, np.ndarray]:
         """One training example from ``crop``.
 
-        What may be pasted: ``background`` and ``occluder`` [S, S, 3], and the object of ``neighbour``, which has a mask.
+        What may be pasted: ``background`` and ``occluder`` [S, S, 3], and the object of ``neighbour`` (with a mask).
         """
         a = self.augmentation
         points = self.shape.at_size(crop.size)

@@ -167,7 +167,8 @@ def test_what_is_pasted_over_the_object_counts_as_background():
 def test_a_neighbour_is_background_wherever_it_stands():
     """A red car beside or half in front of the white one: no vertex looks for itself in red, background does."""
     rng = np.random.default_rng(9)
-    config = AugmentConfig(size=SIDE, coverage=(0.4, 0.5), low_resolution=0.0, occlude=0.0, background=0.0, neighbour=1.0)
+    config = AugmentConfig(size=SIDE, coverage=(0.4, 0.5), low_resolution=0.0, occlude=0.0, background=0.0,
+                           neighbour=1.0)
     sampler = CorrespondenceSampler(SHAPE, config, BatchConfig(background=400))
     black, neighbour = np.zeros((SIDE, SIDE, 3), np.uint8), small_white_car(True, rng)
     red = np.full((*neighbour.image().shape[:2], 3), (0, 0, 255), np.uint8)

@@ -233,7 +233,7 @@ def test_steps_of_the_refinement_allocate_nothing():
         schedule = np.array([[2.5, steps], [1.5, steps]], dtype=float)
         before = _nrt_python.memsys_get_stats_alloc()
         climb(*setting, pose, schedule, inside_maps(volume.foreground, schedule[:, 0]), scratch)
-        polish(*setting, pose, 0.07, 20.0, steps, scratch)
+        polish(*setting[:4], np.array([20.0, 1.0]), *setting[4:], pose, 0.07, 20.0, steps, scratch)
         return _nrt_python.memsys_get_stats_alloc() - before
 
     _nrt_python.memsys_enable_stats()

@@ -44,6 +44,7 @@ class DeviceCategory:
     dimension: float
     depth_scale: float
     covariance_scale: float
+    upright: float  # 1/sigma^2 of the residual in ``solver/upright_prior.py``
     azimuths: int
     elevations: int
     posterior: bool
@@ -81,8 +82,8 @@ def to_device(category: Category, device: torch.device) -> DeviceCategory:
         real(views.rotations), whole(views.index), real(views.weight), real(views.points), real(views.outline),
         real(category.scales), real(category.prior), real(category.mean_size),
         _nearest(category.nearest, real, whole), float(category.temperature), float(category.dimension),
-        float(category.depth_scale), float(category.covariance_scale), surface.azimuths, surface.elevations,
-        category.evidence == "posterior", category.symmetry)
+        float(category.depth_scale), float(category.covariance_scale), float(category.upright[0]), surface.azimuths,
+        surface.elevations, category.evidence == "posterior", category.symmetry)
 
 
 def _nearest(views: NearestViews, real, whole) -> DeviceNearest:

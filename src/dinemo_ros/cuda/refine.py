@@ -21,6 +21,7 @@ from .coarse import DeviceTarget
 from .poses import MIN_DEPTH, Poses, jacobian, project
 from .roi_prior import roi_prior
 from .similarity import DeviceVolume
+from .upright_prior import upright_prior
 
 _SOFT_FACING, _MIN_INFORMATION = 0.3, 0.02  # as in ``dinemo_ros.solver.likelihood``
 
@@ -174,6 +175,8 @@ def polish(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget,
         judged = compare(volume, category, target.camera, poses, loops)
         data = category.dimension / ((2 * (1 - judged.cosine)).clamp(min=1e-2) * CORRELATED)
         _, gradient, normal = roi_prior(target, category, poses)
+        upright_gradient, upright_normal = upright_prior(category, poses)
+        gradient, normal = gradient + upright_gradient, normal + upright_normal
         judged = replace(judged, gradient=judged.gradient + gradient / data[:, None],
                          normal=judged.normal + normal / data[:, None, None])
         if k == steps:

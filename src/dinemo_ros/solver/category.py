@@ -12,6 +12,7 @@ from ..neural_mesh import NeuralMesh
 from ..symmetry import Symmetry
 from .nearest_view import NearestViews, nearest_views
 from .surface import Surface, prepare_surface
+from .upright_prior import upright_prior
 from .views import ViewTable, view_table
 
 _SEARCH_VERTICES = 400  # evenly spread vertices whose similarity is computed for every cell
@@ -28,7 +29,7 @@ class Category:
         clutter: [K, D] float32.
         temperature: softmax temperature of the training.
         evidence: "clutter" or "posterior", see ``similarity.py``.
-        mean_size: [3] metres; prior: [3] 1/sigma^2 of the log-sizes.
+        mean_size: [3] metres; prior: [3] 1/sigma^2 of the log-sizes; upright: [2], see ``upright_prior.py``.
         dimension: in how many directions the features vary, 1 to D.
         covariance_scale, depth_scale: of the bundle's card.
         scales: [S] distances of the coarse search, relative to the ROI's.
@@ -44,6 +45,7 @@ class Category:
     evidence: str
     mean_size: np.ndarray
     prior: np.ndarray
+    upright: np.ndarray
     dimension: float
     covariance_scale: float
     depth_scale: float
@@ -60,8 +62,9 @@ def prepare_category(mesh: NeuralMesh, card: Card, evidence: str) -> Category:
     return Category(
         surface, views, nearest, np.ascontiguousarray(surface.features[:search]), np.ascontiguousarray(mesh.clutter),
         card.features.temperature, evidence, np.array(card.size_prior.mean_m),
-        1.0 / np.array(card.size_prior.log_sigma) ** 2, effective_dimension(surface.features),
-        card.score.covariance_scale, card.calibration.depth_scale, np.array(card.search.scale), card.symmetry)
+        1.0 / np.array(card.size_prior.log_sigma) ** 2, upright_prior(card.search, card.score.covariance_scale),
+        effective_dimension(surface.features), card.score.covariance_scale, card.calibration.depth_scale,
+        np.array(card.search.scale), card.symmetry)
 
 
 def effective_dimension(features: np.ndarray) -> float:

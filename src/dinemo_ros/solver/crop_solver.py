@@ -144,8 +144,8 @@ class CropSolver:
                 views: list[Refined]) -> list[Refined]:
         """Distinct hypotheses, likeliest first.
 
-        Where the ROI tells how large the object looks, the sum of the evidence decides, NeMo's objective. Elsewhere that
-        sum prefers whatever looks larger, so its mean over the object does.
+        Where the ROI tells how large the object looks, the sum of the evidence decides, NeMo's objective. Elsewhere
+        that sum prefers whatever looks larger, so its mean over the object does.
 
         Only the coarse search's ``starts`` climb: a whole view already stands where the ROI says, near enough to be
         compared, and windowed matching would draw it away again.
@@ -191,8 +191,8 @@ class CropSolver:
         c, sides = self._category, roi_sides(target)
 
         def one(k: int) -> None:
-            polish(volume, c.surface, c.prior, sides, target.focal, target.centre, poses[k], c.temperature, c.dimension,
-                   steps, self._scratches[k])
+            polish(volume, c.surface, c.prior, sides, c.upright, target.focal, target.centre, poses[k], c.temperature,
+                   c.dimension, steps, self._scratches[k])
 
         self._scratches = self._enough_scratch(len(poses), volume.rival.shape)
         self._each(one, len(poses))

@@ -20,6 +20,7 @@ from .linear import rotate, solve_positive, transform
 from .roi_prior import add_roi_prior
 from .similarity import SimilarityVolume
 from .surface import Surface
+from .upright_prior import add_upright_prior
 from .workspace import BLOCK, PARAMETERS, Scratch
 
 # Rendered cells per independent measurement: neighbours share their receptive field. Fitted to a half-trained model's
@@ -63,15 +64,17 @@ def climb(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides: 
            sides, focal, centre, pose.R, pose.t, pose.log_size, schedule, inside, scratch)
 
 
-def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides: np.ndarray, focal: float,
-           centre: float, pose: Refined, temperature: float, dimension: float, steps: int, scratch: Scratch) -> None:
+def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides: np.ndarray, upright: np.ndarray,
+           focal: float, centre: float, pose: Refined, temperature: float, dimension: float, steps: int,
+           scratch: Scratch) -> None:
     """Move ``pose`` by ``steps`` Gauss-Newton steps of render-and-compare, and judge it.
 
+    upright [2]: see ``upright_prior.py``.
     dimension: in how many directions features vary, see :func:`noise_variance`.
     """
     pose.evidence, pose.score, pose.cosine, pose.visible = _polish(
         volume.cells, volume.rival, temperature, dimension, surface.features, surface.gram, surface.vertices,
-        surface.faces, prior, sides, focal, centre, pose.R, pose.t, pose.log_size, pose.normal, steps, scratch)
+        surface.faces, prior, sides, upright, focal, centre, pose.R, pose.t, pose.log_size, pose.normal, steps, scratch)
 
 
 @kernel
@@ -109,8 +112,8 @@ def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, sides,
 
 
 @kernel
-def _polish(cells, rival, temperature, dimension, features, gram, vertices, faces, prior, sides, focal, centre, R, t,
-            log_size, normal, steps, scratch):
+def _polish(cells, rival, temperature, dimension, features, gram, vertices, faces, prior, sides, upright, focal, centre,
+            R, t, log_size, normal, steps, scratch):
     work, gradient, step = scratch.work, scratch.gradient, scratch.work.step
     points, depth, face_of, barycentric = scratch.points, scratch.depth, scratch.face_of, scratch.barycentric
     size = work.size
@@ -124,6 +127,7 @@ def _polish(cells, rival, temperature, dimension, features, gram, vertices, face
             focal, centre, gradient, normal, work)
         data = 1.0 / (noise_variance(cosine, dimension) * CORRELATED)
         add_roi_prior(sides, vertices, R, t, size, focal, centre, 1.0 / data, gradient, normal, work)
+        add_upright_prior(upright, R, 1.0 / data, gradient, normal)
         if k == steps or explained < 1.0:
             break
         solve_damped(normal, gradient, data, prior, log_size, 1e-3, t[2], step, work)
