@@ -29,7 +29,8 @@ from .regions import covered_share, distinct_boxes, overlap
 _VELOCITY_GAIN = 0.7  # weight of the newest difference of two poses in the velocity
 _FLIP_MEMORY = 0.8  # per image; evidence for the flip is summed up over about five of them
 _FLIP_EVIDENCE = 0.05  # score, summed, by which the flip must win before the track turns round
-_BETTER = 0.02  # score by which the whole search must beat the followed pose where they disagree
+_BETTER = 0.02  # score by which the whole search must beat the followed pose
+_DROPPED = 0.85  # share of a track's usual score below which it is searched for as a whole
 _SAME_POSE = math.radians(30)
 _SAME_PLACE = 0.3  # overlap of boxes above which a new box belongs to a track
 _TWINS = 0.6  # overlap of boxes above which two tracks at the same distance have run into one object
@@ -168,7 +169,7 @@ class PoseTracker:
             track.move_on(dt)
         self._hide(camera)
         self._follow(image, camera, dt)
-        self._search(image, camera, dt)
+        self._search(image, camera, dt, boxes or [])
         self._find_new(image, camera, boxes)
         self._separate(camera)
         oldest = stamp_s - self.settings.max_age_s
@@ -199,22 +200,40 @@ class PoseTracker:
         """Score below which a track's pose is not believed; what a detector insists on may always have scored low."""
         return self.settings.keep_score * min(self._estimator.bundle.card.score.accept, track.level)
 
-    def _search(self, image: np.ndarray, camera: Camera, dt: float) -> None:
-        """The whole search for tracks that were not found, and for each of the others once in a while."""
+    def _search(self, image: np.ndarray, camera: Camera, dt: float, detected: list[np.ndarray]) -> None:
+        """The whole search for tracks that were not found or look worse than usual, for others once in a while.
+
+        Where a detector has a box for a track that stands alone, it is searched there: a pose that went wrong has a
+        wrong box. Where tracks meet, a low score is no wonder, and the best pose in the box may be the other's.
+        """
         every = self.settings.search_every
         tracks = [t for t in self._tracks if not t.hidden
-                  and (t.seen_s < self._stamp or t.images % every == t.identity % every)]
-        boxes = [self._estimator.covered(t.pose, camera) for t in tracks]
-        tracks = [t for t, box in zip(tracks, boxes, strict=True) if np.min(box[2:] - box[:2]) >= SMALLEST_BOX]
-        boxes = [box for box in boxes if np.min(box[2:] - box[:2]) >= SMALLEST_BOX]
-        for track, pose in zip(tracks, self._locate(image, camera, boxes, proposed=True), strict=True):
+                  and (t.seen_s < self._stamp or t.images % every == t.identity % every
+                       or (t.pose.score < _DROPPED * t.level and self._alone(t, camera)))]
+        given, own = [], []
+        for track in tracks:
+            box = self._estimator.covered(track.pose, camera)
+            best = max(detected, key=lambda other: overlap(box, other), default=None)
+            if best is not None and overlap(box, best) >= _SAME_PLACE and self._alone(track, camera):
+                given.append((track, best))
+            elif np.min(box[2:] - box[:2]) >= SMALLEST_BOX:
+                own.append((track, box))
+        found = (self._locate(image, camera, [box for _, box in given])
+                 + self._locate(image, camera, [box for _, box in own], proposed=True))
+        for (track, _), pose in zip([*given, *own], found, strict=True):
             if pose is None:
                 continue
             if track.seen_s < self._stamp:
                 if pose.score >= self._floor(track):
                     track.correct(pose, dt, self._stamp)
-            elif pose.score > track.pose.score + _BETTER and self._apart(pose, track.pose) > _SAME_POSE:
+            elif pose.score > track.pose.score + _BETTER:
                 track.correct(pose, dt, self._stamp)
+
+    def _alone(self, track: Track, camera: Camera) -> bool:
+        """Whether no other track's box touches this one's."""
+        box = self._estimator.covered(track.pose, camera)
+        return all(overlap(box, self._estimator.covered(other.pose, camera)) == 0.0
+                   for other in self._tracks if other is not track)
 
     def _find_new(self, image: np.ndarray, camera: Camera, boxes: list[np.ndarray] | None) -> None:
         """Tracks for what a detector, or now and then the model itself, sees where no track is."""
@@ -268,9 +287,6 @@ class PoseTracker:
         found = self._estimator.locate(image, camera, boxes, proposed)
         self._add_timings()
         return found
-
-    def _apart(self, a: Hypothesis, b: Hypothesis) -> float:
-        return self._estimator.bundle.card.symmetry.distance(a.T_cam_obj[:3, :3], b.T_cam_obj[:3, :3])
 
     def _add_timings(self) -> None:
         for stage, milliseconds in self._estimator.timings.items():
