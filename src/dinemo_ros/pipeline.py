@@ -53,20 +53,17 @@ class Pipeline(Protocol):
         ...
 
 
-class CpuPipeline:
-    """The pipeline that runs everywhere; the network may still run on a GPU.
+class StagedPipeline:
+    """What every pipeline does: warp, network and solver one after the other, each timed.
 
-    extractor: the network. threads, evidence: see :class:`PoseSolver`.
+    Args:
+        extractor: the network. solver: :class:`PoseSolver` or one that does the same.
+        stages: names of the solver's timings.
     """
 
-    device = "CPU"
-
-    def __init__(self, bundle: Bundle, extractor: FeatureExtractor, threads: int = 2,
-                 evidence: str = "clutter") -> None:
-        self.extractor, self.solver = extractor, PoseSolver(bundle.mesh, bundle.card, threads, evidence)
-        size = bundle.card.image.size
-        self._crops = np.empty((4, size, size, 3), np.uint8)  # grows with the number of crops
-        self.timings = dict.fromkeys(("crop", "features", "similarity", "coarse", "refine"), 0.0)
+    def __init__(self, extractor: FeatureExtractor, solver: PoseSolver, stages: Sequence[str]) -> None:
+        self.extractor, self.solver = extractor, solver
+        self.timings = dict.fromkeys(("crop", "features", *stages), 0.0)
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
               targets: Sequence[Target]) -> Solved:
@@ -84,15 +81,43 @@ class CpuPipeline:
 
     def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
              solve: Callable[[np.ndarray], Solved]) -> Solved:
-        """One warp per crop into one batch, one call of the network."""
+        """Times are those of the host: on a GPU a stage ends when it is asked for, and "solve" has all the waiting."""
         begin = time.perf_counter()
-        if len(crops) > len(self._crops):
-            self._crops = np.empty((len(crops), *self._crops.shape[1:]), np.uint8)
-        for crop, pixels in zip(crops, self._crops, strict=False):
-            warp_crop(image, camera, crop, pixels)
+        pixels = self._warped(image, camera, crops)
         warped = time.perf_counter()
-        features = self.extractor(self._crops[:len(crops)])
+        features = self._features(pixels)
         seen = time.perf_counter()
         solved = solve(features)
         self.timings = {"crop": 1e3 * (warped - begin), "features": 1e3 * (seen - warped), **self.solver.timings}
         return solved
+
+    def _warped(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray:
+        """uint8 [B, S, S, 3] in one batch, where the network takes it."""
+        raise NotImplementedError
+
+    def _features(self, pixels: np.ndarray) -> np.ndarray:
+        """Feature maps [B, D, h, h], one call of the network."""
+        return self.extractor(pixels)
+
+
+class CpuPipeline(StagedPipeline):
+    """The pipeline that runs everywhere; the network may still run on a GPU.
+
+    extractor: the network. threads, evidence: see :class:`PoseSolver`.
+    """
+
+    device = "CPU"
+
+    def __init__(self, bundle: Bundle, extractor: FeatureExtractor, threads: int = 2,
+                 evidence: str = "clutter") -> None:
+        super().__init__(extractor, PoseSolver(bundle.mesh, bundle.card, threads, evidence),
+                         ("similarity", "coarse", "refine"))
+        size = bundle.card.image.size
+        self._crops = np.empty((4, size, size, 3), np.uint8)  # grows with the number of crops
+
+    def _warped(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray:
+        if len(crops) > len(self._crops):
+            self._crops = np.empty((len(crops), *self._crops.shape[1:]), np.uint8)
+        for crop, pixels in zip(crops, self._crops, strict=False):
+            warp_crop(image, camera, crop, pixels)
+        return self._crops[:len(crops)]

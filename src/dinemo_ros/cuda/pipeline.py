@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,14 +13,12 @@ from ..bundle import Bundle
 from ..camera import Camera
 from ..crop import CropCamera, warp_crop
 from ..features import FeatureExtractor
-from ..pipeline import Solved
-from ..solver import Start
-from ..solver.coarse import Target
+from ..pipeline import StagedPipeline
 from .solver import DeviceSolver
 from .warp import warp_crops
 
 
-class TorchPipeline:
+class TorchPipeline(StagedPipeline):
     """Warp, network and solver on one device, as far as the network can take and give tensors there.
 
     device: of torch. evidence: see :class:`dinemo_ros.solver.PoseSolver`.
@@ -29,36 +26,9 @@ class TorchPipeline:
 
     def __init__(self, bundle: Bundle, extractor: FeatureExtractor, device: str = "cuda",
                  evidence: str = "clutter") -> None:
-        self.extractor, self.solver = extractor, DeviceSolver(bundle.mesh, bundle.card, device, evidence)
+        super().__init__(extractor, DeviceSolver(bundle.mesh, bundle.card, device, evidence), ("solve",))
         self.device = torch.cuda.get_device_name() if device == "cuda" else "CPU, twins in torch"
         self._size = bundle.card.image.size
-        self.timings = dict.fromkeys(("crop", "features", "solve"), 0.0)
-
-    def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
-              targets: Sequence[Target]) -> Solved:
-        return self._run(image, camera, crops, lambda features: self.solver.solve_batch(features, targets))
-
-    def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
-               starts: Sequence[Start]) -> Solved:
-        return self._run(image, camera, crops, lambda features: self.solver.follow_batch(features, targets, starts))
-
-    def solve_features(self, features: np.ndarray, targets: Sequence[Target],
-                       starts: Sequence[Start] | None = None) -> Solved:
-        if starts is None:
-            return self.solver.solve_batch(features, targets)
-        return self.solver.follow_batch(features, targets, starts)
-
-    def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
-             solve: Callable[[np.ndarray | Tensor], Solved]) -> Solved:
-        """Times are those of the host: on a GPU a stage ends when it is asked for, and "solve" has all the waiting."""
-        begin = time.perf_counter()
-        pixels = self._warped(image, camera, crops)
-        warped = time.perf_counter()
-        features = self._features(pixels)
-        seen = time.perf_counter()
-        solved = solve(features)
-        self.timings = {"crop": 1e3 * (warped - begin), "features": 1e3 * (seen - warped), **self.solver.timings}
-        return solved
 
     def features(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray | Tensor:
         """Feature maps [B, D, h, h] of crops of an image, a tensor where the network gives tensors."""
