@@ -32,6 +32,7 @@ from .augment import AugmentConfig
 from .batches import CorrespondenceSampler
 from .category_shape import CategoryShape
 from .checkpoint import load_checkpoint, save_checkpoint
+from .memory import keep_memory
 from .neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
 from .stream import ExampleStream, Pool, parse_pool
 from .student import CNN, StudentBackbone, create_student, load_pretrained
@@ -73,8 +74,10 @@ class ContrastiveModel(nn.Module):
         else:
             image = example["image"].permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
             found = self.backbone(image)
-        return contrastive_loss(found, self.features, example["pixels"], example["vertex_ids"], example["weights"],
-                                self.neighbours, example["background"], example["background_weight"], self.temperature)
+        with torch.autocast(found.device.type, enabled=False):  # cosines over a temperature of 0.07 need their digits
+            return contrastive_loss(found.float(), self.features, example["pixels"], example["vertex_ids"],
+                                    example["weights"], self.neighbours, example["background"],
+                                    example["background_weight"], self.temperature)
 
 
 def learning_rate(step: int, total: int, peak: float, warmup: int = 100) -> float:
@@ -103,6 +106,7 @@ def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfi
                          "tokens out")
     accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no",
                               cpu=not torch.cuda.is_available())
+    keep_memory()
     out.mkdir(parents=True, exist_ok=True)
     model = _start(shape, config, init, weights)
     optimizer = _optimizer(model, config.lr)
