@@ -22,7 +22,7 @@ def record(model="ours", level="L0", group="cx5", file="000.jpg", error=5.0, **m
 
 def posed(error, add):
     return {"error_deg": error, "azimuth_error_deg": error, "distance_error_pct": 10 * add,
-            "translation_error_m": 2 * add, "add_m": add, "add_within": float(add < 0.4), "pck": 1 - add}
+            "elevation_offset_deg": error - 10, "distance_offset_pct": -10 * add, "translation_error_m": 2 * add, "add_m": add, "add_within": float(add < 0.4), "pck": 1 - add}
 
 
 def test_summary_of_poses_counts_missing_ones_as_wrong():
@@ -31,6 +31,7 @@ def test_summary_of_poses_counts_missing_ones_as_wrong():
     assert row["add_median_m"] == pytest.approx(0.4)
     assert (row["distance_median_pct"], row["translation_median_m"]) == pytest.approx((4.0, 0.8))
     assert (row["add_within"], row["pck"]) == pytest.approx((0.5, 2.1 / 4))
+    assert (row["elevation_bias_deg"], row["distance_bias_pct"]) == pytest.approx((19.0, -3.0))
     assert (row["coverage"], row["surroundings"]) == (None, None)
 
 
@@ -38,6 +39,13 @@ def test_median_without_a_value_is_none():
     row = summarise([posed(1.0, 0.1), {"error_deg": None}, {"error_deg": None}])
     assert (row["median_deg"], row["add_median_m"], row["distance_median_pct"]) == (180.0, None, None)
     assert "add_m" not in summarise([{"error_deg": 3.0}])
+
+
+def test_a_bias_is_written_with_its_sign():
+    table = markdown(tabulate([record(**posed(12.5, 0.24)), record(file="1", **posed(12.5, 0.24))]))
+    head, _, line = table.splitlines()
+    told = dict(zip((c.strip() for c in head.split("|")), (c.strip() for c in line.split("|")), strict=True))
+    assert (told["elevation bias"], told["distance bias"], told["distance"]) == ("+2.5°", "-2.4 %", "2.4 %")
 
 
 def test_rows_per_level_model_and_group():

@@ -46,7 +46,8 @@ def test_the_truth_has_no_error():
     errors = truth(T).errors(hypothesis(T), reference())
     assert errors["distance_true_m"] == pytest.approx(np.linalg.norm([-2.0, 0.5, 12.0]))
     assert (errors["add_within"], errors["pck"]) == (1.0, 1.0)
-    for key in ("error_deg", "azimuth_error_deg", "translation_error_m", "distance_error_pct", "add_m"):
+    for key in ("error_deg", "azimuth_error_deg", "elevation_offset_deg", "translation_error_m", "distance_error_pct",
+                "distance_offset_pct", "add_m"):
         assert errors[key] == pytest.approx(0.0, abs=1e-5)
 
 
@@ -55,8 +56,17 @@ def test_errors_known_by_hand():
     found = se3(so3_exp(np.radians([0.0, 0.0, 25.0])), np.array([0.0, 3.6, 4.8]))
     errors = truth(true).errors(hypothesis(found), reference())
     assert errors["error_deg"] == pytest.approx(25.0)
-    assert errors["distance_error_pct"] == pytest.approx(20.0)
+    assert errors["distance_error_pct"] == errors["distance_offset_pct"] == pytest.approx(20.0)
     assert errors["translation_error_m"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("offset", [-6.0, 4.0])
+def test_elevation_and_distance_tell_the_direction_of_their_error(offset):
+    """Off the optical axis, where elevation is the angle above the ray and not above the camera."""
+    near, far = looking(130, (3.0, -1.0, 8.0), elevation_deg=10.0 + offset), looking(130, (6.0, -2.0, 16.0))
+    errors = truth(far).errors(hypothesis(near), reference())
+    assert errors["elevation_offset_deg"] == pytest.approx(offset)
+    assert (errors["distance_offset_pct"], errors["distance_error_pct"]) == pytest.approx((-50.0, 50.0))
 
 
 def test_add_of_a_shift_is_its_length_whatever_the_estimated_size():

@@ -25,7 +25,9 @@ without --brief; a row being
   missing                   share without a pose
 and where the truth is a full pose
   azimuth_acc30             share with an azimuth error below 30 degrees
+  elevation_bias_deg        median error of the elevation with its sign, frames with a pose; positive: from too high
   distance_median_pct       median error of the distance, percent
+  distance_bias_pct         the same with its sign, frames with a pose; positive: too far away
   translation_median_m      median error of the position, metres
   add_median_m, add_within  median ADD, share below a tenth of the diameter
   pck                       share of key points within 0.1 of the box

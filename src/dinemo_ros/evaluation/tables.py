@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 
 _PERCENT, _DEGREES, _METRES = "percent", "degrees", "metres"
+_POINTS, _SIGNED_POINTS, _SIGNED_DEGREES = "percent points", "signed percent points", "signed degrees"
 # Column, heading, how it is written; a column that no row has a value for is left out.
 _COLUMNS = (
     ("model", "model", None),
@@ -23,7 +24,9 @@ _COLUMNS = (
     ("missing", "missing", _PERCENT),
     ("azimuth_acc30", "azimuth@30°", _PERCENT),
     ("rotation_median_deg", "rotation", _DEGREES),
-    ("distance_median_pct", "distance", "percent_points"),
+    ("elevation_bias_deg", "elevation bias", _SIGNED_DEGREES),
+    ("distance_median_pct", "distance", _POINTS),
+    ("distance_bias_pct", "distance bias", _SIGNED_POINTS),
     ("translation_median_m", "translation", _METRES),
     ("add_median_m", "ADD", _METRES),
     ("add_within", "ADD<0.1d", _PERCENT),
@@ -50,7 +53,8 @@ def markdown(rows: Sequence[dict]) -> str:
 def _written(value, form: str | None) -> str:
     if value is None:
         return "–"
-    return {_PERCENT: lambda: f"{100 * value:.1f} %", "percent_points": lambda: f"{value:.1f} %",
+    return {_PERCENT: lambda: f"{100 * value:.1f} %", _POINTS: lambda: f"{value:.1f} %",
+            _SIGNED_POINTS: lambda: f"{value:+.1f} %", _SIGNED_DEGREES: lambda: f"{value:+.1f}°",
             _DEGREES: lambda: f"{value:.1f}°", _METRES: lambda: f"{value:.2f} m"}.get(form, lambda: str(value))()
 
 

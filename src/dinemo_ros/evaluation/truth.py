@@ -97,7 +97,10 @@ class PoseTruth:
     camera: Camera
 
     def errors(self, pose: Hypothesis, reference: ReferenceObject) -> dict[str, float]:
-        """Rotation (``error_deg``), azimuth, translation, distance, ADD and PCK.
+        """Rotation (``error_deg``), azimuth, elevation, translation, distance, ADD and PCK.
+
+        Two carry a sign: ``elevation_offset_deg`` is positive where the object is taken to be seen from higher than it
+        is, ``distance_offset_pct`` where it is taken to be farther away.
 
         ADD (Hinterstoisser et al., ACCV 2012): mean distance between the object's vertices under both poses, at the
         true size, so that it judges the pose alone. PCK: share of the key points facing the camera whose projections
@@ -109,12 +112,15 @@ class PoseTruth:
         points = reference.unit * self.size
         add = float(np.linalg.norm(transform(T, points) - transform(T_true, points), axis=1).mean())
         distance, distance_true = np.linalg.norm(t), np.linalg.norm(t_true)
-        azimuth_error = AzimuthTruth(math.degrees(Hypothesis(T_true, 1.0, self.size).viewpoint()[0]))
+        azimuth_true, elevation_true, _ = Hypothesis(T_true, 1.0, self.size).viewpoint()
+        azimuth_error = AzimuthTruth(math.degrees(azimuth_true))
         return {
             "error_deg": math.degrees(reference.symmetry.distance(T[:3, :3], T_true[:3, :3])),
             "azimuth_error_deg": azimuth_error.errors(pose, reference)["error_deg"],
+            "elevation_offset_deg": math.degrees(pose.viewpoint()[1] - elevation_true),
             "translation_error_m": float(np.linalg.norm(t - t_true)),
             "distance_error_pct": float(100.0 * abs(distance - distance_true) / distance_true),
+            "distance_offset_pct": float(100.0 * (distance - distance_true) / distance_true),
             "distance_true_m": float(distance_true),
             "add_m": add,
             "add_within": float(add < ADD_THRESHOLD * diameter(points)),
