@@ -22,7 +22,8 @@ def record(model="ours", level="L0", group="cx5", file="000.jpg", error=5.0, **m
 
 def posed(error, add):
     return {"error_deg": error, "azimuth_error_deg": error, "distance_error_pct": 10 * add,
-            "elevation_offset_deg": error - 10, "distance_offset_pct": -10 * add, "translation_error_m": 2 * add, "add_m": add, "add_within": float(add < 0.4), "pck": 1 - add}
+            "elevation_offset_deg": error - 10, "distance_offset_pct": -10 * add, "translation_error_m": 2 * add,
+            "add_m": add, "add_within": float(add < 0.4), "pck": 1 - add}
 
 
 def test_summary_of_poses_counts_missing_ones_as_wrong():

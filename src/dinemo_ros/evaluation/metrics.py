@@ -59,8 +59,8 @@ def summarise(records: Sequence[dict]) -> dict:
     Besides :class:`AngleSummary`, where the records hold them: ``coverage`` and ``surroundings`` (means over the
     frames), ``azimuth_acc30``, ``distance_median_pct``, ``translation_median_m``, ``add_median_m``, ``add_within`` and
     ``pck`` (means). A frame without a pose is wrong in every share and worst in every median; a median that thereby has
-    no value is None. ``elevation_bias_deg`` and ``distance_bias_pct`` are medians with their sign over the frames with a
-    pose: what all of them have in common comes from the model or the size prior and not from noise.
+    no value is None. ``elevation_bias_deg`` and ``distance_bias_pct`` are medians with their sign, over the frames with
+    a pose: what all of them have in common comes from the model or the size prior and not from noise.
     """
     row = asdict(summarise_angles([record["error_deg"] for record in records]))
     for key in ("coverage", "surroundings"):
