@@ -91,7 +91,7 @@ def _round(recipe: Recipe, work: Work, number: int, pools: set[str]) -> list[Sta
         labelled = (f"labels{number}",)
     before = (f"train{number - 1}",) if number else ()
     examples = {"pools": spec.pools, "min_score": spec.min_score, "min_margin": spec.min_margin, "seed": recipe.seed,
-                **({"keep": spec.keep} if spec.keep else {})}
+                **({"drop": spec.drop} if spec.drop else {}), **({"keep": spec.keep} if spec.keep else {})}
     taken = (*labelled, *sorted(pools & set(spec.pools)))
     if learning.views:
         settings = {key: getattr(learning, key) for key in ("backbone", "crop", "views")} | examples

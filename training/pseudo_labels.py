@@ -100,7 +100,7 @@ def label_photos(photos: Path, names: list[str], labeller: Labeller, out: Path, 
 
 
 def select(photos: Path, labels: Path, min_score: float, min_margin: float, previous: Path | None = None,
-           previous_margin: float = 0.03, max_share: float = 0.04, keep: int = 0,
+           previous_margin: float = 0.03, max_share: float = 0.04, drop: float = 0.0, keep: int = 0,
            symmetry: Symmetry = NO_SYMMETRY) -> int:
     """Turn trusted labels into posed crops (``photos/labels.npz``), flat in azimuth; returns how many are kept.
 
@@ -109,8 +109,9 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
     With ``previous``, the labels of the round before, a label must also have been there, sure by ``previous_margin``
     and near this one: straight views of front and rear are where a single round still flips. And where the collection
     shows the opposite side more often, a label needs up to twice the margin: by Bayes' rule, a view from the rear is
-    the likelier mistake the more there are from the front. ``keep``: at most so many, those of the largest margin (0:
-    all), to compare labellers whose scores do not mean the same.
+    the likelier mistake the more there are from the front. ``drop``: of what is left in each bin, the share of the
+    smallest margin goes as well. ``keep``: at most so many, those of the largest margin (0: all), to compare labellers
+    whose scores do not mean the same.
     """
     def sure(label: Label | None, margin: float) -> bool:
         return label is not None and label.margin >= margin
@@ -125,6 +126,7 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
     counts = np.bincount(bins, minlength=18)
     needed = min_margin * np.clip(counts[17 - bins] / np.maximum(counts[bins], 1), 1, 2)
     kept = {name: label for (name, label), least in zip(kept.items(), needed, strict=True) if label.margin >= least}
+    kept = _surest(kept, drop)
     if keep:
         kept = dict(sorted(kept.items(), key=lambda item: -item[1].margin)[:keep])
     bins = _azimuth_bins(kept.values())
@@ -136,6 +138,13 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
                 np.array([label.size for label in kept.values()]), weight)
     print(f"{len(kept)} labels kept; per 10 degrees from front to rear: {counts.tolist()}")
     return len(kept)
+
+
+def _surest(labels: dict[str, Label], drop: float) -> dict[str, Label]:
+    """``labels`` without the share ``drop`` of the smallest margin in every bin of azimuth."""
+    bins, margins = _azimuth_bins(labels.values()), np.array([label.margin for label in labels.values()])
+    least = {b: np.quantile(margins[bins == b], drop) for b in np.unique(bins)}
+    return {name: label for (name, label), b in zip(labels.items(), bins, strict=True) if label.margin >= least[b]}
 
 
 def _azimuth_bins(labels) -> np.ndarray:
@@ -165,13 +174,15 @@ def main() -> None:
     parser.add_argument("--min-margin", type=float, default=0.02)
     parser.add_argument("--previous", type=Path, help="select: labels npz of the round before, which must agree")
     parser.add_argument("--previous-margin", type=float, default=0.03)
+    parser.add_argument("--drop", type=float, default=0.0, metavar="SHARE",
+                        help="select: of every ten degrees of azimuth leave out the labels of the smallest margin")
     parser.add_argument("--keep", type=int, default=0, metavar="N",
                         help="select: at most N, those of the largest margin (default: all)")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     if args.method == "select":
         select(args.photos, args.out, args.min_score, args.min_margin, args.previous, args.previous_margin,
-               keep=args.keep, symmetry=args.symmetry or NO_SYMMETRY)
+               drop=args.drop, keep=args.keep, symmetry=args.symmetry or NO_SYMMETRY)
         return
     torch.set_num_threads(args.threads)
     labellers, symmetry = [], args.symmetry

@@ -214,7 +214,7 @@ class Work:
         spec = self.recipe.rounds[latest]
         previous = None if earlier is None else self.round(earlier) / "labels.npz"
         kept = select(self.pool("photographs"), self.round(latest) / "labels.npz", spec.min_score, spec.min_margin,
-                      previous, keep=spec.keep, symmetry=self.recipe.bundle_card().symmetry)
+                      previous, drop=spec.drop, keep=spec.keep, symmetry=self.recipe.bundle_card().symmetry)
         if not kept:
             raise RecipeError(f"not one label of round {latest} can be trusted (min_score {spec.min_score:g}, "
                               f"min_margin {spec.min_margin:g}); train the round before for more steps, or lower them")

@@ -235,6 +235,22 @@ def test_selection_keeps_trusted_labels_and_flattens_azimuth(tmp_path):
     np.testing.assert_allclose(crops["003"].size, SIZE)
 
 
+def test_selection_can_drop_the_least_sure_of_every_direction(tmp_path):
+    """Rear views have smaller margins throughout; a threshold on all would take them all away."""
+    (tmp_path / "images").mkdir()
+    names, margins = [f"{i:03d}" for i in range(20)], np.r_[np.arange(10) / 100 + 0.3, np.arange(10) / 100 + 0.1]
+    for name in names:
+        save_picture(tmp_path, name, np.zeros((8, 8, 3), np.uint8))
+    front, rear = candidate(5.0, 0.5), candidate(175.0, 0.5)
+    write_labels(tmp_path / "found.npz", {
+        name: Label((rear if i >= 10 else front).T_cam_obj, SIZE, 0.5, float(margins[i]), 1.0)
+        for i, name in enumerate(names)})
+    assert select(tmp_path, tmp_path / "found.npz", min_score=0.0, min_margin=0.05, drop=0.3) == 14
+    assert {c.name for c in load_posed_crops(tmp_path)} == {*names[3:10], *names[13:]}
+    assert select(tmp_path, tmp_path / "found.npz", min_score=0.0, min_margin=0.05) == 20
+    assert select(tmp_path, tmp_path / "found.npz", min_score=0.9, min_margin=0.05, drop=0.3) == 0
+
+
 def test_selection_can_keep_a_number_of_labels_the_surest(tmp_path):
     (tmp_path / "images").mkdir()
     names = [f"{i:03d}" for i in range(20)]

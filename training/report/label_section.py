@@ -40,7 +40,8 @@ def labels(recipe: Recipe, run: Path, number: int, out: Path) -> Section:
         ["asked", str(len(found)), ""],
         ["picture and mirror image agree", str(len(given)), percent(len(given) / len(found))],
         ["score and margin suffice", str(len(trusted)), percent(len(trusted) / len(found))],
-    ], f"Method: {spec.labels}. A label must also have survived the round before, where there is one."))
+    ], f"Method: {spec.labels}. A label must also have survived the round before, where there is one; of every ten "
+       f"degrees of azimuth {spec.drop:.0%} are left out, those of the smallest margin."))
     mesh = overlay_mesh(CategoryShape.load(run / "shape.npz"))
     photos = run / "photographs"
     ranked = _by_score(trusted)
