@@ -4,6 +4,7 @@
 The GPU's pipeline is the real one on torch's CPU (device "twins"); what fails in it is put there.
 """
 
+import json
 import logging
 from types import SimpleNamespace
 
@@ -46,9 +47,10 @@ def cpu(bundle, extractor):
 
 @pytest.fixture(scope="module")
 def frame():
-    """Image, camera and a region of a demo frame."""
-    image = np.ascontiguousarray(cv2.imread(str(sorted(DEMO.glob("*.jpg"))[0]))[..., ::-1])
-    return image, Camera.from_yaml(DEMO / "camera_info.yaml"), (250.0, 60.0, 760.0, 500.0)
+    """Image, camera and the car's region of a demo frame."""
+    name, truth = next(iter(json.loads((DEMO / "ground_truth.json").read_text())["frames"].items()))
+    image = np.ascontiguousarray(cv2.imread(str(DEMO / name))[..., ::-1])
+    return image, Camera.from_yaml(DEMO / "camera_info.yaml"), tuple(truth["roi"])
 
 
 @pytest.fixture(scope="module")
@@ -213,4 +215,4 @@ def test_a_frame_that_the_gpu_fails_on_is_solved(estimators, frame, monkeypatch,
     monkeypatch.setattr(estimator, "pipeline", WithSpare(first, estimator.pipeline.spare))
     pose, = estimator.estimate(image, camera, [roi])
     assert "goes on on the CPU, because the GPU's failed: OutOfMemoryError: CUDA out of memory." in caplog.text
-    assert pose.score > 0.3 and {"similarity", "refine"} <= set(estimator.timings)
+    assert pose.score > estimator.bundle.card.score.accept and {"similarity", "refine"} <= set(estimator.timings)

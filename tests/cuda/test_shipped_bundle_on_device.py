@@ -81,10 +81,10 @@ def test_demo_sequence(estimator, device):
 
 
 def test_photographs(estimator, device):
-    """Four cars on a turntable, the regions from the model itself."""
+    """Four cars on a turntable from three sides, the regions from the model itself."""
     folder = shared_data("cars_sequences")
-    images = [np.ascontiguousarray(cv2.imread(str(sorted(car.glob("*.jpg"))[7]))[..., ::-1])
-              for car in sorted(folder.iterdir()) if car.is_dir()]
+    images = [np.ascontiguousarray(cv2.imread(str(picture))[..., ::-1]) for car in sorted(folder.iterdir())
+              if car.is_dir() for picture in sorted(car.glob("*.jpg"))[7::14]]
     cameras = [Camera.from_hfov(image.shape[1], image.shape[0], 25.0) for image in images]
     rois = [tuple(estimator.proposer(image)[0]) for image in images]
     maps, targets = features_of(estimator, images, cameras, rois)
