@@ -16,8 +16,9 @@ from shared_data import ROOT
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.camera import Camera
 from dinemo_ros.cli import doctor_backends
+from dinemo_ros.crop import _footprint
 from dinemo_ros.cuda import selection
-from dinemo_ros.cuda.parity import check, own_views
+from dinemo_ros.cuda.parity import check, check_features, own_crops, own_views
 from dinemo_ros.cuda.selection import WithSpare, create_pipeline, usable_gpu
 from dinemo_ros.errors import BackendError
 from dinemo_ros.estimator import PoseEstimator
@@ -189,6 +190,44 @@ def test_own_views_show_the_object(bundle, cpu):
     """The check would be worth nothing if nothing were found in its pictures."""
     solved = cpu.solve_features(*own_views(bundle))
     assert all(poses[0].score > 0.3 and poses[0].visible > 0.8 for poses in solved)
+
+
+class TestOtherCrops:
+    """A device that makes other crops than OpenCV, or whose network sees something else in them, is found out."""
+
+    def changed(self, estimators, change):
+        def features(image, camera, crops):
+            return change(estimators[1].pipeline.first.features(image, camera, crops), camera)
+
+        return SimpleNamespace(features=features)
+
+    def test_the_same(self, bundle, estimators):
+        """Each camera shows its picture as it is, and averaged over two pixels."""
+        assert [[int(_footprint(camera, crop)) for crop in crops] for camera, crops, _ in own_crops(bundle)] == [
+            [1, 2], [1, 2]]
+        check_features(bundle, estimators[0].extractor, self.changed(estimators, lambda features, camera: features))
+
+    @pytest.mark.parametrize("lens", [False, True])
+    def test_another_order(self, bundle, estimators, lens):
+        wrong = self.changed(estimators, lambda features, camera: features.flip(0) if lens == bool(camera.distortion)
+                             else features)
+        told = f"a camera {'with' if lens else 'without'} distortion have other features than the CPU's"
+        with pytest.raises(BackendError, match=told):
+            check_features(bundle, estimators[0].extractor, wrong)
+
+    @pytest.mark.parametrize("wrong", [lambda features, _: features * np.nan, lambda features, _: features[:1],
+                                       lambda features, _: features.roll(1, 3)])
+    def test_no_numbers_too_few_shifted(self, bundle, estimators, wrong):
+        with pytest.raises(BackendError, match="other features"):
+            check_features(bundle, estimators[0].extractor, self.changed(estimators, wrong))
+
+    def test_goes_on_on_the_cpu(self, bundle, estimators, monkeypatch, caplog):
+        from dinemo_ros.cuda import pipeline
+
+        right = pipeline.warp_crops
+        monkeypatch.setattr(pipeline, "warp_crops", lambda *arguments: right(*arguments).flip(2))
+        assert isinstance(create_pipeline(bundle, estimators[1].extractor, "twins", 1), CpuPipeline)
+        assert "solver: on the CPU, because the GPU's crops of a camera without distortion have other" in caplog.text
 
 
 def test_image_to_pose_on_the_device(estimators, frame):

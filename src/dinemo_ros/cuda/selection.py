@@ -23,7 +23,7 @@ from ..pipeline import CpuPipeline, Pipeline, Solved
 from ..solver import Start
 from ..solver.coarse import Target
 from .devices import DEVICES, TWINS
-from .parity import check
+from .parity import check, check_features
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +103,7 @@ def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, devic
         from .pipeline import TorchPipeline
 
         pipeline = TorchPipeline(bundle, extractor, device, evidence)
+        check_features(bundle, extractor, pipeline)
         check(bundle, cpu, pipeline)
     except BackendError:
         raise
