@@ -248,7 +248,7 @@ def test_a_frame_that_the_gpu_fails_on_is_solved(estimators, frame, monkeypatch,
     estimator, first = estimators[1], estimators[1].pipeline.first
 
     def full(*arguments):
-        raise torch.OutOfMemoryError("CUDA out of memory.")
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(first.solver, "solve_batch", full)
     monkeypatch.setattr(estimator, "pipeline", WithSpare(first, estimator.pipeline.spare))

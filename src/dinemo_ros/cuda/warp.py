@@ -15,8 +15,10 @@ from torch import Tensor
 
 from ..camera import Camera
 from ..crop import _GRID_STEP, BORDER_GREY, CropCamera, _footprint, _node_pixels
+from .full_float32 import full_float32
 
 
+@full_float32()
 def warp_crops(image: Tensor, camera: Camera, crops: Sequence[CropCamera], loops) -> Tensor:
     """uint8 [B, S, S, 3] what each of ``crops`` sees of ``image`` uint8 [H, W, 3], on its device.
 

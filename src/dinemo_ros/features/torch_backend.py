@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +41,7 @@ class TorchExtractor:
         except ImportError as error:
             raise NotInstalledError(f"PyTorch cannot be imported ({error}): pip install torch") from error
         require_onnx("networks for PyTorch")
+        from ..cuda.full_float32 import full_float32
         from .torch_graph import OnnxModule
 
         if precision == "int8":
@@ -50,6 +53,7 @@ class TorchExtractor:
         self.device = torch.cuda.get_device_name() if self._where.type == "cuda" else "CPU"
         dtype = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
         self._autocast = torch.autocast(self._where.type, dtype, enabled=dtype is not None)
+        self._exact: Callable[[], AbstractContextManager] = full_float32 if precision == "fp32" else nullcontext
         self._module = OnnxModule(bundle.backbone_path.read_bytes()).to(self._where).eval()
         size = bundle.card.image.size
         self(np.zeros((1, size, size, 3), np.uint8))
@@ -61,8 +65,8 @@ class TorchExtractor:
         """Features float32 [N, D, H/8, W/8] of pictures uint8 [N, H, W, 3], both on ``tensor_device``."""
         torch = self._torch
         try:
-            with torch.inference_mode(), self._autocast:
+            with torch.inference_mode(), self._autocast, self._exact():
                 return self._module(images).float()
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             raise BackendError(f"the GPU is out of memory for {len(images)} pictures of {images.shape[2]}x"
                                f"{images.shape[1]}: stop what else runs on it, or take backend onnxruntime") from error
