@@ -127,9 +127,8 @@ class Failing:
 
 
 @pytest.mark.parametrize("error, told", [
-    (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore"), "RuntimeError: CUDA out of memory. Tried to "
-     "allocate 2.00 GiB"), (BackendError("the GPU's solver returned a pose that is not finite"), "the GPU's solver "
-                                                                                                "returned a pose")])
+    (RuntimeError("CUDA error: an illegal memory access was encountered\nmore"), "RuntimeError: CUDA error: an illegal "
+     "memory access was encountered"), (BackendError("the engine is gone"), "the engine is gone")])
 def test_a_gpu_that_fails_later_loses_no_frame(bundle, cpu, caplog, error, told):
     features, targets = own_views(bundle)
     expected = cpu.solve_features(features, targets)
@@ -142,6 +141,31 @@ def test_a_gpu_that_fails_later_loses_no_frame(bundle, cpu, caplog, error, told)
     warning, = (record.getMessage() for record in caplog.records)
     assert warning.startswith(f"the solver goes on on the CPU, because the GPU's failed: {told}")
     assert "\n" not in warning
+
+
+class Full(Failing):
+    """Works, then has no memory for a number of calls, then works again."""
+
+    def solve_features(self, features, targets, starts=None):
+        self.left -= 1
+        if self.left in self._error:
+            raise RuntimeError("Triton Error [CUDA]: out of memory")
+        return self._cpu.solve_features(features, targets)
+
+
+def test_memory_that_is_full_once_costs_no_more_than_a_second_try(bundle, cpu, monkeypatch, caplog):
+    freed = []
+    monkeypatch.setattr(selection, "free_memory", lambda: freed.append(1))
+    features, targets = own_views(bundle)
+    both = WithSpare(Full(cpu, 3, {1}), cpu)
+    for _ in range(2):
+        assert len(both.solve_features(features, targets)) == len(targets)
+    assert both.device == "Some GPU" and both.first.left == 0 and freed == [1]
+    both = WithSpare(Full(cpu, 3, {1, 0}), cpu)
+    for _ in range(2):
+        both.solve_features(features, targets)
+    assert both.device == "CPU" and freed == [1, 1]
+    assert "goes on on the CPU, because the GPU's failed: RuntimeError: Triton Error [CUDA]: out of mem" in caplog.text
 
 
 class TestOtherPoses:

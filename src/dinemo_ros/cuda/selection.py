@@ -97,6 +97,20 @@ def told(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no text'}"
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether a GPU's memory was full: torch's own error, or what CUDA says through Triton, cuBLAS or a graph."""
+    text = str(error).lower()
+    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in text or "alloc_failed" in text
+
+
+def free_memory() -> None:
+    """Give back what torch keeps of the GPU's memory for later."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, device: str, evidence: str) -> Pipeline:
     """A checked pipeline on torch's ``device``, with ``cpu`` behind it."""
     try:
@@ -153,10 +167,22 @@ class WithSpare:
         if self.failed:
             return call(self.spare)
         try:
-            return call(self.first)
-        except Exception as error:  # out of memory, a fault of the GPU, a driver that went away
+            return self._first(call)
+        except Exception as error:  # no memory again, a fault of the GPU, a driver that went away
             _log.debug("the solver on the GPU", exc_info=True)
             why = str(error) if isinstance(error, BackendError) else told(error)
             _log.warning("the solver goes on on the CPU, because the GPU's failed: %s", why)
         self._active = self.first = self.spare  # nothing else holds the GPU's: its memory is given back
         return call(self.spare)
+
+    def _first(self, call: Callable[[Pipeline], Solved]) -> Solved:
+        """On the GPU, a second time where its memory was full: of others who use it, or of ours that is not needed."""
+        try:
+            return call(self.first)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            _log.info("the GPU is out of memory (%s): what is kept and not used is given back, then once more",
+                      told(error))
+        free_memory()  # not in the except above: the error holds what the failed call had made
+        return call(self.first)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 
 from ..bundle import Card
-from ..errors import BackendError
 from ..neural_mesh import NeuralMesh
 from ..solver import crop_solver as cpu
 from ..solver.ambiguity import widened
@@ -27,6 +27,8 @@ from .category import to_device
 from .coarse import target_row
 from .graph import GraphCache
 from .hypotheses import Hypotheses, Search
+
+_log = logging.getLogger(__name__)
 
 
 def best_loops(device: torch.device) -> ModuleType:
@@ -69,11 +71,7 @@ class DeviceSolver:
 
     def solve_batch(self, features: Sequence[np.ndarray | Tensor] | Tensor,
                     targets: Sequence[Target]) -> list[list[SolvedPose]]:
-        """:meth:`solve` for every feature map with its target; maps that already are on the device stay there.
-
-        Raises:
-            BackendError: what came back are no numbers.
-        """
+        """:meth:`solve` for every feature map with its target; maps that already are on the device stay there."""
         return self._timed(self._solve, self._ranked, features, [target_row(target) for target in targets])
 
     def follow_batch(self, features: Sequence[np.ndarray | Tensor] | Tensor, targets: Sequence[Target],
@@ -120,14 +118,19 @@ class Candidate(Refined):
 
 
 def candidates(found: Hypotheses, b: int) -> list[Candidate]:
-    """The poses of crop ``b`` that count; BackendError where they are not finite."""
+    """The poses of crop ``b`` that count and are numbers.
+
+    A hypothesis of no depth or size may end as none, and the others are still right; a GPU that computes nonsense does
+    not pass the check at the start.
+    """
     fields = [name for name in vars(found) if name != "found"]
     poses = [Candidate(**{name: getattr(found, name)[b, k] for name in fields}) for k in np.flatnonzero(found.found[b])]
-    for pose in poses:
-        if not all(np.isfinite(value).all() for value in vars(pose).values()):
-            raise BackendError("the GPU's solver returned a pose that is not finite")
+    finite = [pose for pose in poses if all(np.isfinite(value).all() for value in vars(pose).values())]
+    if len(finite) < len(poses):
+        _log.debug("%d of %d hypotheses of a crop are not finite", len(poses) - len(finite), len(poses))
+    for pose in finite:
         pose.R = _orthonormal(pose.R)
-    return poses
+    return finite
 
 
 def _solved(pose: Candidate, category: Category) -> SolvedPose:
