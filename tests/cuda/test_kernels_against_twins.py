@@ -78,6 +78,20 @@ def test_rasterise():
     torch.testing.assert_close(expected[1][seen].sum(-1), torch.ones(int(seen.sum()), device=DEVICE))
 
 
+def test_rasterise_one_face_twice():
+    """Of two at the same depth the first is seen, in one block of faces and in two; nothing is seen beside them."""
+    one = torch.tensor([[[2.0, 2, 3], [2, 9, 3], [9, 2, 3]]], device=DEVICE)
+    away = torch.tensor([[[1.0, 1, 3], [9, 1, 3], [1, 9, 3]]], device=DEVICE)  # seen from behind
+    for first, second in ((3, 20), (20, 50)):
+        corners = away.expand(60, -1, -1).clone()
+        corners[[first, second]] = one
+        for loops in (kernels, twins):
+            face, weights, depth = loops.rasterise(corners[None].contiguous(), 7, 11)
+            assert set(face.unique().tolist()) == {-1, first}
+            assert torch.equal(torch.isinf(depth), face < 0) and (weights[face < 0] == 0).all()
+            torch.testing.assert_close(depth[face >= 0], torch.full_like(depth[face >= 0], 3.0))
+
+
 def test_solve_positive():
     root = random(10, 5, 9, 9)
     A = root @ root.transpose(1, 2) + torch.eye(9, device=DEVICE)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Triton kernels. Each has a twin of the same name, arguments and results in ``twins.py``, which explains it."""
+"""The Triton kernels. Each has a twin of the same name, arguments and results in ``twins.py``, which explains it.
+
+Triton compiles a kernel again for numbers that are 1 and for those that 16 divides. Sizes are told to be left alone
+(``do_not_specialize``): another camera's images must not cost seconds in operation.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,10 @@ import triton.language as tl
 from torch import Tensor
 
 _VERTICES = 16   # looked up at a time
-_CELLS = 64      # rasterised at a time
+_CELLS = 32      # rasterised at a time ...
+_FACES = 32      # ... against so many faces: a serial walk over 1600 of them waited for memory 1600 times
 _PIXELS = 256    # numbers of a picture sampled at a time
+_ONE_WARP = 1    # of 32 threads: for tiles of 16 x 16, whose sums are then exchanged without shared memory
 
 
 def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tensor, chosen: Tensor, samples: int,
@@ -25,7 +31,7 @@ def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tenso
     return best, where
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["C", "S", "N", "samples", "V", "height", "width", "pad"])
 def _gather_scores(evidence, index, points, weight, chosen, place, camera, best, where, C, S, N, samples, V, height,
                    width, pad, SHIFT: tl.constexpr, SIDE: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr):
     """One program per crop, view and scale."""
@@ -63,11 +69,11 @@ def window_moments(odds: Tensor, crop: Tensor, u: Tensor, v: Tensor, weight: Ten
     out = u.new_empty(H, V, 6)
     radius = 2.5 * sigma
     _window_moments[(H, V)](odds, crop, u, v, weight, out, V, odds.shape[1], odds.shape[2], odds.shape[3], sigma,
-                            radius, TILE=triton.next_power_of_2(int(2 * radius) + 2))
+                            radius, TILE=triton.next_power_of_2(int(2 * radius) + 2), num_warps=_ONE_WARP)
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["V", "planes", "height", "width"])
 def _window_moments(odds, crop, u, v, weight, out, V, planes, height, width, sigma, radius, TILE: tl.constexpr):
     """One program per hypothesis and vertex."""
     h, n = tl.program_id(0), tl.program_id(1)
@@ -103,53 +109,72 @@ def rasterise(corners: Tensor, height: int, width: int) -> tuple[Tensor, Tensor,
     face = torch.empty(H, height * width, dtype=torch.int64, device=corners.device)
     weights, depth = corners.new_empty(H, height * width, 3), corners.new_empty(H, height * width)
     _rasterise[(H, triton.cdiv(height * width, _CELLS))](corners, face, weights, depth, F, height * width, width,
-                                                         BLOCK=_CELLS)
+                                                         BLOCK=_CELLS, FACES=_FACES)
     return face, weights, depth
 
 
-@triton.jit
-def _rasterise(corners, face, weights, depth, F, P, width, BLOCK: tl.constexpr):
-    """One program per hypothesis and block of cells; it walks through all faces."""
+@triton.jit(do_not_specialize=["F", "P", "width"])
+def _rasterise(corners, face, weights, depth, F, P, width, BLOCK: tl.constexpr, FACES: tl.constexpr):
+    """One program per hypothesis and block of cells; it compares them with all faces, FACES at a time.
+
+    What is nearest has the largest 1/z. Weights are computed once, in the end, of the face that won.
+    """
     h = tl.program_id(0)
     cell = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     x, y = (cell % width).to(tl.float32), (cell // width).to(tl.float32)
-    nearest = tl.full((BLOCK,), float("inf"), tl.float32)
-    seen = tl.full((BLOCK,), -1, tl.int64)
-    first = tl.zeros((BLOCK,), tl.float32)
-    second, third = first, first
-    for f in range(F):
-        c = corners + 9 * (h * F + f)
-        ax, ay, az = tl.load(c), tl.load(c + 1), tl.load(c + 2)
-        bx, by, bz = tl.load(c + 3), tl.load(c + 4), tl.load(c + 5)
-        cx, cy, cz = tl.load(c + 6), tl.load(c + 7), tl.load(c + 8)
+    nearest = tl.full((BLOCK,), 0.0, tl.float32)
+    seen = tl.full((BLOCK,), 0, tl.int32)
+    for start in range(0, F, FACES):
+        f = start + tl.arange(0, FACES)
+        ax, ay, az, bx, by, bz, cx, cy, cz = _corners(corners, h * F + f, f < F)
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         drawn = (area < -1e-12) & (az >= 0.1) & (bz >= 0.1) & (cz >= 0.1)
-        safe = tl.where(drawn, area, -1.0)
-        wa = tl.where(drawn, ((bx - x) * (cy - y) - (by - y) * (cx - x)) / safe, -1.0)
-        wb = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / safe
-        wc = 1.0 - wa - wb
-        hit = (wa >= 0) & (wb >= 0) & (wc >= 0)
-        wa, wb, wc = wa / az, wb / bz, wc / cz
-        z = 1.0 / tl.where(hit, wa + wb + wc, 1.0)
-        nearer = hit & (z < nearest)
-        nearest = tl.where(nearer, z, nearest)
-        seen = tl.where(nearer, f, seen)
-        first, second, third = (tl.where(nearer, wa * z, first), tl.where(nearer, wb * z, second),
-                                tl.where(nearer, wc * z, third))
+        area = tl.where(drawn, area, -1.0)
+        az, bz, cz = tl.where(drawn, az, 1.0), tl.where(drawn, bz, 1.0), tl.where(drawn, cz, 1.0)
+        wa, wb, wc = _barycentric(ax[:, None], ay[:, None], bx[:, None], by[:, None], cx[:, None], cy[:, None],
+                                  area[:, None], x[None, :], y[None, :])
+        hit = drawn[:, None] & (wa >= 0) & (wb >= 0) & (wc >= 0)
+        near = tl.where(hit, wa / az[:, None] + wb / bz[:, None] + wc / cz[:, None], 0.0)
+        best, at = tl.max(near, axis=0, return_indices=True, return_indices_tie_break_left=True)
+        seen = tl.where(best > nearest, start + at, seen)  # of two at the same depth the first
+        nearest = tl.maximum(best, nearest)
     listed = cell < P
-    tl.store(depth + h * P + cell, nearest, listed)
-    tl.store(face + h * P + cell, seen, listed)
+    found = listed & (nearest > 0)
+    ax, ay, az, bx, by, bz, cx, cy, cz = _corners(corners, h * F + seen, listed)
+    area = tl.where(found, (bx - ax) * (cy - ay) - (by - ay) * (cx - ax), 1.0)
+    wa, wb, wc = _barycentric(ax, ay, bx, by, cx, cy, area, x, y)
+    z = 1.0 / tl.where(found, nearest, 1.0)
+    tl.store(depth + h * P + cell, tl.where(found, z, float("inf")), listed)
+    tl.store(face + h * P + cell, tl.where(found, seen, -1).to(tl.int64), listed)
     out = weights + 3 * (h * P + cell)
-    tl.store(out, first, listed)
-    tl.store(out + 1, second, listed)
-    tl.store(out + 2, third, listed)
+    tl.store(out, tl.where(found, wa / az * z, 0.0), listed)
+    tl.store(out + 1, tl.where(found, wb / bz * z, 0.0), listed)
+    tl.store(out + 2, tl.where(found, wc / cz * z, 0.0), listed)
+
+
+@triton.jit
+def _corners(corners, face, listed):
+    """Cell x, cell y and depth of the three corners of each face."""
+    c = corners + 9 * face
+    return (tl.load(c, listed, 0.0), tl.load(c + 1, listed, 0.0), tl.load(c + 2, listed, 0.0),
+            tl.load(c + 3, listed, 0.0), tl.load(c + 4, listed, 0.0), tl.load(c + 5, listed, 0.0),
+            tl.load(c + 6, listed, 0.0), tl.load(c + 7, listed, 0.0), tl.load(c + 8, listed, 0.0))
+
+
+@triton.jit
+def _barycentric(ax, ay, bx, by, cx, cy, area, x, y):
+    """Weights of a triangle's corners at (x, y), on the picture's plane."""
+    wa = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area
+    wb = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area
+    return wa, wb, 1.0 - wa - wb
 
 
 def solve_positive(A: Tensor, b: Tensor) -> Tensor:
     """See :func:`twins.solve_positive`."""
     H, n = b.shape
     out = torch.empty_like(b)
-    _solve_positive[(H,)](A.contiguous(), b.contiguous(), out, N=n, TILE=triton.next_power_of_2(n + 1))
+    _solve_positive[(H,)](A.contiguous(), b.contiguous(), out, N=n, TILE=triton.next_power_of_2(n + 1),
+                          num_warps=_ONE_WARP)
     return out
 
 
@@ -181,7 +206,7 @@ def sample_crops(image: Tensor, x: Tensor, y: Tensor, shrink: Tensor, border: in
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "P", "border"])
 def _sample_crops(image, x, y, shrink, out, height, width, P, border, BLOCK: tl.constexpr):
     """One program per picture and block of its numbers, three a pixel: neighbours write side by side."""
     b = tl.program_id(1)
