@@ -12,6 +12,7 @@ from ..errors import BackendError
 from .cuda_driver import CudaStream
 from .engine_build import Profile
 from .tensorrt_api import TensorRt, make_logger
+from .torch_order import in_torch_order
 
 if TYPE_CHECKING:
     import torch
@@ -72,8 +73,7 @@ class TensorRtExtractor:
     def on_device(self, images: torch.Tensor) -> torch.Tensor:
         """Features float32 [N, D, H/8, W/8] of pictures uint8 [N, H, W, 3], both torch tensors on the GPU.
 
-        The engine runs on its own stream, after what torch's current stream was asked for and before what that is asked
-        for next; the host waits for neither. On CUDA's default stream, which is torch's, TensorRT would wait for it.
+        The engine runs on its own stream, and the host waits for nothing.
         """
         import torch
 
@@ -82,19 +82,10 @@ class TensorRtExtractor:
         batch = self._shapes[index].most[0]
         images = images.contiguous()
         features = torch.empty(self._features_shape(images.shape), dtype=torch.float32, device=images.device)
-        self._stream.enter()
-        own = torch.cuda.ExternalStream(self._stream.handle, images.device)
-        current = torch.cuda.current_stream(images.device)
-        own.wait_stream(current)
-        for tensor in (images, features):
-            tensor.record_stream(own)  # torch may not give its memory to others before the engine is done with it
-        try:
+        with in_torch_order(self._stream, images, features) as handle:
             for k in range(0, n, batch):
                 part = images[k:k + batch]
-                self._enqueue(index, tuple(part.shape), part.data_ptr(), features[k:k + batch].data_ptr(),
-                              self._stream.handle)
-        finally:
-            current.wait_stream(own)
+                self._enqueue(index, tuple(part.shape), part.data_ptr(), features[k:k + batch].data_ptr(), handle)
         return features
 
     def _run(self, index: int, images: np.ndarray) -> np.ndarray:
