@@ -266,6 +266,29 @@ def test_image_to_pose_on_the_device(estimators, frame):
     assert np.degrees(rotation_angle(expected.T_cam_obj[:3, :3], found.T_cam_obj[:3, :3])) < 3
 
 
+def test_a_second_look_at_a_frame_takes_the_first_ones_copy(estimators, frame, monkeypatch):
+    """But not the next call, for which a driver may have filled the same memory with the next image."""
+    image, camera, _ = frame
+    pipeline = estimators[1].pipeline.first
+    uploaded, looks, upload, warp = [], [], pipeline.solver.staging.upload, pipeline._warped
+
+    def counted(name, array):
+        uploaded.append(name)
+        return upload(name, array)
+
+    def looked(*arguments):
+        looks.append(1)
+        return warp(*arguments)
+
+    monkeypatch.setattr(pipeline.solver.staging, "upload", counted)
+    monkeypatch.setattr(pipeline, "_warped", looked)
+    whole = (0.0, 0.0, float(camera.width), float(camera.height))
+    for k in (1, 2):
+        assert estimators[1].estimate(image, camera, [whole])
+        assert len(looks) == 2 * k and uploaded.count("frame") == k
+    assert pipeline._frame is None
+
+
 def test_a_frame_that_the_gpu_fails_on_is_solved(estimators, frame, monkeypatch, caplog):
     image, camera, roi = frame
     torch = pytest.importorskip("torch")
@@ -274,7 +297,7 @@ def test_a_frame_that_the_gpu_fails_on_is_solved(estimators, frame, monkeypatch,
     def full(*arguments):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(first.solver, "solve_batch", full)
+    monkeypatch.setattr(first.solver, "solved", full)
     monkeypatch.setattr(estimator, "pipeline", WithSpare(first, estimator.pipeline.spare))
     pose, = estimator.estimate(image, camera, [roi])
     assert "goes on on the CPU, because the GPU's failed: OutOfMemoryError: CUDA out of memory." in caplog.text

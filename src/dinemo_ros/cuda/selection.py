@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -162,6 +163,9 @@ class WithSpare:
     def solve_features(self, features: np.ndarray, targets: Sequence[Target],
                        starts: Sequence[Start] | None = None) -> Solved:
         return self._run(lambda pipeline: pipeline.solve_features(features, targets, starts))
+
+    def same_image(self) -> AbstractContextManager:
+        return self._active.same_image()
 
     def _run(self, call: Callable[[Pipeline], Solved]) -> Solved:
         if self.failed:
