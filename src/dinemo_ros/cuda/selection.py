@@ -116,10 +116,13 @@ def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, devic
     """A checked pipeline on torch's ``device``, with ``cpu`` behind it."""
     try:
         from .pipeline import TorchPipeline
+        from .warm_up import warm_up
 
         pipeline = TorchPipeline(bundle, extractor, device, evidence)
         check_features(bundle, extractor, pipeline)
         check(bundle, cpu, pipeline)
+        if device == "cuda":  # the twins capture nothing
+            warm_up(bundle, pipeline)
     except BackendError:
         raise
     except Exception as error:
