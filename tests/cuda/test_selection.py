@@ -6,6 +6,7 @@ The GPU's pipeline is the real one on torch's CPU (device "twins"); what fails i
 
 import json
 import logging
+from subprocess import CalledProcessError
 from types import SimpleNamespace
 
 import cv2
@@ -102,6 +103,45 @@ def test_torch_that_does_not_see_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BackendError, match="cannot use Some GPU: it was built without CUDA, or for a newer driver"):
         usable_gpu()
+
+
+@pytest.mark.parametrize("error, remedy", [
+    (RuntimeError("Failed to find C compiler. Please specify via CC environment variable"), "apt install gcc"),
+    (FileNotFoundError(2, "No such file or directory", "/usr/bin/cc"), "apt install gcc"),
+    (CalledProcessError(1, ["gcc", "main.c"]), "apt install python3-dev"),
+    (PermissionError(13, "Permission denied", "/root/.triton/cache"), "TRITON_CACHE_DIR names another one"),
+    (RuntimeError("CUDA error: no kernel image is available for execution on the device"), "on the device"),
+    (None, "")])
+def test_a_gpu_on_which_triton_cannot_launch_anything(monkeypatch, error, remedy):
+    """Without a C compiler, Python.h or a cache, importing Triton still works. Then one that computes nonsense."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("triton", reason="triton is not installed")
+    from dinemo_ros.cuda import probe
+
+    def doubled():
+        if error is not None:
+            raise error
+        return [0.0, 0.0, 0.0, 0.0]
+
+    monkeypatch.setattr(selection, "find_gpu", lambda: GPU)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(probe, "doubled", doubled)
+    told = "torch and Triton cannot use Some GPU: " if error is not None else r"Some GPU computes 2 x \(0, 1, 2, 3\) = "
+    with pytest.raises(BackendError, match=f"{told}.*{remedy}"):
+        usable_gpu()
+    if error is not None:
+        return
+    monkeypatch.setattr(probe, "doubled", lambda: [0.0, 2.0, 4.0, 6.0])
+    assert usable_gpu() == "Some GPU"
+
+
+def test_the_kernel_that_tries_triton_out():
+    """In Triton's interpreter where there is no GPU."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("triton", reason="triton is not installed")
+    from dinemo_ros.cuda.probe import doubled
+
+    assert doubled("cuda" if torch.cuda.is_available() else "cpu") == [0.0, 2.0, 4.0, 6.0]
 
 
 def test_doctor_tells_what_would_be_taken(monkeypatch):

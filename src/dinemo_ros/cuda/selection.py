@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from subprocess import CalledProcessError
 
 import numpy as np
 
@@ -81,15 +83,30 @@ def usable_gpu() -> str:
         if not torch.cuda.is_available():
             raise BackendError(f"torch {torch.__version__} cannot use {gpu.name}: it was built without CUDA, or for a "
                                "newer driver; install a build of torch for this machine")
-        answer = float(torch.ones(2, device="cuda").sum())
+        from .probe import doubled
+
+        answer = doubled()
     except BackendError:
         raise
     except Exception as error:  # a broken installation raises what it likes, and a robot has to start all the same
-        raise BackendError(f"torch and Triton cannot use {gpu.name}: {told(error)}") from error
-    if answer != 2.0:
-        raise BackendError(f"{gpu.name} computes 1 + 1 = {answer}")
+        raise BackendError(f"torch and Triton cannot use {gpu.name}: {told(error)}{remedy_for(error)}") from error
+    if answer != [0.0, 2.0, 4.0, 6.0]:
+        raise BackendError(f"{gpu.name} computes 2 x (0, 1, 2, 3) = {answer}")
     _log.debug("torch %s, Triton %s", torch.__version__, triton.__version__)
     return gpu.name
+
+
+def remedy_for(error: Exception) -> str:
+    """What to do about what Triton misses: it builds a launcher in C against Python's headers, into a cache."""
+    if isinstance(error, CalledProcessError):
+        return (". Triton's C compiler failed, its own output tells why; most often Python's headers are missing: apt "
+                "install python3-dev")
+    if isinstance(error, FileNotFoundError) or "C compiler" in str(error):
+        return ". Triton needs a C compiler: apt install gcc"
+    if isinstance(error, OSError):
+        folder = os.environ.get("TRITON_CACHE_DIR", "~/.triton")
+        return f". Triton needs to write to {folder}: TRITON_CACHE_DIR names another one"
+    return ""
 
 
 def told(error: Exception) -> str:
