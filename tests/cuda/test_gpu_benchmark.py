@@ -25,7 +25,8 @@ from dinemo_ros.cuda.pipeline import TorchPipeline
 from dinemo_ros.cuda.solver import best_loops
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-LOOPS = {"sample_crops", "gather_scores", "rasterise", "window_moments", "solve_positive"}
+LOOPS = {"sample_crops", "gather_scores", "rasterise", "window_moments", "normal_equations", "box_sides",
+         "stepped"}
 
 
 class Network:
@@ -69,9 +70,10 @@ def test_kernels_are_held_against_their_twins():
     """In Triton's interpreter where there is no GPU: the times mean nothing there, the differences do."""
     recorder, scale = Recorder(), torch.tensor([1.0, 2.0, 4.0], device=DEVICE)
     A = torch.eye(9, device=DEVICE) * scale[:, None, None]
-    recorder.solve_positive(A, A[:, 0])
-    assert set(recorder.calls) == {"solve_positive"}
-    row = compared("solve_positive", recorder.calls["solve_positive"], kernels, DEVICE, 1)
+    R, zero = A[:, :3, :3] / scale[:, None, None], torch.zeros(3, 3, device=DEVICE)
+    recorder.stepped(A, 0.01 * A[:, 0], scale, scale, scale, R, zero + 2.0, zero)
+    assert set(recorder.calls) == {"stepped"}
+    row = compared("stepped", recorder.calls["stepped"], kernels, DEVICE, 1)
     assert row["kernel_ms"] > 0 and row["twin_ms"] > 0 and row["largest_difference"] < 1e-6
     assert row["differing_share"] is None  # of whole numbers
     assert best_loops(torch.device("cpu")) is twins

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("triton", reason="triton is not installed")
 
 from dinemo_ros.cuda import kernels, twins
+from dinemo_ros.cuda.poses import rotation
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -92,17 +93,79 @@ def test_rasterise_one_face_twice():
             torch.testing.assert_close(depth[face >= 0], torch.full_like(depth[face >= 0], 3.0))
 
 
-def test_solve_positive():
-    root = random(10, 5, 9, 9)
-    A = root @ root.transpose(1, 2) + torch.eye(9, device=DEVICE)
-    A[3] = -A[3]  # not positive: no step
-    x = random(11, 5, 9)
-    found = kernels.solve_positive(A, (A @ x[..., None])[..., 0])
-    expected = twins.solve_positive(A, (A @ x[..., None])[..., 0])
-    assert (found[3] == 0).all() and (expected[3] == 0).all()
-    good = [0, 1, 2, 4]
-    torch.testing.assert_close(found[good], x[good], rtol=2e-3, atol=2e-3)  # condition numbers of some hundred
-    torch.testing.assert_close(expected[good], x[good], rtol=2e-3, atol=2e-3)
+def turns(seed: int, count: int) -> torch.Tensor:
+    return rotation(random(seed, count, 3).cpu()).to(DEVICE)
+
+
+@pytest.mark.parametrize("points", [4, 64, 150])
+def test_normal_equations(points):
+    """Points before, near and behind the camera; one weight zero. Sums of ``points`` terms of some hundred each."""
+    scaled, R, t = random(20, 3, points, 3), turns(21, 3), random(22, 3, 3)
+    t[:, 2] = torch.tensor([4.0, 9.0, 0.4])
+    pull, root = random(23, 3, points, 2), random(24, 3, points, 2, 2)
+    pull[0, 0], root[0, 0] = 0, 0
+    arguments = scaled, R, t, torch.tensor([40.0, 60.0, 1.0], device=DEVICE), pull, root @ root.transpose(-1, -2)
+    found, expected = kernels.normal_equations(*arguments), twins.normal_equations(*arguments)
+    for a, b in zip(found, expected, strict=True):
+        size = b.abs().flatten(1).amax(1)
+        assert (((a - b).abs().flatten(1).amax(1)) <= 2e-5 * size).all() and (size > 1).all()
+
+
+@pytest.mark.parametrize("vertices", [30, 300])
+def test_box_sides(vertices):
+    """Boxes that fit, that are half off and that say nothing; an object that reaches behind the camera says nothing."""
+    box = torch.tensor([[4.0, 5, 20, 19], [-3, 8, 16, 40]], device=DEVICE)
+    trust = torch.tensor([[0.5, 1, 2, 0.7], [1, 0, 1, 0]], device=DEVICE)
+    camera = torch.tensor([[40.0, 13.5], [60.0, 13.0]], device=DEVICE)
+    crop, t = torch.tensor([0, 1, 0, 1], device=DEVICE), 0.2 * random(30, 4, 3)
+    t[:, 2] += 8
+    t[3, 2] = 0.4
+    arguments = random(31, vertices, 3), turns(32, 4), t, 0.1 * random(33, 4, 3), crop, box, trust, camera
+    found, expected = kernels.box_sides(*arguments), twins.box_sides(*arguments)
+    for a, b in zip(found, expected, strict=True):
+        assert ((a - b).abs() <= 2e-5 * b.abs().amax()).all()
+        assert (b[3] == 0).all() and (b[:3].reshape(3, -1).abs().amax(1) > 0.1).all()
+
+
+def equations(count: int) -> tuple:
+    """What ``stepped`` is given: steps within the limits, too far, too wide, too large, and no positive matrix."""
+    root, scale = random(10, count, 9, 9), torch.tensor([1, 1, 1, 10, 10, 10, 1, 1, 1.0], device=DEVICE)
+    A = (root @ root.transpose(1, 2) + torch.eye(9, device=DEVICE)) * scale[:, None] * scale
+    x = 0.02 * random(11, count, 9)
+    x[1, 0], x[2, 4], x[3, 7] = 5.0, 1.0, -0.6
+    A[4] = -A[4]
+    t = random(12, count, 3) + torch.tensor([0, 0, 6.0], device=DEVICE)
+    data, damping = torch.linspace(0.5, 2, count, device=DEVICE), torch.full((count,), 1e-3, device=DEVICE)
+    prior = torch.tensor([30.0, 60, 90], device=DEVICE)
+    return A, (A @ x[..., None])[..., 0], data, prior, damping, turns(13, count), t, 0.1 * random(14, count, 3)
+
+
+def test_stepped():
+    """Condition numbers of some hundred cost three of seven digits of the step, which is at most 0.35 long."""
+    arguments = equations(6)
+    *_, R, t, log_size = arguments
+    found, expected = kernels.stepped(*arguments), twins.stepped(*arguments)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=5e-4)
+    for new, old in zip(found, (R, t, log_size), strict=True):
+        assert torch.equal(new[4], old[4])
+        assert all((new[k] - old[k]).abs().max() > 1e-4 for k in (0, 1, 2, 3, 5))
+    torch.testing.assert_close(found[0] @ found[0].transpose(1, 2), torch.eye(3, device=DEVICE).expand(6, 3, 3),
+                               rtol=0, atol=2e-6)  # some roundings of float32
+    assert (found[1][1] - t[1]).abs().max() <= 0.25 * t[1, 2] * 1.0001
+    assert (found[2][3] - log_size[3]).abs().max() <= 0.1001
+
+
+def test_a_step_is_that_of_the_equations():
+    """Of a matrix known to be positive: without prior and damping the solution of A x = b, scaled if it is too long."""
+    A, b, data, prior, damping, R, t, log_size = equations(6)
+    step = torch.linalg.solve(A[:1].double(), b[:1].double())
+    for loops in (kernels, twins):
+        new = loops.stepped(A, b, data, 0 * prior, 0 * damping, R, t, log_size)
+        torch.testing.assert_close((new[1] - t)[0].double(), step[0, :3], rtol=0, atol=5e-4)
+        torch.testing.assert_close((new[2] - log_size)[0].double(), step[0, 6:], rtol=0, atol=5e-4)
+        turned = rotation(step[:1, 3:6].float().cpu()).to(DEVICE)[0] @ R[0]
+        torch.testing.assert_close(new[0][0], turned, rtol=0, atol=5e-4)
 
 
 def test_sample_crops():

@@ -3,7 +3,7 @@
 """Nothing between features and packed poses waits for the device or copies to it: what a CUDA graph cannot hold.
 
 torch's fake tensors know device, shape and type, but no values; so the code runs as on a GPU without having one, and
-whatever would look at a value, mix devices or copy from the host is found. The four kernels are represented by the
+whatever would look at a value, mix devices or copy from the host is found. The kernels are represented by the
 shapes of their results; that they compile and compute the right thing is tested elsewhere.
 """
 
@@ -30,7 +30,12 @@ SHAPES = SimpleNamespace(
     rasterise=lambda corners, height, width: (
         corners.new_empty(len(corners), height * width, dtype=torch.int64),
         corners.new_empty(len(corners), height * width, 3), corners.new_empty(len(corners), height * width)),
-    solve_positive=lambda A, b: torch.empty_like(b))
+    normal_equations=lambda scaled, R, t, focal, pull, matrix: (
+        scaled.new_empty(len(scaled), 9), scaled.new_empty(len(scaled), 9, 9)),
+    box_sides=lambda vertices, R, t, log_size, crop, box, trust, camera: (
+        t.new_empty(len(t)), t.new_empty(len(t), 9), t.new_empty(len(t), 9, 9)),
+    stepped=lambda normal, gradient, data, prior, damping, R, t, log_size: (
+        torch.empty_like(R), torch.empty_like(t), torch.empty_like(log_size)))
 
 
 class OnDevice(TorchDispatchMode):

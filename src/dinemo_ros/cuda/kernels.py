@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Triton kernels. Each has a twin of the same name, arguments and results in ``twins.py``, which explains it.
 
+Those of a refinement step are in ``refine_kernels.py``.
+
 Triton compiles a kernel again for numbers that are 1 and for those that 16 divides. Sizes are told to be left alone
 (``do_not_specialize``): another camera's images must not cost seconds in operation.
 """
@@ -12,11 +14,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .refine_kernels import _ONE_WARP
+from .refine_kernels import box_sides as box_sides
+from .refine_kernels import normal_equations as normal_equations
+from .refine_kernels import stepped as stepped
+
 _VERTICES = 16   # looked up at a time
 _CELLS = 32      # rasterised at a time ...
 _FACES = 32      # ... against so many faces: a serial walk over 1600 of them waited for memory 1600 times
 _PIXELS = 256    # numbers of a picture sampled at a time
-_ONE_WARP = 1    # of 32 threads: for tiles of 16 x 16, whose sums are then exchanged without shared memory
 
 
 def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tensor, chosen: Tensor, samples: int,
@@ -167,34 +173,6 @@ def _barycentric(ax, ay, bx, by, cx, cy, area, x, y):
     wa = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area
     wb = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area
     return wa, wb, 1.0 - wa - wb
-
-
-def solve_positive(A: Tensor, b: Tensor) -> Tensor:
-    """See :func:`twins.solve_positive`."""
-    H, n = b.shape
-    out = torch.empty_like(b)
-    _solve_positive[(H,)](A.contiguous(), b.contiguous(), out, N=n, TILE=triton.next_power_of_2(n + 1),
-                          num_warps=_ONE_WARP)
-    return out
-
-
-@triton.jit
-def _solve_positive(A, b, out, N: tl.constexpr, TILE: tl.constexpr):
-    """One program per system: Gauss-Jordan elimination of [A b] in one tile; a positive matrix has positive pivots."""
-    h = tl.program_id(0)
-    i, j = tl.arange(0, TILE)[:, None], tl.arange(0, TILE)[None, :]
-    M = tl.load(A + h * N * N + i * N + j, (i < N) & (j < N), 0.0)
-    M += tl.load(b + h * N + i + 0 * j, (i < N) & (j == N), 0.0)
-    good = 1
-    for k in tl.static_range(N):
-        pivot = tl.sum(tl.where((i == k) & (j == k), M, 0.0))
-        good = tl.where(pivot > 0.0, good, 0)
-        row = tl.sum(tl.where(i == k, M, 0.0), axis=0) / tl.where(pivot > 0.0, pivot, 1.0)
-        column = tl.sum(tl.where(j == k, M, 0.0), axis=1)
-        M = tl.where(i == k, row[None, :], M - column[:, None] * row[None, :])
-    x = tl.sum(tl.where(j == N, M, 0.0), axis=1)
-    n = tl.arange(0, TILE)
-    tl.store(out + h * N + n, tl.where(good > 0, x, 0.0), n < N)
 
 
 def sample_crops(image: Tensor, x: Tensor, y: Tensor, shrink: Tensor, border: int) -> Tensor:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..solver.refine import _MAX_LOG_SIZE, _MAX_ROTATION, _MAX_TRANSLATION, CORRELATED
+from ..solver.refine import CORRELATED
 from ..solver.workspace import BLOCK
 from .category import DeviceCategory
 from .coarse import DeviceTarget
-from .poses import MIN_DEPTH, Poses, jacobian, project
+from .poses import MIN_DEPTH, Poses, project
 from .roi_prior import roi_prior
 from .similarity import DeviceVolume
 from .upright_prior import upright_prior
@@ -68,8 +67,7 @@ def climb(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, 
     one, damping = torch.ones_like(poses.t[:, 0]), torch.full_like(poses.t[:, 0], 1e-2)
     value, gradient, normal = _likelihood(volume, category, target, poses, weight, sigma, loops)
     for _ in range(steps):
-        step = damped_step(normal, gradient, one, category.prior, poses, damping, loops)
-        new = poses.moved(step)
+        new = _stepped(normal, gradient, one, category.prior, poses, damping, loops)
         new_value, new_gradient, new_normal = _likelihood(volume, category, target, new, weight, sigma, loops)
         better = new_value > value
         damping = torch.where(better, (damping * 0.2).clamp(min=1e-4), (damping * 10).clamp(max=1e3))
@@ -127,11 +125,10 @@ def _likelihood(volume, category, target, poses, weight, sigma, loops) -> tuple[
     m = loops.window_moments(volume.odds, poses.crop, u.contiguous(), v.contiguous(), weight.contiguous(), sigma)
     value = (weight * torch.log1p(m[..., 0])).sum(1) - 0.5 * (category.prior * poses.log_size**2).sum(1)
     share = weight * m[..., 0] / (1 + m[..., 0])
-    J = jacobian(X, poses, scaled, camera[poses.crop, 0])
-    A = information(m[..., 3], m[..., 4], m[..., 5], sigma)
-    gradient = torch.einsum("hp,hpka,hpk->ha", share / sigma**2, J, m[..., 1:3])
-    normal = torch.einsum("hp,hpka,hpkl,hplb->hab", share, J, A, J)
-    box_value, box_gradient, box_normal = roi_prior(target, category, poses)
+    pull = (share / sigma**2)[..., None] * m[..., 1:3]
+    matrix = share[..., None, None] * information(m[..., 3], m[..., 4], m[..., 5], sigma)
+    gradient, normal = loops.normal_equations(scaled, poses.R, poses.t, camera[poses.crop, 0], pull, matrix)
+    box_value, box_gradient, box_normal = roi_prior(target, category, poses, loops)
     return value + box_value, gradient + box_gradient, normal + box_normal
 
 
@@ -149,23 +146,13 @@ def information(uu: Tensor, uv: Tensor, vv: Tensor, sigma: float) -> Tensor:
     return k * torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], -2)
 
 
-def damped_step(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, poses: Poses, damping: Tensor,
-                loops) -> Tensor:
-    """Levenberg-Marquardt steps [H, 9] of ``data`` [H] times the normal equations plus the prior, limited in length.
+def _stepped(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, poses: Poses, damping: Tensor,
+             loops) -> Poses:
+    """Poses after a Levenberg-Marquardt step; see :func:`dinemo_ros.cuda.refine_twins.stepped`.
 
     ``data`` and ``damping`` [H] are tensors: a number would have to be copied to the device, which a graph cannot.
     """
-    A, b = data[:, None, None] * normal, data[:, None] * gradient
-    b = b - F.pad(prior * poses.log_size, (6, 0))
-    diagonal = A.diagonal(dim1=1, dim2=2) + F.pad(prior, (6, 0))
-    A = A + torch.diag_embed(F.pad(prior, (6, 0)) + damping[:, None] * diagonal + 1e-9)
-    # Metres and radians differ by the distance; unit diagonals keep float32 from losing the small ones.
-    unit = torch.rsqrt(A.diagonal(dim1=1, dim2=2).clamp(min=1e-20))
-    step = unit * loops.solve_positive(A * unit[:, :, None] * unit[:, None, :], b * unit)
-    longest = torch.maximum(torch.maximum(
-        step[:, :3].abs().amax(1) / (_MAX_TRANSLATION * poses.t[:, 2].clamp(min=0.1)),
-        torch.linalg.vector_norm(step[:, 3:6], dim=1) / _MAX_ROTATION), step[:, 6:].abs().amax(1) / _MAX_LOG_SIZE)
-    return step / longest.clamp(min=1.0)[:, None]
+    return Poses(*loops.stepped(normal, gradient, data, prior, damping, poses.R, poses.t, poses.log_size), poses.crop)
 
 
 def polish(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, steps: int,
@@ -174,16 +161,15 @@ def polish(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget,
     for k in range(steps + 1):
         judged = compare(volume, category, target.camera, poses, loops)
         data = category.dimension / ((2 * (1 - judged.cosine)).clamp(min=1e-2) * CORRELATED)
-        _, gradient, normal = roi_prior(target, category, poses)
+        _, gradient, normal = roi_prior(target, category, poses, loops)
         upright_gradient, upright_normal = upright_prior(category, poses)
         gradient, normal = gradient + upright_gradient, normal + upright_normal
         judged = replace(judged, gradient=judged.gradient + gradient / data[:, None],
                          normal=judged.normal + normal / data[:, None, None])
         if k == steps:
             return poses, judged
-        step = damped_step(judged.normal, judged.gradient, data, category.prior, poses, torch.full_like(data, 1e-3),
-                           loops)
-        poses = poses.where(judged.explained >= 1, poses.moved(step))
+        new = _stepped(judged.normal, judged.gradient, data, category.prior, poses, torch.full_like(data, 1e-3), loops)
+        poses = poses.where(judged.explained >= 1, new)
     raise ValueError(f"steps is {steps}; allowed: 0 or more")
 
 
@@ -202,15 +188,11 @@ def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, pose
     s, g, A = _cell_terms(volume.cells[poses.crop], category, corners, bary, slope, face)
     rival = volume.rival[poses.crop]
     gamma = torch.where(shown, torch.sigmoid((s - rival) / category.temperature), 0.0)
-    cell = torch.arange(height * width, device=face.device)
-    pixel = torch.stack([cell % width, cell // width], -1)
-    z = torch.where(shown, depth, 1.0)
-    X = torch.cat([(pixel - own[:, None, 1:]) / own[:, None, :1] * z[..., None], z[..., None]], -1)
+    # Where a cell's ray meets the surface is R scaled + t, too: barycentric weights are perspective.
     scaled = (bary[..., None] * category.vertices[corners]).sum(2) * torch.exp(poses.log_size)[:, None]
-    J = jacobian(X, poses, scaled, own[:, 0])
     # The cosine falls from s, not from 1, as the surface moves away.
-    normal = torch.einsum("hp,hpka,hpkl,hplb->hab", gamma * s.clamp(min=0.1), J, A, J)
-    gradient = -torch.einsum("hp,hpka,hpk->ha", gamma, J, g)
+    gradient, normal = loops.normal_equations(scaled, poses.R, poses.t, own[:, 0], -gamma[..., None] * g,
+                                              (gamma * s.clamp(min=0.1))[..., None, None] * A)
     covered, explained = shown.sum(1).clamp(min=1), gamma.sum(1)
     evidence = torch.where(shown, (s - rival).clamp(min=0), 0.0).sum(1)
     return Judgement(evidence, evidence / covered, (gamma * s).sum(1) / explained.clamp(min=1e-9), explained / covered,

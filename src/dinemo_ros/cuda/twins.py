@@ -8,6 +8,10 @@ import math
 import torch
 from torch import Tensor
 
+from .refine_twins import box_sides as box_sides
+from .refine_twins import normal_equations as normal_equations
+from .refine_twins import stepped as stepped
+
 _MIN_DEPTH = 0.1  # metres
 
 
@@ -113,14 +117,6 @@ def _cells_in_boxes(triangles: Tensor, height: int, width: int) -> tuple[Tensor,
     nth = torch.arange(len(which), device=triangles.device) - (count.cumsum(0) - count)[which]
     x, y = low[which, 0] + nth % columns[which], low[which, 1] + nth // columns[which]
     return which, y * width + x
-
-
-def solve_positive(A: Tensor, b: Tensor) -> Tensor:
-    """x [H, n] of A x = b for symmetric A [H, n, n]; zeros where A is not positive definite."""
-    factor, failed = torch.linalg.cholesky_ex(A)
-    good = (failed == 0)[:, None]
-    safe = torch.where(good[..., None], factor, torch.eye(A.shape[-1], dtype=A.dtype, device=A.device))
-    return torch.where(good, torch.cholesky_solve(b[..., None], safe)[..., 0], 0.0)
 
 
 def sample_crops(image: Tensor, x: Tensor, y: Tensor, shrink: Tensor, border: int) -> Tensor:
