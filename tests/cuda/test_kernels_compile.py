@@ -22,15 +22,15 @@ from triton.compiler import ASTSource
 from dinemo_ros.cuda import kernels, refine_kernels
 
 sizes = {"SHIFT": 3, "SIDE": 7, "TILE": 16, "FACES": kernels._FACES, "LONGEST": 0.25, "WIDEST": 0.35, "LARGEST": 0.1,
-         "TAIL": 2.0}
+         "TAIL": 2.0, "LEAST": 0.02}
 blocks = {"_gather_scores": kernels._VERTICES, "_rasterise": kernels._CELLS, "_sample_crops": kernels._PIXELS,
           "_normal_equations": refine_kernels._POINTS, "_box_sides": refine_kernels._VERTICES}
-warps = {"_window_moments": kernels._ONE_WARP, "_stepped": kernels._ONE_WARP}
+warps = {"_window_terms": kernels._ONE_WARP, "_stepped": kernels._ONE_WARP}
 types = {
     "_gather_scores": {"evidence": "*i16", "index": "*i64", "points": "*fp32", "weight": "*fp32", "chosen": "*i64",
                        "place": "*fp32", "camera": "*fp32", "best": "*i32", "where": "*i32"},
-    "_window_moments": {"odds": "*fp32", "crop": "*i64", "u": "*fp32", "v": "*fp32", "weight": "*fp32", "out": "*fp32",
-                        "sigma": "fp32", "radius": "fp32"},
+    "_window_terms": {**dict.fromkeys(("odds", "vertices", "R", "t", "log_size", "camera", "weight", "value", "pull",
+                                       "matrix"), "*fp32"), "crop": "*i64", "sigma": "fp32", "radius": "fp32"},
     "_rasterise": {"corners": "*fp32", "face": "*i64", "weights": "*fp32", "depth": "*fp32"},
     "_normal_equations": dict.fromkeys(("scaled", "R", "t", "focal", "pull", "matrix", "gradient", "normal"), "*fp32"),
     "_box_sides": {**dict.fromkeys(("vertices", "R", "t", "log_size", "box", "trust", "camera", "value", "gradient",
@@ -66,4 +66,4 @@ def test_kernels_compile(architecture, tmp_path):
     # No number makes Triton compile again in operation, e.g. the size of another camera's images.
     assert all(not again for _, _, *again in found.values()), found
     # A single warp's sums need no shared memory, so nobody waits there.
-    assert found["_window_moments"][1] == "0", found
+    assert found["_window_terms"][1] == "0", found

@@ -26,7 +26,8 @@ CUDA = torch.device("cuda", 0)
 SHAPES = SimpleNamespace(
     gather_scores=lambda evidence, index, points, weight, chosen, samples, place, camera, pad, shift: (
         place.new_empty(place.shape[:3], dtype=torch.int32), place.new_empty(place.shape[:3], dtype=torch.int32)),
-    window_moments=lambda odds, crop, u, v, weight, sigma: u.new_empty(*u.shape, 6),
+    window_terms=lambda odds, vertices, R, t, log_size, crop, camera, weight, sigma: (
+        torch.empty_like(weight), weight.new_empty(*weight.shape, 2), weight.new_empty(*weight.shape, 2, 2)),
     rasterise=lambda corners, height, width: (
         corners.new_empty(len(corners), height * width, dtype=torch.int64),
         corners.new_empty(len(corners), height * width, 3), corners.new_empty(len(corners), height * width)),

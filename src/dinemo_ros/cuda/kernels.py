@@ -14,7 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .refine_kernels import _ONE_WARP
+from ..solver.likelihood import _MIN_INFORMATION
+from .refine_kernels import _ONE_WARP, _placed
 from .refine_kernels import box_sides as box_sides
 from .refine_kernels import normal_equations as normal_equations
 from .refine_kernels import stepped as stepped
@@ -69,44 +70,64 @@ def _gather_scores(evidence, index, points, weight, chosen, place, camera, best,
     tl.store(where + hypothesis, (top // TILE) * SIDE + top % TILE)
 
 
-def window_moments(odds: Tensor, crop: Tensor, u: Tensor, v: Tensor, weight: Tensor, sigma: float) -> Tensor:
-    """See :func:`twins.window_moments`."""
-    H, V = u.shape
-    out = u.new_empty(H, V, 6)
-    radius = 2.5 * sigma
-    _window_moments[(H, V)](odds, crop, u, v, weight, out, V, odds.shape[1], odds.shape[2], odds.shape[3], sigma,
-                            radius, TILE=triton.next_power_of_2(int(2 * radius) + 2), num_warps=_ONE_WARP)
-    return out
+def window_terms(odds: Tensor, vertices: Tensor, R: Tensor, t: Tensor, log_size: Tensor, crop: Tensor, camera: Tensor,
+                 weight: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+    """See :func:`refine_twins.window_terms`."""
+    H, V = weight.shape
+    value, pull, matrix = weight.new_empty(H, V), weight.new_empty(H, V, 2), weight.new_empty(H, V, 2, 2)
+    _window_terms[(H, V)](odds, vertices, R.contiguous(), t.contiguous(), log_size.contiguous(), crop.contiguous(),
+                          camera.contiguous(), weight.contiguous(), value, pull, matrix, V, odds.shape[1],
+                          odds.shape[2], odds.shape[3], sigma, 2.5 * sigma, LEAST=_MIN_INFORMATION,
+                          TILE=triton.next_power_of_2(int(5 * sigma) + 2), num_warps=_ONE_WARP)
+    return value, pull, matrix
 
 
 @triton.jit(do_not_specialize=["V", "planes", "height", "width"])
-def _window_moments(odds, crop, u, v, weight, out, V, planes, height, width, sigma, radius, TILE: tl.constexpr):
+def _window_terms(odds, vertices, R, t, log_size, crop, camera, weight, value, pull, matrix, V, planes, height, width,
+                  sigma, radius, LEAST: tl.constexpr, TILE: tl.constexpr):
     """One program per hypothesis and vertex."""
     h, n = tl.program_id(0), tl.program_id(1)
-    at = h * V + n
-    x, y = tl.load(u + at), tl.load(v + at)
-    b = tl.load(crop + h)
-    x = tl.where(tl.load(weight + at) > 0, x, -1e4)  # a vertex without weight looks where there is no cell
+    at, b = h * V + n, tl.load(crop + h)
+    x, y, depth = _placed(vertices, R, t, log_size, h, n, True)
+    w = tl.where(depth >= 0.1, tl.load(weight + at), 0.0)
+    depth = tl.maximum(depth, 0.1)
+    focal, centre = tl.load(camera + 2 * b), tl.load(camera + 2 * b + 1)
+    x, y = focal * x / depth + centre, focal * y / depth + centre
+    x = tl.where(w > 0, x, -1e4)  # a vertex without weight looks where there is no cell
     x, y = tl.minimum(tl.maximum(x, -1e4), 1e4), tl.minimum(tl.maximum(y, -1e4), 1e4)  # before they become integers
     tile = tl.arange(0, TILE)
     j, i = tl.ceil(x - radius).to(tl.int32) + tile, tl.ceil(y - radius).to(tl.int32) + tile
     du, dv = j.to(tl.float32) - x, i.to(tl.float32) - y
     seen_x = (j >= 0) & (j < width) & (du <= radius)
     seen_y = (i >= 0) & (i < height) & (dv <= radius)
-    scale = -0.5 / (sigma * sigma)
-    gaussian = tl.exp(scale * dv * dv)[:, None] * tl.exp(scale * du * du)[None, :]
+    k = 1.0 / (sigma * sigma)
+    gaussian = tl.exp(-0.5 * k * dv * dv)[:, None] * tl.exp(-0.5 * k * du * du)[None, :]
     cells = ((b * planes + n) * height + i)[:, None] * width + j[None, :]
     p = gaussian * tl.load(odds + cells, seen_y[:, None] & seen_x[None, :], 0.0)
     z = tl.sum(p)
-    safe = tl.where(z > 1e-12, z, 1.0)
-    mean_u, mean_v = tl.sum(p * du[None, :]) / safe, tl.sum(p * dv[:, None]) / safe
-    found = (z > 1e-12).to(tl.float32)
-    tl.store(out + 6 * at, found * z / (6.283185307179586 * sigma * sigma))
-    tl.store(out + 6 * at + 1, found * mean_u)
-    tl.store(out + 6 * at + 2, found * mean_v)
-    tl.store(out + 6 * at + 3, found * (tl.sum(p * (du * du)[None, :]) / safe - mean_u * mean_u))
-    tl.store(out + 6 * at + 4, found * (tl.sum(p * dv[:, None] * du[None, :]) / safe - mean_u * mean_v))
-    tl.store(out + 6 * at + 5, found * (tl.sum(p * (dv * dv)[:, None]) / safe - mean_v * mean_v))
+    found, safe = (z > 1e-12).to(tl.float32), tl.where(z > 1e-12, z, 1.0)
+    mean_u, mean_v = found * tl.sum(p * du[None, :]) / safe, found * tl.sum(p * dv[:, None]) / safe
+    uu = found * tl.sum(p * (du * du)[None, :]) / safe - mean_u * mean_u
+    uv = found * tl.sum(p * dv[:, None] * du[None, :]) / safe - mean_u * mean_v
+    vv = found * tl.sum(p * (dv * dv)[:, None]) / safe - mean_v * mean_v
+    z = found * z * k / 6.283185307179586
+    share = w * z / (1.0 + z)
+    tl.store(value + at, w * tl.log(1.0 + z))
+    tl.store(pull + 2 * at, share * k * mean_u)
+    tl.store(pull + 2 * at + 1, share * k * mean_v)
+    # Minus the second derivative, with eigenvalues clamped to what a window can tell.
+    a, c, uv = 1.0 - uu * k, 1.0 - vv * k, -uv * k
+    middle, half = 0.5 * (a + c), tl.sqrt(0.25 * (a - c) * (a - c) + uv * uv)
+    high = tl.minimum(tl.maximum(middle + half, LEAST), 1.0)
+    low = tl.minimum(tl.maximum(middle - half, LEAST), 1.0)
+    apart = tl.maximum(half, 1e-12)
+    along = tl.where(half < 1e-12, 1.0, 0.5 + 0.25 * (a - c) / apart)
+    across = tl.where(half < 1e-12, 1.0, 0.5 - 0.25 * (a - c) / apart)
+    between = share * k * (high - low) * 0.5 * uv / apart
+    tl.store(matrix + 4 * at, share * k * (low + (high - low) * along))
+    tl.store(matrix + 4 * at + 1, between)
+    tl.store(matrix + 4 * at + 2, between)
+    tl.store(matrix + 4 * at + 3, share * k * (low + (high - low) * across))
 
 
 def rasterise(corners: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:

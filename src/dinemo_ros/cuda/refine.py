@@ -17,12 +17,12 @@ from ..solver.refine import CORRELATED
 from ..solver.workspace import BLOCK
 from .category import DeviceCategory
 from .coarse import DeviceTarget
-from .poses import MIN_DEPTH, Poses, project
+from .poses import Poses, project
 from .roi_prior import roi_prior
 from .similarity import DeviceVolume
 from .upright_prior import upright_prior
 
-_SOFT_FACING, _MIN_INFORMATION = 0.3, 0.02  # as in ``dinemo_ros.solver.likelihood``
+_SOFT_FACING = 0.3  # as in ``dinemo_ros.solver.likelihood``
 
 
 @dataclass(frozen=True)
@@ -117,33 +117,14 @@ def _trusted(weight: Tensor, category: DeviceCategory, camera: Tensor, poses: Po
 
 def _likelihood(volume, category, target, poses, weight, sigma, loops) -> tuple[Tensor, Tensor, Tensor]:
     """Value [H] with the size prior, gradient [H, 9] and Newton matrix [H, 9, 9] without it; the ROI is in all."""
-    camera = target.camera
-    scaled = category.vertices[: weight.shape[1]] * torch.exp(poses.log_size)[:, None]
-    X = poses.points(category.vertices[: weight.shape[1]])
-    weight = torch.where(X[..., 2] >= MIN_DEPTH, weight, 0.0)
-    u, v = project(X, camera[poses.crop])
-    m = loops.window_moments(volume.odds, poses.crop, u.contiguous(), v.contiguous(), weight.contiguous(), sigma)
-    value = (weight * torch.log1p(m[..., 0])).sum(1) - 0.5 * (category.prior * poses.log_size**2).sum(1)
-    share = weight * m[..., 0] / (1 + m[..., 0])
-    pull = (share / sigma**2)[..., None] * m[..., 1:3]
-    matrix = share[..., None, None] * information(m[..., 3], m[..., 4], m[..., 5], sigma)
+    vertices, camera = category.vertices[: weight.shape[1]], target.camera
+    terms, pull, matrix = loops.window_terms(volume.odds, vertices, poses.R, poses.t, poses.log_size, poses.crop,
+                                             camera, weight, sigma)
+    value = terms.sum(1) - 0.5 * (category.prior * poses.log_size**2).sum(1)
+    scaled = vertices * torch.exp(poses.log_size)[:, None]
     gradient, normal = loops.normal_equations(scaled, poses.R, poses.t, camera[poses.crop, 0], pull, matrix)
     box_value, box_gradient, box_normal = roi_prior(target, category, poses, loops)
     return value + box_value, gradient + box_gradient, normal + box_normal
-
-
-def information(uu: Tensor, uv: Tensor, vv: Tensor, sigma: float) -> Tensor:
-    """I / sigma^2 - C / sigma^4 [..., 2, 2] with eigenvalues clamped to [_MIN_INFORMATION, 1] / sigma^2."""
-    k = 1.0 / sigma**2
-    a, b, c = 1 - uu * k, -uv * k, 1 - vv * k
-    middle, radius = 0.5 * (a + c), torch.sqrt(0.25 * (a - c) ** 2 + b * b)
-    high, low = (middle + radius).clamp(_MIN_INFORMATION, 1.0), (middle - radius).clamp(_MIN_INFORMATION, 1.0)
-    safe = radius.clamp(min=1e-12)
-    p_uu, p_uv = 0.5 * (1 + 0.5 * (a - c) / safe), 0.5 * b / safe
-    xx, xy, yy = low + (high - low) * p_uu, (high - low) * p_uv, low + (high - low) * (1 - p_uu)
-    round_ = radius < 1e-12
-    xx, yy = torch.where(round_, high, xx), torch.where(round_, high, yy)
-    return k * torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], -2)
 
 
 def _stepped(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, poses: Poses, damping: Tensor,
