@@ -7,14 +7,15 @@ whatever would look at a value, mix devices or copy from the host is found. The 
 shapes of their results; that they compile and compute the right thing is tested elsewhere.
 """
 
-from types import SimpleNamespace
-
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from benchmarks.count_launches import launches
+from loop_shapes import SHAPES
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from unit.planted import car_card, car_mesh
 from unit.planted_cup import cup_card, cup_mesh
 
 from dinemo_ros.cuda.category import to_device
@@ -23,20 +24,6 @@ from dinemo_ros.solver.category import prepare_category
 from dinemo_ros.symmetry import Symmetry
 
 CUDA = torch.device("cuda", 0)
-SHAPES = SimpleNamespace(
-    gather_scores=lambda evidence, index, points, weight, chosen, samples, place, camera, pad, shift: (
-        place.new_empty(place.shape[:3], dtype=torch.int32), place.new_empty(place.shape[:3], dtype=torch.int32)),
-    window_terms=lambda odds, vertices, R, t, log_size, crop, camera, weight, sigma: (
-        torch.empty_like(weight), weight.new_empty(*weight.shape, 2), weight.new_empty(*weight.shape, 2, 2)),
-    rasterise=lambda corners, height, width: (
-        corners.new_empty(len(corners), height * width, dtype=torch.int64),
-        corners.new_empty(len(corners), height * width, 3), corners.new_empty(len(corners), height * width)),
-    normal_equations=lambda scaled, R, t, focal, pull, matrix: (
-        scaled.new_empty(len(scaled), 9), scaled.new_empty(len(scaled), 9, 9)),
-    box_sides=lambda vertices, R, t, log_size, crop, box, trust, camera: (
-        t.new_empty(len(t)), t.new_empty(len(t), 9), t.new_empty(len(t), 9, 9)),
-    stepped=lambda normal, gradient, data, prior, damping, R, t, log_size: (
-        torch.empty_like(R), torch.empty_like(t), torch.empty_like(log_size)))
 
 
 class OnDevice(TorchDispatchMode):
@@ -66,3 +53,10 @@ def test_a_solve_stays_on_the_device():
             solved, followed = search.solve(maps, rows), search.follow(maps, rows, starts)
     assert operations.left == [] and operations.count > 500
     assert solved.device.type == followed.device.type == "cuda" and len(solved) == len(followed) == 2
+
+
+def test_a_solve_is_few_launches():
+    """Each costs a GPU some microseconds, also in a graph; the numbers are those of the shipped car and some room."""
+    count = launches(car_mesh(), car_card(), 2)
+    assert 2000 < count["solve"].total() < 2800 and 1000 < count["follow"].total() < 1400
+    assert count["follow"]["stepped"] > 5 and count["follow"]["rasterise"] > 2
