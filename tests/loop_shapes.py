@@ -13,6 +13,9 @@ SHAPES = SimpleNamespace(
     rasterise=lambda corners, height, width: (
         corners.new_empty(len(corners), height * width, dtype=torch.int64),
         corners.new_empty(len(corners), height * width, 3), corners.new_empty(len(corners), height * width)),
+    compare_cells=lambda rendered, category, cells, rival, log_size, crop: (
+        *(rendered.depth.new_empty(rendered.depth.shape) for _ in range(2)),
+        *(rendered.depth.new_empty(*rendered.depth.shape, *rest) for rest in ((3,), (2,), (2, 2)))),
     normal_equations=lambda scaled, R, t, focal, pull, matrix: (
         scaled.new_empty(len(scaled), 9), scaled.new_empty(len(scaled), 9, 9)),
     box_sides=lambda vertices, R, t, log_size, crop, box, trust, camera: (

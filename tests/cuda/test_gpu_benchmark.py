@@ -25,7 +25,7 @@ from dinemo_ros.cuda.pipeline import TorchPipeline
 from dinemo_ros.cuda.solver import best_loops
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-LOOPS = {"sample_crops", "gather_scores", "rasterise", "window_terms", "normal_equations", "box_sides",
+LOOPS = {"sample_crops", "gather_scores", "rasterise", "window_terms", "normal_equations", "box_sides", "compare_cells",
          "stepped"}
 
 

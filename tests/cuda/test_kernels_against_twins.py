@@ -5,6 +5,8 @@
 float32 sums in another order differ by some 1e-6 of their terms; tolerances leave a factor of ten.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ from dinemo_ros.cuda.category import to_device
 from dinemo_ros.cuda.coarse import DeviceTarget, target_row
 from dinemo_ros.cuda.poses import Poses, rotation
 from dinemo_ros.cuda.refine import climb, polish
+from dinemo_ros.cuda.rendered import Rendered
 from dinemo_ros.cuda.similarity import similarity_volume
 from dinemo_ros.geometry import so3_exp
 from dinemo_ros.solver.category import prepare_category
@@ -183,6 +186,31 @@ def test_a_step_is_that_of_the_equations():
         torch.testing.assert_close((new[2] - log_size)[0].double(), step[0, 6:], rtol=0, atol=5e-4)
         turned = rotation(step[:1, 3:6].float().cpu()).to(DEVICE)[0] @ R[0]
         torch.testing.assert_close(new[0][0], turned, rtol=0, atol=5e-4)
+
+
+def test_compare_cells():
+    """Random triangles drawn at three poses before two maps; features of 40 numbers, which no block divides."""
+    vertices, D, (height, width) = 20, 40, (9, 11)
+    faces = torch.randint(vertices, (30, 3), generator=torch.Generator().manual_seed(40)).to(DEVICE)
+    unit = torch.nn.functional.normalize(random(41, vertices, D), dim=1)
+    i, j, k = unit[faces].unbind(1)
+    gram = torch.stack([(i * j).sum(1), (j * k).sum(1), (k * i).sum(1)], 1)
+    category = SimpleNamespace(faces=faces, vertices=random(42, vertices, 3), features=unit, gram=gram,
+                               temperature=0.07)
+    screen = torch.cat([5 + 4 * random(43, 3, 30, 3, 2), 2 + random(44, 3, 30, 3, 1).abs()], dim=-1)
+    face, bary, depth = twins.rasterise(screen, height, width)
+    cells = torch.nn.functional.normalize(random(45, 2, height * width, D), dim=2)
+    arguments = (Rendered(screen, face, bary, depth), category, cells, 0.1 * random(46, 2, height * width),
+                 0.1 * random(47, 3, 3), torch.tensor([0, 1, 0], device=DEVICE))
+    found, expected = kernels.compare_cells(*arguments), twins.compare_cells(*arguments)
+    shown = face >= 0
+    for a, b in zip(found, expected, strict=True):
+        size = b[shown].abs().flatten(1).amax(1) if b.ndim > 2 else b[shown].abs()
+        apart = (a - b)[shown].abs().flatten(1).amax(1) if b.ndim > 2 else (a - b)[shown].abs()
+        assert (apart <= 2e-4 * size + 2e-5).all()  # slopes are differences of larger numbers
+    assert 0.3 < shown.float().mean() < 1.0 and expected[1][shown].std() > 0.1
+    for part in (1, 3, 4):
+        assert (found[part][~shown] == 0).all() and (expected[part][~shown] == 0).all()
 
 
 def test_sample_crops():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Triton kernels. Each has a twin of the same name, arguments and results in ``twins.py``, which explains it.
 
-Those of a refinement step are in ``refine_kernels.py``.
+Those of a refinement step are in ``refine_kernels.py`` and ``compare_kernel.py``.
 
 Triton compiles a kernel again for numbers that are 1 and for those that 16 divides. Sizes are told to be left alone
 (``do_not_specialize``): another camera's images must not cost seconds in operation.
@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..solver.likelihood import _MIN_INFORMATION
+from .compare_kernel import compare_cells as compare_cells
 from .refine_kernels import _ONE_WARP, _placed
 from .refine_kernels import box_sides as box_sides
 from .refine_kernels import normal_equations as normal_equations

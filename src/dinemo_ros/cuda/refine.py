@@ -18,6 +18,7 @@ from ..solver.workspace import BLOCK
 from .category import DeviceCategory
 from .coarse import DeviceTarget
 from .poses import Poses, project
+from .rendered import Rendered
 from .roi_prior import roi_prior
 from .similarity import DeviceVolume
 from .upright_prior import upright_prior
@@ -162,45 +163,12 @@ def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, pose
     u, v = project(points, own)
     screen = torch.stack([u, v, points[..., 2]], -1)[:, category.faces]                      # [H, F, 3, 3]
     face, bary, depth = loops.rasterise(screen.contiguous(), height, width)
+    rendered = Rendered(screen, face, bary, depth)
+    s, gamma, scaled, pull, matrix = loops.compare_cells(rendered, category, volume.cells, volume.rival, poses.log_size,
+                                                         poses.crop)
+    gradient, normal = loops.normal_equations(scaled, poses.R, poses.t, own[:, 0], pull, matrix)
     shown = face >= 0
-    face = face.clamp(min=0)
-    slope = _slopes(torch.gather(screen, 1, face[..., None, None].expand(-1, -1, 3, 3)), bary, depth, own[:, 0], shown)
-    corners = category.faces[face]                                                           # [H, P, 3]
-    s, g, A = _cell_terms(volume.cells[poses.crop], category, corners, bary, slope, face)
-    rival = volume.rival[poses.crop]
-    gamma = torch.where(shown, torch.sigmoid((s - rival) / category.temperature), 0.0)
-    # Where a cell's ray meets the surface is R scaled + t, too: barycentric weights are perspective.
-    scaled = (bary[..., None] * category.vertices[corners]).sum(2) * torch.exp(poses.log_size)[:, None]
-    # The cosine falls from s, not from 1, as the surface moves away.
-    gradient, normal = loops.normal_equations(scaled, poses.R, poses.t, own[:, 0], -gamma[..., None] * g,
-                                              (gamma * s.clamp(min=0.1))[..., None, None] * A)
     covered, explained = shown.sum(1).clamp(min=1), gamma.sum(1)
-    evidence = torch.where(shown, (s - rival).clamp(min=0), 0.0).sum(1)
+    evidence = torch.where(shown, (s - volume.rival[poses.crop]).clamp(min=0), 0.0).sum(1)
     return Judgement(evidence, evidence / covered, (gamma * s).sum(1) / explained.clamp(min=1e-9), explained / covered,
                      explained, gradient, normal)
-
-
-def _slopes(screen: Tensor, bary: Tensor, depth: Tensor, focal: Tensor, shown: Tensor) -> Tensor:
-    """[H, P, 3, 2]: change of the perspective barycentric weights per cell in x and y; screen [H, P, 3, 3]."""
-    x, y, z = screen.unbind(-1)
-    qx, rx, qy, ry = x.roll(-1, 2), x.roll(-2, 2), y.roll(-1, 2), y.roll(-2, 2)
-    origin = x[..., :1], y[..., :1]  # differences first: float32 would lose the area of a small face far from zero
-    area = ((x[..., 1:2] - origin[0]) * (y[..., 2:] - origin[1]) - (x[..., 2:] - origin[0]) * (y[..., 1:2] - origin[1]))
-    out = torch.stack([(qy - ry) / z, (rx - qx) / z], -1) / torch.where(shown, area[..., 0], 1.0)[..., None, None]
-    total = out.sum(2, keepdim=True)
-    return torch.where(shown[..., None, None], (out - bary[..., None] * total) * depth[..., None, None], 0.0)
-
-
-def _cell_terms(cells: Tensor, category: DeviceCategory, corners: Tensor, bary: Tensor, slope: Tensor, face: Tensor):
-    """Cosine [H, P] of each cell, its picture gradient [H, P, 2], the Gauss-Newton matrix of that [H, P, 2, 2]."""
-    s = (category.features[corners] @ cells[..., None])[..., 0]                              # [H, P, 3]
-    ij, jk, ki = category.gram[face].unbind(-1)
-    one = torch.ones_like(ij)
-    gram = torch.stack([one, ij, ki, ij, one, jk, ki, jk, one], -1).reshape(*ij.shape, 3, 3)
-    rendered = torch.cat([bary[..., None], slope], -1)                                       # value, d/dx, d/dy
-    dots, products = (s[..., None] * rendered).sum(2), rendered.transpose(-1, -2) @ gram @ rendered
-    norm = products[..., 0, 0].clamp(min=1e-6).sqrt()
-    cosine, along = dots[..., 0] / norm, products[..., 0, 1:] / norm[..., None]
-    gradient = (dots[..., 1:] - cosine[..., None] * along) / norm[..., None]
-    matrix = (products[..., 1:, 1:] - along[..., :, None] * along[..., None, :]) / (norm**2)[..., None, None]
-    return cosine, gradient, matrix

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .compare_twin import compare_cells as compare_cells
 from .refine_twins import box_sides as box_sides
 from .refine_twins import normal_equations as normal_equations
 from .refine_twins import stepped as stepped
