@@ -21,6 +21,7 @@ import numpy as np
 import yaml
 
 from .errors import BundleError
+from .mirror import counterparts
 from .neural_mesh import NeuralMesh
 from .symmetry import Symmetry
 
@@ -59,10 +60,15 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Feature length, and the softmax temperature that the features were trained with."""
+    """Feature length, and the softmax temperature that the features were trained with.
+
+    mirrored: look at every crop and at its mirror image, see ``mirror.py``. Takes the network twice; the score, the
+    covariance and the distance of the card are measured with it.
+    """
 
     dim: int = 64
     temperature: float = 0.07
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         _require(1 <= self.dim <= 2048, "features.dim", self.dim, "1 to 2048")
@@ -254,6 +260,11 @@ def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:
     if not np.allclose(mesh.extent, card.size_prior.mean_m, rtol=0.15):
         raise BundleError(f"{path / MESH_FILE}: the mesh measures {np.round(mesh.extent, 3).tolist()} m (x, y, z), "
                           f"size_prior.mean_m in {CARD_FILE} says {list(card.size_prior.mean_m)}")
+    if card.features.mirrored:
+        try:
+            counterparts(mesh)
+        except BundleError as error:
+            raise BundleError(f"{path / CARD_FILE}: {error}") from None
 
 
 def _sha256(path: Path) -> str:
@@ -308,8 +319,10 @@ def _convert(kind, value, where: str):
         return dict(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool) or (kind is float and not np.isfinite(value)):
-        raise BundleError(f"{where} must be a {'finite number' if kind is float else kind.__name__}, got {value!r}")
+    right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)  # Python takes true for a number
+    if not right or (kind is float and not np.isfinite(value)):
+        allowed = {float: "a finite number", bool: "true or false", int: "a whole number"}
+        raise BundleError(f"{where} must be {allowed.get(kind, f'a {kind.__name__}')}, got {value!r}")
     return value
 
 
