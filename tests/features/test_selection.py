@@ -3,12 +3,14 @@
 
 import importlib.util
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dinemo_ros.bundle import write_bundle
 from dinemo_ros.features import BACKENDS, create_extractor, selection, tensorrt_api
+from dinemo_ros.features.engine_build import profiles
 from dinemo_ros.features.engine_cache import EngineCache
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.parity import THRESHOLD, sample_pictures, smallest_cosine
@@ -196,3 +198,12 @@ class TestParity:
         assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
         assert [image.shape for image in first] == [(1, 64, 64, 3), (2, 64, 64, 3), (1, 128, 192, 3)]
         assert all(40 < image.std() for image in first)
+
+    @pytest.mark.parametrize("size", [64, 224, 352, 448, 768, 1024])
+    def test_pictures_fit_into_every_engine(self, bundle, size):
+        """Both profiles are tried, also by bundles whose crops are nearly as large as engines go."""
+        card = replace(bundle.card, image=replace(bundle.card.image, size=size))
+        crops, frames = profiles(replace(bundle, card=card))
+        one, two, frame = (image.shape[:3] for image in sample_pictures(size))
+        assert crops.covers(one) and crops.covers(two)
+        assert frames.covers(frame) and not crops.covers(frame)

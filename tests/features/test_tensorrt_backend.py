@@ -6,12 +6,14 @@ given. So batches, shapes, profiles, copies and errors are tested as they are; k
 """
 
 import ctypes
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from dinemo_ros.bundle import write_bundle
 from dinemo_ros.errors import BackendError
 from dinemo_ros.features.cuda_driver import CudaOutOfMemory, CudaStream
 from dinemo_ros.features.engines import shapes_of
@@ -198,3 +200,17 @@ def test_a_wrong_engine_is_found_out(bundle, stream, monkeypatch, tmp_path, capl
         chosen = create_extractor(bundle, backend, cache=tmp_path)
         assert (chosen.name, chosen.device) == ("tensorrt", "stand-in")
         assert (chosen.reason == "backend tensorrt was asked for") == (backend == "tensorrt")
+
+
+@pytest.mark.parametrize("size", [448, 1024])
+def test_bundles_with_large_crops(bundle, driver, monkeypatch, tmp_path, size):
+    """The check at the start asks for nothing that the engine was not built for."""
+    from dinemo_ros.features import create_extractor, engines, tensorrt_api
+
+    card = replace(bundle.card, image=replace(bundle.card.image, size=size))
+    large = write_bundle(tmp_path / "bundle", card, bundle.backbone_path.read_bytes(), bundle.mesh)
+    engine = Engine(large.backbone_path.read_bytes(), shapes_of(large))
+    monkeypatch.setattr(tensorrt_api, "load_tensorrt", lambda: tensorrt_with(engine))
+    monkeypatch.setattr(engines, "build_plan", lambda *arguments: b"plan")
+    chosen = create_extractor(large, "tensorrt", cache=tmp_path)
+    assert chosen.name == "tensorrt", chosen.reason
