@@ -29,6 +29,7 @@ from dinemo_ros.features.parity import sample_pictures
 from dinemo_ros.features.precision import half_precision, quantize
 from dinemo_ros.features.tensorrt_api import load_tensorrt
 from dinemo_ros.features.tensorrt_backend import TensorRtExtractor
+from dinemo_ros.features.variants import network, quantized, variant_key
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +69,33 @@ def test_engine_in_other_precisions(trt, network, precision):
     assert build_plan(trt, model, profiles(load_bundle(ROOT / "engines" / SHIPPED[0])), "sm86", network)
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
+def test_engine_of_a_bundle_in_every_other_precision(trt, precision, tmp_path):
+    """The way of the node and of build-engine, from the bundle to the plan."""
+    bundle, cache = load_bundle(ROOT / "engines" / "car"), EngineCache(tmp_path)
+    if precision == "int8":
+        quantized(bundle, sample_pictures(224)[:1], cache)
+    plan = cached_plan(bundle, trt, "sm89", precision, cache)
+    assert cache.load(key_of(bundle, trt, precision, cache)) == plan
+
+
+def test_int8_from_other_pictures_is_another_engine(trt, bundle, tmp_path, monkeypatch):
+    cache, built = EngineCache(tmp_path), []
+    monkeypatch.setattr("dinemo_ros.features.engines.build_plan", lambda trt, model, *rest: built.append(model) or model)
+    for model in (b"yesterday's ranges", b"today's ranges"):
+        cache.store(variant_key(bundle, "int8", "gpu"), model)
+        assert cached_plan(bundle, trt, "sm89", "int8", cache) == model
+    assert built == [b"yesterday's ranges", b"today's ranges"]
+
+
+def key_of(bundle, trt, precision, cache, arch="sm89"):
+    return engine_key(bundle, trt, arch, precision, network(bundle, precision, cache, "gpu"))
+
+
 def test_truncated_plan_is_built_again(trt, cache, caplog):
     bundle = load_bundle(ROOT / "engines" / SHIPPED[0])
     plan = cached_plan(bundle, trt, "sm89", "fp32", cache)
-    path = cache.path(engine_key(bundle, trt, "sm89", "fp32"))
+    path = cache.path(key_of(bundle, trt, "fp32", cache))
     path.write_bytes(path.read_bytes()[:-4096])
     again = cached_plan(bundle, trt, "sm89", "fp32", cache)
     assert len(again) == pytest.approx(len(plan), rel=0.01)
@@ -138,7 +162,7 @@ class TestCommand:
         assert result.returncode == 0, result.stderr
         assert "sm89-fp32" in result.stdout and "sm120-fp32" in result.stdout
         for arch in ("sm89", "sm120"):
-            assert EngineCache(tmp_path).load(engine_key(bundle, trt, arch, "fp32"))
+            assert EngineCache(tmp_path).load(key_of(bundle, trt, "fp32", EngineCache(tmp_path), arch))
 
     def test_int8_for_cpu_and_gpu(self, tmp_path):
         """The demo's pictures serve as photographs; the network is used from then on."""

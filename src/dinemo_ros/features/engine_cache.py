@@ -32,7 +32,7 @@ class EngineKey:
 
     Attributes:
         name: category, only for a person's eyes.
-        onnx: sha256 of backbone.onnx.
+        onnx: sha256 of the network that the entry is made from.
         builder: "tensorrt 10.3.0", "tensorrt_rtx 1.7.1", "onnxruntime 1.31.1", ...
         arch: GPU architecture like "sm87", or "any".
         precision: see :data:`dinemo_ros.features.PRECISIONS`.
