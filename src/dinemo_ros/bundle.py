@@ -9,6 +9,7 @@ bundle is executable: YAML is read with the safe loader, arrays without pickles.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ import numpy as np
 import yaml
 
 from .errors import BundleError
+from .files import replace_files
 from .mirror import counterparts
 from .neural_mesh import NeuralMesh
 from .symmetry import Symmetry
@@ -164,6 +166,14 @@ class Bundle:
         """The network in int8 for CPUs, where the bundle brings it."""
         return self.path / INT8_FILE if INT8_FILE in self.card.files else None
 
+    def backbone(self) -> bytes:
+        """The network; BundleError if its file is no longer what the card says."""
+        return _checked_content(self.backbone_path, self.card.files[BACKBONE_FILE])
+
+    def int8(self) -> bytes | None:
+        """The network in int8 for CPUs, where the bundle brings it; BundleError as for :meth:`backbone`."""
+        return _checked_content(self.int8_path, self.card.files[INT8_FILE]) if self.int8_path else None
+
 
 def find_bundle(category: str) -> Path:
     """Folder of the bundle shipped for ``category``: sourced ROS workspaces, this Python's share, the source tree."""
@@ -185,7 +195,7 @@ def load_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"bundle {path}: no such folder; give the folder that holds {CARD_FILE}")
     card = _read_card(path / CARD_FILE)
     for name in (BACKBONE_FILE, MESH_FILE, *([INT8_FILE] if INT8_FILE in card.files else [])):
-        _check_file(path / name, card.files.get(name))
+        _checked_content(path / name, card.files.get(name))
     mesh = NeuralMesh.load(path / MESH_FILE)
     _check_mesh(path, card, mesh)
     return Bundle(path, card, mesh)
@@ -193,28 +203,41 @@ def load_bundle(path: str | Path) -> Bundle:
 
 def write_bundle(directory: str | Path, card: Card, backbone: bytes, mesh: NeuralMesh,
                  int8: bytes | None = None) -> Bundle:
-    """Write card, content of the ONNX files and mesh into ``directory``, fill in the hashes, read it back checked."""
+    """Write card, content of the ONNX files and mesh into ``directory``, fill in the hashes, read it back checked.
+
+    A bundle that is there already stays what it was where the new one cannot be written.
+    """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / BACKBONE_FILE).write_bytes(backbone)
-    mesh.save(directory / MESH_FILE)
-    if int8 is None:
-        (directory / INT8_FILE).unlink(missing_ok=True)  # that of another backbone
-    else:
-        (directory / INT8_FILE).write_bytes(int8)
-    names = (BACKBONE_FILE, MESH_FILE, *([] if int8 is None else [INT8_FILE]))
-    hashes = {name: _sha256(directory / name) for name in names}
-    document = _plain(asdict(replace(card, files=hashes))) | {"symmetry": card.symmetry.document()}
-    order = ["format"] + [name for name in document if name != "format"]
-    text = yaml.safe_dump({name: document[name] for name in order}, sort_keys=False, default_flow_style=None, width=110)
-    (directory / CARD_FILE).write_text(text)
+    arrays = io.BytesIO()
+    mesh.save(arrays)
+    contents = {BACKBONE_FILE: backbone, MESH_FILE: arrays.getvalue()} | ({} if int8 is None else {INT8_FILE: int8})
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    contents[CARD_FILE] = _card_text(replace(card, files=hashes)).encode()  # last: it vouches for the others
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        replace_files(directory, {name: content for name, content in contents.items()
+                                  if not _holds(directory / name, content)})
+        if int8 is None:
+            (directory / INT8_FILE).unlink(missing_ok=True)  # that of another backbone
+    except OSError as error:
+        raise BundleError(f"bundle {directory}: cannot be written ({error.strerror}), what was there is unchanged; "
+                          "make room, or write where you may") from error
     return load_bundle(directory)
 
 
 def rewrite_card(bundle: Bundle, card: Card) -> Bundle:
     """The bundle's folder with another card and the networks and the mesh that it has."""
-    int8 = bundle.int8_path.read_bytes() if bundle.int8_path else None
-    return write_bundle(bundle.path, card, bundle.backbone_path.read_bytes(), bundle.mesh, int8)
+    return write_bundle(bundle.path, card, bundle.backbone(), bundle.mesh, bundle.int8())
+
+
+def _card_text(card: Card) -> str:
+    document = _plain(asdict(card)) | {"symmetry": card.symmetry.document()}
+    order = ["format"] + [name for name in document if name != "format"]
+    return yaml.safe_dump({name: document[name] for name in order}, sort_keys=False, default_flow_style=None, width=110)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def _read_card(path: Path) -> Card:
@@ -241,15 +264,21 @@ def parse_card(document: dict) -> Card:
     return _parse(Card, document, "")
 
 
-def _check_file(path: Path, expected: str | None) -> None:
+def _checked_content(path: Path, expected: str | None) -> bytes:
+    """What the file holds; BundleError unless it has the sha256 that is expected."""
     if expected is None:
         raise BundleError(f"{path.parent / CARD_FILE}: files has no sha256 of {path.name}")
     if not path.is_file():
         raise BundleError(f"{path}: missing; copy the whole bundle folder again")
-    found = _sha256(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+    found = hashlib.sha256(content).hexdigest()
     if found != expected:
-        raise BundleError(f"{path}: truncated or changed ({path.stat().st_size} bytes, sha256 {found[:12]}..., "
+        raise BundleError(f"{path}: truncated or changed ({len(content)} bytes, sha256 {found[:12]}..., "
                           f"expected {expected[:12]}...); copy the bundle again")
+    return content
 
 
 def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:
@@ -265,10 +294,6 @@ def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:
             counterparts(mesh)
         except BundleError as error:
             raise BundleError(f"{path / CARD_FILE}: {error}") from None
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _require(condition: bool, key: str, value, allowed: str) -> None:
