@@ -81,7 +81,8 @@ def test_engine_of_a_bundle_in_every_other_precision(trt, precision, tmp_path):
 
 def test_int8_from_other_pictures_is_another_engine(trt, bundle, tmp_path, monkeypatch):
     cache, built = EngineCache(tmp_path), []
-    monkeypatch.setattr("dinemo_ros.features.engines.build_plan", lambda trt, model, *rest: built.append(model) or model)
+    monkeypatch.setattr("dinemo_ros.features.engines.build_plan",
+                        lambda trt, model, *rest: built.append(model) or model)
     for model in (b"yesterday's ranges", b"today's ranges"):
         cache.store(variant_key(bundle, "int8", "gpu"), model)
         assert cached_plan(bundle, trt, "sm89", "int8", cache) == model
