@@ -109,15 +109,14 @@ def test_int8_into_the_bundle(tmp_path):
 
 @KINDS
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_torch_backend(network, precision, tmp_path):
+def test_torch_backend(network, precision):
     pytest.importorskip("torch", reason="training extra is not installed")
     from dinemo_ros.features.torch_backend import TorchExtractor
 
     class Bundle:
-        backbone_path = tmp_path / "backbone.onnx"
+        backbone = staticmethod(lambda: network_bytes(network))
         card = type("Card", (), {"image": type("Image", (), {"size": 96})})
 
-    Bundle.backbone_path.write_bytes(network_bytes(network))
     extractor = TorchExtractor(Bundle, precision=precision)
     assert smallest_cosine(runner(network_bytes(network)), extractor, PICTURES) >= THRESHOLD[precision]
 

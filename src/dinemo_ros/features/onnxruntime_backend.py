@@ -7,7 +7,9 @@ thread computes whole ones, without meetings: on two cores that saves an eighth 
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +18,10 @@ import onnxruntime as ort
 
 from ..bundle import Bundle
 from ..errors import BackendError, BundleError
-from .signature import check_signature
+from .parity import sample_picture
+from .signature import check_features, check_signature
+
+_OTHER_SHAPE = (64, 96)  # neither square nor a crop's: what a network with a shape built in cannot take
 
 
 class OnnxRuntimeExtractor:
@@ -40,16 +45,29 @@ class OnnxRuntimeExtractor:
                  cuda: bool = False) -> None:
         self.precision, self.device = precision, "GPU" if cuda else "CPU"
         self._cuda, self._threads = cuda, threads
+        self._pool: ThreadPoolExecutor | None = None
         self._session = _session(bundle, threads, model, cuda)
         check_signature(self._session, bundle)
         self._binding = self._session.io_binding()
         size = bundle.card.image.size
-        empty = np.zeros((1, size, size, 3), np.uint8)
-        self(empty)  # first call allocates arenas; do it before the first image
+        first = sample_picture(1, size, size)
+        if model is None:
+            self._check(bundle, (first, sample_picture(2, *_OTHER_SHAPE)))
+        else:  # compared with the bundle's own by whoever made it
+            self(first)  # the first call allocates arenas; do it before the first image
         if not cuda and threads > 1:
             self._pool = ThreadPoolExecutor(threads, thread_name_prefix="dinemo_features")
             self._single_thread = _session(bundle, 1, model, cuda)
-            _run(self._single_thread, empty)
+            _run(self._single_thread, first)
+
+    def _check(self, bundle: Bundle, pictures: Sequence[np.ndarray]) -> None:
+        for images in pictures:
+            try:
+                features = self(images)
+            except BackendError as error:
+                raise BundleError(f"{bundle.backbone_path}: {error}; batches, crops and frames have shapes of their own"
+                                  ) from error
+            check_features(images, features, bundle)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         if not self._cuda:
@@ -65,7 +83,7 @@ class OnnxRuntimeExtractor:
 
     def _on_cpu(self, images: np.ndarray) -> np.ndarray:
         """Rounds in which each thread has a picture of its own; all threads share what is left over."""
-        alone = len(images) - len(images) % self._threads if self._threads > 1 else 0
+        alone = len(images) - len(images) % self._threads if self._pool else 0
         if alone == 0:
             return _run(self._session, images)
         features = list(self._pool.map(lambda k: _run(self._single_thread, images[k:k + 1]), range(alone)))
@@ -75,7 +93,11 @@ class OnnxRuntimeExtractor:
 
 
 def _run(session: ort.InferenceSession, images: np.ndarray) -> np.ndarray:
-    return session.run(["features"], {"image": images})[0]
+    try:
+        return session.run(["features"], {"image": images})[0]
+    except Exception as error:  # onnxruntime's errors have no common type
+        raise BackendError(f"ONNX Runtime cannot run the network on pictures {list(images.shape)} "
+                           f"({str(error).splitlines()[0]})") from error
 
 
 def _session(bundle: Bundle, threads: int, model: bytes | None, cuda: bool) -> ort.InferenceSession:
@@ -86,10 +108,13 @@ def _session(bundle: Bundle, threads: int, model: bytes | None, cuda: bool) -> o
     if model is not None and _is_x86() and not has_vnni():
         # Sums of products of uint8 and int8 would overflow; the exact kernels take twice the time.
         options.add_session_config_entry("session.x64quantprecision", "1")
+    # The card's hash vouches for one file: weights beside it, or in the folder one happens to stand in, are not read.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = 3  # warnings about graph optimisation say nothing to a robot's operator
     providers = ["CUDAExecutionProvider"] if cuda else ["CPUExecutionProvider"]
+    content = bundle.backbone() if model is None else model
     try:
-        session = ort.InferenceSession(model or str(bundle.backbone_path), options, providers=providers)
+        session = ort.InferenceSession(content, options, providers=providers)
     except Exception as error:  # onnxruntime raises a dozen unrelated types for one cause: not a usable model
         name = bundle.backbone_path if model is None else f"{bundle.card.category} in another precision"
         raise BundleError(f"{name}: ONNX Runtime {ort.__version__} cannot load it "

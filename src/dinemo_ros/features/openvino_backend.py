@@ -38,7 +38,7 @@ class OpenVinoExtractor:
             raise BackendError(f"this CPU has no {precision} instructions that OpenVINO uses (it offers "
                                f"{', '.join(capabilities)})")
         try:
-            network = core.read_model(model or bundle.backbone_path.read_bytes())
+            network = core.read_model(bundle.backbone() if model is None else model)
             settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": _HINT[precision],
                         "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
             self._any = core.compile_model(network, "CPU", settings).create_infer_request()

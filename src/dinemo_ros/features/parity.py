@@ -41,7 +41,12 @@ def sample_pictures(size: int, batch: int = 2) -> list[np.ndarray]:
     # Never the shape of a crop, and never larger than what engines are built for.
     frame = (1, min(2 * size, 3 * LARGEST_SIDE // 4), min(3 * size, LARGEST_SIDE))
     shapes = ((1, size, size), (batch, size, size), frame)
-    return [np.stack([_picture(height, width, seed) for seed in range(n)]) for n, height, width in shapes]
+    return [sample_picture(*shape) for shape in shapes]
+
+
+def sample_picture(n: int, height: int, width: int) -> np.ndarray:
+    """uint8 [n, height, width, 3], each another."""
+    return np.stack([_picture(height, width, seed) for seed in range(n)])
 
 
 def _picture(height: int, width: int, seed: int) -> np.ndarray:

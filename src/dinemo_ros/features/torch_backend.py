@@ -50,7 +50,7 @@ class TorchExtractor:
         self.device = torch.cuda.get_device_name() if self._where.type == "cuda" else "CPU"
         dtype = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
         self._autocast = torch.autocast(self._where.type, dtype, enabled=dtype is not None)
-        self._module = OnnxModule(bundle.backbone_path.read_bytes()).to(self._where).eval()
+        self._module = OnnxModule(bundle.backbone()).to(self._where).eval()
         size = bundle.card.image.size
         self(np.zeros((1, size, size, 3), np.uint8))
 

@@ -28,11 +28,11 @@ def network(bundle: Bundle, precision: str, cache: EngineCache, device: str = "c
         BackendError: it would have to be made first and cannot be made here.
     """
     if precision == "fp32":
-        return bundle.backbone_path.read_bytes()
+        return bundle.backbone()
     if precision == "int8":
         found = cache.load(variant_key(bundle, "int8", device))  # from one's own pictures, if somebody gave some
-        if found is None and device == "cpu" and bundle.int8_path:
-            found = bundle.int8_path.read_bytes()
+        if found is None and device == "cpu":
+            found = bundle.int8()
         if found is None:
             raise BackendError(f"there is no int8 network of {bundle.card.category} {bundle.card.version} in "
                                f"{cache.folder}; make one from some 50 pictures with: dinemo build-engine "
@@ -69,7 +69,7 @@ def ship_int8(bundle: Bundle, pictures: Sequence[np.ndarray]) -> Bundle:
     require_onnx("int8 networks")
     from .precision import quantize
 
-    backbone = bundle.backbone_path.read_bytes()
+    backbone = bundle.backbone()
     return write_bundle(bundle.path, bundle.card, backbone, bundle.mesh, quantize(backbone, pictures))
 
 
