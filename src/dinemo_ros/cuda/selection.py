@@ -16,7 +16,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..camera import Camera
 from ..crop import CropCamera
-from ..errors import BackendError, NotInstalledError
+from ..errors import BackendError, NotInstalledError, told
 from ..features import FeatureExtractor
 from ..features.cuda_driver import CudaError, find_gpu
 from ..pipeline import CpuPipeline, Pipeline, Solved
@@ -89,12 +89,6 @@ def usable_gpu() -> str:
         raise BackendError(f"{gpu.name} computes 1 + 1 = {answer}")
     _log.debug("torch %s, Triton %s", torch.__version__, triton.__version__)
     return gpu.name
-
-
-def told(error: Exception) -> str:
-    """The first line of an error of a GPU's library."""
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no text'}"
 
 
 def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, device: str, evidence: str) -> Pipeline:
