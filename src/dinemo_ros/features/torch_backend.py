@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..bundle import Bundle
-from ..errors import BackendError, NotInstalledError
+from ..errors import BackendError
+from .optional import imported
 from .variants import require_onnx
 
 if TYPE_CHECKING:
@@ -34,17 +35,16 @@ class TorchExtractor:
     reason = ""
 
     def __init__(self, bundle: Bundle, threads: int = 2, precision: str = "fp32") -> None:
-        try:
-            import torch
-        except ImportError as error:
-            raise NotInstalledError(f"PyTorch cannot be imported ({error}): pip install torch") from error
-        require_onnx("networks for PyTorch")
+        torch = imported("torch", "networks on PyTorch", "pip install torch")
+        require_onnx("networks on PyTorch")
         from .torch_graph import OnnxModule
 
         if precision == "int8":
             raise BackendError("PyTorch has no int8 here; take fp32, fp16 or bf16")
         self._torch, self.precision = torch, precision
         torch.set_num_threads(threads)
+        if precision == "fp32":  # without this a GPU multiplies with 10 bits of the mantissa, less than the name says
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self._where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tensor_device = self._where.type
         self.device = torch.cuda.get_device_name() if self._where.type == "cuda" else "CPU"
