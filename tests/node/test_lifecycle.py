@@ -27,6 +27,9 @@ def test_transitions(tmp_path, make_probe, demo_frames):
         assert probe.change_state(Transition.TRANSITION_CONFIGURE)
         assert probe.state() == "inactive"
         assert probe.images.get_subscription_count() == 0
+        running = probe.diagnosis()
+        assert all(running[name] for name in ("backend", "precision", "network_device", "solver_device"))
+        assert "there is no GPU to use" in running["backend_reason"] or "works on" in running["backend_reason"]
         assert probe.change_state(Transition.TRANSITION_ACTIVATE)
         probe.wait_for_node()
         assert probe.answer("detections", probe.send(frame.image, frame.camera)).detections

@@ -27,7 +27,7 @@ from ..estimator import PoseEstimator
 from ..pose import ObjectPose
 from ..tracker import PoseTracker, Tracking
 from . import conversions, parameters
-from .diagnostics import Monitor, array_message, cause_of
+from .diagnostics import Monitor, array_message, cause_of, what_runs
 from .executable import run
 from .log_bridge import bridge_logging
 from .publishers import Outputs, TransformBroadcaster
@@ -260,7 +260,8 @@ class PoseNode(LifecycleNode):
         self._monitor.reject(cause_of(error), message, settings.warn_period_s, lost_image)
 
     def _publish_diagnostics(self) -> None:
-        status = self._monitor.status(self._state, self._settings().stale_after_s, self._topic("image"))
+        status = self._monitor.status(self._state, self._settings().stale_after_s, self._topic("image"),
+                                      what_runs(self._estimator))
         self._diagnostics.publish(array_message(self.get_clock().now().to_msg(), status))
 
 
