@@ -216,3 +216,26 @@ def test_a_frame_that_the_gpu_fails_on_is_solved(estimators, frame, monkeypatch,
     pose, = estimator.estimate(image, camera, [roi])
     assert "goes on on the CPU, because the GPU's failed: OutOfMemoryError: CUDA out of memory." in caplog.text
     assert pose.score > estimator.bundle.card.score.accept and {"similarity", "refine"} <= set(estimator.timings)
+
+
+def test_features_that_are_no_numbers_on_the_device(bundle, frame, monkeypatch, caplog):
+    """fp16 overflowed: solver and network go on on the CPU, with the same frame."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("onnx", reason="backend torch reads networks with onnx")
+    from dinemo_ros import estimator as module
+    from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
+    from dinemo_ros.features.spare import SparedExtractor
+    from dinemo_ros.features.torch_backend import TorchExtractor
+
+    network = SparedExtractor(TorchExtractor(bundle, 1), OnnxRuntimeExtractor(bundle, 1))
+    monkeypatch.setattr(module, "create_extractor", lambda *arguments: network)
+    estimator, (image, camera, roi) = PoseEstimator(bundle, 1, device="twins"), frame
+    (expected,) = estimator.estimate(image, camera, [roi])
+    on_device = TorchExtractor.on_device
+    monkeypatch.setattr(TorchExtractor, "on_device", lambda self, images: on_device(self, images) * torch.nan)
+    (found,) = estimator.estimate(image, camera, [roi])
+    assert np.degrees(rotation_angle(expected.T_cam_obj[:3, :3], found.T_cam_obj[:3, :3])) < 1.0
+    assert (estimator.pipeline.device, network.name) == ("CPU", "onnxruntime")
+    assert "the solver goes on on the CPU, because the GPU's failed: the network's features are not all finite" in (
+        caplog.text)
+    assert "its features in fp32 are not all finite" in caplog.text

@@ -79,7 +79,7 @@ class SparedExtractor:
         return instead()
 
     def _finite(self, features):
-        """BackendError if fp16 overflowed. On the device nobody waits for the answer; the solver checks its own."""
+        """BackendError if fp16 overflowed. On the device nobody waits for it here; the pipeline asks."""
         # The sum of unit vectors is finite if each of them is.
         if isinstance(features, np.ndarray) and not np.isfinite(features.sum()):
             raise BackendError(f"its features in {self._active.precision} are not all finite")
