@@ -118,9 +118,9 @@ def test_what_computes_is_an_argument(started, make_probe, tmp_path):
     assert values["backend_reason"].startswith("onnxruntime in fp16 cannot be used: ")
 
 
-def test_threads_are_a_number():
+def test_threads_are_a_number(tmp_path):
     with pytest.raises(ValueError, match="'many' is no int"):
-        Launch(ROOT / "launch/pose.launch.py", threads="many").commands(ROOT)
+        Launch(ROOT / "launch/pose.launch.py", threads="many").commands(tmp_path)
 
 
 def test_demo_launch_runs(started, make_probe):
