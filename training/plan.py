@@ -118,8 +118,16 @@ def _learning(learning: Learning) -> dict:
     return {k: v for k, v in asdict(learning).items() if learning.freeze or k not in ("freeze", "views")}
 
 
+def _card(recipe: Recipe) -> dict:
+    """Without what is off as it was before the key existed: finished runs stay finished."""
+    card = asdict(recipe.bundle_card())
+    if not card["features"]["mirrored"]:
+        del card["features"]["mirrored"]
+    return card
+
+
 def _figures(recipe: Recipe) -> dict:
-    return {key: value for key, value in asdict(recipe.bundle_card()).items() if key not in _WORDS}
+    return {key: value for key, value in _card(recipe).items() if key not in _WORDS}
 
 
 def _result(recipe: Recipe, folder: RunFolder, work: Work, out: Path, pools: set[str]) -> list[Stage]:
@@ -129,7 +137,7 @@ def _result(recipe: Recipe, folder: RunFolder, work: Work, out: Path, pools: set
     tables = [name for name, there in (("held_out", "held_out" in pools), ("spins", spins)) if there]
     return [
         Stage("export", "mean weights as a checked bundle", work.export,
-              {"average": recipe.average, "card": asdict(recipe.bundle_card())}, ("shape", last), (),
+              {"average": recipe.average, "card": _card(recipe)}, ("shape", last), (),
               (run / "bundle", run / "student.pt")),
         Stage("calibrate", "distance and accepted score", work.calibrate, {"count": recipe.evaluate},
               ("export", *measured), (), (run / "calibration.npz",)),

@@ -191,7 +191,7 @@ class Recipe:
 
     ``teacher`` compares photographs and sequences with each other before there is a model, see
     :mod:`training.teachers.specification`. ``card`` holds keys of the bundle's card (``model.yaml``) as they are
-    written there: symmetry, search, image, score, description, license, version.
+    written there: symmetry, search, image, features, score, description, license, version.
     """
 
     category: str

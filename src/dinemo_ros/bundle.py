@@ -9,6 +9,7 @@ bundle is executable: YAML is read with the safe loader, arrays without pickles.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import sys
@@ -21,6 +22,8 @@ import numpy as np
 import yaml
 
 from .errors import BundleError
+from .files import replace_files
+from .mirror import counterparts
 from .neural_mesh import NeuralMesh
 from .symmetry import Symmetry
 
@@ -59,10 +62,15 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Feature length, and the softmax temperature that the features were trained with."""
+    """Feature length, and the softmax temperature that the features were trained with.
+
+    mirrored: look at every crop and at its mirror image, see ``mirror.py``. Takes the network twice; the score, the
+    covariance and the distance of the card are measured with it.
+    """
 
     dim: int = 64
     temperature: float = 0.07
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         _require(1 <= self.dim <= 2048, "features.dim", self.dim, "1 to 2048")
@@ -158,6 +166,14 @@ class Bundle:
         """The network in int8 for CPUs, where the bundle brings it."""
         return self.path / INT8_FILE if INT8_FILE in self.card.files else None
 
+    def backbone(self) -> bytes:
+        """The network; BundleError if its file is no longer what the card says."""
+        return _checked_content(self.backbone_path, self.card.files[BACKBONE_FILE])
+
+    def int8(self) -> bytes | None:
+        """The network in int8 for CPUs, where the bundle brings it; BundleError as for :meth:`backbone`."""
+        return _checked_content(self.int8_path, self.card.files[INT8_FILE]) if self.int8_path else None
+
 
 def find_bundle(category: str) -> Path:
     """Folder of the bundle shipped for ``category``: sourced ROS workspaces, this Python's share, the source tree."""
@@ -179,7 +195,7 @@ def load_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"bundle {path}: no such folder; give the folder that holds {CARD_FILE}")
     card = _read_card(path / CARD_FILE)
     for name in (BACKBONE_FILE, MESH_FILE, *([INT8_FILE] if INT8_FILE in card.files else [])):
-        _check_file(path / name, card.files.get(name))
+        _checked_content(path / name, card.files.get(name))
     mesh = NeuralMesh.load(path / MESH_FILE)
     _check_mesh(path, card, mesh)
     return Bundle(path, card, mesh)
@@ -187,28 +203,41 @@ def load_bundle(path: str | Path) -> Bundle:
 
 def write_bundle(directory: str | Path, card: Card, backbone: bytes, mesh: NeuralMesh,
                  int8: bytes | None = None) -> Bundle:
-    """Write card, content of the ONNX files and mesh into ``directory``, fill in the hashes, read it back checked."""
+    """Write card, content of the ONNX files and mesh into ``directory``, fill in the hashes, read it back checked.
+
+    A bundle that is there already stays what it was where the new one cannot be written.
+    """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / BACKBONE_FILE).write_bytes(backbone)
-    mesh.save(directory / MESH_FILE)
-    if int8 is None:
-        (directory / INT8_FILE).unlink(missing_ok=True)  # that of another backbone
-    else:
-        (directory / INT8_FILE).write_bytes(int8)
-    names = (BACKBONE_FILE, MESH_FILE, *([] if int8 is None else [INT8_FILE]))
-    hashes = {name: _sha256(directory / name) for name in names}
-    document = _plain(asdict(replace(card, files=hashes))) | {"symmetry": card.symmetry.document()}
-    order = ["format"] + [name for name in document if name != "format"]
-    text = yaml.safe_dump({name: document[name] for name in order}, sort_keys=False, default_flow_style=None, width=110)
-    (directory / CARD_FILE).write_text(text)
+    arrays = io.BytesIO()
+    mesh.save(arrays)
+    contents = {BACKBONE_FILE: backbone, MESH_FILE: arrays.getvalue()} | ({} if int8 is None else {INT8_FILE: int8})
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    contents[CARD_FILE] = _card_text(replace(card, files=hashes)).encode()  # last: it vouches for the others
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        replace_files(directory, {name: content for name, content in contents.items()
+                                  if not _holds(directory / name, content)})
+        if int8 is None:
+            (directory / INT8_FILE).unlink(missing_ok=True)  # that of another backbone
+    except OSError as error:
+        raise BundleError(f"bundle {directory}: cannot be written ({error.strerror}), what was there is unchanged; "
+                          "make room, or write where you may") from error
     return load_bundle(directory)
 
 
 def rewrite_card(bundle: Bundle, card: Card) -> Bundle:
     """The bundle's folder with another card and the networks and the mesh that it has."""
-    int8 = bundle.int8_path.read_bytes() if bundle.int8_path else None
-    return write_bundle(bundle.path, card, bundle.backbone_path.read_bytes(), bundle.mesh, int8)
+    return write_bundle(bundle.path, card, bundle.backbone(), bundle.mesh, bundle.int8())
+
+
+def _card_text(card: Card) -> str:
+    document = _plain(asdict(card)) | {"symmetry": card.symmetry.document()}
+    order = ["format"] + [name for name in document if name != "format"]
+    return yaml.safe_dump({name: document[name] for name in order}, sort_keys=False, default_flow_style=None, width=110)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def _read_card(path: Path) -> Card:
@@ -235,15 +264,21 @@ def parse_card(document: dict) -> Card:
     return _parse(Card, document, "")
 
 
-def _check_file(path: Path, expected: str | None) -> None:
+def _checked_content(path: Path, expected: str | None) -> bytes:
+    """What the file holds; BundleError unless it has the sha256 that is expected."""
     if expected is None:
         raise BundleError(f"{path.parent / CARD_FILE}: files has no sha256 of {path.name}")
     if not path.is_file():
         raise BundleError(f"{path}: missing; copy the whole bundle folder again")
-    found = _sha256(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+    found = hashlib.sha256(content).hexdigest()
     if found != expected:
-        raise BundleError(f"{path}: truncated or changed ({path.stat().st_size} bytes, sha256 {found[:12]}..., "
+        raise BundleError(f"{path}: truncated or changed ({len(content)} bytes, sha256 {found[:12]}..., "
                           f"expected {expected[:12]}...); copy the bundle again")
+    return content
 
 
 def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:
@@ -254,10 +289,11 @@ def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:
     if not np.allclose(mesh.extent, card.size_prior.mean_m, rtol=0.15):
         raise BundleError(f"{path / MESH_FILE}: the mesh measures {np.round(mesh.extent, 3).tolist()} m (x, y, z), "
                           f"size_prior.mean_m in {CARD_FILE} says {list(card.size_prior.mean_m)}")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    if card.features.mirrored:
+        try:
+            counterparts(mesh)
+        except BundleError as error:
+            raise BundleError(f"{path / CARD_FILE}: {error}") from None
 
 
 def _require(condition: bool, key: str, value, allowed: str) -> None:
@@ -308,8 +344,10 @@ def _convert(kind, value, where: str):
         return dict(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool) or (kind is float and not np.isfinite(value)):
-        raise BundleError(f"{where} must be a {'finite number' if kind is float else kind.__name__}, got {value!r}")
+    right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)  # Python takes true for a number
+    if not right or (kind is float and not np.isfinite(value)):
+        allowed = {float: "a finite number", bool: "true or false", int: "a whole number"}
+        raise BundleError(f"{where} must be {allowed.get(kind, f'a {kind.__name__}')}, got {value!r}")
     return value
 
 

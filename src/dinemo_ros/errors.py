@@ -32,3 +32,21 @@ class BackendError(DinemoError):
 
 class NotInstalledError(BackendError):
     """A package that a backend needs is not there; the message names it."""
+
+
+class RefusedEngineError(BackendError):
+    """An engine that TensorRT does not load: of another machine, another driver, or damaged before it was hashed."""
+
+
+class WrongFeaturesError(BackendError):
+    """A network that runs and computes something else than ONNX Runtime in fp32."""
+
+
+class PictureSizeError(BackendError):
+    """Pictures larger than a network was built for; it takes others as before."""
+
+
+def told(error: BaseException) -> str:
+    """Kind and first line of an error of somebody else's library."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no text'}"

@@ -17,7 +17,9 @@ from .crop import CropCamera, check_roi, crop_camera
 from .cuda.selection import create_pipeline
 from .errors import ImageError
 from .features import create_extractor
+from .features.mirrored import MirroredExtractor
 from .geometry import se3
+from .mirror import with_counterparts
 from .pose import Hypothesis, ObjectPose
 from .proposals import Proposer
 from .regions import overlap, projected_box
@@ -46,6 +48,9 @@ class PoseEstimator:
         say: told now and then how far the compilation of the kernels is, where it takes long.
         evidence: "clutter" or "posterior", see :mod:`dinemo_ros.solver.similarity`.
 
+    ``crop_bundle`` and ``crop_extractor`` are the bundle and the network as the solver sees them: with the features of
+    crops and their mirror images where the card asks for that.
+
     Building one loads the model, compiles the kernels (half a minute once, then from numba's cache) and runs once on an
     empty crop, so that the first image costs what every image costs. Not for two callers at a time: buffers are reused.
     """
@@ -60,7 +65,10 @@ class PoseEstimator:
 
     def _prepare(self, device: str, threads: int, evidence: str) -> None:
         bundle = self.bundle
-        self.pipeline = create_pipeline(bundle, self.extractor, device, threads, evidence)
+        mirrored = bundle.card.features.mirrored
+        self.crop_bundle = replace(bundle, mesh=with_counterparts(bundle.mesh)) if mirrored else bundle
+        self.crop_extractor = MirroredExtractor(self.extractor) if mirrored else self.extractor
+        self.pipeline = create_pipeline(self.crop_bundle, self.crop_extractor, device, threads, evidence)
         self.proposer = Proposer(bundle, self.extractor, threads)
         self._unit = bundle.mesh.vertices / bundle.mesh.extent
         self.timings: dict[str, float] = {}
@@ -206,7 +214,7 @@ class PoseEstimator:
                           visible=hypotheses[0].visible)
 
     def _warm_up(self) -> None:
-        spec, mesh = self.bundle.card.image, self.bundle.mesh
+        spec, mesh = self.bundle.card.image, self.crop_bundle.mesh
         camera, roi = Camera.from_hfov(spec.size, spec.size, 60.0), (0.0, 0.0, float(spec.size), float(spec.size))
         self.estimate(np.full((spec.size, spec.size, 3), 114, np.uint8), camera, [roi])
         # An empty picture leaves nothing to refine: the object's own features compile the rest of the kernels.

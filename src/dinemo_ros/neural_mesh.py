@@ -6,6 +6,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -57,8 +58,8 @@ class NeuralMesh:
         """[3] metres, length, width and height of the vertices' bounding box."""
         return np.ptp(self.vertices, axis=0)
 
-    def save(self, path: str | Path) -> None:
-        """Write ``path`` as a compressed npz without pickles."""
+    def save(self, path: str | Path | BinaryIO) -> None:
+        """Write ``path``, or into an open file, as a compressed npz without pickles."""
         np.savez_compressed(path, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod

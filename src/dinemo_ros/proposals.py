@@ -22,6 +22,7 @@ from .bundle import Bundle
 from .camera import Camera
 from .crop import BORDER_GREY
 from .features import FeatureExtractor
+from .features.protocol import LARGEST_SIDE
 from .geometry import rotation_from_viewpoint
 from .pose import ObjectPose
 from .regions import covered_share, distinct_boxes, overlap, projected_box
@@ -108,7 +109,7 @@ class Proposer:
     def __call__(self, image: np.ndarray) -> list[tuple[float, float, float, float]]:
         """(x_min, y_min, x_max, y_max) pixels in ``image`` uint8 [H, W, 3], the most convincing first."""
         height, width = image.shape[:2]
-        fine = min(np.sqrt(_PIXELS / (height * width)), _LARGEST_SCALE)
+        fine = min(np.sqrt(_PIXELS / (height * width)), _LARGEST_SCALE, LARGEST_SIDE / max(height, width))
         boxes, scores = [], []
         for scale in fine * np.array(_SCALES):
             templates = self._small_templates if scale == fine else self._templates

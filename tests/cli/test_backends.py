@@ -81,13 +81,31 @@ class TestDoctor:
         assert found["solver"].text.startswith("device auto takes the CPU: there is no GPU to use: no NVIDIA driver")
         assert "pip install openvino" in found["OpenVINO"].text and "pip install onnx" in found["onnx"].text
 
-    def test_broken_tensorrt_is_told_from_a_missing_one(self, tmp_path, monkeypatch):
-        (tmp_path / "broken_tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open shared object')")
+    @pytest.mark.parametrize("raised, told", [
+        ("ImportError('libnvinfer.so.10: cannot open')", "ImportError: libnvinfer.so.10: cannot open"),
+        ("ImportError()", "ImportError: no text")])
+    def test_broken_tensorrt_is_told_from_a_missing_one(self, tmp_path, monkeypatch, raised, told):
+        (tmp_path / "broken_tensorrt.py").write_text(f"raise {raised}")
         monkeypatch.syspath_prepend(str(tmp_path))
         monkeypatch.setattr(tensorrt_api, "_CANDIDATES", (("broken_tensorrt", "tensorrt", ()),))
         (finding,) = [f for f in doctor_backends.backends() if f.subject == "TensorRT"]
-        assert finding.text == ("TensorRT is installed and cannot be used: broken_tensorrt: libnvinfer.so.10: cannot "
-                                "open shared object")
+        assert finding.text == f"TensorRT is installed and cannot be used: broken_tensorrt: {told}"
+
+    @pytest.mark.parametrize("subject, module, raised", [
+        ("OpenVINO", "openvino", "RuntimeError('no plugin')"), ("torch", "torch", "OSError('libcudart.so.12')"),
+        ("onnx", "onnx", "TypeError('Descriptors cannot be created')"),
+        ("onnxruntime", "onnxruntime", "ImportError('libonnxruntime.so')")])
+    def test_broken_packages_are_a_line_of_the_report(self, tmp_path, subject, module, raised):
+        """In a process of its own: here the real ones are loaded."""
+        (tmp_path / f"{module}.py").write_text(f"__version__ = '10.3'\nraise {raised}")
+        report = subprocess.run(
+            [sys.executable, "-c", "from dinemo_ros.cli.doctor_backends import backends\n"
+             "for f in backends(): print(f.level, f.subject, f.text, sep='|')"], text=True, capture_output=True,
+            timeout=120, env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT / 'src'}"})
+        assert report.returncode == 0, report.stderr
+        lines = {line.split("|")[1]: line for line in report.stdout.splitlines()}
+        assert len(lines) == 7 and lines[subject].startswith("!!" if subject == "onnxruntime" else "--")
+        assert raised.split("(")[0] in lines[subject]
 
     def test_tensorrt_that_is_too_old(self, tmp_path, monkeypatch):
         (tmp_path / "old_tensorrt.py").write_text("__version__ = '8.6.1'")

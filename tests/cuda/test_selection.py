@@ -269,7 +269,8 @@ class TestOtherCrops:
         """Each camera shows its picture as it is, and averaged over two pixels."""
         assert [[int(_footprint(camera, crop)) for crop in crops] for camera, crops, _ in own_crops(bundle)] == [
             [1, 2], [1, 2]]
-        check_features(bundle, estimators[0].extractor, self.changed(estimators, lambda features, camera: features))
+        same = self.changed(estimators, lambda features, camera: features)
+        check_features(bundle, estimators[0].crop_extractor, same)
 
     @pytest.mark.parametrize("lens", [False, True])
     def test_another_order(self, bundle, estimators, lens):
@@ -277,20 +278,21 @@ class TestOtherCrops:
                              else features)
         told = f"a camera {'with' if lens else 'without'} distortion have other features than the CPU's"
         with pytest.raises(BackendError, match=told):
-            check_features(bundle, estimators[0].extractor, wrong)
+            check_features(bundle, estimators[0].crop_extractor, wrong)
 
     @pytest.mark.parametrize("wrong", [lambda features, _: features * np.nan, lambda features, _: features[:1],
                                        lambda features, _: features.roll(1, 3)])
     def test_no_numbers_too_few_shifted(self, bundle, estimators, wrong):
         with pytest.raises(BackendError, match="other features"):
-            check_features(bundle, estimators[0].extractor, self.changed(estimators, wrong))
+            check_features(bundle, estimators[0].crop_extractor, self.changed(estimators, wrong))
 
     def test_goes_on_on_the_cpu(self, bundle, estimators, monkeypatch, caplog):
         from dinemo_ros.cuda import pipeline
 
         right = pipeline.warp_crops
         monkeypatch.setattr(pipeline, "warp_crops", lambda *arguments: right(*arguments).flip(2))
-        assert isinstance(create_pipeline(bundle, estimators[1].extractor, "twins", 1), CpuPipeline)
+        wrong = create_pipeline(estimators[1].crop_bundle, estimators[1].crop_extractor, "twins", 1)
+        assert isinstance(wrong, CpuPipeline)
         assert "solver: on the CPU, because the GPU's crops of a camera without distortion have other" in caplog.text
 
 
@@ -342,3 +344,26 @@ def test_a_frame_that_the_gpu_fails_on_is_solved(estimators, frame, monkeypatch,
     pose, = estimator.estimate(image, camera, [roi])
     assert "goes on on the CPU, because the GPU's failed: OutOfMemoryError: CUDA out of memory." in caplog.text
     assert pose.score > estimator.bundle.card.score.accept and {"similarity", "refine"} <= set(estimator.timings)
+
+
+def test_features_that_are_no_numbers_on_the_device(bundle, frame, monkeypatch, caplog):
+    """fp16 overflowed: solver and network go on on the CPU, with the same frame."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("onnx", reason="backend torch reads networks with onnx")
+    from dinemo_ros import estimator as module
+    from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
+    from dinemo_ros.features.spare import SparedExtractor
+    from dinemo_ros.features.torch_backend import TorchExtractor
+
+    network = SparedExtractor(TorchExtractor(bundle, 1), OnnxRuntimeExtractor(bundle, 1))
+    monkeypatch.setattr(module, "create_extractor", lambda *arguments: network)
+    estimator, (image, camera, roi) = PoseEstimator(bundle, 1, device="twins"), frame
+    (expected,) = estimator.estimate(image, camera, [roi])
+    run = TorchExtractor._with_room  # of tensors and of arrays
+    monkeypatch.setattr(TorchExtractor, "_with_room", lambda self, *arguments: run(self, *arguments) * torch.nan)
+    (found,) = estimator.estimate(image, camera, [roi])
+    assert np.degrees(rotation_angle(expected.T_cam_obj[:3, :3], found.T_cam_obj[:3, :3])) < 1.0
+    assert (estimator.pipeline.device, network.name) == ("CPU", "onnxruntime")
+    assert "the solver goes on on the CPU, because the GPU's failed: the network's features are not all finite" in (
+        caplog.text)
+    assert "its features in fp32 are not all finite" in caplog.text

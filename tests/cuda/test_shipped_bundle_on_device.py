@@ -35,9 +35,9 @@ def estimator(bundle):
 
 
 @pytest.fixture(scope="module")
-def device(bundle):
+def device(estimator):
     torch.set_num_threads(1)
-    return DeviceSolver(bundle.mesh, bundle.card, DEVICE)
+    return DeviceSolver(estimator.crop_bundle.mesh, estimator.bundle.card, DEVICE)
 
 
 def features_of(estimator, images, cameras, rois):
@@ -47,7 +47,7 @@ def features_of(estimator, images, cameras, rois):
         (crop,), target = estimator.views(camera, estimator.check(image, camera, [roi]), measured=True)
         pixels = np.empty((1, crop.size, crop.size, 3), np.uint8)
         warp_crop(image, camera, crop, pixels[0])
-        maps.append(estimator.extractor(pixels)[0])
+        maps.append(estimator.crop_extractor(pixels)[0])
         targets += target
     return maps, targets
 

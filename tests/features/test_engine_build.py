@@ -24,11 +24,12 @@ from dinemo_ros.errors import BackendError
 from dinemo_ros.features.cuda_driver import CudaError, CudaStream, find_gpu
 from dinemo_ros.features.engine_build import build_plan, check_arch, profiles
 from dinemo_ros.features.engine_cache import EngineCache
-from dinemo_ros.features.engines import cached_plan, engine_key, shapes_of
+from dinemo_ros.features.engines import CachedEngine, shapes_of
 from dinemo_ros.features.parity import sample_pictures
 from dinemo_ros.features.precision import half_precision, quantize
 from dinemo_ros.features.tensorrt_api import load_tensorrt
 from dinemo_ros.features.tensorrt_backend import TensorRtExtractor
+from dinemo_ros.features.variants import quantized, variant_key
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +50,12 @@ def unexpected(*arguments):
 def test_engine_of_every_shipped_bundle(trt, cache, category, caplog, monkeypatch):
     caplog.set_level(logging.INFO, "dinemo_ros")
     bundle = load_bundle(ROOT / "engines" / category)
-    plan = cached_plan(bundle, trt, "sm89", "fp32", cache)
+    plan = CachedEngine(bundle, trt, "sm89", "fp32", cache).plan()
     assert len(plan) > 0.9 * bundle.backbone_path.stat().st_size
     assert f"{category} {bundle.card.version} fp32: building an engine with tensorrt_rtx" in caplog.text
     assert "MB built in" in caplog.text
     monkeypatch.setattr("dinemo_ros.features.engines.build_plan", unexpected)
-    assert cached_plan(bundle, trt, "sm89", "fp32", cache) == plan
+    assert CachedEngine(bundle, trt, "sm89", "fp32", cache).plan() == plan
 
 
 @pytest.mark.parametrize("network, precision", [*((name, "fp16") for name in SHIPPED),
@@ -68,12 +69,32 @@ def test_engine_in_other_precisions(trt, network, precision):
     assert build_plan(trt, model, profiles(load_bundle(ROOT / "engines" / SHIPPED[0])), "sm86", network)
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
+def test_engine_of_a_bundle_in_every_other_precision(trt, precision, tmp_path):
+    """The way of the node and of build-engine, from the bundle to the plan."""
+    bundle, cache = load_bundle(ROOT / "engines" / "car"), EngineCache(tmp_path)
+    if precision == "int8":
+        cache.store(variant_key(bundle, "int8", "gpu"), quantized(bundle, sample_pictures(224)[:1], "gpu"))
+    plan = CachedEngine(bundle, trt, "sm89", precision, cache).plan()
+    assert cache.load(CachedEngine(bundle, trt, "sm89", precision, cache).key) == plan
+
+
+def test_int8_from_other_pictures_is_another_engine(trt, bundle, tmp_path, monkeypatch):
+    cache, built = EngineCache(tmp_path), []
+    monkeypatch.setattr("dinemo_ros.features.engines.build_plan",
+                        lambda trt, model, *rest: built.append(model) or model)
+    for model in (b"yesterday's ranges", b"today's ranges"):
+        cache.store(variant_key(bundle, "int8", "gpu"), model)
+        assert CachedEngine(bundle, trt, "sm89", "int8", cache).plan() == model
+    assert built == [b"yesterday's ranges", b"today's ranges"]
+
+
 def test_truncated_plan_is_built_again(trt, cache, caplog):
     bundle = load_bundle(ROOT / "engines" / SHIPPED[0])
-    plan = cached_plan(bundle, trt, "sm89", "fp32", cache)
-    path = cache.path(engine_key(bundle, trt, "sm89", "fp32"))
+    plan = CachedEngine(bundle, trt, "sm89", "fp32", cache).plan()
+    path = cache.path(CachedEngine(bundle, trt, "sm89", "fp32", cache).key)
     path.write_bytes(path.read_bytes()[:-4096])
-    again = cached_plan(bundle, trt, "sm89", "fp32", cache)
+    again = CachedEngine(bundle, trt, "sm89", "fp32", cache).plan()
     assert len(again) == pytest.approx(len(plan), rel=0.01)
     assert "truncated" in caplog.text and "it is built again" in caplog.text
 
@@ -83,7 +104,7 @@ def test_truncated_plan_is_built_again(trt, cache, caplog):
 def test_tensorrt_refuses_what_is_no_plan(trt, cache, driver, spoil, reason):
     """TensorRT's own check, behind ours."""
     bundle = load_bundle(ROOT / "engines" / SHIPPED[0])
-    plan = cached_plan(bundle, trt, "sm89", "fp32", cache)
+    plan = CachedEngine(bundle, trt, "sm89", "fp32", cache).plan()
     with pytest.raises(BackendError, match=f"tensorrt_rtx .* cannot load the engine .*{reason}"):
         TensorRtExtractor(bundle, spoil(plan), shapes_of(bundle), trt, CudaStream())
 
@@ -94,7 +115,7 @@ def test_plan_without_a_gpu(trt, cache, driver):
         find_gpu_for_real()
     except CudaError:
         bundle = load_bundle(ROOT / "engines" / SHIPPED[0])
-        plan = cached_plan(bundle, trt, "sm89", "fp32", cache)
+        plan = CachedEngine(bundle, trt, "sm89", "fp32", cache).plan()
         with pytest.raises(BackendError, match="cannot load the engine .*Cuda"):
             TensorRtExtractor(bundle, plan, shapes_of(bundle), trt, CudaStream())
     else:
@@ -138,7 +159,8 @@ class TestCommand:
         assert result.returncode == 0, result.stderr
         assert "sm89-fp32" in result.stdout and "sm120-fp32" in result.stdout
         for arch in ("sm89", "sm120"):
-            assert EngineCache(tmp_path).load(engine_key(bundle, trt, arch, "fp32"))
+            cache = EngineCache(tmp_path)
+            assert cache.load(CachedEngine(bundle, trt, arch, "fp32", cache).key)
 
     def test_int8_for_cpu_and_gpu(self, tmp_path):
         """The demo's pictures serve as photographs; the network is used from then on."""
@@ -151,6 +173,17 @@ class TestCommand:
         assert "sm89-int8" in result.stdout
         assert "features of onnxruntime in int8 agree with ONNX Runtime" in result.stderr
         assert create_extractor(load_bundle(car), precision="int8", cache=tmp_path).precision == "int8"
+
+    def test_only_what_was_asked_for_is_listed(self, trt, bundle, tmp_path):
+        EngineCache(tmp_path).store(variant_key(bundle, "int8", "cpu"), b"of another day")
+        result = build_engine(bundle.path, "--for-arch", "sm89", "--cache", tmp_path)
+        assert result.returncode == 0 and len(result.stdout.splitlines()) == 1, result.stdout
+
+    def test_engine_that_could_not_be_kept(self, trt, bundle, tmp_path):
+        (tmp_path / "file").write_text("")
+        result = build_engine(bundle.path, "--for-arch", "sm89", "--cache", tmp_path / "file" / "engines")
+        assert result.returncode == 1 and result.stdout == ""
+        assert "was built and could not be kept" in result.stderr.splitlines()[-1]
 
     @pytest.mark.parametrize("arguments, says", [
         (["--for-arch", "sm90"], "builds no engines for sm90"),

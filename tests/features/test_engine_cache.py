@@ -67,7 +67,7 @@ def test_damaged_engines_are_built_again(cache, caplog, damage, says):
     path = cache.store(KEY, CONTENT)
     path.write_bytes(damage(path.read_bytes()))
     assert cache.load_or_build(KEY, lambda: b"new") == b"new"
-    assert says in caplog.text
+    assert caplog.text.count(says) == 1
     assert cache.load(KEY) == b"new"
 
 
@@ -167,3 +167,27 @@ def test_default_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/not/allowed")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert default_folder() == tmp_path / "home" / ".cache" / "dinemo_ros"
+
+
+def test_home_is_found_in_a_parameter(monkeypatch, tmp_path):
+    """A shell would have replaced it, YAML does not."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert EngineCache("~/engines").folder == tmp_path / "engines"
+
+
+def _die_while_writing(folder):
+    os.fsync = lambda file: os._exit(9)
+    EngineCache(folder).store(KEY, CONTENT)
+
+
+def test_what_killed_writers_leave_is_swept(cache):
+    """An hour later: until then somebody may still be writing it."""
+    process = multiprocessing.get_context("fork").Process(target=_die_while_writing, args=(cache.folder,))
+    process.start()
+    process.join(20)
+    left, = cache.folder.glob(".*.part")
+    cache.load_or_build(replace(KEY, arch="sm89"), lambda: CONTENT)
+    assert left.exists()
+    os.utime(left, (time.time() - 7200,) * 2)
+    cache.load_or_build(replace(KEY, arch="sm90"), lambda: CONTENT)
+    assert not left.exists() and len(cache.entries()) == 2

@@ -15,10 +15,12 @@ from shared_data import ROOT  # noqa: E402
 from dinemo_ros.bundle import load_bundle, write_bundle  # noqa: E402
 from dinemo_ros.errors import BackendError, BundleError  # noqa: E402
 from dinemo_ros.features import create_extractor  # noqa: E402
+from dinemo_ros.features.engine_cache import EngineCache  # noqa: E402
 from dinemo_ros.features.onnx_graph import engine_ready  # noqa: E402
 from dinemo_ros.features.parity import THRESHOLD, sample_pictures, smallest_cosine  # noqa: E402
 from dinemo_ros.features.precision import half_precision, quantize  # noqa: E402
-from dinemo_ros.features.variants import ship_int8  # noqa: E402
+from dinemo_ros.features.variants import network as network_of  # noqa: E402
+from dinemo_ros.features.variants import quantized, ship_int8, variant_key  # noqa: E402
 
 PICTURES = sample_pictures(96)
 
@@ -99,9 +101,13 @@ def test_int8(network, symmetric):
 def test_int8_into_the_bundle(tmp_path):
     """``dinemo build-engine --ship``: another start finds it, and nothing else of the bundle changes."""
     car = load_bundle(ROOT / "engines" / "car")
-    bare = write_bundle(tmp_path, car.card, car.backbone_path.read_bytes(), car.mesh)
+    bare = write_bundle(tmp_path, car.card, car.backbone(), car.mesh)
     assert bare.int8_path is None
-    shipped = ship_int8(bare, [image[None] for image in sample_pictures(96, batch=2)[1]])
+    cache, pictures = EngineCache(tmp_path / "cache"), [image[None] for image in sample_pictures(96, batch=2)[1]]
+    cache.store(variant_key(bare, "int8", "cpu"), b"from pictures of last year")
+    int8 = quantized(bare, pictures, "cpu")
+    shipped = ship_int8(bare, int8, cache)
+    assert network_of(shipped, "int8", cache) == int8, "what is shipped is what runs here"
     assert replace(shipped.card, files=bare.card.files) == bare.card
     assert shipped.card.files.items() > bare.card.files.items()
     assert operators(shipped.int8_path.read_bytes())["DequantizeLinear"] > 50
@@ -109,15 +115,14 @@ def test_int8_into_the_bundle(tmp_path):
 
 @KINDS
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_torch_backend(network, precision, tmp_path):
+def test_torch_backend(network, precision):
     pytest.importorskip("torch", reason="training extra is not installed")
     from dinemo_ros.features.torch_backend import TorchExtractor
 
     class Bundle:
-        backbone_path = tmp_path / "backbone.onnx"
+        backbone = staticmethod(lambda: network_bytes(network))
         card = type("Card", (), {"image": type("Image", (), {"size": 96})})
 
-    Bundle.backbone_path.write_bytes(network_bytes(network))
     extractor = TorchExtractor(Bundle, precision=precision)
     assert smallest_cosine(runner(network_bytes(network)), extractor, PICTURES) >= THRESHOLD[precision]
 

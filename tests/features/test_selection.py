@@ -3,12 +3,20 @@
 
 import importlib.util
 import logging
+from dataclasses import replace
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from dinemo_ros.bundle import write_bundle
-from dinemo_ros.features import BACKENDS, create_extractor, selection, tensorrt_api
+from dinemo_ros.features import (
+    BACKENDS,
+    create_extractor,
+    selection,
+    tensorrt_api,
+)
+from dinemo_ros.features.engine_build import profiles
 from dinemo_ros.features.engine_cache import EngineCache
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.parity import THRESHOLD, sample_pictures, smallest_cosine
@@ -73,7 +81,7 @@ def test_gpu_without_anything_that_uses_it(bundle, caplog, driver, monkeypatch, 
     chosen = create_extractor(bundle, cache=tmp_path)
     assert chosen.name == "onnxruntime" and chosen.device == "CPU"
     assert warnings(caplog) == []
-    for part in ("nothing works on stand-in", "TensorRT is not installed", "onnxruntime has no CUDA", "pip install"):
+    for part in ("nothing works on stand-in", "TensorRT is not installed", "ONNX Runtime has no CUDA", "pip install"):
         assert part in chosen.reason
 
 
@@ -120,11 +128,44 @@ class TestInt8OfTheBundle:
         cache.store(variant_key(brings_int8, "int8", "cpu"), b"from own pictures")
         assert network(brings_int8, "int8", cache) == b"from own pictures"
 
+    def test_damaged_one_of_the_cache(self, brings_int8, caplog, tmp_path):
+        """The bundle's takes its place, and nobody is told of something that is built."""
+        file = EngineCache(tmp_path).store(variant_key(brings_int8, "int8", "cpu"), b"from own pictures")
+        file.write_bytes(file.read_bytes()[:-1])
+        assert create_extractor(brings_int8, precision="int8", cache=tmp_path).precision == "int8"
+        assert warnings(caplog) == [f"{file}: truncated (16 of 17 bytes), the bundle's own is used"]
+
+    @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+    def test_an_empty_one_is_not_the_network_in_fp32(self, bundle, no_gpu, backend, tmp_path, caplog):
+        if backend == "openvino" and importlib.util.find_spec("openvino") is None:
+            pytest.skip("OpenVINO is not installed")
+        empty = write_bundle(tmp_path / "empty", bundle.card, bundle.backbone(), bundle.mesh, b"")
+        assert create_extractor(empty, backend, precision="int8", cache=tmp_path).precision == "fp32"
+        assert f"{backend} in int8 cannot be used: " in warnings(caplog)[0]
+
+    @pytest.mark.parametrize("backend", ["auto", "onnxruntime"])
+    def test_with_onnxruntime_gpu_where_there_is_none(self, brings_int8, monkeypatch, caplog, tmp_path, backend):
+        """A robot's image with the package for GPUs, started on a laptop."""
+        monkeypatch.setattr(selection, "has_vnni", lambda: True)
+        monkeypatch.setattr(onnxruntime, "get_available_providers",
+                            lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+        assert create_extractor(brings_int8, backend, cache=tmp_path).precision == "int8"
+        assert warnings(caplog) == []
+
     def test_a_wrong_one_is_not_used(self, brings_int8, monkeypatch, caplog, tmp_path):
         monkeypatch.setattr(selection, "has_vnni", lambda: True)
         monkeypatch.setattr(OnnxRuntimeExtractor, "__call__", _wrong_in_int8)
         assert create_extractor(brings_int8, cache=tmp_path).precision == "fp32"
         assert "its features of car 0 are wrong" in warnings(caplog)[0]
+
+
+def test_cuda_of_onnxruntime_that_does_not_start(bundle, driver, monkeypatch, caplog, tmp_path):
+    """The provider is there, CUDA's libraries are not: asked for by name, it is warned of once, and the CPU works."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers",
+                        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    chosen = create_extractor(bundle, "onnxruntime", cache=tmp_path)
+    assert (chosen.name, chosen.precision, chosen.device) == ("onnxruntime", "fp32", "CPU")
+    assert len(warnings(caplog)) == 1 and "onnxruntime with CUDA in fp32 cannot be used" in chosen.reason
 
 
 def test_int8_network_that_is_wrong(bundle, no_gpu, caplog, tmp_path, monkeypatch):
@@ -196,3 +237,12 @@ class TestParity:
         assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
         assert [image.shape for image in first] == [(1, 64, 64, 3), (2, 64, 64, 3), (1, 128, 192, 3)]
         assert all(40 < image.std() for image in first)
+
+    @pytest.mark.parametrize("size", [64, 224, 352, 448, 768, 1024])
+    def test_pictures_fit_into_every_engine(self, bundle, size):
+        """Both profiles are tried, also by bundles whose crops are nearly as large as engines go."""
+        card = replace(bundle.card, image=replace(bundle.card.image, size=size))
+        crops, frames = profiles(replace(bundle, card=card))
+        one, two, frame = (image.shape[:3] for image in sample_pictures(size))
+        assert crops.covers(one) and crops.covers(two)
+        assert frames.covers(frame) and not crops.covers(frame)

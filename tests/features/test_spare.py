@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dinemo_ros import features
-from dinemo_ros.errors import BackendError
+from dinemo_ros.errors import BackendError, PictureSizeError
 from dinemo_ros.features.cuda_driver import CudaOutOfMemory
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.selection import Selection
@@ -49,6 +49,33 @@ def test_goes_on_on_the_cpu(bundle, images, caplog, error, told):
     message, = (record.getMessage() for record in caplog.records)
     assert message == f"features: onnxruntime goes on on the CPU, because tensorrt on Some GPU failed: {told}"
     assert extractor.device == "CPU" and extractor.tensor_device == "" and told in extractor.reason
+
+
+def test_pictures_too_large_for_the_gpu_are_the_cpus_once(bundle, images, caplog):
+    """Nothing is broken: the next ones run on the GPU again."""
+    gpu = OnGpu(bundle, PictureSizeError("the engine takes pictures of up to 1024x1024 pixels"), good=0)
+    extractor = SparedExtractor(gpu, OnnxRuntimeExtractor(bundle, 1))
+    for _ in range(2):
+        assert np.array_equal(extractor(images), OnnxRuntimeExtractor(bundle, 1)(images))
+        assert extractor.device == "Some GPU"
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_features_that_are_no_numbers(bundle, images, caplog, wrong):
+    """fp16 overflows at 65504."""
+
+    class Overflowing(OnGpu):
+        def __call__(self, images):
+            features = super().__call__(images)
+            features[0, 3, 2, 1] = wrong
+            return features
+
+    spare = OnnxRuntimeExtractor(bundle, 1)
+    extractor = SparedExtractor(Overflowing(bundle, BackendError("no")), spare)
+    assert np.array_equal(extractor(images), spare(images)) and extractor.device == "CPU"
+    assert caplog.messages == ["features: onnxruntime goes on on the CPU, because tensorrt on Some GPU failed: its "
+                               "features in fp16 are not all finite"]
 
 
 def test_tensors_come_back_as_tensors(bundle, images):

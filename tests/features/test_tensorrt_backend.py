@@ -6,14 +6,17 @@ given. So batches, shapes, profiles, copies and errors are tested as they are; k
 """
 
 import ctypes
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from dinemo_ros.bundle import write_bundle
 from dinemo_ros.errors import BackendError
 from dinemo_ros.features.cuda_driver import CudaOutOfMemory, CudaStream
+from dinemo_ros.features.engine_cache import EngineCache
 from dinemo_ros.features.engines import shapes_of
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.tensorrt_api import TensorRt
@@ -230,9 +233,91 @@ def test_a_wrong_engine_is_found_out(bundle, stream, monkeypatch, tmp_path, capl
     assert chosen.name == "onnxruntime"
     assert "tensorrt in fp32 cannot be used: its features of car 0 are wrong (cosine with ONNX Runtime nan" in (
         caplog.text)
+    (noted, _), = EngineCache(tmp_path).entries()
+    assert f"{noted} notes that, remove it to have the engine built again" in chosen.reason
+    monkeypatch.setattr(engines, "build_plan", unexpected)
+    again = create_extractor(bundle, "tensorrt", cache=tmp_path)
+    assert f"{noted}: the engine that was built gave wrong features; remove the file" in again.reason
+    noted.unlink()
+    monkeypatch.setattr(engines, "build_plan", lambda *arguments: b"plan")
     right = Engine(bundle.backbone_path.read_bytes(), shapes_of(bundle), gain=1.0001, contexts=4)
     monkeypatch.setattr(tensorrt_api, "load_tensorrt", lambda: tensorrt_with(right))
     for backend in ("auto", "tensorrt"):
         chosen = create_extractor(bundle, backend, cache=tmp_path)
         assert (chosen.name, chosen.device) == ("tensorrt", "stand-in")
         assert (chosen.reason == "backend tensorrt was asked for") == (backend == "tensorrt")
+
+
+def unexpected(*arguments):
+    raise AssertionError("built although it was there")
+
+
+class TestPlanOfAnEarlierStart:
+    """Its hash is right, and TensorRT or the check at the start will not have it."""
+
+    @pytest.fixture
+    def start(self, bundle, driver, monkeypatch, tmp_path):
+        from dinemo_ros.features import create_extractor, engines, tensorrt_api
+
+        built = []
+
+        def start(engine, plan=b"plan"):
+            monkeypatch.setattr(tensorrt_api, "load_tensorrt", lambda: tensorrt_with(engine))
+            monkeypatch.setattr(engines, "build_plan", lambda *arguments: built.append(plan) or plan)
+            return create_extractor(bundle, "tensorrt", cache=tmp_path), len(built)
+
+        return start
+
+    def test_refused_is_built_again_and_kept(self, bundle, start, tmp_path, caplog):
+        def engine():
+            return Engine(bundle.backbone(), shapes_of(bundle))
+
+        chosen, builds = start(engine(), plan=b"of another driver")
+        assert (chosen.name, builds) == ("onnxruntime", 1)
+        (file, _), = EngineCache(tmp_path).entries()
+        chosen, builds = start(engine())
+        assert (chosen.name, builds) == ("tensorrt", 2)
+        assert f"{file}: tensorrt 10.3.0 cannot load the engine (Serialization assertion failed); it is built" in (
+            caplog.text)
+        chosen, builds = start(engine())
+        assert (chosen.name, builds) == ("tensorrt", 2)
+
+    def test_wrong_by_now_is_built_again(self, bundle, start, tmp_path, caplog):
+        """A driver was exchanged below it."""
+        start(Engine(bundle.backbone(), shapes_of(bundle)))
+        (file, _), = EngineCache(tmp_path).entries()
+        chosen, builds = start(Engine(bundle.backbone(), shapes_of(bundle), gain=2, contexts=4))
+        assert (chosen.name, builds) == ("onnxruntime", 2)
+        assert f"{file}: its features of car 0 are wrong" in caplog.text
+
+    def test_no_room_is_no_reason_to_build(self, bundle, start):
+        start(Engine(bundle.backbone(), shapes_of(bundle)))
+        chosen, builds = start(Engine(bundle.backbone(), shapes_of(bundle), contexts=1))
+        assert (chosen.name, builds) == ("onnxruntime", 1)
+
+
+def test_auto_tries_every_backend_in_fp32_before_the_cpu(bundle, driver, monkeypatch, tmp_path):
+    """TensorRT has given wrong fp16 features of transformers (#4723); its fp32 is still faster than a CPU."""
+    from dinemo_ros.features import create_extractor, engines, tensorrt_api
+
+    pytest.importorskip("onnx", reason="makes a network in fp16")
+    loaded = iter([Engine(bundle.backbone(), shapes_of(bundle), gain=gain) for gain in (2, 1)])
+    monkeypatch.setattr(tensorrt_api, "load_tensorrt", lambda: tensorrt_with(next(loaded)))
+    monkeypatch.setattr(engines, "build_plan", lambda *arguments: b"plan")
+    chosen = create_extractor(bundle, precision="fp16", cache=tmp_path)
+    assert (chosen.name, chosen.precision, chosen.device) == ("tensorrt", "fp32", "stand-in")
+    assert "tensorrt: its features of car 0 are wrong" in chosen.reason
+
+
+@pytest.mark.parametrize("size", [448, 1024])
+def test_bundles_with_large_crops(bundle, driver, monkeypatch, tmp_path, size):
+    """The check at the start asks for nothing that the engine was not built for."""
+    from dinemo_ros.features import create_extractor, engines, tensorrt_api
+
+    card = replace(bundle.card, image=replace(bundle.card.image, size=size))
+    large = write_bundle(tmp_path / "bundle", card, bundle.backbone_path.read_bytes(), bundle.mesh)
+    engine = Engine(large.backbone_path.read_bytes(), shapes_of(large))
+    monkeypatch.setattr(tensorrt_api, "load_tensorrt", lambda: tensorrt_with(engine))
+    monkeypatch.setattr(engines, "build_plan", lambda *arguments: b"plan")
+    chosen = create_extractor(large, "tensorrt", cache=tmp_path)
+    assert chosen.name == "tensorrt", chosen.reason

@@ -37,9 +37,12 @@ def test_every_argument_is_described(file):
         assert argument.description and argument.description.endswith(".")
         if argument.default_value in ("true", "false"):
             assert argument.choices == ["true", "false"]
-    assert {"category", "bundle", "backend", "namespace", "autostart", "rviz", "params_file"} <= set(launch.arguments)
-    choices = next(p.choices for p in parameters.POSE_NODE if p.name == "backend")
-    assert launch.arguments["backend"].choices == list(choices)
+    assert {"namespace", "rviz", "params_file"} <= set(launch.arguments)
+    schema = {p.name: p for p in parameters.POSE_NODE}
+    for name in ("category", "bundle", "backend", "precision", "device", "engine_cache", "threads", "autostart"):
+        given, known = launch.arguments[name], schema[name]
+        assert yaml.safe_load(given.default_value or '""') == known.default
+        assert not known.choices or given.choices == list(known.choices)
 
 
 def test_pose_has_the_topics_as_arguments():
@@ -101,6 +104,23 @@ def test_file_wins_over_argument_defaults(started, tmp_path):
 def test_argument_reaches_the_node(started):
     process, = started(Launch(ROOT / "launch/pose.launch.py", category="unicorn"))
     process.wait_for_output("no bundle for category 'unicorn'")
+
+
+def test_what_computes_is_an_argument(started, make_probe, tmp_path):
+    """Each of them reaches the node, and the diagnostics say what became of it."""
+    process, = started(Launch(ROOT / "launch/pose.launch.py", namespace="chosen", backend="onnxruntime",
+                              precision="fp16", device="cpu", threads="1", engine_cache=str(tmp_path / "engines")))
+    process.wait_for_output("active: images from")
+    assert "solver: on the CPU, because device cpu was asked for" in process.output
+    values = make_probe("/chosen", outputs=("/diagnostics",)).diagnosis()
+    assert [values[name] for name in ("backend", "precision", "network_device", "solver_device")] == [
+        "onnxruntime", "fp32", "CPU", "CPU"]
+    assert values["backend_reason"].startswith("onnxruntime in fp16 cannot be used: ")
+
+
+def test_threads_are_a_number(tmp_path):
+    with pytest.raises(ValueError, match="'many' is no int"):
+        Launch(ROOT / "launch/pose.launch.py", threads="many").commands(tmp_path)
 
 
 def test_demo_launch_runs(started, make_probe):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """unconfigured, inactive, active and back; bundles that cannot be used; the end by SIGINT."""
 
+import os
 import shutil
 import signal
 import time
@@ -26,6 +27,9 @@ def test_transitions(tmp_path, make_probe, demo_frames):
         assert probe.change_state(Transition.TRANSITION_CONFIGURE)
         assert probe.state() == "inactive"
         assert probe.images.get_subscription_count() == 0
+        running = probe.diagnosis()
+        assert all(running[name] for name in ("backend", "precision", "network_device", "solver_device"))
+        assert "there is no GPU to use" in running["backend_reason"] or "works on" in running["backend_reason"]
         assert probe.change_state(Transition.TRANSITION_ACTIVATE)
         probe.wait_for_node()
         assert probe.answer("detections", probe.send(frame.image, frame.camera)).detections
@@ -82,6 +86,24 @@ def test_bad_bundle_leaves_the_node_alive_until_it_is_mended(tmp_path, make_prob
     assert probe.state() == "unconfigured"
     shutil.rmtree(bundle, ignore_errors=True)
     copied_bundle(bundle)
+    assert probe.change_state(Transition.TRANSITION_CONFIGURE)
+    assert probe.state() == "inactive"
+    assert node.interrupt() == 0
+
+
+def test_a_bug_while_configuring_leaves_the_node_alive(tmp_path, make_probe, monkeypatch):
+    """rclpy keeps what a transition raises to itself: without a sentence of ours the node would be dead and silent."""
+    broken = tmp_path / "onnxruntime"  # in the place of the package: an error that nobody thought of
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise ArithmeticError('libonnxruntime is of another world')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
+    node = start_node("pose_node", tmp_path / "log", NAMESPACE)
+    node.wait_for_output("cannot configure: unexpected ArithmeticError in <module>")
+    probe = make_probe(NAMESPACE, outputs=("/diagnostics",))
+    values = probe.diagnosis()
+    assert values["level"] == 2 and "libonnxruntime is of another world; please report it" in values["message"]
+    assert probe.state() == "unconfigured"
+    shutil.rmtree(broken)
     assert probe.change_state(Transition.TRANSITION_CONFIGURE)
     assert probe.state() == "inactive"
     assert node.interrupt() == 0

@@ -10,7 +10,7 @@ from dinemo_ros.node import parameters
 
 CONFIG = Path(__file__).parents[2] / "config"
 # Arguments of the launch files; in the file they would win over the arguments.
-LAUNCH_ARGUMENTS = {"category", "bundle", "backend", "autostart"}
+LAUNCH_ARGUMENTS = {"category", "bundle", "backend", "precision", "device", "engine_cache", "threads", "autostart"}
 SCHEMAS = pytest.mark.parametrize("schema", [parameters.POSE_NODE, parameters.IMAGE_SOURCE], ids=["pose", "source"])
 
 

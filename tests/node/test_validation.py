@@ -96,12 +96,12 @@ def test_monitor_status_tells_what_is_wrong_and_recovers():
     monitor.start()
     monitor.image_received()
     monitor.reject("camera_info", "/camera_info: focal length 0", 5.0)
-    status = monitor.status("active", 3.0, "/image")
+    status = monitor.status("active", 3.0, "/image", {})
     values = {v.key: v.value for v in status.values}
     assert status.level == b"\x02" and "focal length 0" in status.message
     assert values["rejected_camera_info"] == "1" and values["rejected_image"] == "0"
     monitor.image_done(2, 0.04, {})
-    status = monitor.status("active", 3.0, "/image")
+    status = monitor.status("active", 3.0, "/image", {})
     assert status.level == b"\x01", "it worked again, but something was wrong a moment ago"
     assert {v.key: v.value for v in status.values}["objects_published"] == "2"
-    assert monitor.status("active", -1.0, "/image").message.startswith("no image on /image")
+    assert monitor.status("active", -1.0, "/image", {}).message.startswith("no image on /image")

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bundle that is not right is refused with a sentence that says what is wrong."""
 
+import multiprocessing
+import os
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -45,6 +48,62 @@ def test_round_trip(bundle):
     assert again.backbone_path.read_bytes() == b"not a network, only bytes"
     for name in ("vertices", "faces", "normals", "features", "clutter"):
         assert np.array_equal(getattr(again.mesh, name), getattr(car_mesh(), name)), name
+
+
+def _write_with_little_room(folder, bundle, result):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+    try:
+        write_bundle(folder, bundle.card, bundle.backbone(), bundle.mesh, bytes(100_000))
+    except BundleError as error:
+        result.put(str(error))
+
+
+def test_full_disk_leaves_the_bundle_as_it_was(bundle):
+    """A second network does not fit: one sentence, no file changed, none left behind."""
+    before = {path.name: (path.read_bytes(), path.stat().st_ino) for path in bundle.path.iterdir()}
+    context = multiprocessing.get_context("fork")
+    result = context.Queue()
+    process = context.Process(target=_write_with_little_room, args=(bundle.path, bundle, result))
+    process.start()
+    message = result.get(timeout=20)
+    process.join()
+    assert message.startswith(f"bundle {bundle.path}: cannot be written (File too large), what was there is unchanged")
+    assert {path.name: (path.read_bytes(), path.stat().st_ino) for path in bundle.path.iterdir()} == before
+
+
+def test_only_what_changed_is_written(bundle):
+    before = {path.name: path.stat().st_ino for path in bundle.path.iterdir()}
+    write_bundle(bundle.path, bundle.card, bundle.backbone(), bundle.mesh, b"int8")
+    after = {path.name: path.stat().st_ino for path in bundle.path.iterdir()}
+    assert {name for name in before if after[name] != before[name]} == {CARD_FILE} and INT8_FILE in after
+
+
+def test_killed_before_the_card_is_the_old_bundle(bundle, monkeypatch):
+    """The card is the last to be replaced: until then an additional network is not part of the bundle."""
+    replaced = os.replace
+
+    def dies_at_the_card(part, path):
+        if path.name == CARD_FILE:
+            raise KeyboardInterrupt
+        replaced(part, path)
+
+    monkeypatch.setattr(os, "replace", dies_at_the_card)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(bundle.path, bundle.card, bundle.backbone(), bundle.mesh, b"int8")
+    assert load_bundle(bundle.path).card == bundle.card
+
+
+def test_a_file_in_the_folders_place(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundleError, match=r"file/car: cannot be written \(Not a directory\)"):
+        write_bundle(tmp_path / "file" / "car", car_card(), b"fp32", car_mesh())
+
+
+def test_network_that_was_exchanged_since(bundle):
+    """Training publishes a new bundle while an old one is in use: its card does not vouch for the new network."""
+    bundle.backbone_path.write_bytes(b"another network")
+    with pytest.raises(BundleError, match=f"{BACKBONE_FILE}: truncated or changed"):
+        bundle.backbone()
 
 
 class TestInt8Network:
@@ -124,8 +183,8 @@ def test_binary_card(bundle):
     ({"size_prior": {"mean_m": [4.4, 1.8, 1.5]}}, "key 'size_prior.log_sigma' is missing"),
     ({"size_prior": {"mean_m": [4.4, -1.8, 1.5], "log_sigma": [0.1, 0.1, 0.1]}}, "mean_m is .* three positive"),
     ({"size_prior": {"mean_m": "large", "log_sigma": [0.1, 0.1, 0.1]}}, "size_prior.mean_m must be a list of numbers"),
-    ({"image": {"size": "256"}}, "image.size must be a int, got '256'"),
-    ({"image": {"size": True}}, "image.size must be a int, got True"),
+    ({"image": {"size": "256"}}, "image.size must be a whole number, got '256'"),
+    ({"image": {"size": True}}, "image.size must be a whole number, got True"),
     ({"image": {"size": 250}}, "image.size is 250; allowed: a multiple of 32"),
     ({"image": 256}, "image must be a mapping, got 256"),
     ({"features": {"temperature": float("nan")}}, "features.temperature must be a finite number, got nan"),

@@ -9,6 +9,7 @@ from unit.planted import SIZE
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.camera import Camera
 from dinemo_ros.features import create_extractor
+from dinemo_ros.features.protocol import LARGEST_SIDE
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_ros.pose import ObjectPose
 from dinemo_ros.proposals import Proposer, label_objects, slide, snapped
@@ -111,3 +112,17 @@ def test_every_painted_car_is_proposed(tmp_path):
     for box in true:
         assert max(overlap(box, np.array(other)) for other in found) > 0.5
     assert proposer(photograph([], CAMERA)) == []
+
+
+@pytest.mark.parametrize("width, height", [(1600, 400), (4000, 64), (64, 2000), (640, 480)])
+def test_every_frame_fits_into_an_engine(tmp_path, width, height):
+    """As many pixels in a strip would be longer than what engines are built for."""
+    bundle = load_bundle(write_painted_bundle(tmp_path))
+    extractor, sides = create_extractor(bundle, "onnxruntime", 1), []
+
+    def noted(images):
+        sides.extend(images.shape[1:3])
+        return extractor(images)
+
+    Proposer(bundle, noted, 1)(np.full((height, width, 3), 114, np.uint8))
+    assert max(sides) <= LARGEST_SIDE and all(side % 32 == 0 for side in sides)

@@ -51,7 +51,7 @@ def crops(estimator: PoseEstimator, entries: Iterable[Entry]) -> list[Crop]:
         crop = crop_camera(sample.camera, box, spec.size, spec.margin)
         warp_crop(sample.image, sample.camera, crop, buffer[0])
         # The extractor may hand out its own buffer: each crop needs its copy.
-        found.append(Crop(entry.group, np.array(estimator.extractor(buffer)[0]), target_of(crop, spec.stride),
+        found.append(Crop(entry.group, np.array(estimator.crop_extractor(buffer)[0]), target_of(crop, spec.stride),
                           crop.R_cam_crop, sample.truth))
     return found
 
@@ -76,7 +76,7 @@ def reference_solver(estimator: PoseEstimator, **options) -> Solver:
     except ModuleNotFoundError as error:
         raise DinemoError(f"the reference solver needs {error.name}, which is not installed: pip install torch") \
             from error
-    bundle = estimator.bundle
+    bundle = estimator.crop_bundle
     spec = bundle.card.image
     solver = ReferenceSolver(bundle.mesh, spec.size // spec.stride, spec.stride, spec.margin, Options(**options))
 
@@ -91,7 +91,7 @@ def pnp_solver(estimator: PoseEstimator) -> Solver:
     """Matches and PnP, see :mod:`dinemo_ros.reference.pnp`."""
     from ..reference.pnp import PnpSolver
 
-    solver = PnpSolver(estimator.bundle.mesh)
+    solver = PnpSolver(estimator.crop_bundle.mesh)
 
     def solve(features: np.ndarray, target: Target) -> Hypothesis | None:
         T = solver(features, target)

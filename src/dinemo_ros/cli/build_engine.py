@@ -6,12 +6,17 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import BackendError, DatasetError
+from ..errors import BackendError, DatasetError, WrongFeaturesError
 from ..features.protocol import PRECISIONS
 from . import options
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+    from ..features.engine_cache import EngineCache, EngineKey
 
 _log = logging.getLogger(__name__)
 _PICTURES = 64  # ranges of activations hardly change with more
@@ -45,33 +50,49 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from ..bundle import load_bundle
     from ..features.engine_cache import EngineCache
-    from ..features.variants import quantized, ship_int8
+    from ..features.variants import quantized, ship_int8, variant_key
 
     options.log_to_stderr()
     bundle = load_bundle(options.bundle_folder(arguments.bundle))
     cache = EngineCache(arguments.cache)
     if arguments.calibration and arguments.precision != "int8":
         raise BackendError(f"--calibration is for int8, the precision is {arguments.precision}")
-    if arguments.ship:
-        if not arguments.calibration:
-            raise BackendError("--ship writes an int8 network: give --precision int8 and --calibration")
-        bundle = ship_int8(bundle, _pictures(arguments.calibration, bundle.card.image.size))
-        _check_on_cpu(bundle, cache)
-        print(f"{bundle.int8_path} {bundle.int8_path.stat().st_size / 1e6:.1f} MB")
-        return 0
-    if arguments.precision == "int8" and arguments.calibration:
-        quantized(bundle, _pictures(arguments.calibration, bundle.card.image.size), cache)
-        _check_on_cpu(bundle, cache)
-    _build(arguments, bundle, cache)
-    for path, size in cache.entries():
-        print(f"{path} {size / 1e6:.1f} MB")
+    if arguments.ship and not arguments.calibration:
+        raise BackendError("--ship writes an int8 network: give --precision int8 and --calibration")
+    made: list[Path] = []
+    if arguments.calibration:
+        pictures = _pictures(arguments.calibration, bundle.card.image.size)
+        int8 = quantized(bundle, pictures, "cpu")
+        _check_on_cpu(bundle, int8)
+        if arguments.ship:
+            _report([ship_int8(bundle, int8, cache).int8_path])
+            return 0
+        for device, content in (("cpu", int8), ("gpu", quantized(bundle, pictures, "gpu"))):
+            key = variant_key(bundle, "int8", device)
+            cache.store(key, content)
+            made.append(_kept(cache, key, content))
+    made += _build(arguments, bundle, cache)
+    _report(made)
     return 0
 
 
-def _build(arguments: argparse.Namespace, bundle, cache) -> None:
+def _report(paths: list[Path]) -> None:
+    for path in paths:
+        print(f"{path} {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _kept(cache: EngineCache, key: EngineKey, content: bytes) -> Path:
+    """The file of an entry; BackendError unless it holds ``content``: the disk would not have it."""
+    if cache.load(key) != content:
+        raise BackendError(f"{cache.path(key)}: was built and could not be kept, the reason stands above; make room, "
+                           "or name another folder with --cache")
+    return cache.path(key)
+
+
+def _build(arguments: argparse.Namespace, bundle: Bundle, cache: EngineCache) -> list[Path]:
     """The TensorRT engines that were asked for; none where only an int8 network for the CPU was."""
     from ..features.cuda_driver import CudaError, find_gpu
-    from ..features.engines import cached_plan
+    from ..features.engines import CachedEngine
     from ..features.tensorrt_api import load_tensorrt
 
     try:
@@ -83,22 +104,25 @@ def _build(arguments: argparse.Namespace, bundle, cache) -> None:
     except BackendError as error:
         if arguments.calibration and not arguments.for_arch:
             _log.info("no engine for a GPU: %s", error)
-            return
+            return []
         raise
     archs = arguments.for_arch or ([present] if present else [])
     if not archs and not arguments.calibration:
         raise BackendError(f"there is no GPU to build for ({reason}); name one with --for-arch, {trt.flavour} "
                            f"{trt.version} can for {', '.join(trt.archs) or 'none but the one present'}")
+    made = []
     for arch in archs:
-        cached_plan(bundle, trt, arch, arguments.precision, cache, present)
+        engine = CachedEngine(bundle, trt, arch, arguments.precision, cache, present)
+        made.append(_kept(cache, engine.key, engine.plan()))
     check = arguments.check if arguments.check is not None else present in archs
     if check and present is None:
         raise BackendError(f"--check needs the GPU ({reason}); the engine is built and will be checked at its start")
     if check:
         _check_on_gpu(arguments, bundle)
+    return made
 
 
-def _check_on_gpu(arguments: argparse.Namespace, bundle) -> None:
+def _check_on_gpu(arguments: argparse.Namespace, bundle: Bundle) -> None:
     """Run it as the node would; BackendError if the node would fall back to something else."""
     from ..features import create_extractor
 
@@ -107,13 +131,15 @@ def _check_on_gpu(arguments: argparse.Namespace, bundle) -> None:
         raise BackendError(f"the engine was built and must not be used: {extractor.reason}")
 
 
-def _check_on_cpu(bundle, cache) -> None:
-    """Run the int8 network on this CPU; BackendError if its features are wrong."""
-    from ..features import create_extractor
+def _check_on_cpu(bundle: Bundle, int8: bytes) -> None:
+    """Run these very bytes on this CPU; BackendError if their features are wrong."""
+    from ..features.onnxruntime_backend import OnnxRuntimeExtractor
+    from ..features.selection import check
 
-    extractor = create_extractor(bundle, "onnxruntime", precision="int8", cache=cache.folder)
-    if extractor.precision != "int8":
-        raise BackendError(f"the int8 network must not be used on this CPU: {extractor.reason}")
+    try:
+        check(OnnxRuntimeExtractor(bundle), OnnxRuntimeExtractor(bundle, model=int8, precision="int8"), bundle)
+    except WrongFeaturesError as error:
+        raise BackendError(f"the int8 network must not be used on this CPU: {error}") from error
 
 
 def _pictures(folder: str, size: int) -> list[np.ndarray]:

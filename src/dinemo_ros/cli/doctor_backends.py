@@ -7,19 +7,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import BackendError
+from ..errors import BackendError, told
+from ..features.optional import imported
 from .finding import Finding, installed, version
 
 
 def backends() -> Iterator[Finding]:
     """One finding for the GPU, one for the solver on it, and one for each backend."""
-    yield _gpu()
-    yield _solver()
-    yield _onnxruntime()
-    yield _tensorrt()
-    yield _openvino()
-    yield _torch()
-    yield _onnx()
+    for subject, look in (("GPU", _gpu), ("solver", _solver), ("onnxruntime", _onnxruntime), ("TensorRT", _tensorrt),
+                          ("OpenVINO", _openvino), ("torch", _torch), ("onnx", _onnx)):
+        try:
+            yield look()
+        except Exception as error:  # a broken package raises what it likes, and that is what doctor is asked about
+            yield Finding("--", subject, f"is there and does not work ({told(error)}): install it again, or remove it")
 
 
 def engine_cache(folder: str = "") -> Finding:
@@ -64,8 +64,8 @@ def _solver() -> Finding:
 def _onnxruntime() -> Finding:
     try:
         import onnxruntime
-    except ImportError as error:
-        return Finding("!!", "onnxruntime", f"cannot be imported ({error}): pip install onnxruntime")
+    except Exception as error:  # nothing runs without it: whatever it raises, this is the line to look at
+        return Finding("!!", "onnxruntime", f"cannot be imported ({told(error)}): pip install onnxruntime")
     providers = onnxruntime.get_available_providers()
     cuda = "" if "CUDAExecutionProvider" in providers else "; on a GPU only with onnxruntime-gpu in its place"
     return Finding("ok", "onnxruntime", f"{onnxruntime.__version__}, providers {', '.join(providers)}{cuda}")
@@ -89,8 +89,7 @@ def _openvino() -> Finding:
     if not installed("openvino"):
         return Finding("--", "OpenVINO", "not installed, on x86 CPUs with AVX-512 BF16 or AMX it nearly doubles the "
                        "speed of the network (backend openvino, precision bf16): pip install openvino")
-    import openvino
-
+    openvino = imported("openvino", "networks on OpenVINO", "pip install openvino")
     can = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     fast = [name.lower() for name in ("BF16", "FP16", "INT8") if name in can]
     return Finding("ok", "OpenVINO", f"{version('openvino')}, fast on this CPU: fp32"
@@ -100,8 +99,7 @@ def _openvino() -> Finding:
 def _torch() -> Finding:
     if not installed("torch"):
         return Finding("--", "torch", "not installed; backend torch needs it, and the solver on a GPU")
-    import torch
-
+    torch = imported("torch", "networks on PyTorch", "pip install torch")
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU only"
     return Finding("ok", "torch", f"{torch.__version__}, {where}")
 
@@ -110,4 +108,5 @@ def _onnx() -> Finding:
     if not installed("onnx"):
         return Finding("--", "onnx", "not installed, needed for backend torch and to make networks in fp16, bf16 and "
                        "int8: pip install onnx")
+    imported("onnx", "networks in other precisions", "pip install onnx")
     return Finding("ok", "onnx", version("onnx"))

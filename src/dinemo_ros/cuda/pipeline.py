@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..bundle import Bundle
 from ..camera import Camera
 from ..crop import CropCamera, warp_crop
+from ..errors import BackendError
 from ..features import FeatureExtractor
 from ..pipeline import Solved, StagedPipeline
 from ..solver import Start
@@ -59,6 +61,20 @@ class TorchPipeline(StagedPipeline):
 
     def _features(self, pixels: np.ndarray | Tensor) -> np.ndarray | Tensor:
         return self.extractor(pixels) if isinstance(pixels, np.ndarray) else self.extractor.on_device(pixels)
+
+    def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
+             solve: Callable[[np.ndarray | Tensor], Solved]) -> Solved:
+        """BackendError where features that stay on the device are not finite: the solver would only find no object."""
+
+        def checked(features: np.ndarray | Tensor) -> Solved:
+            # Asked for before the solve and read after it: nobody waits for it.
+            total = features.sum() if isinstance(features, Tensor) else 0.0
+            solved = solve(features)
+            if not math.isfinite(float(total)):
+                raise BackendError("the network's features are not all finite")
+            return solved
+
+        return super()._run(image, camera, crops, checked)
 
     def _warped(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray | Tensor:
         """uint8 [B, S, S, 3], on the device if the network takes it there: else the pixels would come back from it."""

@@ -19,7 +19,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..camera import Camera
 from ..crop import CropCamera
-from ..errors import BackendError, NotInstalledError
+from ..errors import BackendError, NotInstalledError, told
 from ..features import FeatureExtractor
 from ..features.cuda_driver import CudaError, find_gpu
 from ..pipeline import CpuPipeline, Pipeline, Solved
@@ -107,12 +107,6 @@ def remedy_for(error: Exception) -> str:
         folder = os.environ.get("TRITON_CACHE_DIR", "~/.triton")
         return f". Triton needs to write to {folder}: TRITON_CACHE_DIR names another one"
     return ""
-
-
-def told(error: Exception) -> str:
-    """The first line of an error of a GPU's library."""
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no text'}"
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -3,7 +3,7 @@
 
 Layout: ``DIR/SEQUENCE/*.jpg`` and ``DIR/azimuth.json`` with
 ``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}``. There is no calibration, so a field of view is
-assumed; azimuth hardly depends on it. Masks of the object, where somebody has them, lie elsewhere as
+assumed; azimuth within 30 degrees hardly depends on it. Masks of the object, where somebody has them, lie elsewhere as
 ``MASKS/SEQUENCE/000.png`` (``training.spin_masks`` makes them): nothing but the occlusion levels reads them.
 """
 
@@ -34,6 +34,8 @@ class SpinFrame:
     sequence: str
     path: Path
     azimuth_deg: float
+
+
 def read_spins(directory: Path, only: Iterable[str] | None = None) -> list[SpinFrame]:
     """Annotated frames of every sub-folder of ``directory`` that ``azimuth.json`` knows.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..bundle import Bundle
 from ..errors import BackendError
+from .protocol import LARGEST_SIDE
 from .tensorrt_api import TensorRt, make_logger
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Profile:
         return all(low <= n <= high for low, n, high in zip(self.least, shape, self.most, strict=True))
 
 
-def profiles(bundle: Bundle, max_batch: int = 8, max_side: int = 1024) -> tuple[Profile, Profile]:
+def profiles(bundle: Bundle, max_batch: int = 8, max_side: int = LARGEST_SIDE) -> tuple[Profile, Profile]:
     """Batches of crops, and single frames in which objects are looked for."""
     size = bundle.card.image.size
     frame_side = min(max_side, 640)

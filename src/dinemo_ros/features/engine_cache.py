@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..files import replace_files, sweep
+
 _log = logging.getLogger(__name__)
 _MAGIC = b"dinemo-engine/1\n"
 _MAX_HEADER = 4096
@@ -32,7 +34,7 @@ class EngineKey:
 
     Attributes:
         name: category, only for a person's eyes.
-        onnx: sha256 of backbone.onnx.
+        onnx: sha256 of the network that the entry is made from.
         builder: "tensorrt 10.3.0", "tensorrt_rtx 1.7.1", "onnxruntime 1.31.1", ...
         arch: GPU architecture like "sm87", or "any".
         precision: see :data:`dinemo_ros.features.PRECISIONS`.
@@ -56,33 +58,42 @@ class EngineCache:
     """Entries in one folder, which need not exist, be writable or have room."""
 
     def __init__(self, folder: str | Path = "") -> None:
-        self.folder = Path(folder) if folder else default_folder()
+        self.folder = Path(folder).expanduser() if folder else default_folder()
 
     def path(self, key: EngineKey) -> Path:
         return self.folder / key.file
 
-    def load(self, key: EngineKey) -> bytes | None:
-        """The entry's content; None if there is none, or (with a warning) none that can be believed."""
-        path = self.path(key)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            _log.warning("%s: cannot be read (%s), it is built again", path, error.strerror)
-            return None
-        content, problem = _unpack(data, key)
+    def load(self, key: EngineKey, instead: str = "it is built again") -> bytes | None:
+        """The entry's content; None if there is none, or none that can be believed.
+
+        Args:
+            instead: what the caller does in the second case, for the warning.
+        """
+        content, problem = self._read(key)
         if problem:
-            _log.warning("%s: %s, it is built again", path, problem)
+            _log.warning("%s: %s, %s", self.path(key), problem, instead)
         return content
+
+    def _read(self, key: EngineKey) -> tuple[bytes | None, str]:
+        """Content, and what is wrong with it."""
+        try:
+            data = self.path(key).read_bytes()
+        except FileNotFoundError:
+            return None, ""
+        except OSError as error:
+            return None, f"cannot be read ({error.strerror})"
+        return _unpack(data, key)
 
     def load_or_build(self, key: EngineKey, build: Callable[[], bytes]) -> bytes:
         """The entry's content, from disk or from ``build``, which runs in one process at a time."""
         content = self.load(key)
-        if content is not None:
-            return content
+        return self.built(key, build) if content is None else content
+
+    def built(self, key: EngineKey, build: Callable[[], bytes]) -> bytes:
+        """The content from ``build``, or of the entry where another process was quicker."""
         with self._locked(key):
-            content = self.load(key)  # another process may have built it while this one waited
+            sweep(self.folder)
+            content, _ = self._read(key)  # another process may have built it while this one waited
             if content is None:
                 content = build()
                 self.store(key, content)
@@ -91,20 +102,10 @@ class EngineCache:
     def store(self, key: EngineKey, content: bytes) -> Path | None:
         """Write an entry; None (and a warning) if the disk will not have it."""
         path = self.path(key)
-        temporary = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=self.folder)
-            with os.fdopen(handle, "wb") as file:
-                file.write(_pack(key, content))
-                os.fchmod(file.fileno(), 0o644)  # built by root for the user that the robot runs as
-                file.flush()
-                os.fsync(file.fileno())  # a power cut must not leave the name without the content
-            os.replace(temporary, path)
+            replace_files(self.folder, {path.name: _pack(key, content)})
         except OSError as error:
-            if temporary:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
             _log.warning("%s: the engine of %.1f MB cannot be kept (%s), so every start builds it again; make room, or "
                          "name another folder (parameter engine_cache, option --cache)", path, len(content) / 1e6,
                          error.strerror)

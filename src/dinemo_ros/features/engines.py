@@ -3,11 +3,23 @@
 
 from __future__ import annotations
 
-from ..bundle import BACKBONE_FILE, Bundle
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..bundle import Bundle
+from ..errors import BackendError, RefusedEngineError, WrongFeaturesError
 from .engine_build import Profile, build_plan, check_arch, profiles
 from .engine_cache import EngineCache, EngineKey
 from .tensorrt_api import TensorRt
-from .variants import network
+from .variants import network, require_onnx
+
+_log = logging.getLogger(__name__)
+_RECIPE = 1  # counts changes in features/onnx_graph.py and features/engine_build.py that make another engine
+_WRONG = b"the engine that was built gave wrong features"  # a note in its place: it would be as wrong the next time
+
+T = TypeVar("T")
 
 
 def shapes_of(bundle: Bundle) -> tuple[Profile, ...]:
@@ -15,34 +27,79 @@ def shapes_of(bundle: Bundle) -> tuple[Profile, ...]:
     return profiles(bundle)
 
 
-def engine_key(bundle: Bundle, trt: TensorRt, arch: str, precision: str) -> EngineKey:
-    """Under which an engine is cached: whatever changes it is part of the key."""
-    shapes = " ".join(f"{part.least}-{part.best}-{part.most}" for part in shapes_of(bundle))
-    return EngineKey(bundle.card.category, bundle.card.files[BACKBONE_FILE], f"{trt.flavour} {trt.version}", arch,
-                     precision, shapes)
-
-
-def cached_plan(bundle: Bundle, trt: TensorRt, arch: str, precision: str, cache: EngineCache,
-                present: str | None = None) -> bytes:
-    """The serialised engine of a bundle, built if need be.
+class CachedEngine:
+    """The engine of a bundle in one precision, for one GPU architecture.
 
     Args:
         arch: GPU architecture to build for, like "sm89".
         present: that of this machine's GPU, if another.
 
+    Attributes:
+        key: under which it is cached; whatever changes the engine is part of it. That includes the very network it is
+            built from: backbone.onnx stays the same when int8 is calibrated on other pictures.
+
     Raises:
-        BackendError: it cannot be built.
+        BackendError: no such engine can be built here.
     """
-    check_arch(trt, arch, present or arch)
-    name = f"{bundle.card.category} {bundle.card.version} {precision}"
-    return cache.load_or_build(engine_key(bundle, trt, arch, precision), lambda: build_plan(
-        trt, _readable(network(bundle, precision, cache, "gpu")), shapes_of(bundle), arch, name))
+
+    def __init__(self, bundle: Bundle, trt: TensorRt, arch: str, precision: str, cache: EngineCache,
+                 present: str | None = None) -> None:
+        check_arch(trt, arch, present or arch)
+        self._bundle, self._trt, self._arch, self._precision, self._cache = bundle, trt, arch, precision, cache
+        self._model = network(bundle, precision, cache, "gpu")
+        shapes = " ".join(f"{part.least}-{part.best}-{part.most}" for part in shapes_of(bundle))
+        self.key = EngineKey(bundle.card.category, hashlib.sha256(self._model).hexdigest(),
+                             f"{trt.flavour} {trt.version} recipe {_RECIPE}", arch, precision, shapes)
+
+    def plan(self) -> bytes:
+        """The serialised engine, built if need be.
+
+        Raises:
+            BackendError: it cannot be built, or was built and is wrong.
+        """
+        return self._believed(self._cache.load_or_build(self.key, self._build))
+
+    def used(self, use: Callable[[bytes], T]) -> T:
+        """``use`` of the plan. One of an earlier start that is of no use any more is built again, once.
+
+        Args:
+            use: loads and checks a plan; raises RefusedEngineError or WrongFeaturesError if it is of no use.
+        """
+        path = self._cache.path(self.key)
+        kept = self._cache.load(self.key)
+        if kept is not None:
+            try:
+                return use(self._believed(kept))
+            except (RefusedEngineError, WrongFeaturesError) as error:
+                _log.warning("%s: %s; it is built again", path, str(error))  # the error itself would hold GPU memory
+                self._cache.remove(self.key)
+        try:
+            return use(self._believed(self._cache.built(self.key, self._build)))
+        except WrongFeaturesError as error:
+            self._cache.store(self.key, _WRONG)
+            raise BackendError(f"{error}; {path} notes that, remove it to have the engine built again") from error
+
+    def _believed(self, plan: bytes) -> bytes:
+        if plan == _WRONG:
+            raise BackendError(f"{self._cache.path(self.key)}: {_WRONG.decode()}; remove the file to have it built "
+                               "again")
+        return plan
+
+    def _build(self) -> bytes:
+        name = f"{self._bundle.card.category} {self._bundle.card.version} {self._precision}"
+        # In other precisions the network was rewritten before it was converted, and could not be compared any more:
+        # ONNX Runtime has no bf16 convolutions on a CPU.
+        model = _readable(self._model) if self._precision == "fp32" else self._model
+        return build_plan(self._trt, model, shapes_of(self._bundle), self._arch, name)
 
 
 def _readable(model: bytes) -> bytes:
-    """The network rewritten as TensorRT can read it, where onnx is installed; bundles are shipped rewritten."""
+    """The bundle's own network as TensorRT can read it, where onnx works; bundles are shipped rewritten."""
     try:
-        from .onnx_graph import engine_ready
-    except ImportError:
+        require_onnx("networks of older bundles")
+    except BackendError as error:
+        _log.debug("%s", error)
         return model
+    from .onnx_graph import engine_ready
+
     return engine_ready(model)

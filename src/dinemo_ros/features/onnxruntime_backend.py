@@ -9,8 +9,10 @@ On a GPU ``on_device`` takes and gives torch tensors that stay there.
 
 from __future__ import annotations
 
+import os
 import platform
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,11 +24,14 @@ import onnxruntime as ort
 from ..bundle import Bundle
 from ..errors import BackendError, BundleError
 from .cuda_driver import CudaStream
-from .signature import check_signature
+from .parity import sample_picture
+from .signature import check_features, check_signature
 from .torch_order import in_torch_order
 
 if TYPE_CHECKING:
     import torch
+
+_OTHER_SHAPE = (64, 96)  # neither square nor a crop's: what a network with a shape built in cannot take
 
 
 class OnnxRuntimeExtractor:
@@ -54,18 +59,31 @@ class OnnxRuntimeExtractor:
         self.precision, self.device = precision, "GPU" if cuda else "CPU"
         self._cuda, self._threads, self.tensor_device = cuda, threads, "cuda" if cuda else ""
         self._dim, self._stride = bundle.card.features.dim, bundle.card.image.stride
+        self._pool: ThreadPoolExecutor | None = None
         stream = CudaStream() if cuda else None  # ONNX Runtime's own could not be ordered with torch's
         self._session = _session(bundle, threads, model, stream)
         check_signature(self._session, bundle)
         self._binding = self._session.io_binding()
         self._stream = stream  # attributes go in the order in which they came: the session before its stream
         size = bundle.card.image.size
-        empty = np.zeros((1, size, size, 3), np.uint8)
-        self(empty)  # first call allocates arenas; do it before the first image
+        first = sample_picture(1, size, size)
+        if model is None:
+            self._check(bundle, (first, sample_picture(2, *_OTHER_SHAPE)))
+        else:  # compared with the bundle's own by whoever made it
+            self(first)  # the first call allocates arenas; do it before the first image
         if not cuda and threads > 1:
             self._pool = ThreadPoolExecutor(threads, thread_name_prefix="dinemo_features")
             self._single_thread = _session(bundle, 1, model, None)
-            _run(self._single_thread, empty)
+            _run(self._single_thread, first)
+
+    def _check(self, bundle: Bundle, pictures: Sequence[np.ndarray]) -> None:
+        for images in pictures:
+            try:
+                features = self(images)
+            except BackendError as error:
+                raise BundleError(f"{bundle.backbone_path}: {error}; batches, crops and frames have shapes of their own"
+                                  ) from error
+            check_features(images, features, bundle)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         if not self._cuda:
@@ -98,13 +116,13 @@ class OnnxRuntimeExtractor:
         try:
             with in_torch_order(self._stream, images, features) if self._stream else nullcontext():
                 self._session.run_with_iobinding(binding, unwaited)
-        except RuntimeError as error:
+        except Exception as error:  # onnxruntime's errors have no common type
             raise BackendError(f"ONNX Runtime on the GPU: {str(error).splitlines()[0]}") from error
         return features
 
     def _on_cpu(self, images: np.ndarray) -> np.ndarray:
         """Rounds in which each thread has a picture of its own; all threads share what is left over."""
-        alone = len(images) - len(images) % self._threads if self._threads > 1 else 0
+        alone = len(images) - len(images) % self._threads if self._pool else 0
         if alone == 0:
             return _run(self._session, images)
         features = list(self._pool.map(lambda k: _run(self._single_thread, images[k:k + 1]), range(alone)))
@@ -114,7 +132,11 @@ class OnnxRuntimeExtractor:
 
 
 def _run(session: ort.InferenceSession, images: np.ndarray) -> np.ndarray:
-    return session.run(["features"], {"image": images})[0]
+    try:
+        return session.run(["features"], {"image": images})[0]
+    except Exception as error:  # onnxruntime's errors have no common type
+        raise BackendError(f"ONNX Runtime cannot run the network on pictures {list(images.shape)} "
+                           f"({str(error).splitlines()[0]})") from error
 
 
 def _session(bundle: Bundle, threads: int, model: bytes | None, stream: CudaStream | None) -> ort.InferenceSession:
@@ -126,14 +148,12 @@ def _session(bundle: Bundle, threads: int, model: bytes | None, stream: CudaStre
     if model is not None and _is_x86() and not has_vnni():
         # Sums of products of uint8 and int8 would overflow; the exact kernels take twice the time.
         options.add_session_config_entry("session.x64quantprecision", "1")
+    # The card's hash vouches for one file: weights beside it, or in the folder one happens to stand in, are not read.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = 3  # warnings about graph optimisation say nothing to a robot's operator
-    providers = ["CPUExecutionProvider"]
-    if stream:
-        providers = [("CUDAExecutionProvider", cuda_options(stream))]
-        if hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()  # finds the CUDA and cuDNN that pip installed beside it, which the linker does not
+    content = bundle.backbone() if model is None else model
     try:
-        session = ort.InferenceSession(model or str(bundle.backbone_path), options, providers=providers)
+        session = ort.InferenceSession(content, options, providers=_providers(stream))
     except Exception as error:  # onnxruntime raises a dozen unrelated types for one cause: not a usable model
         name = bundle.backbone_path if model is None else f"{bundle.card.category} in another precision"
         raise BundleError(f"{name}: ONNX Runtime {ort.__version__} cannot load it "
@@ -142,6 +162,14 @@ def _session(bundle: Bundle, threads: int, model: bytes | None, stream: CudaStre
         raise BackendError(f"ONNX Runtime {ort.__version__} cannot use CUDA: pip install onnxruntime-gpu in the place "
                            "of onnxruntime, with the CUDA and cuDNN that it names")
     return session
+
+
+def _providers(stream: CudaStream | None) -> list:
+    if stream is None:
+        return ["CPUExecutionProvider"]
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # finds the CUDA and cuDNN that pip installed beside it, which the linker does not
+    return [("CUDAExecutionProvider", cuda_options(stream))]
 
 
 def cuda_options(stream: CudaStream) -> dict[str, str]:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..bundle import Bundle
-from ..errors import BackendError, BundleError, NotInstalledError
+from ..errors import BackendError, BundleError
+from .optional import imported
 
 _HINT = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _CAPABILITY = {"bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
@@ -27,10 +28,7 @@ class OpenVinoExtractor:
     reason = ""
 
     def __init__(self, bundle: Bundle, threads: int = 2, model: bytes | None = None, precision: str = "fp32") -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise NotInstalledError(f"OpenVINO cannot be imported ({error}): pip install openvino") from error
+        openvino = imported("openvino", "networks on OpenVINO", "pip install openvino")
         self.precision = precision
         core = openvino.Core()
         capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -38,7 +36,7 @@ class OpenVinoExtractor:
             raise BackendError(f"this CPU has no {precision} instructions that OpenVINO uses (it offers "
                                f"{', '.join(capabilities)})")
         try:
-            network = core.read_model(model or bundle.backbone_path.read_bytes())
+            network = core.read_model(bundle.backbone() if model is None else model)
             settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": _HINT[precision],
                         "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
             self._any = core.compile_model(network, "CPU", settings).create_infer_request()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
+from .protocol import LARGEST_SIDE
+
 #: Smallest cosine of any feature cell with that of ONNX Runtime in fp32.
 THRESHOLD = {"fp32": 0.999, "fp16": 0.99, "bf16": 0.99, "int8": 0.95}
 
@@ -36,8 +38,15 @@ def sample_pictures(size: int, batch: int = 2) -> list[np.ndarray]:
     Args:
         size: side of the bundle's crops, pixels.
     """
-    shapes = ((1, size, size), (batch, size, size), (1, 2 * size, 3 * size))
-    return [np.stack([_picture(height, width, seed) for seed in range(n)]) for n, height, width in shapes]
+    # Never the shape of a crop, and never larger than what engines are built for.
+    frame = (1, min(2 * size, 3 * LARGEST_SIDE // 4), min(3 * size, LARGEST_SIDE))
+    shapes = ((1, size, size), (batch, size, size), frame)
+    return [sample_picture(*shape) for shape in shapes]
+
+
+def sample_picture(n: int, height: int, width: int) -> np.ndarray:
+    """uint8 [n, height, width, 3], each another."""
+    return np.stack([_picture(height, width, seed) for seed in range(n)])
 
 
 def _picture(height: int, width: int, seed: int) -> np.ndarray:

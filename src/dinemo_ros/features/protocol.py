@@ -16,6 +16,9 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 #: Values of ``precision``. auto: int8 where a CPU is fast and exact in it and the bundle brings it, fp32 elsewhere.
 PRECISION_CHOICES = ("auto", *PRECISIONS)
 
+#: Pixels: every backend takes pictures with sides up to this; engines are built for no more.
+LARGEST_SIDE = 1024
+
 
 class FeatureExtractor(Protocol):
     """A backbone, ready to run.

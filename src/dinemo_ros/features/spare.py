@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import BackendError, PictureSizeError
 from .protocol import FeatureExtractor
 
 if TYPE_CHECKING:
@@ -64,12 +65,22 @@ class SparedExtractor:
         if self._active is self._spare:
             return instead()
         try:
-            return call(self._active)
+            return self._finite(call(self._active))
+        except PictureSizeError as error:  # nothing is broken, and other pictures will fit again
+            _log.debug("this call on the CPU: %s", error)
+            return instead()
         except Exception as error:  # libraries for GPUs raise what they like, and a robot goes on all the same
             _log.debug("the network on the GPU", exc_info=True)
-            told = str(error).splitlines() or [type(error).__name__]
-            reason = f"{self._active.name} on {self._active.device} failed: {told[0]}"
+            lines = str(error).splitlines() or [type(error).__name__]
+            reason = f"{self._active.name} on {self._active.device} failed: {lines[0]}"
             _log.warning("features: %s goes on on the CPU, because %s", self._spare.name, reason)
         self._active = self._spare
         self._active.reason = reason
         return instead()
+
+    def _finite(self, features):
+        """BackendError if fp16 overflowed. On the device nobody waits for it here; the pipeline asks."""
+        # The sum of unit vectors is finite if each of them is.
+        if isinstance(features, np.ndarray) and not np.isfinite(features.sum()):
+            raise BackendError(f"its features in {self._active.precision} are not all finite")
+        return features

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import BackendError, NotInstalledError
+from ..errors import BackendError, NotInstalledError, told
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def load_tensorrt() -> TensorRt:
             api = importlib.import_module(module)
             found = TensorRt(api, flavour, api.__version__)
         except Exception as error:  # a broken installation raises OSError, ImportError or AttributeError
-            problems.append(f"{module}: {str(error).splitlines()[0]}")
+            problems.append(f"{module}: {told(error)}")
             continue
         if flavour == "tensorrt" and _number(found.version) < _OLDEST:
             problems.append(f"tensorrt {found.version} is older than 10.0 (JetPack 6 brings 10.3)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..bundle import Bundle
-from ..errors import BackendError
+from ..errors import BackendError, PictureSizeError, RefusedEngineError
 from .cuda_driver import CudaStream
 from .engine_build import Profile
 from .tensorrt_api import TensorRt, make_logger
@@ -31,7 +31,7 @@ class TensorRtExtractor:
         stream: of the GPU that the engine was built for.
 
     Raises:
-        BackendError: the plan is not for this GPU and this TensorRT, or the GPU has no room for it.
+        RefusedEngineError: the plan is not for this GPU and this TensorRT. BackendError: the GPU has no room for it.
     """
 
     name = "tensorrt"
@@ -48,8 +48,8 @@ class TensorRtExtractor:
         self._runtime = trt.api.Runtime(logger)  # must outlive the engine
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise BackendError(f"{trt.flavour} {trt.version} cannot load the engine "
-                               f"({logger.last_error or 'it gave no reason'})")
+            raise RefusedEngineError(f"{trt.flavour} {trt.version} cannot load the engine "
+                                     f"({logger.last_error or 'it gave no reason'})")
         self._contexts = []
         for index in range(len(shapes)):
             context = _context(self._engine, trt)
@@ -117,7 +117,8 @@ class TensorRtExtractor:
             if profile.covers(shape):
                 return index
         most = self._shapes[-1].most
-        raise BackendError(f"the engine takes pictures of up to {most[2]}x{most[1]} pixels, got {shape[2]}x{shape[1]}")
+        raise PictureSizeError(f"the engine takes pictures of up to {most[2]}x{most[1]} pixels, got {shape[2]}x"
+                               f"{shape[1]}")
 
     def _allocate(self) -> None:
         pixels = max(int(np.prod(profile.most)) for profile in self._shapes)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..bundle import Bundle
-from ..errors import BackendError, NotInstalledError
+from ..errors import BackendError
+from .optional import imported
 from .variants import require_onnx
 
 if TYPE_CHECKING:
@@ -39,11 +40,8 @@ class TorchExtractor:
     reason = ""
 
     def __init__(self, bundle: Bundle, threads: int = 2, precision: str = "fp32") -> None:
-        try:
-            import torch
-        except ImportError as error:
-            raise NotInstalledError(f"PyTorch cannot be imported ({error}): pip install torch") from error
-        require_onnx("networks for PyTorch")
+        torch = imported("torch", "networks on PyTorch", "pip install torch")
+        require_onnx("networks on PyTorch")
         from ..cuda.full_float32 import full_float32
         from ..cuda.graph import GraphCache
         from .torch_graph import OnnxModule
@@ -58,7 +56,7 @@ class TorchExtractor:
         dtype = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
         self._autocast = torch.autocast(self._where.type, dtype, enabled=dtype is not None)
         self._exact: Callable[[], AbstractContextManager] = full_float32 if precision == "fp32" else nullcontext
-        self._module = OnnxModule(bundle.backbone_path.read_bytes()).to(self._where).eval()
+        self._module = OnnxModule(bundle.backbone()).to(self._where).eval()
         # Crops are of one size and come in each frame; whole frames (``__call__``) would need a graph for every camera.
         self._captured: Callable[[torch.Tensor], torch.Tensor] = (
             GraphCache(self._run) if self._where.type == "cuda" else self._run)

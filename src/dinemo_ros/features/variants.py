@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from importlib import metadata
 
 import numpy as np
-import onnxruntime as ort
 
 from ..bundle import BACKBONE_FILE, Bundle, write_bundle
-from ..errors import BackendError, NotInstalledError
+from ..errors import BackendError
 from .engine_cache import EngineCache, EngineKey
+from .optional import imported
 
 _log = logging.getLogger(__name__)
 _RECIPE = 1  # counts changes in features/precision.py that make another network
@@ -28,11 +27,12 @@ def network(bundle: Bundle, precision: str, cache: EngineCache, device: str = "c
         BackendError: it would have to be made first and cannot be made here.
     """
     if precision == "fp32":
-        return bundle.backbone_path.read_bytes()
+        return bundle.backbone()
     if precision == "int8":
-        found = cache.load(variant_key(bundle, "int8", device))  # from one's own pictures, if somebody gave some
-        if found is None and device == "cpu" and bundle.int8_path:
-            found = bundle.int8_path.read_bytes()
+        instead = "the bundle's own is used" if device == "cpu" and bundle.int8_path else "there is none to use"
+        found = cache.load(variant_key(bundle, "int8", device), instead)  # from one's own pictures
+        if found is None and device == "cpu":
+            found = bundle.int8()
         if found is None:
             raise BackendError(f"there is no int8 network of {bundle.card.category} {bundle.card.version} in "
                                f"{cache.folder}; make one from some 50 pictures with: dinemo build-engine "
@@ -41,11 +41,12 @@ def network(bundle: Bundle, precision: str, cache: EngineCache, device: str = "c
     return cache.load_or_build(variant_key(bundle, precision), lambda: _half(network(bundle, "fp32", cache), precision))
 
 
-def quantized(bundle: Bundle, pictures: Sequence[np.ndarray], cache: EngineCache) -> None:
-    """Make the int8 networks of a bundle and cache them.
+def quantized(bundle: Bundle, pictures: Sequence[np.ndarray], device: str) -> bytes:
+    """The bundle's network in int8.
 
     Args:
         pictures: uint8 [N, H, W, 3] each, of what the network will see.
+        device: "cpu" or "gpu".
 
     Raises:
         BackendError: the onnx package is missing.
@@ -53,24 +54,19 @@ def quantized(bundle: Bundle, pictures: Sequence[np.ndarray], cache: EngineCache
     require_onnx("int8 networks")
     from .precision import quantize
 
-    for device in ("cpu", "gpu"):
-        _log.info("%s %s: measuring ranges on %d pictures for int8 on a %s", bundle.card.category,
-                  bundle.card.version, len(pictures), device.upper())
-        content = quantize(network(bundle, "fp32", cache), pictures, symmetric=device == "gpu")
-        cache.store(variant_key(bundle, "int8", device), content)
+    _log.info("%s %s: measuring ranges on %d pictures for int8 on a %s", bundle.card.category, bundle.card.version,
+              len(pictures), device.upper())
+    return quantize(bundle.backbone(), pictures, symmetric=device == "gpu")
 
 
-def ship_int8(bundle: Bundle, pictures: Sequence[np.ndarray]) -> Bundle:
-    """Write the int8 network for CPUs into the bundle's folder, where every start finds it; the bundle read again.
+def ship_int8(bundle: Bundle, int8: bytes, cache: EngineCache) -> Bundle:
+    """Write an int8 network for CPUs into the bundle's folder, where every start finds it; the bundle read again.
 
-    Raises:
-        BackendError: the onnx package is missing.
+    One of the cache would go before it, here and nowhere else: it is dropped.
     """
-    require_onnx("int8 networks")
-    from .precision import quantize
-
-    backbone = bundle.backbone_path.read_bytes()
-    return write_bundle(bundle.path, bundle.card, backbone, bundle.mesh, quantize(backbone, pictures))
+    shipped = write_bundle(bundle.path, bundle.card, bundle.backbone(), bundle.mesh, int8)
+    cache.remove(variant_key(bundle, "int8", "cpu"))
+    return shipped
 
 
 def variant_key(bundle: Bundle, precision: str, device: str = "any") -> EngineKey:
@@ -87,18 +83,5 @@ def _half(model: bytes, precision: str) -> bytes:
 
 
 def require_onnx(purpose: str) -> None:
-    """NotInstalledError unless the onnx package is there."""
-    try:
-        import onnx  # noqa: F401
-    except ImportError as error:
-        raise NotInstalledError(f"{purpose} need the onnx package ({error}): pip install onnx") from error
-
-
-def runtime_version() -> str:
-    """What ONNX Runtime this is, of the several packages that carry it."""
-    for package in ("onnxruntime-gpu", "onnxruntime"):
-        try:
-            return f"{package} {metadata.version(package)}"
-        except metadata.PackageNotFoundError:
-            continue
-    return f"onnxruntime {ort.__version__}"
+    """BackendError unless the onnx package is there and works."""
+    imported("onnx", purpose, "pip install onnx")

@@ -6,11 +6,13 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ..errors import BundleError, CameraError, ImageError, RoiError
+from ..estimator import PoseEstimator
 from .validation import HeaderError, RestartError
 
 #: How long a rejection keeps the status from being OK, in seconds.
@@ -116,10 +118,11 @@ class Monitor:
         """Seconds since the last image, or since the node became active."""
         return time.monotonic() - max(self._image_time, self._started)
 
-    def status(self, state: str, stale_after_s: float, image_topic: str) -> DiagnosticStatus:
-        """The present state of the node as one DiagnosticStatus."""
+    def status(self, state: str, stale_after_s: float, image_topic: str,
+               running: Mapping[str, str]) -> DiagnosticStatus:
+        """The present state of the node as one DiagnosticStatus; ``running``: what computes, see :func:`what_runs`."""
         level, message = self._judge(state, stale_after_s, image_topic)
-        values = {"state": state, "images_received": self.received, "images_published": self.published,
+        values = {"state": state, **running, "images_received": self.received, "images_published": self.published,
                   "objects_published": self.objects, "images_per_second": f"{self._in.hz(time.monotonic()):.1f}",
                   "poses_per_second": f"{self._out.hz(time.monotonic()):.1f}"}
         if self._durations:
@@ -147,6 +150,15 @@ class Monitor:
                 return DiagnosticStatus.ERROR, self.last_error
             return DiagnosticStatus.WARN, self.last_error
         return DiagnosticStatus.OK, "estimating"
+
+
+def what_runs(estimator: PoseEstimator | None) -> dict[str, str]:
+    """What computes just now, and why: it may be another than was asked for, or another than at the start."""
+    if estimator is None:
+        return {}
+    network = estimator.extractor
+    return {"backend": network.name, "precision": network.precision, "network_device": network.device,
+            "backend_reason": network.reason, "solver_device": estimator.pipeline.device}
 
 
 def array_message(stamp, status: DiagnosticStatus) -> DiagnosticArray:

@@ -27,7 +27,7 @@ from ..estimator import PoseEstimator
 from ..pose import ObjectPose
 from ..tracker import PoseTracker, Tracking
 from . import conversions, parameters
-from .diagnostics import Monitor, array_message, cause_of
+from .diagnostics import Monitor, array_message, cause_of, what_runs
 from .executable import run
 from .log_bridge import bridge_logging
 from .publishers import Outputs, TransformBroadcaster
@@ -78,12 +78,13 @@ class PoseNode(LifecycleNode):
             self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend,
                                             precision=settings.precision, engine_cache=settings.engine_cache,
                                             device=settings.device, say=self.get_logger().info)
-        except DinemoError as error:
-            self._estimator = None
-            self.get_logger().error(f"cannot configure: {error}")
-            self._monitor.reject(cause_of(error), f"cannot configure: {error}", 0.0, lost_image=False)
+            self._outputs = Outputs(self, bundle, self._broadcaster)
+        except Exception as error:  # rclpy keeps what a transition raises to itself: the node would be dead and silent
+            self._release()
+            reason = self._sentence(error)
+            self.get_logger().error(f"cannot configure: {reason}")
+            self._monitor.reject(cause_of(reason), f"cannot configure: {reason}", 0.0, lost_image=False)
             return TransitionCallbackReturn.FAILURE
-        self._outputs = Outputs(self, bundle, self._broadcaster)
         self._monitor.hardware_id = f"{bundle.card.category} {bundle.card.version}"
         self._state = "inactive"
         self.get_logger().info(f"configured: {bundle.card.category} {bundle.card.version} from {bundle.path}")
@@ -205,14 +206,8 @@ class PoseNode(LifecycleNode):
             rois = None if detections is None else self._rois(detections, camera, settings)
             poses = self._estimate(image, camera, rois, conversions.nanoseconds(message.header.stamp), settings)
             self._outputs.publish(message.header, image, camera, poses, settings)
-        except DinemoError as error:
-            return self._reject(source, error, "no pose for this image", settings)
-        except Exception as error:  # a robot's node must outlive a bug: full trace in the log, counted as internal
-            self.get_logger().debug(traceback.format_exc())
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            reason = DinemoError(f"unexpected {type(error).__name__} in {where.name} ({where.filename}:"
-                                 f"{where.lineno}): {error}; please report it")
-            return self._reject(source, reason, "no pose for this image", settings)
+        except Exception as error:  # a robot's node must outlive a bug
+            return self._reject(source, self._sentence(error), "no pose for this image", settings)
         timings = (self._tracker or self._estimator).timings
         self._monitor.image_done(len(poses), time.monotonic() - started, timings)
 
@@ -250,13 +245,23 @@ class PoseNode(LifecycleNode):
 
     # Reports
 
+    def _sentence(self, error: Exception) -> DinemoError:
+        """An error of ours as it is; of a bug its kind and place, with the trace in the log and counted as internal."""
+        if isinstance(error, DinemoError):
+            return error
+        self.get_logger().debug("".join(traceback.format_exception(error)))
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return DinemoError(f"unexpected {type(error).__name__} in {where.name} ({where.filename}:{where.lineno}): "
+                           f"{error}; please report it")
+
     def _reject(self, topic: str, error: Exception, consequence: str, settings: SimpleNamespace,
                 lost_image: bool = True) -> None:
         message = f"{self._topic(topic)}: {error}{f'; {consequence}' if consequence else ''}"
         self._monitor.reject(cause_of(error), message, settings.warn_period_s, lost_image)
 
     def _publish_diagnostics(self) -> None:
-        status = self._monitor.status(self._state, self._settings().stale_after_s, self._topic("image"))
+        status = self._monitor.status(self._state, self._settings().stale_after_s, self._topic("image"),
+                                      what_runs(self._estimator))
         self._diagnostics.publish(array_message(self.get_clock().now().to_msg(), status))
 
 
