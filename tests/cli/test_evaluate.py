@@ -2,6 +2,7 @@
 """``dinemo eval`` and ``dinemo bench`` on a painted world: the errors of known poses must come out small."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -80,6 +81,51 @@ def test_kitti_with_own_rois(bundle, kitti, tmp_path):
     assert summary["azimuth_acc30"] == 1.0
 
 
+def spoiled(kitti, tmp_path, labels=None, picture=None):
+    """A copy of the folder whose first frame has other labels, or other bytes as picture."""
+    copy = tmp_path / "spoiled"
+    shutil.copytree(kitti, copy)
+    if labels is not None:
+        (copy / "label_2" / "000000.txt").write_text(labels)
+    if picture is not None:
+        (copy / "image_2" / "000000.png").write_bytes(picture)
+    return copy
+
+
+@pytest.mark.parametrize("rois", ["labels", "auto"])
+def test_a_truncated_picture_is_counted_as_wrong_and_named(bundle, kitti, tmp_path, capsys, rois):
+    half = (kitti / "image_2" / "000000.png").read_bytes()[:2000]
+    folder = spoiled(kitti, tmp_path, picture=half)
+    report = run("eval", "kitti", folder, "--bundle", bundle, "--rois", rois, report=tmp_path / "report.json")
+    row, = report["rows"]
+    assert (row["n"], row["missing"], row["acc30"]) == (2, 0.5, 0.5)
+    assert row.get("recall") == (0.5 if rois == "auto" else None)
+    told = capsys.readouterr().err
+    assert "counted as wrong: 1 of 2 frames, which could not be used\n  easy cars/000000.png#0: " in told
+    assert told.count("000000.png") == 1
+
+
+def test_a_region_outside_of_the_picture_costs_its_frame_and_no_other(bundle, kitti, tmp_path, capsys):
+    label = "Car 0.00 0 0.0 3000 50 3100 150 1.5 1.8 4.2 0 1.2 12 0\n"
+    folder = spoiled(kitti, tmp_path, labels=label)
+    report = run("eval", "kitti", folder, "--bundle", bundle, "--worst", tmp_path / "worst",
+                 report=tmp_path / "report.json")
+    assert report["rows"][0]["acc30"] == 0.5
+    assert "lies outside the 800x300 image" in report["frames"][0]["skipped"]
+    assert "  easy cars/000000.png#0: ROI [3000.5, " in capsys.readouterr().err
+    assert len(list((tmp_path / "worst").iterdir())) == 1  # there is nothing to draw of the other
+
+
+def test_where_no_frame_can_be_used_there_is_no_table(bundle, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    save(tmp_path / "mine" / "a.png", np.zeros((8, 12, 3), np.uint8))
+    (tmp_path / "azimuth.json").write_text('{"mine": {"azimuth_deg": {"a.png": 10}}}')
+    assert main(["eval", "spin", str(tmp_path), "--bundle", str(bundle)]) == 1
+    captured = capsys.readouterr()
+    assert "none of the 1 frames could be used; the first is mine/a.png: image is 12x8 pixels" in captured.err
+    assert "Acc@30" not in captured.out
+
+
 @pytest.fixture(scope="module")
 def spins(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spins")
@@ -108,7 +154,7 @@ def test_spin(bundle, spins, tmp_path, capsys, rois):
     assert (slow["n"], slow["acc30"], slow["missing"]) == (3, pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert (both["n"], both["acc30"], both["flips"]) == (6, pytest.approx(5 / 6), 0.0)
     captured = capsys.readouterr()
-    assert "counted as wrong: slow/000.png" in captured.err
+    assert "counted as wrong: 1 of 6 frames, which could not be used\n  slow/000.png: " in captured.err
     assert f"assumed horizontal field of view: {DEFAULT_HFOV_DEG:g} degrees" in captured.err
     assert len(report["frames"]) == 6
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import DatasetError
 from .output import AtomicFile, to_json
 
 if TYPE_CHECKING:
@@ -34,6 +35,26 @@ and where the truth is a full pose
 """
 
 
+_NAMED = 5  # skipped frames that are named one by one
+
+
+def _tell_skipped(records: list[dict], frames: int) -> None:
+    """How many frames could not be used and why, the first of them by name.
+
+    Raises:
+        DatasetError: none of them could, so that the table would say nothing about the model.
+    """
+    reasons = {(r["group"], r["file"]): f"{r['group']}/{r['file']}: {r['skipped']}" for r in records if "skipped" in r}
+    if len(reasons) == frames:
+        raise DatasetError(f"none of the {frames} frames could be used; the first is {next(iter(reasons.values()))}")
+    if reasons:
+        print(f"counted as wrong: {len(reasons)} of {frames} frames, which could not be used", file=sys.stderr)
+    for sentence in list(reasons.values())[:_NAMED]:
+        print(f"  {sentence}", file=sys.stderr)
+    if len(reasons) > _NAMED:
+        print(f"  and {len(reasons) - _NAMED} more, named as \"skipped\" in --json", file=sys.stderr)
+
+
 def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict], rows: list[dict],
            extra: dict | None = None) -> int:
     """Print and write everything; returns the exit code."""
@@ -56,8 +77,7 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
             file.write(comma_separated(records))
     if setting.worst is not None:
         setting.worst.save(Path(arguments.worst))
-    for text in dict.fromkeys(f"{r['group']}/{r['skipped']}" for r in records if "skipped" in r):
-        print(f"counted as wrong: {text}", file=sys.stderr)
+    _tell_skipped(records, sum(frames.values()))
     print(f"evaluated on {', '.join(f'{name} ({count})' for name, count in frames.items())}; regions: "
           f"{arguments.rois}")
     sources = sorted({r["extent"] for r in records if r.get("extent")})

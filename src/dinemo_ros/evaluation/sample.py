@@ -45,7 +45,7 @@ class Entry:
     Attributes:
         group: what it is summarised with: a sequence, a category.
         name: unique in its group.
-        load: reads it; ImageError where the picture cannot be read.
+        load: reads it; an error of :data:`~dinemo_ros.errors.FRAME_ERRORS` where the picture cannot be used.
         occlusion: level at which the data set itself has occluded it.
     """
 
