@@ -110,10 +110,11 @@ def run_spin(arguments: argparse.Namespace) -> int:
 
 def run_synthetic(arguments: argparse.Namespace) -> int:
     from ..evaluation.runner import evaluate, tabulate
-    from ..evaluation.synthetic import read_synthetic, synthetic_entries
+    from ..evaluation.synthetic import read_synthetic, require_unit, synthetic_entries
 
     frames = read_synthetic(arguments.dir, arguments.limit)
     setting = shared.make_setting(arguments)
+    require_unit(frames, setting.competitors[0].estimator.bundle.card.size_prior.mean_m)
     records = evaluate(setting, _progress(synthetic_entries(frames, arguments.rois), "render"))
     return finish(arguments, setting, records, tabulate(records))
 

@@ -59,6 +59,7 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
            extra: dict | None = None) -> int:
     """Print and write everything; returns the exit code."""
     from ..evaluation.runner import split
+    from ..evaluation.sample import ALL
     from ..evaluation.tables import comma_separated, markdown
 
     frames = split(records)
@@ -86,5 +87,5 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
     main, sets = report["bundle"], {row["group"] for row in rows}
     print()
     # Of the others the report has every set, the table only all of them together.
-    print(markdown([r for r in rows if r["model"] == main or r["group"] == "all" or len(sets) == 1]))
+    print(markdown([r for r in rows if r["model"] == main or r["group"] == ALL or len(sets) == 1]))
     return 0

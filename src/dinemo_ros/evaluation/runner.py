@@ -15,7 +15,7 @@ from ..pose import ObjectPose
 from .extent import silhouette
 from .metrics import summarise
 from .occlusion import Level, Occluder
-from .sample import Entry, Roi, Sample, mask_box
+from .sample import ALL, Entry, Roi, Sample, mask_box
 from .truth import ReferenceObject
 from .worst import WorstFrames
 
@@ -148,8 +148,8 @@ def tabulate(records: Sequence[dict]) -> list[dict]:
         for model in dict.fromkeys(record["model"] for record in records):
             chosen = [r for r in records if r["occlusion"] == level and r["model"] == model]
             groups = list(dict.fromkeys(record["group"] for record in chosen))
-            for group in [*groups, "all"] if len(groups) > 1 else groups:
-                members = [r for r in chosen if group in (r["group"], "all")]
+            for group in [*groups, ALL] if len(groups) > 1 else groups:
+                members = [r for r in chosen if group in (r["group"], ALL)]
                 rows.append({"model": model, "occlusion": level, "group": group, **summarise(members)})
     return rows
 

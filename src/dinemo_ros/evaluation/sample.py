@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..camera import Camera
+from ..errors import DatasetError
 from .truth import Truth
 
 Roi = tuple[float, float, float, float]
+ALL = "all"  # name of the row that sums up several groups
 CLEAN = "L0"  # name of the level at which nothing was pasted over the picture
 
 
@@ -53,6 +55,11 @@ class Entry:
     name: str
     load: Callable[[], Sample]
     occlusion: str = CLEAN
+
+    def __post_init__(self) -> None:
+        if self.group == ALL:
+            raise DatasetError(f"a set is called {ALL!r}, as the table's row of all sets together; call that "
+                               "sequence or asset something else")
 
 
 def mask_box(mask: np.ndarray) -> Roi | None:
