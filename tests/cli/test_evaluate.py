@@ -3,6 +3,7 @@
 
 import json
 import shutil
+from argparse import Namespace
 
 import cv2
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 from painted_car import SIZE, photograph
 
 from dinemo_ros.camera import Camera
+from dinemo_ros.cli.evaluate_report import finish
 from dinemo_ros.cli.main import main
 from dinemo_ros.cli.options import DEFAULT_HFOV_DEG
+from dinemo_ros.cli.output import OutputError
 from dinemo_ros.evaluation.kitti_labels import read_labels, read_projection
+from dinemo_ros.evaluation.runner import Competitor, Setting, tabulate
 
 from .conftest import CAMERA, pose, save
 
@@ -124,6 +128,22 @@ def test_where_no_frame_can_be_used_there_is_no_table(bundle, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "none of the 1 frames could be used; the first is mine/a.png: image is 12x8 pixels" in captured.err
     assert "Acc@30" not in captured.out
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv"])
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(bundle, kitti, tmp_path, capsys, option):
+    assert main(["eval", "kitti", str(kitti), "--bundle", str(bundle), option, str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert f"{tmp_path}: is a folder; give the name of a file" in captured.err
+    assert captured.out == "" and "image/s" not in captured.err and "features:" not in captured.err
+
+
+def test_the_table_is_printed_before_a_report_can_fail(tmp_path, capsys):
+    record = {"model": "ours", "occlusion": "L0", "group": "a", "file": "0.png", "score": 0.5, "error_deg": 3.0}
+    arguments = Namespace(json=str(tmp_path), csv=None, brief=False, rois="labels", worst=None)
+    with pytest.raises(OutputError, match="is a folder"):
+        finish(arguments, Setting([Competitor("ours", None)], None), [record], tabulate([record]))
+    assert "Acc@30" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from dinemo_ros.cli.output import AtomicFile, OutputError, object_entry, to_json
+from dinemo_ros.cli.output import AtomicFile, OutputError, check_output_file, object_entry, to_json
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_ros.pose import Hypothesis, ObjectPose
 
@@ -36,6 +36,14 @@ def test_unwritable_places_are_refused_at_once(tmp_path):
         AtomicFile(tmp_path)
     with pytest.raises(OutputError, match="cannot be written"):
         AtomicFile(tmp_path / "file" / "x.json")
+
+
+def test_a_place_is_tried_without_leaving_anything(tmp_path):
+    check_output_file(None)
+    check_output_file(tmp_path / "new" / "report.json")
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(OutputError, match="is a folder; give the name of a file"):
+        check_output_file(tmp_path)
 
 
 def test_object_entry_is_what_the_help_promises():

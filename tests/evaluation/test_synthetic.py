@@ -101,7 +101,8 @@ def write_mask(folder, mask):
     (lambda d: write_mask(d, np.eye(48, 64)), r"000001.png: has no pixel of 255, .* \(values there: 0, 1\)"),
     (lambda d: write_mask(d, np.full((5, 5), 255)), "masks.000001.png: is 5x5 pixels, its picture 64x48"),
     (lambda d: (d / "masks" / "000001.png").write_bytes(b"no image"), "masks.000001.png: cannot be read as an image"),
-    (lambda d: (d / "images" / "000001.png").unlink(), "1 pictures or masks .* missing, the first is .*images.000001.jpg; names has"),
+    (lambda d: (d / "images" / "000001.png").unlink(),
+     "1 pictures or masks .* missing, the first is .*images.000001.jpg; names has"),
     (lambda d: (d / "masks" / "000000.png").unlink(), "the first is .*masks.000000.png"),
 ])
 def test_folder_of_another_layout_is_refused_by_name(folder, spoil, says):

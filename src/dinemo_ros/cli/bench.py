@@ -13,7 +13,7 @@ from ..camera import Camera
 from ..errors import DatasetError
 from ..sources import open_source
 from . import options
-from .output import AtomicFile, to_json
+from .output import AtomicFile, check_output_file, to_json
 
 if TYPE_CHECKING:
     from ..benchmark.stages import Job
@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..benchmark.demo import demo_sequence
 
     path = Path(arguments.path or demo_sequence())
+    check_output_file(arguments.json)
     frames = _load(path)
     estimator = options.make_estimator(arguments)
     jobs = _with_regions(estimator, frames)

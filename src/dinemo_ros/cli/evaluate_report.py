@@ -60,7 +60,7 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
     """Print and write everything; returns the exit code."""
     from ..evaluation.runner import split
     from ..evaluation.sample import ALL
-    from ..evaluation.tables import comma_separated, markdown
+    from ..evaluation.tables import markdown
 
     frames = split(records)
     report = {
@@ -70,14 +70,6 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
     }
     if not arguments.brief:
         report["frames"] = records
-    if arguments.json:
-        with AtomicFile(arguments.json) as file:
-            file.write(to_json(report, indent=1) + "\n")
-    if arguments.csv:
-        with AtomicFile(arguments.csv) as file:
-            file.write(comma_separated(records))
-    if setting.worst is not None:
-        setting.worst.save(Path(arguments.worst))
     _tell_skipped(records, sum(frames.values()))
     print(f"evaluated on {', '.join(f'{name} ({count})' for name, count in frames.items())}; regions: "
           f"{arguments.rois}")
@@ -88,4 +80,18 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
     print()
     # Of the others the report has every set, the table only all of them together.
     print(markdown([r for r in rows if r["model"] == main or r["group"] == ALL or len(sets) == 1]))
+    _write(arguments, setting, records, report)  # last: a full disk does not cost the table
     return 0
+
+
+def _write(arguments: argparse.Namespace, setting: Setting, records: list[dict], report: dict) -> None:
+    from ..evaluation.tables import comma_separated
+
+    if arguments.json:
+        with AtomicFile(arguments.json) as file:
+            file.write(to_json(report, indent=1) + "\n")
+    if arguments.csv:
+        with AtomicFile(arguments.csv) as file:
+            file.write(comma_separated(records))
+    if setting.worst is not None:
+        setting.worst.save(Path(arguments.worst))

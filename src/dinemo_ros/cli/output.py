@@ -43,6 +43,11 @@ class AtomicFile:
     def __enter__(self) -> AtomicFile:
         return self
 
+    def discard(self) -> None:
+        """Leave nothing behind: the place was only tried."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
     def write(self, text: str) -> None:
         try:
             self._file.write(text)
@@ -56,6 +61,12 @@ class AtomicFile:
                 os.replace(self._part, self._path)
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from error
+
+
+def check_output_file(path: str | Path | None) -> None:
+    """OutputError now and not after the work, if the file (None: no file is wanted) will not be writable."""
+    if path:
+        AtomicFile(path).discard()
 
 
 def output_folder(path: str | Path) -> Path:
