@@ -161,6 +161,8 @@ def spins(tmp_path_factory):
     (folder / "slow" / "000.png").write_bytes(b"no image")
     annotations["slow"]["azimuth_deg"]["000.png"] = 0.0
     (folder / "azimuth.json").write_text(json.dumps(annotations))
+    (folder / "aside").mkdir()
+    save(folder / "aside" / "000.png", np.zeros((20, 20, 3), np.uint8))
     return folder
 
 
@@ -175,8 +177,14 @@ def test_spin(bundle, spins, tmp_path, capsys, rois):
     assert (both["n"], both["acc30"], both["flips"]) == (6, pytest.approx(5 / 6), 0.0)
     captured = capsys.readouterr()
     assert "counted as wrong: 1 of 6 frames, which could not be used\n  slow/000.png: " in captured.err
+    assert "left out: aside: has 1 pictures and no entry in azimuth.json" in captured.err
     assert f"assumed horizontal field of view: {DEFAULT_HFOV_DEG:g} degrees" in captured.err
     assert len(report["frames"]) == 6
+
+
+def test_a_spin_of_bottles_is_refused(spins, capsys):
+    assert main(["eval", "spin", str(spins), "--bundle", "bottle"]) == 1
+    assert "every answer would be right" in capsys.readouterr().err
 
 
 def test_spin_of_one_sequence(bundle, spins, tmp_path):
@@ -275,6 +283,16 @@ def test_bench(bundle, scenes, tmp_path, capsys):
     assert report["device"].endswith(f"onnxruntime {report['versions']['onnxruntime']}")
     assert "1 threads" in report["device"]
     assert "own regions" in capsys.readouterr().out
+
+
+def test_bench_leaves_out_what_no_estimator_takes(bundle, scenes, tmp_path, capsys):
+    shutil.copy(scenes[0] / "a.png", tmp_path / "a.png")
+    save(tmp_path / "b.png", np.zeros((1, 1, 3), np.uint8))
+    run("bench", tmp_path, "--bundle", bundle, "--frames", 2, report=tmp_path / "bench.json")
+    assert "skipped b.png: image is 1x1 pixels; at least 16x16 are needed" in capsys.readouterr().err
+    (tmp_path / "a.png").unlink()
+    assert main(["bench", str(tmp_path), "--bundle", str(bundle)]) == 1
+    assert f"{tmp_path}: no image could be used; b.png: image is 1x1 pixels" in capsys.readouterr().err
 
 
 def test_bench_without_an_object_says_so(bundle, tmp_path, capsys):

@@ -98,10 +98,15 @@ def _add_rois(parser: argparse.ArgumentParser, given: str, what: str) -> None:
 
 def run_spin(arguments: argparse.Namespace) -> int:
     from ..evaluation.runner import evaluate, tabulate
-    from ..evaluation.spin import read_spins, spin_entries
+    from ..evaluation.spin import left_out, read_spins, require_azimuth, spin_entries
 
     frames = read_spins(arguments.dir, arguments.sequence)
+    if not arguments.sequence:  # who names sequences knows that there are others
+        for sentence in left_out(arguments.dir):
+            print(f"left out: {sentence}", file=sys.stderr)
     setting = shared.make_setting(arguments)
+    card = setting.competitors[0].estimator.bundle.card
+    require_azimuth(card.category, card.symmetry)
     print(f"assumed horizontal field of view: {arguments.hfov:g} degrees (--hfov)", file=sys.stderr)
     entries = spin_entries(frames, arguments.hfov, arguments.rois, arguments.masks)
     records = evaluate(setting, _progress(entries, "frame"))

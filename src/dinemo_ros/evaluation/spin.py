@@ -20,7 +20,8 @@ import numpy as np
 
 from ..camera import Camera
 from ..errors import DatasetError
-from ..sources.folder import read_image
+from ..sources.folder import images_by_stem, read_image
+from ..symmetry import Symmetry
 from .sample import Entry, Sample
 from .truth import AzimuthTruth
 
@@ -63,10 +64,32 @@ def read_spins(directory: Path, only: Iterable[str] | None = None) -> list[SpinF
     return frames
 
 
+def left_out(directory: Path) -> list[str]:
+    """Sentences about what :func:`read_spins` does not read: entries without a folder, pictures without an entry."""
+    annotations = _read_annotations(directory / ANNOTATIONS)
+    told = [f"{name}: has an entry in {ANNOTATIONS} and no folder" for name in annotations
+            if not (directory / name).is_dir()]
+    for folder in sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        pictures = {path.name for path in images_by_stem(folder).values()}
+        unknown = pictures - annotations.get(folder.name, {}).keys()
+        if unknown and folder.name in annotations:
+            told.append(f"{folder.name}: {len(unknown)} of {len(pictures)} pictures have no azimuth in {ANNOTATIONS}")
+        elif unknown:
+            told.append(f"{folder.name}: has {len(pictures)} pictures and no entry in {ANNOTATIONS}")
+    return told
+
+
+def require_azimuth(category: str, symmetry: Symmetry) -> None:
+    """DatasetError for a category whose azimuth does not exist: the only truth of a spin would be met by any answer."""
+    if symmetry.continuous:
+        raise DatasetError(f"a {category} looks the same from all around (symmetry order 0 in model.yaml), and a spin "
+                           "knows nothing but the azimuth, so every answer would be right: use dinemo eval synthetic")
+
+
 def _read_annotations(path: Path) -> dict[str, dict[str, float]]:
     """Sequence -> file -> azimuth in degrees."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows may begin with a BOM
         angles = {name: dict(entry["azimuth_deg"]) for name, entry in document.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(f"{path}: cannot be read ({error!r}); expected {{SEQUENCE: {{\"azimuth_deg\": "
