@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ROWS = """
 The report (--json): {"split": {SET: frames}, "rows": [...], "frames": [one per frame, level and model]}, the frames
-without --brief; a row being
+without --brief; "skipped" in one says why its picture could not be used, which counts as no pose. A row is
   model, occlusion, group   whose, at which level, on which set
   coverage, surroundings    mean share of object and surroundings that is covered
   n                         frames

@@ -182,8 +182,8 @@ def _require_possible(car: KittiObject, rotation_y: float) -> None:
         raise ValueError(f"dimensions {car.size[::-1].tolist()} must be positive; fields 9 to 11 are height, width, "
                          "length in metres")
     if car.T_cam_obj[2, 3] <= 0:
-        raise ValueError(f"location z leaves the car {-car.T_cam_obj[2, 3]:g} m behind the camera; fields 12 to 14 are "
-                         "x (right), y (down), z (forward) in metres")
+        raise ValueError(f"location z leaves the car {-car.T_cam_obj[2, 3]:.3g} m behind the camera; fields 12 to 14 "
+                         "are x (right), y (down), z (forward) in metres")
     if abs(rotation_y) > 2 * np.pi:
         raise ValueError(f"rotation_y is {rotation_y:g}; field 15 is in radians, -pi to pi")
 

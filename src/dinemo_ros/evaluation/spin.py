@@ -2,7 +2,7 @@
 """Turntable sequences: one object per frame, its azimuth known, nothing else.
 
 Layout: ``DIR/SEQUENCE/*.jpg`` and ``DIR/azimuth.json`` with
-``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}``. There is no calibration, so a field of view is
+``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}`` (docs/evaluation.md has an example). There is no calibration, so a field of view is
 assumed; azimuth within 30 degrees hardly depends on it. Masks of the object, where somebody has them, lie elsewhere as
 ``MASKS/SEQUENCE/000.png`` (``training.spin_masks`` makes them): nothing but the occlusion levels reads them.
 """
