@@ -45,7 +45,7 @@ def _tell_skipped(records: list[dict], frames: int) -> None:
         DatasetError: none of them could, so that the table would say nothing about the model.
     """
     reasons = {(r["group"], r["file"]): f"{r['group']}/{r['file']}: {r['skipped']}" for r in records if "skipped" in r}
-    if len(reasons) == frames:
+    if all("skipped" in record for record in records):
         raise DatasetError(f"none of the {frames} frames could be used; the first is {next(iter(reasons.values()))}")
     if reasons:
         print(f"counted as wrong: {len(reasons)} of {frames} frames, which could not be used", file=sys.stderr)

@@ -2,9 +2,10 @@
 """Turntable sequences: one object per frame, its azimuth known, nothing else.
 
 Layout: ``DIR/SEQUENCE/*.jpg`` and ``DIR/azimuth.json`` with
-``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}`` (docs/evaluation.md has an example). There is no calibration, so a field of view is
-assumed; azimuth within 30 degrees hardly depends on it. Masks of the object, where somebody has them, lie elsewhere as
-``MASKS/SEQUENCE/000.png`` (``training.spin_masks`` makes them): nothing but the occlusion levels reads them.
+``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}``, an example in docs/evaluation.md. There is no
+calibration, so a field of view is assumed; azimuth within 30 degrees hardly depends on it. Masks of the object, where
+somebody has them, lie elsewhere as ``MASKS/SEQUENCE/000.png`` (``training.spin_masks`` makes them): nothing but the
+occlusion levels reads them.
 """
 
 from __future__ import annotations
@@ -111,23 +112,33 @@ def spin_entries(frames: Sequence[SpinFrame], hfov_deg: float, rois: str = "fram
         hfov_deg: assumed horizontal field of view, degrees.
         rois: ``"frame"`` gives the whole picture as region of interest, ``"auto"`` leaves it to the estimator.
         masks: folder of masks, see above.
+
+    Raises:
+        DatasetError: a mask is missing.
     """
+    def mask_of(frame: SpinFrame) -> Path:
+        return masks / frame.sequence / f"{frame.path.stem}.png"
+
     def load(frame: SpinFrame) -> Sample:
         image = read_image(frame.path)
         height, width = image.shape[:2]
-        mask = None if masks is None else read_mask(masks / frame.sequence / f"{frame.path.stem}.png", (height, width))
+        mask = None if masks is None else read_mask(mask_of(frame), (height, width))
         return Sample(image, Camera.from_hfov(width, height, hfov_deg),
                       (0.0, 0.0, float(width), float(height)) if rois == "frame" else None, mask,
                       AzimuthTruth(frame.azimuth_deg))
 
+    lacking = [path for path in map(mask_of, frames) if not path.is_file()] if masks is not None else []
+    if lacking:
+        raise DatasetError(f"{lacking[0]}: no such mask; give a folder with SEQUENCE/FRAME.png for every frame "
+                           f"({len(lacking)} of {len(frames)} are missing)")
     return [Entry(frame.sequence, frame.path.name, lambda frame=frame: load(frame)) for frame in frames]
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """bool [H, W] of a PNG, true where it is brighter than half."""
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if mask is None:
-        raise DatasetError(f"{path}: no such mask; give a folder with SEQUENCE/FRAME.png for every frame")
+        raise DatasetError(f"{path}: cannot be read as an image")
     if mask.shape != shape:
         raise DatasetError(f"{path}: is {mask.shape[1]}x{mask.shape[0]} pixels, its picture {shape[1]}x{shape[0]}")
     return mask > 127
