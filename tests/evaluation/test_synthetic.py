@@ -129,6 +129,7 @@ def test_an_object_that_the_picture_cuts_off_is_no_mistake(folder):
 def test_lengths_in_millimetres_are_noticed_by_the_size_of_the_category(folder):
     frames = read_synthetic(folder)
     require_unit(frames, [4.4, 1.8, 1.5])
+    require_unit(frames, [12.0, 2.5, 3.0])
     with pytest.raises(DatasetError, match="longest side of an object is 4 m .* of the bundle's category 0.1 m; write"):
         require_unit(frames, [0.1, 0.08, 0.09])
 

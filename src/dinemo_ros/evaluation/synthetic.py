@@ -26,7 +26,7 @@ _SEEN = 255
 # How many times smaller or larger than its mask an object may be by its label. A mask reaches as far as the object
 # does, unless most of that lies outside of the picture; a mistaken unit is a factor of a hundred or a thousand.
 _SMALLER, _LARGER = 10.0, 50.0
-_OTHER_UNIT = 20.0  # times larger or smaller than the category: no object of it
+_OTHER_UNIT = 10.0  # times larger or smaller than the category: no object of it
 
 
 @dataclass(frozen=True)
