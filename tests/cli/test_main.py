@@ -38,6 +38,8 @@ def test_help_of_every_command(command):
     (["bench", "--threads", "0"], "'0' is not a number of threads from 1 to 256"),
     (["bench", "--frames", "2.5"], "'2.5' is not a number of frames"),
     (["eval", "kitti", "x", "--rois", "frame"], "invalid choice"),
+    (["eval", "spin", "x", "--seed", "-5"], "'-5' is not a seed from 0 to 4294967295"),
+    (["train", "--seed", "-1"], "'-1' is not a seed from 0 to 4294967295"),
 ])
 def test_wrong_usage_is_exit_code_2(arguments, says):
     result = dinemo(*arguments)

@@ -30,7 +30,8 @@ One JSON line per image:
   objects     best score first, each with
     category, score (0 to 1), visible (share of the surface explained, 0 to 1)
     T_cam_obj   4x4, object frame to camera optical frame, metres (object: x forward, y left, z up, centre of its box)
-    azimuth, elevation, theta   degrees, PASCAL3D+: azimuth 0 sees the front, 90 the object's left side
+    azimuth, elevation, theta   degrees, PASCAL3D+: azimuth 0 sees the front, 90 the object's left side; azimuth is
+                null where nothing is known about it (a bottle, a cup whose handle is hidden), T_cam_obj then has some
     size        length, width, height in metres
     covariance  6x6 of x, y, z, rotation about x, y, z in the camera frame; metres and radians
     roi         x_min, y_min, x_max, y_max in pixels

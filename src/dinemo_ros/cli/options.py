@@ -86,6 +86,10 @@ def frame_count(text: str) -> int:
     return _number(text, int, 1, 100_000, "a number of frames")
 
 
+def seed(text: str) -> int:
+    return _number(text, int, 0, 2**32 - 1, "a seed")  # what numpy and torch both take
+
+
 def hfov(text: str) -> float:
     return _number(text, float, 1.0, 170.0, "a horizontal field of view in degrees")
 
@@ -107,5 +111,6 @@ def _number(text: str, kind: type, low: float, high: float, what: str):
     except ValueError:
         value = math.nan
     if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {low:g} to {high:g}")
+        first, last = (str(bound) if kind is int else f"{bound:g}" for bound in (low, high))
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {first} to {last}")
     return value

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import DinemoError
 from ..pose import Hypothesis, ObjectPose
+from ..symmetry import knows_azimuth
 
 _DIGITS = 8  # significant digits; far below any error of a pose, and files stay readable
 
@@ -43,6 +44,11 @@ class AtomicFile:
     def __enter__(self) -> AtomicFile:
         return self
 
+    def discard(self) -> None:
+        """Leave nothing behind: the place was only tried."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
     def write(self, text: str) -> None:
         try:
             self._file.write(text)
@@ -56,6 +62,12 @@ class AtomicFile:
                 os.replace(self._part, self._path)
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from error
+
+
+def check_output_file(path: str | Path | None) -> None:
+    """OutputError now and not after the work, if the file (None: no file is wanted) will not be writable."""
+    if path:
+        AtomicFile(path).discard()
 
 
 def output_folder(path: str | Path) -> Path:
@@ -74,21 +86,25 @@ def to_json(document: Any, indent: int | None = None) -> str:
 
 
 def object_entry(pose: ObjectPose) -> dict:
-    """One object as written by ``dinemo estimate``; lengths in metres, angles in degrees, covariance in m and rad."""
+    """One object as written by ``dinemo estimate``; lengths in metres, angles in degrees, covariance in m and rad.
+
+    ``azimuth`` is None where the covariance says that nothing is known about it: what the pose has there is convention.
+    """
+    known = knows_azimuth(pose.covariance, pose.T_cam_obj[:3, :3])
     return {
         "category": pose.category,
-        **_hypothesis_entry(pose),
+        **_hypothesis_entry(pose, known),
         "covariance": pose.covariance,
         "roi": pose.roi,
         "visible": pose.visible,
-        "runner_up": _hypothesis_entry(pose.runners_up[0]) if pose.runners_up else None,
+        "runner_up": _hypothesis_entry(pose.runners_up[0], known) if pose.runners_up else None,
     }
 
 
-def _hypothesis_entry(pose: Hypothesis) -> dict:
+def _hypothesis_entry(pose: Hypothesis, azimuth_known: bool) -> dict:
     azimuth, elevation, theta = np.degrees(pose.viewpoint())
-    return {"score": pose.score, "T_cam_obj": pose.T_cam_obj, "azimuth": azimuth, "elevation": elevation,
-            "theta": theta, "size": pose.size}
+    return {"score": pose.score, "T_cam_obj": pose.T_cam_obj, "azimuth": azimuth if azimuth_known else None,
+            "elevation": elevation, "theta": theta, "size": pose.size}
 
 
 def _plain(value: Any) -> Any:

@@ -60,6 +60,16 @@ class FolderSource(Source):
             index += 1
 
 
+def images_by_stem(folder: Path) -> dict[str, Path]:
+    """The images of ``folder`` in natural order by their name without suffix; of two with one name the first."""
+    files = sorted((path for path in folder.iterdir() if _worth_a_look(path)), key=_natural) if folder.is_dir() else []
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            found.setdefault(path.stem, path)
+    return found
+
+
 def read_image(path: Path) -> np.ndarray:
     """RGB uint8 [H, W, 3] of an image file; ImageError names the file and what is wrong with it."""
     try:
