@@ -2,6 +2,7 @@
 """Each bad input is said once, counted, and survived; the next good image gets its pose."""
 
 import re
+import time
 from array import array
 
 import cv2
@@ -187,6 +188,30 @@ def test_detections_that_match_no_image(node, probe, frame):
         probe.stop_detector()
     probe.wait(lambda: probe.count_publishers("detections_2d") == 0, "the detector to be gone")
     probe.answer("detections", probe.send(frame.image, frame.camera))
+
+
+def test_detector_that_is_silent(tmp_path, make_probe, frame):
+    """Images that wait for boxes which never come are no "estimating": log and diagnostics name the topic."""
+    namespace = "/silent_detector_test"
+    node = start_node("pose_node", tmp_path / "log", namespace, diagnostics_period_s=0.2, stale_after_s=1.0)
+    probe = make_probe(namespace, outputs=("detections", "/diagnostics"))
+    probe.wait_for_node()
+    probe.start_detector()
+    deadline = time.monotonic() + 2.5
+    while time.monotonic() < deadline:
+        probe.send(frame.image, frame.camera)
+        probe.spin(0.1)
+    values = probe.diagnosis()
+    assert values["level"] == 2 and "for their boxes (1 publishers, 0 messages" in values["message"]
+    assert int(values["rejected_detections"]) > 0
+    assert f"{namespace}/detections_2d:" in lines_with(node, "for their boxes")[0]
+    header = probe.send(frame.image, frame.camera)
+    probe.send_boxes(header, [(1.0, 1.0, 900.0, 500.0)])
+    probe.answer("detections", header)
+    said = probe.diagnosis()["rejected_detections"]
+    probe.spin(1.5)
+    assert probe.diagnosis()["rejected_detections"] == said, "nothing waits any more"
+    assert node.interrupt() == 0
 
 
 def compressed(header, data: bytes, kind: str = "jpeg") -> CompressedImage:
