@@ -41,6 +41,24 @@ def test_transitions(tmp_path, make_probe, demo_frames):
     assert "Traceback" not in node.output
 
 
+def test_what_takes_effect_at_configure_cannot_be_set_later(tmp_path, make_probe):
+    """No "success" for a change that does nothing: refused with what to do, and that works."""
+    node = start_node("pose_node", tmp_path / "log", NAMESPACE, threads=1)
+    node.wait_for_output("active: images from")
+    probe = make_probe(NAMESPACE, outputs=())
+    for name, value in (("category", "nonsense"), ("bundle", "/nowhere"), ("threads", 2)):
+        answer = probe.set_parameter(name, value)
+        assert not answer.successful and f"'{name}'" in answer.reason and "clean it up first" in answer.reason
+    assert probe.set_parameter("threads", 1).successful, "the value it has already"
+    assert probe.set_parameter("min_score", 0.1).successful
+    assert probe.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert not probe.set_parameter("threads", 2).successful
+    assert probe.change_state(Transition.TRANSITION_CLEANUP)
+    assert probe.set_parameter("threads", 2).successful
+    assert probe.change_state(Transition.TRANSITION_CONFIGURE)
+    assert node.interrupt() == 0
+
+
 def copied_bundle(folder):
     shutil.copytree(find_bundle("car"), folder)
     return folder

@@ -49,8 +49,8 @@ class PoseNode(LifecycleNode):
 
     def __init__(self, **kwargs) -> None:
         super().__init__("pose_node", **kwargs)
-        parameters.declare(self, parameters.POSE_NODE)
         self._state = "unconfigured"
+        parameters.declare(self, parameters.POSE_NODE, is_configured=lambda: self._state in ("inactive", "active"))
         bridge_logging(self.get_logger())
         self._monitor = Monitor(self.get_logger(), f"{self.get_fully_qualified_name().lstrip('/')}: pose estimation")
         self._broadcaster = TransformBroadcaster(self)
@@ -155,12 +155,12 @@ class PoseNode(LifecycleNode):
 
     def _reject_waiting(self, settings: SimpleNamespace) -> None:
         """Images come and the detections that they wait for do not."""
-        publishers = self.count_publishers(self._topic("detections_2d"))
-        self._monitor.reject("detections", f"{self._topic('detections_2d')}: {self._matcher.waiting} images have waited "
-                             f"up to {self._matcher.waited_s():.0f} s for their boxes ({publishers} publishers, "
-                             f"{self._matcher.heard} messages with other stamps), so no pose: a detector must answer "
-                             "every image with the image's header, without boxes where it sees nothing; rois:=proposals "
-                             "does without", settings.warn_period_s, lost_image=False)
+        topic, matcher = self._topic("detections_2d"), self._matcher
+        self._monitor.reject("detections", f"{topic}: {matcher.waiting} images have waited up to "
+                             f"{matcher.waited_s():.0f} s for their boxes ({self.count_publishers(topic)} publishers, "
+                             f"{matcher.heard} messages with other stamps), so no pose: a detector must answer every "
+                             "image with the image's header, without boxes where it sees nothing; rois:=proposals does "
+                             "without", settings.warn_period_s, lost_image=False)
 
     def _published_type(self, topic: str, settings: SimpleNamespace) -> type | None:
         names = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
