@@ -43,6 +43,33 @@ def test_folder_is_read_in_natural_order_as_rgb(folder):
     assert frames[0].camera is None
 
 
+def test_names_with_digits_that_are_no_numbers_are_sorted_too(tmp_path):
+    for name in ("1²2.png", "①.png", "3.png"):
+        save(tmp_path / name, 1)
+    assert sorted(f.name for f in open_source(tmp_path)) == sorted(["1²2.png", "①.png", "3.png"])
+
+
+def test_gif_says_what_to_do(folder, tmp_path):
+    (folder / "a.gif").write_bytes(b"GIF89a")
+    source = open_source(folder)
+    assert len(list(source)) == 3 and "ffmpeg -i" in source.skipped[0]
+    with pytest.raises(DatasetError, match="a GIF is not read"):
+        open_source(folder / "a.gif")
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jp2", ".avif"])
+def test_less_common_formats_are_read(tmp_path, suffix):
+    """As far as this OpenCV has their codec; a distribution's may lack some."""
+    try:
+        ok, data = cv2.imencode({".jfif": ".jpg"}.get(suffix, suffix), cv2.resize(picture(200), (160, 120)))
+    except cv2.error:
+        ok = False
+    if not ok:
+        pytest.skip(f"OpenCV {cv2.__version__} writes no {suffix}")
+    (tmp_path / f"x{suffix}").write_bytes(data.tobytes())
+    assert next(iter(open_source(tmp_path))).image_rgb.shape == (120, 160, 3)
+
+
 def test_bad_files_among_good_ones_are_skipped_named_and_counted(folder):
     whole = (folder / "view 1.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
