@@ -85,6 +85,12 @@ def test_regions_given_by_the_user_and_json_on_stdout(bundle, scenes, capsys):
     assert entry["objects"][0]["roi"] == pytest.approx([u - 110, v - 60, u + 110, v + 60])
 
 
+def test_region_may_begin_outside_of_the_image(bundle, scenes, capsys):
+    """argparse takes "-5,..." for an option."""
+    assert estimate(scenes[0] / "a.png", "--bundle", bundle, "--roi", "-5,-5.5,640,480") == 0
+    assert json.loads(capsys.readouterr().out)["objects"][0]["roi"] == pytest.approx([0, 0, 640, 480])
+
+
 def test_camera_file_hfov_and_assumption(bundle, scenes, tmp_path, capsys):
     """Distance is proportional to the focal length; where none is known, the assumption is said and written."""
     folder, _ = scenes
