@@ -60,7 +60,7 @@ def assert_one_line_error(result, says: str):
     (["estimate", "{tmp}"], "no image here"),
     (["estimate", "{tmp}/a.png", "--bundle", "{tmp}"], "has no model.yaml"),
     (["estimate", "{tmp}/a.png", "--bundle", "spaceship"], "no bundle for category 'spaceship'"),
-    (["estimate", "{tmp}/a.png", "--camera", "{tmp}/c.yaml"], "not a camera_info YAML"),
+    (["estimate", "{tmp}/a.png", "--camera", "{tmp}/c.yaml"], "c.yaml: cannot be read (No such file or directory)"),
     (["estimate", "{tmp}/a.png", "--out", "{tmp}/a.png/x"], "cannot be made a folder"),
     (["eval", "spin", "{tmp}"], "azimuth.json: cannot be read"),
     (["eval", "kitti", "{tmp}"], "no folder image_2"),

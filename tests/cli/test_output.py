@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from dinemo_ros.cli.output import AtomicFile, OutputError, check_output_file, object_entry, to_json
+from dinemo_ros.cli.output import AtomicFile, OutputError, check_output_file, object_entry, overlay_name, to_json
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_ros.pose import Hypothesis, ObjectPose
 from dinemo_ros.symmetry import Symmetry
@@ -19,6 +19,12 @@ def test_file_appears_when_complete(tmp_path):
         assert not path.exists()
     assert path.read_text() == "whole"
     assert [p.name for p in path.parent.iterdir()] == ["report.json"]
+
+
+def test_every_frame_has_an_overlay_of_its_own():
+    names = {"a.jpg": "a_pose.jpg", "a.PNG": "a_pose.PNG", "a.pgm": "a.pgm_pose.png", "a.jfif": "a.jfif_pose.png",
+             "v.mp4:000012": "v.mp4_000012_pose.jpg", "a:b.jpg": "a:b_pose.jpg", "no suffix": "no suffix_pose.png"}
+    assert {name: overlay_name(name) for name in names} == names
 
 
 def test_after_an_error_the_old_file_stays_and_the_new_part_is_kept(tmp_path):

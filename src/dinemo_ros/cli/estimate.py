@@ -18,7 +18,7 @@ from ..overlay import draw_poses
 from ..pose import ObjectPose
 from ..sources import Frame, open_source
 from . import options
-from .output import AtomicFile, OutputError, object_entry, output_folder, to_json
+from .output import AtomicFile, OutputError, object_entry, output_folder, overlay_name, to_json
 
 _DESCRIPTION = """\
 Estimate the 6D pose of every object of the bundle's category in an image, a folder of images, a video or a rosbag2.
@@ -139,9 +139,7 @@ def _camera_entry(camera: Camera, origin: str) -> dict:
 
 
 def _write_overlay(folder: Path, frame: Frame, camera: Camera, poses: list[ObjectPose], mesh) -> None:
-    """As ``STEM_pose.SUFFIX``, so that originals are never overwritten; frames of a video or bag become JPEG."""
-    name = Path(frame.name if ":" not in frame.name else frame.name.replace(":", "_") + ".jpg")
-    path = folder / f"{name.stem}_pose{name.suffix}"
+    path = folder / overlay_name(frame.name)
     picture = cv2.cvtColor(draw_poses(frame.image_rgb, camera, poses, mesh), cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(path.suffix, picture)
     try:

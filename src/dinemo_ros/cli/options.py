@@ -7,6 +7,8 @@ import argparse
 import logging
 import math
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from ..features.protocol import BACKENDS, PRECISION_CHOICES
 if TYPE_CHECKING:
     from ..estimator import PoseEstimator
 
+_NEGATIVE_REGION = re.compile(r"-[\d.]+,")
 # Horizontal field of view where neither a calibration nor --hfov is given: the short telephoto that objects are
 # portrayed with, tried on turntable sequences among 15, 25, 40 and 55 (a phone's main camera has 65).
 # Orientation depends on it little, distance is proportional to 1 / tan(hfov / 2).
@@ -103,6 +106,17 @@ def roi(text: str) -> tuple[float, float, float, float]:
     if len(box) != 4 or not all(map(math.isfinite, box)):
         raise argparse.ArgumentTypeError(f"{text!r} is no region; write x0,y0,x1,y1 in pixels, e.g. 120,80,360,240")
     return box
+
+
+def with_negative_regions(words: Sequence[str]) -> list[str]:
+    """``--roi -5,...`` as one word: argparse would take what begins with a minus for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--roi" and _NEGATIVE_REGION.match(word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _number(text: str, kind: type, low: float, high: float, what: str):

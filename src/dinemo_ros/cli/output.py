@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ..errors import DinemoError
 from ..pose import Hypothesis, ObjectPose
 from ..symmetry import knows_azimuth
 
+_COLOUR_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+_NUMBERED = re.compile(r":\d{6,}$")
 _DIGITS = 8  # significant digits; far below any error of a pose, and files stay readable
 
 
@@ -78,6 +81,20 @@ def output_folder(path: str | Path) -> Path:
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made a folder ({error.strerror})") from error
     return folder
+
+
+def overlay_name(name: str) -> str:
+    """File for the overlay of a frame: ``STEM_pose.SUFFIX``, so that originals are never overwritten.
+
+    A frame of a video or bag, ``NAME:000012``, becomes ``NAME_000012_pose.jpg``; a kind of file that holds no colour
+    or is not written everywhere becomes ``NAME.SUFFIX_pose.png``.
+    """
+    if _NUMBERED.search(name):
+        return f"{name.replace(':', '_')}_pose.jpg"
+    path = Path(name)
+    if path.suffix.lower() in _COLOUR_SUFFIXES:
+        return f"{path.stem}_pose{path.suffix}"
+    return f"{name}_pose.png"
 
 
 def to_json(document: Any, indent: int | None = None) -> str:

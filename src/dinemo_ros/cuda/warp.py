@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..camera import Camera
-from ..crop import _GRID_STEP, BORDER_GREY, CropCamera, _footprint, _node_pixels
+from ..crop import _GRID_STEP, BORDER_GREY, CropCamera, _node_pixels, shrink_of
 
 
 def warp_crops(image: Tensor, camera: Camera, crops: Sequence[CropCamera], loops) -> Tensor:
@@ -22,7 +22,7 @@ def warp_crops(image: Tensor, camera: Camera, crops: Sequence[CropCamera], loops
 
     loops: ``kernels`` or ``twins``.
     """
-    shrink = torch.tensor([max(1, int(_footprint(camera, crop))) for crop in crops], dtype=torch.int32)
+    shrink = torch.tensor([shrink_of(camera, crop) for crop in crops], dtype=torch.int32)
     x, y = _distorted(camera, crops, image.device) if camera.distortion else _pinhole(camera, crops, image.device)
     return loops.sample_crops(image.contiguous(), x.contiguous(), y.contiguous(), shrink.to(image.device),
                               BORDER_GREY[0])
