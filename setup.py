@@ -55,8 +55,8 @@ setup(
     entry_points={
         "console_scripts": [
             "dinemo = dinemo_ros.cli.main:main",
-            "pose_node = dinemo_ros.node.pose_node:main",
-            "image_source_node = dinemo_ros.node.image_source_node:main",
+            "pose_node = dinemo_ros.node.start:pose_node",
+            "image_source_node = dinemo_ros.node.start:image_source_node",
         ],
     },
     zip_safe=False,

@@ -12,6 +12,9 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
+from dinemo_ros.errors import DatasetError
+from dinemo_ros.evaluation.spin import read_spins
+
 from .photos import _EXTENSIONS as PICTURES
 from .recipe import CONFIGS, Data, Recipe, RecipeError, build_recipe, read_yaml
 
@@ -39,7 +42,10 @@ def resolve(arguments: Namespace) -> Recipe:
     if arguments.version is not None:
         document["card"] = document.get("card", {}) | {"version": arguments.version}
     recipe = build_recipe(document, where)
-    data = located(_from_command_line(recipe.data, arguments), base)
+    # A recipe of one's own says itself what is drawn; where it wants drawings and names no models, --shape's are meant.
+    draws = recipe.synthetic.renderer == "shapes" and any("synthetic" in spec.pools for spec in recipe.rounds)
+    wanted = not arguments.config or (draws and not recipe.data.renders)
+    data = located(_from_command_line(recipe.data, arguments, wanted), base)
     learning = replace(recipe.learning, init=_existing("learning.init", recipe.learning.init, base),
                        weights=_existing("learning.weights", recipe.learning.weights, base))
     recipe = replace(recipe, data=data, learning=learning)
@@ -68,13 +74,13 @@ def _document(arguments: Namespace) -> tuple[dict, str]:
     return document, f"recipe of {arguments.category}"
 
 
-def _from_command_line(data: Data, arguments: Namespace) -> Data:
-    """``data`` with what the command line gives instead."""
+def _from_command_line(data: Data, arguments: Namespace, draw_shape: bool) -> Data:
+    """``data`` with what the command line gives instead; ``draw_shape``: CAD models are rendered, too."""
     changes: dict = {}
     if arguments.shape:
         changes["shape"] = [s if s.startswith("box:") else _here(s) for s in arguments.shape]
         cad = [s for s in changes["shape"] if not s.startswith("box:") and not s.endswith(".npz")]
-        if cad and not arguments.config:
+        if cad and draw_shape:
             changes["renders"] = {"cad": cad}
     if arguments.renders:
         changes["renders"] = {**changes.get("renders", data.renders), **dict(map(_named_folder, arguments.renders))}
@@ -126,17 +132,29 @@ def located(data: Data, base: Path) -> Data:
                           "metres")
     if data.reference and not data.azimuths:
         raise RecipeError("data.reference is given without data.azimuths, which say which way its frames face")
+    # First, for a wrong --shape may be the folder of the renders, too.
+    shape = [s if s.startswith("box:") else _shape(s, base) for s in data.shape]
     renders = {name: [_existing(f"data.renders.{name}", folder, base) for folder in _listed(folders)]
                for name, folders in data.renders.items() if folders}
     return replace(
-        data, renders=renders,
-        shape=[s if s.startswith("box:") else _shape(s, base) for s in data.shape],
+        data, renders=renders, shape=shape,
         photographs=_pictures("data.photographs", data.photographs, base),
         reference=_pictures("data.reference", data.reference, base),
         azimuths=_existing("data.azimuths", data.azimuths, base),
         sequences=[_pictures("data.sequences", s, base) for s in data.sequences],
         negatives=_existing("data.negatives", data.negatives, base),
-        spins=_existing("data.spins", data.spins, base))
+        spins=_spins(data, base))
+
+
+def _spins(data: Data, base: Path) -> str | None:
+    """The folder, read once: hours later, when it is evaluated on, would be late to say that it cannot be."""
+    folder = _existing("data.spins", data.spins, base)
+    if folder is not None:
+        try:
+            read_spins(Path(folder), data.spin_names or None)
+        except DatasetError as error:
+            raise RecipeError(f"data.spins: {error}") from error
+    return folder
 
 
 def cad_files(paths: list) -> list[Path]:

@@ -20,12 +20,15 @@ import numpy as np
 from tqdm import tqdm
 
 from dinemo_ros.camera import Camera
+from dinemo_ros.errors import ImageError
+from dinemo_ros.sources.folder import read_image
 
 from .foreground import SaliencyMask, mask_box
 from .posed_crops import CROP_SIDE, save_picture, square_around
 
 PHOTO_MARGIN = 1.25  # the object fills 1 / margin of the prepared crop
 _MIN_AREA = 0.15   # of the picture: anything smaller is not what the photograph is about
+_LEAST_SIDE = 16  # pixels
 _EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 _LENGTHS_AWAY = 4.0  # photographs tell nothing of their lens: the object is taken to be this many lengths away
 
@@ -117,11 +120,14 @@ def prepare(images: Path, out: Path, find_object: bool = False, limit: int | Non
 
 def _prepare_one(path: Path, out: Path, saliency: SaliencyMask | None) -> tuple[float, float, float, float] | None:
     """Box of the object in the prepared crop, None for a photograph that is left out."""
-    image = cv2.imread(str(path))
-    if image is None:
-        print(f"{path}: cannot be read as a picture, left out")
+    try:
+        image = read_image(path)
+    except ImageError as error:
+        print(f"{path.parent}: {error}, left out")
         return None
-    image = np.ascontiguousarray(image[..., ::-1])
+    if min(image.shape[:2]) < _LEAST_SIDE:
+        print(f"{path}: {image.shape[1]}x{image.shape[0]} pixels are too few to learn from, left out")
+        return None
     mask = None if saliency is None else saliency(image)
     if mask is not None and (mask > 0).mean() < _MIN_AREA:
         return None

@@ -63,20 +63,24 @@ class Stage:
 
 
 class RunFolder:
-    """Stamps, logs and keys below ``path``."""
+    """Stamps, logs and keys below ``path``, which is made when something is to be written."""
 
     def __init__(self, path: Path):
         self.path = path
-        try:
-            (path / "stages").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"{path}: cannot be a run folder ({error.strerror}); give another one with --run") from error
         self._keys: dict[str, str] = {}
         self._fingerprints: dict[Path, str] = {}
+
+    def _make(self) -> None:
+        try:
+            (self.path / "stages").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be a run folder ({error.strerror}); give another one with "
+                           "--run") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other runs out; a process that dies, however it does, leaves the folder free."""
+        self._make()
         with (self.path / "lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,6 +128,7 @@ class RunFolder:
         Raises:
             RunError: the stage failed; the message is its reason, the trace is in ``stages/NAME.error.txt``.
         """
+        self._make()
         state, key = self.state(stage), self.key(stage)
         if state == "done" and not force:
             return False

@@ -2,9 +2,10 @@
 """Object-centric sequences become posed templates, without pose labels.
 
 One reference sequence says which way is front (the one human choice per category). Every other sequence is aligned to
-it: each frame votes for an azimuth by teacher similarity to all template views *and their mirror images*; then the
-whole sequence decides, because neighbouring frames turn by about the same step in the same sense. Aligned sequences
-join the templates and the rest votes again, which is how UOP3D's lesson (several videos beat one) enters here.
+it: each frame and its mirror image vote for an azimuth by teacher similarity to all template views *and their mirror
+images*; then the whole sequence decides, because neighbouring frames turn by about the same step in the same sense.
+Aligned sequences join the templates and the rest votes again, which is how UOP3D's lesson (several videos beat one)
+enters here.
 
     python -m training.sequences --reference DIR/kadjar --azimuths DIR/azimuth.json --sequence DIR/a DIR/b \
         --shape car_mean.npz --out runs/car/sequences
@@ -88,6 +89,17 @@ def azimuth_votes(queries: torch.Tensor, bank: torch.Tensor, bank_azimuths: np.n
     return votes / votes.sum(1, keepdims=True)
 
 
+def agreed_votes(pictures: torch.Tensor, mirrored: torch.Tensor, bank: torch.Tensor,
+                 bank_azimuths: np.ndarray) -> np.ndarray:
+    """Votes [N, BINS] of pictures times those of their mirror images, turned back: both have to like a direction.
+
+    Straight from behind a teacher hesitates between front and rear, and one picture alone may tip to the wrong side.
+    """
+    back = -np.arange(BINS) % BINS
+    votes = azimuth_votes(pictures, bank, bank_azimuths) * azimuth_votes(mirrored, bank, bank_azimuths)[:, back] + 1e-9
+    return votes / votes.sum(1, keepdims=True)
+
+
 def equal_steps(votes: np.ndarray) -> tuple[float, np.ndarray]:
     """Best full turn in equal steps, either way round: mean log vote and azimuths [N] in radians."""
     log, n = np.log(votes + 1e-3), len(votes)
@@ -150,8 +162,8 @@ def align(reference: Sequence, azimuths: np.ndarray, others: list[Sequence]) -> 
         angles = np.concatenate([np.concatenate([a, -a]) for _, a in bank])
         ranked = []
         for sequence in waiting:
-            votes = azimuth_votes(sequence.descriptors, views, angles)
-            score, chosen, uniform = settled_path(votes)
+            score, chosen, uniform = settled_path(agreed_votes(sequence.descriptors, sequence.mirrored, views,
+                                                                       angles))
             ranked.append((score, sequence, chosen, uniform))
         score, sequence, chosen, uniform = max(ranked, key=lambda r: r[0])
         print(f"{sequence.name}: {'equal steps' if uniform else 'smooth path'}, mean log vote {score:.2f}, "

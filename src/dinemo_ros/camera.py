@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 
 from .errors import CameraError
+from .intrinsics import check_centre_of_file, check_matrix
 
 # How many coefficients each ROS distortion model may carry.
 _DISTORTION_LENGTHS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (0, 8, 12, 14), "equidistant": (0, 4), "": (0,)}
@@ -44,11 +45,7 @@ class Camera:
         if self.width <= 0 or self.height <= 0:
             raise CameraError(f"camera image size is {self.width}x{self.height}; both must be positive: fill width "
                               "and height of the camera_info")
-        if K.shape != (3, 3) or not np.isfinite(K).all():
-            raise CameraError(f"camera matrix K must be 3x3 finite numbers, got {K.tolist()}: calibrate the camera")
-        if K[0, 0] <= 0 or K[1, 1] <= 0:
-            raise CameraError(f"focal lengths must be positive, got fx={K[0, 0]:g}, fy={K[1, 1]:g}: the camera_info "
-                              "is uncalibrated; run camera_calibration or set a field of view")
+        check_matrix(K, self.width, self.height)
         allowed = _DISTORTION_LENGTHS.get(self.distortion_model)
         if allowed is None:
             raise CameraError(f"unknown distortion model {self.distortion_model!r}; known: "
@@ -70,15 +67,27 @@ class Camera:
         """Read the YAML that ``camera_calibration`` writes and ``camera_info_manager`` reads."""
         path = Path(path)
         try:
-            data = yaml.safe_load(path.read_text())
-            distortion = data.get("distortion_coefficients", {"data": []})["data"]
-            model = data.get("distortion_model", "plumb_bob" if distortion else "")
-            return cls(int(data["image_width"]), int(data["image_height"]),
-                       np.array(data["camera_matrix"]["data"], dtype=np.float64).reshape(3, 3),
-                       model, _without_zeros(distortion))
-        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+            camera = cls._from_mapping(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
+            check_centre_of_file(camera.K, camera.width, camera.height)
+            return camera
+        except CameraError as error:
+            raise CameraError(f"{path}: {error}") from error
+        except OSError as error:
+            raise CameraError(f"{path}: cannot be read ({error.strerror}); give a camera_info YAML as "
+                              "camera_calibration writes it") from error
+        except yaml.YAMLError as error:
+            raise CameraError(f"{path}: is no YAML ({_where(error)}); see what camera_calibration writes") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CameraError(f"{path}: not a camera_info YAML ({error!r}); expected image_width, image_height, "
                               "camera_matrix.data [9], distortion_model, distortion_coefficients.data") from error
+
+    @classmethod
+    def _from_mapping(cls, data: dict) -> Camera:
+        distortion = (data.get("distortion_coefficients") or {}).get("data") or []
+        model = data.get("distortion_model", "plumb_bob" if distortion else "")
+        return cls(int(data["image_width"]), int(data["image_height"]),
+                   np.array(data["camera_matrix"]["data"], dtype=np.float64).reshape(3, 3), model,
+                   _without_zeros(distortion))
 
     @property
     def hfov_deg(self) -> float:
@@ -118,6 +127,12 @@ class Camera:
         if self.distortion_model == "equidistant":
             return cv2.fisheye.projectPoints(points, zero, zero, self.K, np.array(self.distortion))[0][:, 0]
         return cv2.projectPoints(points, zero, zero, self.K, np.array(self.distortion))[0][:, 0]
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """Line and problem; the error itself goes over several lines."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f"line {mark.line + 1}: {problem}" if mark and problem else " ".join(str(error).split())
 
 
 def _without_zeros(distortion) -> tuple[float, ...]:

@@ -87,7 +87,7 @@ def crop_camera(camera: Camera, roi: np.ndarray, size: int, margin: float) -> Cr
 
 def warp_crop(image: np.ndarray, camera: Camera, crop: CropCamera, out: np.ndarray) -> None:
     """Fill ``out`` uint8 [S, S, 3] with what ``crop`` sees of ``image`` uint8 [H, W, 3]."""
-    shrink = max(1, int(_footprint(camera, crop)))
+    shrink = shrink_of(camera, crop)
     nodes = _node_pixels(camera, crop) if shrink > 1 or camera.distortion else None
     first = np.zeros(2)
     if shrink > 1:
@@ -102,6 +102,11 @@ def warp_crop(image: np.ndarray, camera: Camera, crop: CropCamera, out: np.ndarr
     H = to_source @ camera.K @ crop.R_cam_crop @ np.linalg.inv(crop.K)
     cv2.warpPerspective(image, H, (crop.size, crop.size), out, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                         cv2.BORDER_CONSTANT, BORDER_GREY)
+
+
+def shrink_of(camera: Camera, crop: CropCamera) -> int:
+    """By how much an image is averaged before it is sampled; never more than one of its sides has pixels."""
+    return max(1, min(int(_footprint(camera, crop)), camera.width, camera.height))
 
 
 def _footprint(camera: Camera, crop: CropCamera) -> float:

@@ -26,6 +26,10 @@ class DatasetError(DinemoError):
     """A folder, video, bag or annotation file that does not have the layout it should have."""
 
 
+# What one picture's pixels, calibration or region can be guilty of: the pictures after it may be fine.
+FRAME_ERRORS = (CameraError, ImageError, RoiError)
+
+
 class BackendError(DinemoError):
     """A network that this machine cannot run as asked: something is not installed, too old, too small or broken."""
 

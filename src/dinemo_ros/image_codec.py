@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from .errors import ImageError
+from .jpeg_end import lacks_end, require_all_rows, with_end
 
 # A wrong header must not make us allocate the whole memory; 400 megapixels is beyond any camera in use.
 _MAX_PIXELS = 400_000_000
@@ -140,22 +141,27 @@ def decode_compressed(image_format: str, data) -> np.ndarray:
         data: anything with the buffer protocol.
 
     Raises:
-        ImageError: empty, cut short (a JPEG or PNG without its end marker), a depth image, or no image at all.
+        ImageError: empty, cut short (a JPEG that lacks rows, a PNG without its end), a depth image, or no image at all.
     """
     if "compresseddepth" in image_format.replace(" ", "").lower():
         raise ImageError(f"format {image_format!r} is a depth image; a colour image is needed: choose the colour topic")
     flat = _as_bytes(data)
     if flat.size == 0:
         raise ImageError(f"compressed image ({image_format or 'no format given'}) is empty")
-    _require_end(flat)
+    size, cut = flat.size, lacks_end(flat.tobytes())
+    if cut:
+        flat = np.frombuffer(with_end(flat.tobytes()), np.uint8)
+    _require_png_end(flat)
     try:
         bgr = cv2.imdecode(flat, cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise ImageError(f"compressed image ({image_format}, {flat.size} bytes) cannot be decoded: "
+        raise ImageError(f"compressed image ({image_format}, {size} bytes) cannot be decoded: "
                          f"{error.err}") from error
     if bgr is None:
-        raise ImageError(f"{flat.size} bytes ({image_format or 'no format given'}) are not an image that can be "
+        raise ImageError(f"{size} bytes ({image_format or 'no format given'}) are not an image that can be "
                          "decoded; jpeg and png can")
+    if cut:
+        require_all_rows(bgr, size)
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
@@ -171,13 +177,7 @@ def _as_bytes(data) -> np.ndarray:
         raise ImageError(f"image data of type {type(data).__name__} has no buffer of bytes") from error
 
 
-def _require_end(flat: np.ndarray) -> None:
-    """Refuse a JPEG or PNG without its end marker: decoders fill the missing part with grey and say nothing."""
-    head = flat[:8].tobytes()
-    if head.startswith(b"\xff\xd8"):
-        whole = flat.tobytes()
-        # An EXIF thumbnail before the scan has an end marker of its own. Within the scan 0xff is always stuffed.
-        if whole.find(b"\xff\xd9", max(whole.find(b"\xff\xda"), 0)) < 0:
-            raise ImageError(f"JPEG of {flat.size} bytes has no end marker: it was cut short")
-    elif head == b"\x89PNG\r\n\x1a\n" and b"IEND" not in flat[-64:].tobytes():
+def _require_png_end(flat: np.ndarray) -> None:
+    """Refuse a PNG without its last chunk, which other bytes may follow: decoders leave the missing rows black."""
+    if flat[:8].tobytes() == b"\x89PNG\r\n\x1a\n" and b"IEND\xaeB`\x82" not in flat.tobytes():
         raise ImageError(f"PNG of {flat.size} bytes has no end marker: it was cut short")

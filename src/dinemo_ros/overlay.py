@@ -16,6 +16,7 @@ import numpy as np
 from .camera import Camera
 from .neural_mesh import NeuralMesh
 from .pose import ObjectPose
+from .symmetry import knows_azimuth
 
 _NEAR_M = 0.05  # nothing closer to the camera plane is drawn
 _MESH_OPACITY = 0.42
@@ -63,10 +64,11 @@ def draw_poses(image: np.ndarray, camera: Camera, poses: Sequence[ObjectPose],
 
 
 def label_of(pose: ObjectPose) -> str:
-    """``car 0.82 7.3 m az 143``: category, score, distance, azimuth in degrees."""
-    azimuth = math.degrees(pose.viewpoint()[0])
-    return (f"{pose.category} {pose.score:.2f} {np.linalg.norm(pose.T_cam_obj[:3, 3]):.1f} m "
-            f"az {round(azimuth) % 360}")
+    """``car 0.82 7.3 m az 143``: category, score, distance, azimuth in degrees where one is known."""
+    label = f"{pose.category} {pose.score:.2f} {np.linalg.norm(pose.T_cam_obj[:3, 3]):.1f} m"
+    if not knows_azimuth(pose.covariance, pose.T_cam_obj[:3, :3]):
+        return label
+    return f"{label} az {round(math.degrees(pose.viewpoint()[0])) % 360}"
 
 
 def box_corners(pose: ObjectPose) -> np.ndarray:

@@ -24,6 +24,7 @@ from .geometry import ray_rotation, rotation_angle, rotation_from_viewpoint
 ALLOWED = "'none' or {axis: z, order: n} with n = 0 (continuous) or 1 to 36"
 UNIFORM_VARIANCE = math.pi**2 / 3  # of an angle about which nothing is known, uniform in (-pi, pi]
 _HIGHEST_ORDER = 36
+_AS_GOOD_AS_UNIFORM = 0.95  # of its variance
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,11 @@ def axis_variance(covariance: np.ndarray, R: np.ndarray) -> float:
     """Variance in rad^2 of the rotation about object z that ``covariance`` [6, 6] holds."""
     axis = np.asarray(R)[:, 2]
     return float(axis @ np.asarray(covariance)[3:, 3:] @ axis)
+
+
+def knows_azimuth(covariance: np.ndarray, R: np.ndarray) -> bool:
+    """Whether ``covariance`` [6, 6] of a pose says more about the turn about object z than a uniform angle would."""
+    return axis_variance(covariance, R) < _AS_GOOD_AS_UNIFORM * UNIFORM_VARIANCE
 
 
 NO_SYMMETRY = Symmetry()

@@ -64,6 +64,17 @@ def test_poses_of_a_folder_with_its_camera(bundle, scenes, tmp_path, capsys):
         assert (drawn != cv2.imread(str(folder / name))).any()
 
 
+def test_overlay_of_a_format_without_colour_is_a_png_and_later_images_are_done(bundle, scenes, tmp_path):
+    for index, suffix in enumerate((".pgm", ".webp", ".jfif")):
+        picture = cv2.imread(str(scenes[0] / "a.png"))
+        picture = picture[..., 0] if suffix == ".pgm" else picture
+        data = cv2.imencode(".jpg" if suffix == ".jfif" else suffix, picture)[1]
+        (tmp_path / f"{index}{suffix}").write_bytes(data.tobytes())
+    estimate(tmp_path, "--bundle", bundle, "--hfov", 60, "--json", tmp_path / "p.jsonl", "--out", tmp_path / "out")
+    assert list(read(tmp_path / "p.jsonl")) == ["0.pgm", "1.webp", "2.jfif"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0.pgm_pose.png", "1_pose.webp", "2.jfif_pose.png"]
+
+
 def test_regions_given_by_the_user_and_json_on_stdout(bundle, scenes, capsys):
     folder, truth = scenes
     t = truth["a.png"][:3, 3]
@@ -72,6 +83,12 @@ def test_regions_given_by_the_user_and_json_on_stdout(bundle, scenes, capsys):
     entry = json.loads(capsys.readouterr().out)
     assert_close(entry["objects"][0]["T_cam_obj"], truth["a.png"])
     assert entry["objects"][0]["roi"] == pytest.approx([u - 110, v - 60, u + 110, v + 60])
+
+
+def test_region_may_begin_outside_of_the_image(bundle, scenes, capsys):
+    """argparse takes "-5,..." for an option."""
+    assert estimate(scenes[0] / "a.png", "--bundle", bundle, "--roi", "-5,-5.5,640,480") == 0
+    assert json.loads(capsys.readouterr().out)["objects"][0]["roi"] == pytest.approx([0, 0, 640, 480])
 
 
 def test_camera_file_hfov_and_assumption(bundle, scenes, tmp_path, capsys):

@@ -2,6 +2,8 @@
 """``dinemo eval`` and ``dinemo bench`` on a painted world: the errors of known poses must come out small."""
 
 import json
+import shutil
+from argparse import Namespace
 
 import cv2
 import numpy as np
@@ -9,9 +11,12 @@ import pytest
 from painted_car import SIZE, photograph
 
 from dinemo_ros.camera import Camera
+from dinemo_ros.cli.evaluate_report import finish
 from dinemo_ros.cli.main import main
 from dinemo_ros.cli.options import DEFAULT_HFOV_DEG
+from dinemo_ros.cli.output import OutputError
 from dinemo_ros.evaluation.kitti_labels import read_labels, read_projection
+from dinemo_ros.evaluation.runner import Competitor, Setting, tabulate
 
 from .conftest import CAMERA, pose, save
 
@@ -80,6 +85,67 @@ def test_kitti_with_own_rois(bundle, kitti, tmp_path):
     assert summary["azimuth_acc30"] == 1.0
 
 
+def spoiled(kitti, tmp_path, labels=None, picture=None):
+    """A copy of the folder whose first frame has other labels, or other bytes as picture."""
+    copy = tmp_path / "spoiled"
+    shutil.copytree(kitti, copy)
+    if labels is not None:
+        (copy / "label_2" / "000000.txt").write_text(labels)
+    if picture is not None:
+        (copy / "image_2" / "000000.png").write_bytes(picture)
+    return copy
+
+
+@pytest.mark.parametrize("rois", ["labels", "auto"])
+def test_a_truncated_picture_is_counted_as_wrong_and_named(bundle, kitti, tmp_path, capsys, rois):
+    half = (kitti / "image_2" / "000000.png").read_bytes()[:2000]
+    folder = spoiled(kitti, tmp_path, picture=half)
+    report = run("eval", "kitti", folder, "--bundle", bundle, "--rois", rois, report=tmp_path / "report.json")
+    row, = report["rows"]
+    assert (row["n"], row["missing"], row["acc30"]) == (2, 0.5, 0.5)
+    assert row.get("recall") == (0.5 if rois == "auto" else None)
+    told = capsys.readouterr().err
+    assert "counted as wrong: 1 of 2 frames, which could not be used\n  easy cars/000000.png#0: " in told
+    assert told.count("000000.png") == 1
+
+
+def test_a_region_outside_of_the_picture_costs_its_frame_and_no_other(bundle, kitti, tmp_path, capsys):
+    label = "Car 0.00 0 0.0 3000 50 3100 150 1.5 1.8 4.2 0 1.2 12 0\n"
+    folder = spoiled(kitti, tmp_path, labels=label)
+    report = run("eval", "kitti", folder, "--bundle", bundle, "--worst", tmp_path / "worst",
+                 report=tmp_path / "report.json")
+    assert report["rows"][0]["acc30"] == 0.5
+    assert "lies outside the 800x300 image" in report["frames"][0]["skipped"]
+    assert "  easy cars/000000.png#0: ROI [3000.5, " in capsys.readouterr().err
+    assert len(list((tmp_path / "worst").iterdir())) == 1  # there is nothing to draw of the other
+
+
+def test_where_no_frame_can_be_used_there_is_no_table(bundle, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    save(tmp_path / "mine" / "a.png", np.zeros((8, 12, 3), np.uint8))
+    (tmp_path / "azimuth.json").write_text('{"mine": {"azimuth_deg": {"a.png": 10}}}')
+    assert main(["eval", "spin", str(tmp_path), "--bundle", str(bundle)]) == 1
+    captured = capsys.readouterr()
+    assert "none of the 1 frames could be used; the first is mine/a.png: image is 12x8 pixels" in captured.err
+    assert "Acc@30" not in captured.out
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv"])
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(bundle, kitti, tmp_path, capsys, option):
+    assert main(["eval", "kitti", str(kitti), "--bundle", str(bundle), option, str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert f"{tmp_path}: is a folder; give the name of a file" in captured.err
+    assert captured.out == "" and "image/s" not in captured.err and "features:" not in captured.err
+
+
+def test_the_table_is_printed_before_a_report_can_fail(tmp_path, capsys):
+    record = {"model": "ours", "occlusion": "L0", "group": "a", "file": "0.png", "score": 0.5, "error_deg": 3.0}
+    arguments = Namespace(json=str(tmp_path), csv=None, brief=False, rois="labels", worst=None)
+    with pytest.raises(OutputError, match="is a folder"):
+        finish(arguments, Setting([Competitor("ours", None)], None), [record], tabulate([record]))
+    assert "Acc@30" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def spins(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spins")
@@ -95,6 +161,8 @@ def spins(tmp_path_factory):
     (folder / "slow" / "000.png").write_bytes(b"no image")
     annotations["slow"]["azimuth_deg"]["000.png"] = 0.0
     (folder / "azimuth.json").write_text(json.dumps(annotations))
+    (folder / "aside").mkdir()
+    save(folder / "aside" / "000.png", np.zeros((20, 20, 3), np.uint8))
     return folder
 
 
@@ -108,9 +176,15 @@ def test_spin(bundle, spins, tmp_path, capsys, rois):
     assert (slow["n"], slow["acc30"], slow["missing"]) == (3, pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert (both["n"], both["acc30"], both["flips"]) == (6, pytest.approx(5 / 6), 0.0)
     captured = capsys.readouterr()
-    assert "counted as wrong: slow/000.png" in captured.err
+    assert "counted as wrong: 1 of 6 frames, which could not be used\n  slow/000.png: " in captured.err
+    assert "left out: aside: has 1 pictures and no entry in azimuth.json" in captured.err
     assert f"assumed horizontal field of view: {DEFAULT_HFOV_DEG:g} degrees" in captured.err
     assert len(report["frames"]) == 6
+
+
+def test_a_spin_of_bottles_is_refused(spins, capsys):
+    assert main(["eval", "spin", str(spins), "--bundle", "bottle"]) == 1
+    assert "every answer would be right" in capsys.readouterr().err
 
 
 def test_spin_of_one_sequence(bundle, spins, tmp_path):
@@ -209,6 +283,16 @@ def test_bench(bundle, scenes, tmp_path, capsys):
     assert report["device"].endswith(f"onnxruntime {report['versions']['onnxruntime']}")
     assert "1 threads" in report["device"]
     assert "own regions" in capsys.readouterr().out
+
+
+def test_bench_leaves_out_what_no_estimator_takes(bundle, scenes, tmp_path, capsys):
+    shutil.copy(scenes[0] / "a.png", tmp_path / "a.png")
+    save(tmp_path / "b.png", np.zeros((1, 1, 3), np.uint8))
+    run("bench", tmp_path, "--bundle", bundle, "--frames", 2, report=tmp_path / "bench.json")
+    assert "skipped b.png: image is 1x1 pixels; at least 16x16 are needed" in capsys.readouterr().err
+    (tmp_path / "a.png").unlink()
+    assert main(["bench", str(tmp_path), "--bundle", str(bundle)]) == 1
+    assert f"{tmp_path}: no image could be used; b.png: image is 1x1 pixels" in capsys.readouterr().err
 
 
 def test_bench_without_an_object_says_so(bundle, tmp_path, capsys):

@@ -38,6 +38,8 @@ def test_help_of_every_command(command):
     (["bench", "--threads", "0"], "'0' is not a number of threads from 1 to 256"),
     (["bench", "--frames", "2.5"], "'2.5' is not a number of frames"),
     (["eval", "kitti", "x", "--rois", "frame"], "invalid choice"),
+    (["eval", "spin", "x", "--seed", "-5"], "'-5' is not a seed from 0 to 4294967295"),
+    (["train", "--seed", "-1"], "'-1' is not a seed from 0 to 4294967295"),
 ])
 def test_wrong_usage_is_exit_code_2(arguments, says):
     result = dinemo(*arguments)
@@ -58,7 +60,7 @@ def assert_one_line_error(result, says: str):
     (["estimate", "{tmp}"], "no image here"),
     (["estimate", "{tmp}/a.png", "--bundle", "{tmp}"], "has no model.yaml"),
     (["estimate", "{tmp}/a.png", "--bundle", "spaceship"], "no bundle for category 'spaceship'"),
-    (["estimate", "{tmp}/a.png", "--camera", "{tmp}/c.yaml"], "not a camera_info YAML"),
+    (["estimate", "{tmp}/a.png", "--camera", "{tmp}/c.yaml"], "c.yaml: cannot be read (No such file or directory)"),
     (["estimate", "{tmp}/a.png", "--out", "{tmp}/a.png/x"], "cannot be made a folder"),
     (["eval", "spin", "{tmp}"], "azimuth.json: cannot be read"),
     (["eval", "kitti", "{tmp}"], "no folder image_2"),

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from dinemo_ros.cli.output import AtomicFile, OutputError, object_entry, to_json
+from dinemo_ros.cli.output import AtomicFile, OutputError, check_output_file, object_entry, overlay_name, to_json
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_ros.pose import Hypothesis, ObjectPose
+from dinemo_ros.symmetry import Symmetry
 
 
 def test_file_appears_when_complete(tmp_path):
@@ -18,6 +19,12 @@ def test_file_appears_when_complete(tmp_path):
         assert not path.exists()
     assert path.read_text() == "whole"
     assert [p.name for p in path.parent.iterdir()] == ["report.json"]
+
+
+def test_every_frame_has_an_overlay_of_its_own():
+    names = {"a.jpg": "a_pose.jpg", "a.PNG": "a_pose.PNG", "a.pgm": "a.pgm_pose.png", "a.jfif": "a.jfif_pose.png",
+             "v.mp4:000012": "v.mp4_000012_pose.jpg", "a:b.jpg": "a:b_pose.jpg", "no suffix": "no suffix_pose.png"}
+    assert {name: overlay_name(name) for name in names} == names
 
 
 def test_after_an_error_the_old_file_stays_and_the_new_part_is_kept(tmp_path):
@@ -38,6 +45,14 @@ def test_unwritable_places_are_refused_at_once(tmp_path):
         AtomicFile(tmp_path / "file" / "x.json")
 
 
+def test_a_place_is_tried_without_leaving_anything(tmp_path):
+    check_output_file(None)
+    check_output_file(tmp_path / "new" / "report.json")
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(OutputError, match="is a folder; give the name of a file"):
+        check_output_file(tmp_path)
+
+
 def test_object_entry_is_what_the_help_promises():
     T = se3(rotation_from_viewpoint(*np.radians([143.0, 10.0, -3.0])), np.array([0, 0, 7.3]))
     flipped = se3(rotation_from_viewpoint(*np.radians([323.0, 10.0, 0.0])), np.array([0, 0, 7.0]))
@@ -51,6 +66,16 @@ def test_object_entry_is_what_the_help_promises():
     assert np.shape(entry["covariance"]) == (6, 6)
     assert entry["runner_up"]["azimuth"] == pytest.approx(323.0, abs=1e-5)
     assert json.loads(to_json(object_entry(ObjectPose(T, 0.5, np.ones(3)))))["runner_up"] is None
+
+
+def test_an_azimuth_that_nobody_knows_is_null():
+    R = rotation_from_viewpoint(0.0, np.radians(20.0), 0.0)
+    covariance = Symmetry("z", 0).covariance(1e-4 * np.eye(6), R)
+    bottle = ObjectPose(se3(R, np.array([0, 0, 0.8])), 0.5, np.ones(3), covariance=covariance,
+                        runners_up=(Hypothesis(se3(R, np.array([0, 0, 0.9])), 0.4, np.ones(3)),))
+    entry = json.loads(to_json(object_entry(bottle)))
+    assert entry["azimuth"] is entry["runner_up"]["azimuth"] is None
+    assert entry["elevation"] == pytest.approx(20.0, abs=1e-5)
 
 
 def test_json_is_strict():

@@ -71,10 +71,34 @@ def test_easy_set(tmp_path, change, easy):
 @pytest.mark.parametrize(("text", "says"), [
     ("Car 0 0 0 1 2 3 4", "line 2: has 8 fields, a KITTI label has 15"),
     ("Car 0 0 zero 1 2 3 4 1 1 1 1 1 1 1", "line 2: could not convert"),
+    (label(occlusion="nan"), "line 2: holds a number that is not finite"),
+    (label(location=(0, "inf", 20)), "line 2: holds a number that is not finite"),
+    (label(box=(500, "nan", 600, 200)), "line 2: holds a number that is not finite"),
+    (label(box=(600, 150, 500, 200)), r"line 2: the box .600.0, 150.0, 500.0, 200.0. is empty"),
+    (label(box=(500, 200, 600, 150), kind="Van"), "line 2: the box .* is empty"),
+    (label().replace("1.5 1.8 4.2", "1.5 0 4.2"), r"line 2: dimensions .1.5, 0.0, 4.2. must be positive"),
+    (label(location=(0, 1.5, -20)), "line 2: location z leaves the car 20 m behind the camera"),
+    (label(rotation_y=-71.6), "line 2: rotation_y is -71.6; field 15 is in radians"),
 ])
 def test_broken_label_names_file_and_line(tmp_path, text, says):
     with pytest.raises(DatasetError, match=f"000000.txt, {says}"):
         read(tmp_path, label(), text)
+
+
+@pytest.mark.parametrize("line", [
+    "DontCare -1 -1 -10 503.89 169.71 590.61 190.13 -1 -1 -1 -1000 -1000 -1000 -10",
+    "DontCare -1 -1 -10 0 0 0 0 -1 -1 -1 -1000 -1000 -1000 -10",
+    "Misc -1 -1 -10 503.89 169.71 590.61 190.13 -1 -1 -1 -1000 -1000 -1000 -10",
+    label(truncation=0.9, location=(-2, 1.5, -0.3)),  # half beside the camera: not evaluated, so not judged
+])
+def test_what_is_not_evaluated_needs_no_possible_pose(tmp_path, line):
+    other, car = read(tmp_path, line, label())
+    assert (other.is_easy_car, car.is_easy_car) == (False, True)
+
+
+def test_a_label_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "000000.txt").write_text(label() + "\n", encoding="utf-8-sig")
+    assert read_labels(tmp_path / "000000.txt", P2)[0].kind == "Car"
 
 
 def kitti_folder(tmp_path):
@@ -99,13 +123,33 @@ def test_folder_is_read(tmp_path):
     (lambda d: (d / "calib" / "000000.txt").write_text("P0: 1\n"), "has no line 'P2"),
     (lambda d: (d / "calib" / "000000.txt").write_text("P2: 1 2\n"), "must be 12 numbers"),
     (lambda d: (d / "calib" / "000000.txt").write_text("P2: " + "0 " * 12), "is no camera"),
-    (lambda d: (d / "image_2" / "000000.png").unlink(), "no .png or .jpg"),
+    (lambda d: (d / "image_2" / "000000.png").unlink(), "image_2: no image; known are .jpg, .jpeg, .png"),
     (lambda d: (d / "image_2").rename(d / "image_3"), "no folder image_2"),
 ])
 def test_folder_of_another_layout_is_refused_by_name(tmp_path, spoil, says):
     spoil(kitti_folder(tmp_path))
     with pytest.raises(DatasetError, match=says):
         read_kitti(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["000000.jpeg", "000000.PNG"])
+def test_pictures_of_every_known_kind_are_read(tmp_path, name):
+    folder = kitti_folder(tmp_path)
+    (folder / "image_2" / "000000.png").rename(folder / "image_2" / name)
+    (folder / "image_2" / "._000000.png").touch()  # what a Mac leaves beside it
+    assert [frame.image.name for frame in read_kitti(folder)] == [name]
+
+
+def test_a_folder_without_an_easy_car_says_why(tmp_path):
+    folder = kitti_folder(tmp_path)
+    lines = [label(kind="car"), label(occlusion=2), label(kind="car")]
+    (folder / "label_2" / "000000.txt").write_text("\n".join(lines))
+    with pytest.raises(DatasetError, match="label_2: none of the 3 objects of 1 pictures is an easy car .*: 2 of the "
+                                           "type car, 1 with an occlusion above 1$"):
+        read_kitti(folder)
+    (folder / "label_2" / "000000.txt").write_text("")
+    with pytest.raises(DatasetError, match="none of the 0 objects of 1 pictures"):
+        read_kitti(folder)
 
 
 def pose(roi, score=0.5, T=None) -> ObjectPose:

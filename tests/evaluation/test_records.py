@@ -42,6 +42,12 @@ def test_median_without_a_value_is_none():
     assert "add_m" not in summarise([{"error_deg": 3.0}])
 
 
+def test_poses_without_an_azimuth_have_no_column_of_it():
+    bottle = {key: value for key, value in posed(1.0, 0.1).items() if key != "azimuth_error_deg"}
+    assert "azimuth_acc30" not in summarise([bottle])
+    assert summarise([bottle])["pck"] == 0.9
+
+
 def test_a_bias_is_written_with_its_sign():
     table = markdown(tabulate([record(**posed(12.5, 0.24)), record(file="1", **posed(12.5, 0.24))]))
     head, _, line = table.splitlines()

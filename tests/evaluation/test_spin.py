@@ -6,7 +6,8 @@ import json
 import pytest
 
 from dinemo_ros.errors import DatasetError
-from dinemo_ros.evaluation.spin import read_spins
+from dinemo_ros.evaluation.spin import left_out, read_spins, require_azimuth
+from dinemo_ros.symmetry import Symmetry
 
 
 @pytest.fixture
@@ -45,6 +46,25 @@ def test_annotations_that_do_not_fit_are_refused(spins, spoil, says):
     spoil(spins)
     with pytest.raises(DatasetError, match=says):
         read_spins(spins)
+
+
+def test_what_is_not_read_is_told(spins):
+    assert left_out(spins) == [
+        "elsewhere: has an entry in azimuth.json and no folder",
+        "blue: 1 of 2 pictures have no azimuth in azimuth.json",
+        "unannotated: has 2 pictures and no entry in azimuth.json"]
+
+
+def test_annotations_may_begin_with_a_byte_order_mark(spins):
+    (spins / "azimuth.json").write_text('{"red": {"azimuth_deg": {"000.jpg": 3}}}', encoding="utf-8-sig")
+    assert [frame.azimuth_deg for frame in read_spins(spins)] == [3.0]
+
+
+def test_a_spin_says_nothing_about_a_category_without_azimuth():
+    with pytest.raises(DatasetError, match="a bottle looks the same from all around .* use dinemo eval synthetic"):
+        require_azimuth("bottle", Symmetry("z", 0))
+    require_azimuth("cup", Symmetry("z", 1))
+    require_azimuth("car", Symmetry())
 
 
 def test_unknown_sequence_is_refused_with_those_there_are(spins):

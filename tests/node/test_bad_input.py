@@ -2,6 +2,7 @@
 """Each bad input is said once, counted, and survived; the next good image gets its pose."""
 
 import re
+import time
 from array import array
 
 import cv2
@@ -106,6 +107,9 @@ BAD_CAMERAS = {
     "zero": ({"k": [0.0] * 9}, "focal lengths must be positive"),
     "NaN": ({"k": [NAN] * 9}, "must be 3x3 finite numbers"),
     "negative": ({"k": [-400.0, 0.0, 320.0, 0.0, -401.0, 240.0, 0.0, 0.0, 1.0]}, "got fx=-400"),
+    "normalised": ({"k": [1.2, 0.0, 0.5, 0.0, 1.2, 0.5, 0.0, 0.0, 1.0]}, "pixels are too short"),
+    "transposed": ({"k": [400.0, 0.0, 0.0, 0.0, 400.0, 0.0, 320.0, 240.0, 1.0]}, "last row of the camera matrix"),
+    "far centre": ({"k": [400.0, 0.0, 9000.0, 0.0, 400.0, 240.0, 0.0, 0.0, 1.0]}, "far outside of the image"),
     "other size": ({"width": 123, "height": 77}, "camera_info is for 123x77"),
     "lens": ({"d": [0.1] * 3}, "takes (0, 4, 5) finite coefficients"),
 }
@@ -187,6 +191,30 @@ def test_detections_that_match_no_image(node, probe, frame):
         probe.stop_detector()
     probe.wait(lambda: probe.count_publishers("detections_2d") == 0, "the detector to be gone")
     probe.answer("detections", probe.send(frame.image, frame.camera))
+
+
+def test_detector_that_is_silent(tmp_path, make_probe, frame):
+    """Images that wait for boxes which never come are no "estimating": log and diagnostics name the topic."""
+    namespace = "/silent_detector_test"
+    node = start_node("pose_node", tmp_path / "log", namespace, diagnostics_period_s=0.2, stale_after_s=1.0)
+    probe = make_probe(namespace, outputs=("detections", "/diagnostics"))
+    probe.wait_for_node()
+    probe.start_detector()
+    deadline = time.monotonic() + 2.5
+    while time.monotonic() < deadline:
+        probe.send(frame.image, frame.camera)
+        probe.spin(0.1)
+    values = probe.diagnosis()
+    assert values["level"] == 2 and "for their boxes (1 publishers, 0 messages" in values["message"]
+    assert int(values["rejected_detections"]) > 0
+    assert f"{namespace}/detections_2d:" in lines_with(node, "for their boxes")[0]
+    header = probe.send(frame.image, frame.camera)
+    probe.send_boxes(header, [(1.0, 1.0, 900.0, 500.0)])
+    probe.answer("detections", header)
+    said = probe.diagnosis()["rejected_detections"]
+    probe.spin(1.5)
+    assert probe.diagnosis()["rejected_detections"] == said, "nothing waits any more"
+    assert node.interrupt() == 0
 
 
 def compressed(header, data: bytes, kind: str = "jpeg") -> CompressedImage:

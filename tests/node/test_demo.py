@@ -13,7 +13,7 @@ import pytest
 from ament_index_python.packages import get_package_share_path
 
 from dinemo_ros.errors import DatasetError
-from dinemo_ros.node.demo_listener import read_truth
+from dinemo_ros.node.demo_listener import picture_name, read_truth
 
 
 def demo(*words) -> subprocess.CompletedProcess:
@@ -36,6 +36,22 @@ def test_sequence_with_truth(tmp_path):
     assert [line[:7] for line in lines] == ["012.jpg", "013.jpg", "026.jpg"]
     assert all(" deg, " in line.split("| error")[1] for line in lines)
     assert "3 images answered" in done.stdout and "against the truth" in done.stdout
+
+
+def test_every_frame_has_a_picture_of_its_own_and_bundles_have_names(tmp_path):
+    """A video's frames differ behind the suffix, pictures of one name in it; a shipped category is a bundle."""
+    frames = [cv2.imread(str(get_package_share_path("dinemo_ros") / "config" / "demo_sequence" / f"{n}.jpg"))
+              for n in ("012", "013")]
+    size = frames[0].shape[1::-1]
+    video = cv2.VideoWriter(str(tmp_path / "my vidéo.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5.0, size)
+    for frame in frames:
+        video.write(frame)
+    video.release()
+    done = demo(tmp_path / "my vidéo.avi", "--out", tmp_path / "out", "--bundle", "car")
+    assert "2 images answered" in done.stdout, done.stdout
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"my vidéo.avi_00000{n}.jpg" for n in (0, 1)]
+    names = ["x.jpg", "x.pgm", "x.tiff", "v.mp4:000012"]
+    assert [picture_name(n) for n in names] == ["x.jpg", "x.pgm.jpg", "x.tiff.jpg", "v.mp4_000012.jpg"]
 
 
 def test_folder_without_object_says_so_and_fails(tmp_path):

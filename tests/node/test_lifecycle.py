@@ -4,12 +4,13 @@
 import os
 import shutil
 import signal
+import sys
 import time
 
 import pytest
 import yaml
 from lifecycle_msgs.msg import Transition
-from ros_support.processes import start_node
+from ros_support.processes import NodeProcess, executable, start_node
 
 from dinemo_ros.bundle import find_bundle
 
@@ -42,6 +43,24 @@ def test_transitions(tmp_path, make_probe, demo_frames):
     assert probe.state() == "finalized"
     assert node.interrupt() == 0
     assert "Traceback" not in node.output
+
+
+def test_what_takes_effect_at_configure_cannot_be_set_later(tmp_path, make_probe):
+    """No "success" for a change that does nothing: refused with what to do, and that works."""
+    node = start_node("pose_node", tmp_path / "log", NAMESPACE, threads=1)
+    node.wait_for_output("active: images from")
+    probe = make_probe(NAMESPACE, outputs=())
+    for name, value in (("category", "nonsense"), ("bundle", "/nowhere"), ("threads", 2)):
+        answer = probe.set_parameter(name, value)
+        assert not answer.successful and f"'{name}'" in answer.reason and "clean it up first" in answer.reason
+    assert probe.set_parameter("threads", 1).successful, "the value it has already"
+    assert probe.set_parameter("min_score", 0.1).successful
+    assert probe.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert not probe.set_parameter("threads", 2).successful
+    assert probe.change_state(Transition.TRANSITION_CLEANUP)
+    assert probe.set_parameter("threads", 2).successful
+    assert probe.change_state(Transition.TRANSITION_CONFIGURE)
+    assert node.interrupt() == 0
 
 
 def copied_bundle(folder):
@@ -119,6 +138,35 @@ def test_impossible_parameter_ends_with_its_name(tmp_path):
     node = start_node("pose_node", tmp_path / "log", NAMESPACE, threads=0)
     assert node.process.wait(30) == 1
     assert "pose_node: parameter 'threads' must be 1 to 256" in node.output and "Traceback" not in node.output
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["--params-file", "/nowhere.yaml"], "Couldn't parse params file: '--params-file /nowhere.yaml'"),
+    (["-r", "__node"], "Couldn't parse remap rule: '-r __node'"), (["--nonsense"], "'--nonsense'")])
+def test_ros_arguments_that_cannot_be_read_are_an_error(tmp_path, words, says):
+    """Exit code 1: a launch system must not take it for an end in order."""
+    node = NodeProcess([executable("pose_node"), "--ros-args", *words], tmp_path / "log")
+    assert node.process.wait(30) == 1
+    said, = [line for line in node.output.splitlines() if line.startswith("pose_node: ")]
+    assert "cannot start with these ROS arguments" in said and says in said and "Traceback" not in node.output
+
+
+def test_modules_run_like_the_executables(tmp_path):
+    for name, says in (("pose_node", "parameter 'threads'"), ("image_source_node", "parameter 'path' is empty")):
+        command = [sys.executable, "-m", f"dinemo_ros.node.{name}", "--ros-args", "-p", "threads:=0"]
+        node = NodeProcess(command, tmp_path / name)
+        assert node.process.wait(30) == 1 and says in node.output
+
+
+@pytest.mark.parametrize("name", ["pose_node", "image_source_node"])
+def test_sigint_while_libraries_load_is_no_error(tmp_path, name):
+    """The signal comes after a tenth of the time that loading takes."""
+    script = ("import signal, sys; from dinemo_ros.node import start; "
+              "signal.signal(signal.SIGALRM, signal.default_int_handler); signal.setitimer(signal.ITIMER_REAL, 0.1); "
+              f"sys.exit(start.{name}())")
+    node = NodeProcess([sys.executable, "-c", script], tmp_path / "log")
+    assert node.process.wait(30) == 0, node.output
+    assert "Traceback" not in node.output
 
 
 @pytest.mark.parametrize("moment", ["loading the bundle", "active: images from"])

@@ -41,7 +41,8 @@ def test_schema_is_complete(schema):
         assert len(p.description) > 15 and p.description.endswith(".")
         assert p.check(p.default) == ""
         if isinstance(p.default, (int, float)) and not isinstance(p.default, bool):
-            assert p.bounds and p.bounds[0] <= p.default <= p.bounds[1], f"{p.name} needs a range"
+            fits = p.bounds and (p.bounds[0] <= p.default <= p.bounds[1] or (p.or_zero and p.default == 0))
+            assert fits, f"{p.name} needs a range"
         assert not p.name.endswith("_s") or p.unit == "s"
 
 
@@ -60,6 +61,7 @@ def test_descriptors_reach_ros(schema):
 
 
 @pytest.mark.parametrize(("name", "value"), [("threads", 0), ("default_hfov_deg", 200.0), ("default_hfov_deg", 60),
+                                             ("default_hfov_deg", 0.5),
                                              ("rois", "somewhere"), ("publish_tf", "yes")])
 def test_impossible_value_at_start_names_the_parameter(name, value):
     with pytest.raises(parameters.ParameterError, match=f"'{name}'"):
@@ -72,7 +74,8 @@ def test_live_changes_are_checked():
         good = node.set_parameters([Parameter("min_score", value=0.5), Parameter("marker_style", value="box")])
         assert all(result.successful for result in good)
         assert node.get_parameter("marker_style").value == "box"
-        for name, value in (("min_score", 1.5), ("marker_style", "sphere"), ("autostart", False)):
+        for name, value in (("min_score", 1.5), ("marker_style", "sphere"), ("autostart", False),
+                            ("default_hfov_deg", 0.5), ("default_hfov_deg", float("nan"))):
             result = node.set_parameters([Parameter(name, value=value)])[0]
             assert not result.successful and result.reason
         assert node.get_parameter("min_score").value == 0.5

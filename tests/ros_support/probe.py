@@ -10,7 +10,9 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -126,6 +128,11 @@ class Probe(Node):
 
     def state(self) -> str:
         return self._call(GetState, "pose_node/get_state", GetState.Request()).current_state.label
+
+    def set_parameter(self, name: str, value):
+        """SetParametersResult of the node."""
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        return self._call(SetParameters, "pose_node/set_parameters", request).results[0]
 
     def _call(self, kind, name: str, request):
         client = self.create_client(kind, name)

@@ -82,7 +82,20 @@ def test_paths_of_a_recipe_start_at_data(place, tmp_path):
         resolve(options("--config", "mug.yaml"))
 
 
+def test_models_of_the_command_line_are_drawn_where_a_recipe_names_none(place):
+    """"give CAD models with --shape" would be no answer to who gave them."""
+    text = "category: mug\nsize: [1, 1, 1]\nrounds: [{steps: 1, pools: {synthetic: 1}}]\naverage: 1\n"
+    (place / "mug.yaml").write_text(text)
+    recipe = resolve(options("--config", "mug.yaml", "--shape", "cad"))
+    assert recipe.data.renders == {"cad": [str(place / "cad")]}
+    (place / "other").mkdir()
+    (place / "mug.yaml").write_text(text + "data: {renders: {cad: other}}\n")
+    assert resolve(options("--config", "mug.yaml", "--shape", "cad")).data.renders == {"cad": [str(place / "other")]}
+
+
 @pytest.mark.parametrize(("words", "message"), [
+    ([*CAD, "--spins", "photos"], "data.spins: .*azimuth.json: cannot be read"),
+    (["--category", "mug", "--shape", "nix", "--size", "1x1x1"], "^shape: .*nix does not exist"),
     ([], "no category: give --category NAME, a --config, or the --run folder"),
     (["--category", "mug", "--shape", "cad"], "no size known.*give --size LENGTHxWIDTHxHEIGHT"),
     (["--category", "mug", "--size", "1x1x1"], "no shape: give --shape"),
@@ -110,6 +123,16 @@ def test_a_recipe_of_another_category_is_refused(place):
     (place / "mug.yaml").write_text("category: mug\nsize: [1, 1, 1]\n")
     with pytest.raises(RecipeError, match="is a recipe of 'mug', but --category is 'car'"):
         resolve(options("--config", "mug.yaml", "--category", "car"))
+
+
+def test_a_dry_run_leaves_nothing_behind(place, capsys):
+    """Nor does a command that is refused."""
+    before = sorted(place.rglob("*"))
+    assert command.run(options(*CAD, "--images", "photos", "--dry-run")) == 0
+    assert "photographs" in capsys.readouterr().out
+    with pytest.raises(RecipeError):
+        command.run(options("--category", "mug", "--shape", "nowhere", "--size", "1x1x1"))
+    assert sorted(place.rglob("*")) == before
 
 
 @pytest.mark.parametrize("text", ["", "1x1", "1x1x0", "1x1xnan", "axbxc", "1x1x1x1"])

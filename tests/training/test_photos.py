@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 def test_photographs_are_padded_to_squares_that_they_fill(folder, tmp_path, capsys):
     assert prepare(folder, tmp_path / "out") == ["tall", "wide"]
-    assert "broken.jpg: cannot be read" in capsys.readouterr().out
+    assert "broken.jpg: JPEG of 60 bytes has no end marker" in capsys.readouterr().out
     wide = cv2.imread(str(tmp_path / "out/images/wide.jpg"))[..., ::-1].astype(int)
     assert wide.shape == (CROP_SIDE, CROP_SIDE, 3)
     photo = np.abs(wide - [255, 140, 0]).sum(-1) < np.abs(wide - 114).sum(-1)
@@ -42,6 +42,16 @@ def test_photographs_are_padded_to_squares_that_they_fill(folder, tmp_path, caps
     assert columns[0] + columns[-1] == pytest.approx(CROP_SIDE - 1, abs=1)
     border = np.abs(wide - 114).max(-1) < 8
     assert border[:40].all() and border[:, :20].all()  # the grey of the runtime's crops
+
+
+def test_half_a_picture_and_one_of_a_single_pixel_are_left_out(folder, tmp_path, capsys):
+    """OpenCV would read the one with grey for its missing rows, and the other as it is."""
+    noise = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8))[1].tobytes()
+    (folder / "half.jpg").write_bytes(noise[: len(noise) // 2])
+    cv2.imwrite(str(folder / "one.png"), np.zeros((1, 1, 3), np.uint8))
+    assert prepare(folder, tmp_path / "out") == ["tall", "wide"]
+    said = capsys.readouterr().out
+    assert "half.jpg: JPEG of" in said and "one.png: 1x1 pixels are too few" in said and "2 of 5 photographs" in said
 
 
 def test_a_second_run_does_nothing_again(folder, tmp_path):

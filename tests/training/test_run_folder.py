@@ -43,6 +43,11 @@ def test_a_finished_stage_is_skipped_by_the_next_start(folder):
     assert [e["event"] for e in again.events()] == ["start", "done"]
 
 
+def test_looking_leaves_no_folder_behind(folder):
+    """--dry-run and refused commands only look."""
+    assert folder.state(Log().stage(folder)) == "new" and not folder.in_use() and not folder.path.exists()
+
+
 def test_settings_that_change_start_over_and_so_does_what_builds_on_them(folder):
     log = Log()
 
@@ -114,8 +119,8 @@ def test_two_runs_in_one_folder_are_refused(folder):
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "run").write_text("")
-    with pytest.raises(RunError, match="cannot be a run folder"):
-        RunFolder(tmp_path / "run")
+    with pytest.raises(RunError, match="cannot be a run folder"), RunFolder(tmp_path / "run").locked():
+        pass
 
 
 PROGRAM = """

@@ -25,6 +25,7 @@ from training.render.rasterizer import rasterize
 from training.sequences import (
     BINS,
     Sequence,
+    agreed_votes,
     align,
     azimuth_votes,
     equal_steps,
@@ -124,6 +125,21 @@ def test_votes_are_distributions_around_the_template_that_looks_alike():
     votes = azimuth_votes(descriptors(turn(12, 3, 30), 1, rng), descriptors(bank, 1, rng), bank)
     np.testing.assert_allclose(votes.sum(1), 1)
     assert error_deg(votes.argmax(1) * 2 * np.pi / BINS, turn(12, 3, 30)).max() <= 8
+
+
+def test_a_picture_that_tips_to_the_wrong_side_is_held_by_its_mirror_image():
+    rng = np.random.default_rng(6)
+    bank = turn(72, 0, 5)
+    rear, front = (descriptors(np.full(8, np.deg2rad(angle)), 1, rng) for angle in (170.0, 350.0))
+    tipped = torch.nn.functional.normalize(0.5 * rear + 0.6 * front, dim=1)
+    mirrored = torch.nn.functional.normalize(0.8 * descriptors(np.full(8, np.deg2rad(190.0)), 1, rng)
+                                             + 0.4 * descriptors(np.full(8, np.deg2rad(10.0)), 1, rng), dim=1)
+    views = descriptors(bank, 1, rng)
+    alone = azimuth_votes(tipped, views, bank).argmax(1) * 2 * np.pi / BINS
+    agreed = agreed_votes(tipped, mirrored, views, bank)
+    np.testing.assert_allclose(agreed.sum(1), 1)
+    assert np.median(error_deg(alone, np.deg2rad(350))) < 15
+    assert error_deg(agreed.argmax(1) * 2 * np.pi / BINS, np.deg2rad(170)).max() < 15
 
 
 def test_unposed_sequences_are_aligned_to_the_reference():

@@ -47,6 +47,17 @@ def test_crop_shows_what_its_camera_says(name, roi, scale):
     assert np.abs((seen - image[inside]).mean(axis=0)).max() < 0.5 * scale
 
 
+@pytest.mark.parametrize(("width", "height"), [(10000, 50), (50, 10000)])
+def test_picture_much_longer_than_wide_is_seen_as_a_whole(width, height):
+    """Shrunk by its long side alone it would have no pixel left across."""
+    camera, out = Camera.from_hfov(width, height, 60.0), np.empty((256, 256, 3), np.uint8)
+    image = np.full((height, width, 3), (200, 40, 90), np.uint8)
+    warp_crop(image, camera, crop_camera(camera, np.array([0, 0, width, height]), 256, 1.15), out)
+    out = out if width > height else out.swapaxes(0, 1)
+    assert out[127:129, 20:236, 0].max(axis=0).min() > 135, "along the middle, mixed with the grey beside it"
+    assert (out[:100] == 114).all() and (out[156:] == 114).all()
+
+
 @pytest.mark.parametrize("name", CAMERAS)
 @pytest.mark.parametrize("roi", ROIS)
 def test_the_roi_fills_the_crop_up_to_the_margin(name, roi):

@@ -153,7 +153,8 @@ def jpeg(thumbnail: bytes = b"") -> bytes:
     (b"", "is empty"),
     (b"this is no image", "not an image"),
     (jpeg()[:900], "no end marker"),
-    (jpeg()[:-2], "no end marker"),
+    (jpeg()[:-1200], "lacks rows"),
+    (jpeg()[:-1200] + b"\0" * 2000, "lacks rows"),
     (jpeg(thumbnail=jpeg()[:600] + b"\xff\xd9")[:2000], "no end marker"),
     (cv2.imencode(".png", RNG.integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()[:900], "no end marker"),
 ])
@@ -164,6 +165,33 @@ def test_broken_compressed_image_is_refused_with_the_reason(data, says):
 
 def test_jpeg_with_padding_behind_its_end_is_read():
     assert decode_compressed("jpeg", jpeg() + b"\0" * 512).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("options", [[], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2], [cv2.IMWRITE_JPEG_OPTIMIZE, 1],
+                                     [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]], ids=["plain", "restarts", "optimal", "prog"])
+def test_jpeg_without_its_end_marker_is_read_if_nothing_else_is_missing(options):
+    """Cut at every byte: what is read is the whole picture, but for a block or two of 16 x 16 pixels at its end."""
+    picture = cv2.resize(RNG.integers(0, 256, (5, 7, 3), np.uint8), (90, 74))
+    data = cv2.imencode(".jpg", picture, options)[1].tobytes()
+    whole, accepted = decode_compressed("jpeg", data), []
+    for length in range(len(data)):
+        for padding in (b"", b"\0" * 100):
+            try:
+                read = decode_compressed("jpeg", data[:length] + padding)
+            except ImageError:
+                continue
+            assert (read != whole).any(axis=2).sum() <= 2 * 17 * 17 and np.array_equal(read[:62], whole[:62])
+            accepted.append(len(data) - length)
+    if options[:1] == [cv2.IMWRITE_JPEG_PROGRESSIVE]:  # blurred where it was cut: nothing to see it by
+        assert not accepted
+    else:
+        assert {1, 2} <= set(accepted)
+        assert np.array_equal(decode_compressed("jpeg", data[:-2]), whole)
+
+
+def test_png_with_other_bytes_behind_its_end_is_read():
+    data = cv2.imencode(".png", RNG.integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
+    assert decode_compressed("png", data + b"\0" * 500).shape == (64, 64, 3)
 
 
 def test_compressed_depth_is_not_taken_for_colour():

@@ -9,6 +9,7 @@ from dinemo_ros.geometry import ray_rotation, rotation_from_viewpoint, se3
 from dinemo_ros.neural_mesh import NeuralMesh
 from dinemo_ros.overlay import box_corners, draw_poses, label_of
 from dinemo_ros.pose import ObjectPose
+from dinemo_ros.symmetry import Symmetry
 
 SIZE = np.array([4.4, 1.8, 1.5])
 GREY = 128
@@ -110,6 +111,9 @@ def test_label_names_category_score_distance_and_azimuth():
     assert label_of(pose((0, 0, 7.3), 143)) == "car 0.82 7.3 m az 143"
     assert label_of(pose((0, 0, 7.3), 359.8)) == "car 0.82 7.3 m az 0"
     assert label_of(pose((3, 0, 4), 10)) == "car 0.82 5.0 m az 10"
+    upright = pose((0, 0, 7.3), 0, 0)
+    nothing_known = Symmetry("z", 0).covariance(1e-4 * np.eye(6), upright.T_cam_obj[:3, :3])
+    assert label_of(pose((0, 0, 7.3), 0, 0, covariance=nothing_known)) == "car 0.82 7.3 m"
 
 
 @pytest.mark.parametrize("position", [(0, 0, 0.8), (0.5, 0.2, 1.5), (0, 0, -5), (40, 0, 3), (-6, 0, 0.2),

@@ -43,6 +43,33 @@ def test_folder_is_read_in_natural_order_as_rgb(folder):
     assert frames[0].camera is None
 
 
+def test_names_with_digits_that_are_no_numbers_are_sorted_too(tmp_path):
+    for name in ("1²2.png", "①.png", "3.png"):
+        save(tmp_path / name, 1)
+    assert sorted(f.name for f in open_source(tmp_path)) == sorted(["1²2.png", "①.png", "3.png"])
+
+
+def test_gif_says_what_to_do(folder, tmp_path):
+    (folder / "a.gif").write_bytes(b"GIF89a")
+    source = open_source(folder)
+    assert len(list(source)) == 3 and "ffmpeg -i" in source.skipped[0]
+    with pytest.raises(DatasetError, match="a GIF is not read"):
+        open_source(folder / "a.gif")
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jp2", ".avif"])
+def test_less_common_formats_are_read(tmp_path, suffix):
+    """As far as this OpenCV has their codec; a distribution's may lack some."""
+    try:
+        ok, data = cv2.imencode({".jfif": ".jpg"}.get(suffix, suffix), cv2.resize(picture(200), (160, 120)))
+    except cv2.error:
+        ok = False
+    if not ok:
+        pytest.skip(f"OpenCV {cv2.__version__} writes no {suffix}")
+    (tmp_path / f"x{suffix}").write_bytes(data.tobytes())
+    assert next(iter(open_source(tmp_path))).image_rgb.shape == (120, 160, 3)
+
+
 def test_bad_files_among_good_ones_are_skipped_named_and_counted(folder):
     whole = (folder / "view 1.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -122,8 +149,8 @@ def test_video_that_is_none_is_an_error(tmp_path):
 rosbags = pytest.importorskip("rosbags", reason="rosbags is not installed (pip install rosbags)")
 
 
-def write_bag(path, storage: str, images, infos=(), topic="/front/image_raw"):
-    """A bag of ``images`` [(stamp_s, message maker)] and CameraInfo ``infos`` [(time_s, fx)]."""
+def write_bag(path, storage: str, images, infos=(), topic="/front/image_raw", **fields):
+    """A bag of ``images`` [(stamp_s, message maker)] and CameraInfo ``infos`` [(time_s, fx)], ``fields`` changed."""
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
 
@@ -144,10 +171,11 @@ def write_bag(path, storage: str, images, infos=(), topic="/front/image_raw"):
             return types["std_msgs/msg/Header"](stamp_of(int(time_s), round(time_s % 1 * 1e9)), "camera_optical")
 
         for time_s, fx in infos:
-            region = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
-            put(topic.rsplit("/", 1)[0] + "/camera_info", time_s, types["sensor_msgs/msg/CameraInfo"](
-                header(time_s), 24, 32, "plumb_bob", np.zeros(5), np.array([fx, 0, 15.5, 0, fx, 11.5, 0, 0, 1.0]),
-                np.eye(3).ravel(), np.zeros(12), 0, 0, region))
+            region = types["sensor_msgs/msg/RegionOfInterest"](*fields.get("roi", (0, 0, 0, 0)), False)
+            known = {"header": header(time_s), "height": 24, "width": 32, "distortion_model": "plumb_bob",
+                     "d": np.zeros(5), "k": np.array([fx, 0, 15.5, 0, fx, 11.5, 0, 0, 1.0]), "r": np.eye(3).ravel(),
+                     "p": np.zeros(12), "binning_x": 0, "binning_y": 0, **fields, "roi": region}
+            put(topic.rsplit("/", 1)[0] + "/camera_info", time_s, types["sensor_msgs/msg/CameraInfo"](**known))
         for time_s, make in images:
             put(topic, time_s, make(types, header(time_s)))
 
@@ -192,6 +220,31 @@ def test_damaged_images_in_a_bag_are_skipped_and_named(tmp_path):
     assert frame.name == "bag:000001"
     assert [s.split(": ")[0] for s in source.skipped] == ["bag:000000", "bag:000002"]
     assert "step is 50" in source.skipped[0]
+
+
+def test_binning_and_region_of_interest_of_a_bag_count_as_in_the_node(tmp_path):
+    """The sensor has 80 x 68 pixels; 64 x 48 of them were averaged two by two."""
+    write_bag(tmp_path / "bag", "mcap", [(1.0, raw_image(1))], [(1.0, 100.0)], width=80, height=68, binning_x=2,
+              binning_y=2, roi=(8, 10, 48, 64))
+    camera = next(iter(open_source(tmp_path / "bag"))).camera
+    assert (camera.width, camera.height, camera.K[0, 0]) == (32, 24, 50.0)
+    assert camera.K[:2, 2] == pytest.approx([(15.5 - 8 + 0.5) / 2 - 0.5, (11.5 - 10 + 0.5) / 2 - 0.5])
+
+
+@pytest.mark.parametrize("topic", ["/front/image_rect", "/front/image_rect_color/compressed"])
+def test_convention_an_image_rect_topic_has_the_camera_p_and_no_lens(tmp_path, topic):
+    make = jpeg_image(1) if "compressed" in topic else raw_image(1)
+    lens = {"d": np.array([0.1, 0, 0, 0, 0])}
+    P = np.array([30.0, 0, 14, 0, 0, 31, 12, 0, 0, 0, 1, 0])
+    for name, fields, focal in (("filled", {"p": P}, 30.0), ("empty", {}, 40.0)):
+        write_bag(tmp_path / name, "mcap", [(1.0, make)], [(1.0, 40.0)], topic, **lens, **fields)
+        source = open_source(tmp_path / name)
+        camera = next(iter(source)).camera
+        assert camera.K[0, 0] == focal and camera.distortion == ()
+        assert any("is taken as rectified, by its name" in note for note in source.notes)
+    write_bag(tmp_path / "raw", "mcap", [(1.0, raw_image(1))], [(1.0, 40.0)], **lens, p=P)
+    camera = next(iter(open_source(tmp_path / "raw"))).camera
+    assert camera.K[0, 0] == 40.0 and camera.distortion[0] == 0.1
 
 
 def test_uncalibrated_camera_info_gives_no_camera_and_a_note(tmp_path):

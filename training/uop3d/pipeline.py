@@ -14,7 +14,7 @@ from torch import Tensor
 
 from training.category_shape import CategoryShape
 from training.foreground import SaliencyMask
-from training.sequences import BINS, azimuth_votes, describe, read_reference_azimuths, smooth_path
+from training.sequences import BINS, agreed_votes, describe, read_reference_azimuths, smooth_path
 from training.teachers import CnnTeacher, Teacher
 
 from .collection import Collection, collect, heading_from
@@ -47,10 +47,7 @@ def frame_votes(frames: Frames, teacher: Teacher, aligned: list[Frames], azimuth
     """Votes [N, BINS] for the azimuth of each frame by itself, from all aligned views and their mirror images."""
     bank = torch.cat([view for known in aligned for view in describe(known.images, known.masks, teacher)])
     angles = np.concatenate([np.concatenate([a, -a]) for a in azimuths])
-    plain, mirrored = (azimuth_votes(d, bank, angles) for d in describe(frames.images, frames.masks, teacher))
-    # The mirrored picture of a frame votes for the mirrored azimuth.
-    votes = plain * mirrored[:, (-np.arange(BINS)) % BINS] + 1e-9
-    return votes / votes.sum(1, keepdims=True)
+    return agreed_votes(*describe(frames.images, frames.masks, teacher), bank, angles)
 
 
 def settle_azimuths(collection: Collection, readings: list[Reading], teacher: Teacher) -> list[np.ndarray]:

@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import argparse
-import itertools
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..benchmark.device import REFERENCE_PACKAGES, cpu_name, load_average, peak_memory_mb, versions
 from ..camera import Camera
-from ..errors import DatasetError
+from ..errors import FRAME_ERRORS, DatasetError
 from ..sources import open_source
 from . import options
-from .output import AtomicFile, to_json
+from .output import AtomicFile, check_output_file, to_json
 
 if TYPE_CHECKING:
     from ..benchmark.stages import Job
@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..benchmark.demo import demo_sequence
 
     path = Path(arguments.path or demo_sequence())
+    check_output_file(arguments.json)
     frames = _load(path)
     estimator = options.make_estimator(arguments)
     jobs = _with_regions(estimator, frames)
@@ -102,15 +103,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _load(path: Path) -> list[Job]:
+    """The first frames that an estimator takes; the others are named."""
     from ..benchmark.stages import Job
+    from ..estimator import check_image
 
-    frames = []
-    for frame in itertools.islice(open_source(path), _DISTINCT_FRAMES):
+    source, frames, refused = open_source(path), [], []
+    for frame in source:
         height, width = frame.image_rgb.shape[:2]
         camera = frame.camera or Camera.from_hfov(width, height, options.DEFAULT_HFOV_DEG)
+        try:
+            check_image(frame.image_rgb)
+            camera.require_size(width, height)
+        except FRAME_ERRORS as error:
+            refused.append(f"{frame.name}: {error}")
+            continue
         frames.append(Job(frame.image_rgb, camera, None))
+        if len(frames) == _DISTINCT_FRAMES:
+            break
+    refused += source.skipped
     if not frames:
-        raise DatasetError(f"{path}: no image could be read")
+        raise DatasetError(f"{path}: no image could be used" + (f"; {refused[0]}" if refused else ""))
+    for sentence in refused:
+        print(f"skipped {sentence}", file=sys.stderr)
     return frames
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import BackendError, DatasetError, WrongFeaturesError
+from ..errors import BackendError, DatasetError, ImageError, WrongFeaturesError
 from ..features.protocol import PRECISIONS
 from . import options
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..features.engine_cache import EngineCache, EngineKey
 
 _log = logging.getLogger(__name__)
+_LEAST_SIDE = 16  # pixels
 _PICTURES = 64  # ranges of activations hardly change with more
 
 _DESCRIPTION = """\
@@ -146,16 +147,27 @@ def _pictures(folder: str, size: int) -> list[np.ndarray]:
     """uint8 [1, size, size, 3] each: evenly spread pictures of a folder, their middle as a square."""
     import cv2
 
+    from ..sources.folder import read_image
+
+    skipped = 0
     paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
     pictures = []
     for k in np.unique(np.linspace(0, len(paths) - 1, _PICTURES).astype(int)) if paths else []:
-        image = cv2.imread(str(paths[k]), cv2.IMREAD_COLOR)
-        if image is None:
-            continue
+        try:
+            image = read_image(paths[k])
+        except ImageError as error:
+            _log.info("skipped %s", error)
+            image = np.empty((0, 0, 3), np.uint8)
         side = min(image.shape[:2])
+        if side < _LEAST_SIDE:
+            skipped += 1
+            continue
         top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
         crop = cv2.resize(image[top:top + side, left:left + side], (size, size), interpolation=cv2.INTER_AREA)
-        pictures.append(np.ascontiguousarray(crop[None, ..., ::-1]))
+        pictures.append(np.ascontiguousarray(crop[None]))
+    if skipped:
+        _log.info("%d of %d pictures skipped: not to be read, or of fewer than %d pixels a side", skipped,
+                  skipped + len(pictures), _LEAST_SIDE)
     if not pictures:
         raise DatasetError(f"{folder}: no JPEG or PNG to calibrate with")
     return pictures

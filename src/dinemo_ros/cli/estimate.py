@@ -18,7 +18,7 @@ from ..overlay import draw_poses
 from ..pose import ObjectPose
 from ..sources import Frame, open_source
 from . import options
-from .output import AtomicFile, OutputError, object_entry, output_folder, to_json
+from .output import AtomicFile, OutputError, object_entry, output_folder, overlay_name, to_json
 
 _DESCRIPTION = """\
 Estimate the 6D pose of every object of the bundle's category in an image, a folder of images, a video or a rosbag2.
@@ -30,7 +30,8 @@ One JSON line per image:
   objects     best score first, each with
     category, score (0 to 1), visible (share of the surface explained, 0 to 1)
     T_cam_obj   4x4, object frame to camera optical frame, metres (object: x forward, y left, z up, centre of its box)
-    azimuth, elevation, theta   degrees, PASCAL3D+: azimuth 0 sees the front, 90 the object's left side
+    azimuth, elevation, theta   degrees, PASCAL3D+: azimuth 0 sees the front, 90 the object's left side; azimuth is
+                null where nothing is known about it (a bottle, a cup whose handle is hidden), T_cam_obj then has some
     size        length, width, height in metres
     covariance  6x6 of x, y, z, rotation about x, y, z in the camera frame; metres and radians
     roi         x_min, y_min, x_max, y_max in pixels
@@ -138,9 +139,7 @@ def _camera_entry(camera: Camera, origin: str) -> dict:
 
 
 def _write_overlay(folder: Path, frame: Frame, camera: Camera, poses: list[ObjectPose], mesh) -> None:
-    """As ``STEM_pose.SUFFIX``, so that originals are never overwritten; frames of a video or bag become JPEG."""
-    name = Path(frame.name if ":" not in frame.name else frame.name.replace(":", "_") + ".jpg")
-    path = folder / f"{name.stem}_pose{name.suffix}"
+    path = folder / overlay_name(frame.name)
     picture = cv2.cvtColor(draw_poses(frame.image_rgb, camera, poses, mesh), cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(path.suffix, picture)
     try:

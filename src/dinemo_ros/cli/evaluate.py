@@ -14,27 +14,43 @@ from . import options
 from .evaluate_report import ROWS, finish
 
 _SPIN = """\
-Azimuth errors on turntable sequences: DIR/SEQUENCE/*.jpg with DIR/azimuth.json =
-{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}, azimuth 0 seeing the front, 90 the object's left side.
-The error is that of the azimuth.
+Azimuth errors on photographs around one object.
+  DIR/azimuth.json        {"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}; azimuth in degrees, 0 seeing the
+                          front, 90 the object's left side, so that the camera goes round counter-clockwise from above
+  DIR/SEQUENCE/000.jpg    the pictures, one object each
+The error is that of the azimuth. An example of every file: docs/evaluation.md.
 """
 
 _SYNTHETIC = """\
-Errors of the full pose on rendered objects: DIR/images, DIR/masks, DIR/labels.npz as training.render.dataset writes
-them. The error is that of the full rotation. ADD is the mean distance of the mesh's vertices at the true size under
+Errors of the full pose on rendered objects, or others with mask and pose.
+  DIR/images/NAME.jpg
+  DIR/masks/NAME.png      255 where the object is seen, 0 elsewhere, another value where something rendered hides it
+  DIR/labels.npz          names [N] without suffix, K [N, 3, 3] pixels, T_cam_obj [N, 4, 4] metres (camera x right, y
+                          down, z forward; object x forward, y left, z up, origin in the centre of its box), size
+                          [N, 3] metres (length, width, height), asset [N] names of the models (optional)
+An example of every file: docs/evaluation.md.
+The error is that of the full rotation. ADD is the mean distance of the mesh's vertices at the true size under
 both poses, ADD<0.1d the share of frames where it is below 10 % of the diameter. Key points are 24 vertices of the
 bundle's mesh spread as evenly as can be; PCK@0.1 counts those facing the camera within 0.1 of the box's longer side.
 """
 
 _KITTI = """\
-Pose errors on the cars of KITTI's easy set (truncation < 0.15, occlusion <= 1, height >= 40 px) in DIR/image_2,
-DIR/calib, DIR/label_2. The error is that of the full rotation; recall and precision, with --rois auto, are those of
+Pose errors on the cars of KITTI's easy set (truncation < 0.15, occlusion <= 1, height >= 40 px).
+  DIR/image_2/NAME.png
+  DIR/calib/NAME.txt      P2: 12 numbers, 3x4 projection of camera 2
+  DIR/label_2/NAME.txt    15 fields a line: type truncated occluded alpha, x_min y_min x_max y_max in pixels, height
+                          width length in metres, x y z of the middle of the bottom face, rotation_y in radians
+DIR is the folder "training" of a download. An example of every file: docs/evaluation.md.
+The error is that of the full rotation; recall and precision, with --rois auto, are those of
 the regions found at 0.5 IoU.
 """
 
 _PASCAL3D = """\
-Viewpoint errors on PASCAL3D+ (ImageNet part; DIR is PASCAL3D+_release1.1 with Annotations/, Images/, Image_sets/) and,
-with --occluded, on Occluded PASCAL3D+. Acc@30 and Acc@10 are the Acc@pi/6 and Acc@pi/18 of the papers' tables. The
+Viewpoint errors on PASCAL3D+ (ImageNet part; DIR is PASCAL3D+_release1.1) and, with --occluded, on Occluded PASCAL3D+.
+  DIR/Annotations/CATEGORY_imagenet/NAME.mat, DIR/Images/CATEGORY_imagenet/NAME.JPEG
+  DIR/Image_sets/CATEGORY_imagenet_val.txt    a NAME a line
+What is read of a file: docs/evaluation.md.
+Acc@30 and Acc@10 are the Acc@pi/6 and Acc@pi/18 of the papers' tables. The
 error is that of the rotation along the ray to the object; the camera is the data set's (focal length 3000 pixels), its
 axis through the middle of the picture. The annotated distance and object centre, which most methods are given, are
 not used.
@@ -98,10 +114,15 @@ def _add_rois(parser: argparse.ArgumentParser, given: str, what: str) -> None:
 
 def run_spin(arguments: argparse.Namespace) -> int:
     from ..evaluation.runner import evaluate, tabulate
-    from ..evaluation.spin import read_spins, spin_entries
+    from ..evaluation.spin import left_out, read_spins, require_azimuth, spin_entries
 
     frames = read_spins(arguments.dir, arguments.sequence)
+    if not arguments.sequence:  # who names sequences knows that there are others
+        for sentence in left_out(arguments.dir):
+            print(f"left out: {sentence}", file=sys.stderr)
     setting = shared.make_setting(arguments)
+    card = setting.competitors[0].estimator.bundle.card
+    require_azimuth(card.category, card.symmetry)
     print(f"assumed horizontal field of view: {arguments.hfov:g} degrees (--hfov)", file=sys.stderr)
     entries = spin_entries(frames, arguments.hfov, arguments.rois, arguments.masks)
     records = evaluate(setting, _progress(entries, "frame"))
@@ -110,10 +131,11 @@ def run_spin(arguments: argparse.Namespace) -> int:
 
 def run_synthetic(arguments: argparse.Namespace) -> int:
     from ..evaluation.runner import evaluate, tabulate
-    from ..evaluation.synthetic import read_synthetic, synthetic_entries
+    from ..evaluation.synthetic import read_synthetic, require_unit, synthetic_entries
 
     frames = read_synthetic(arguments.dir, arguments.limit)
     setting = shared.make_setting(arguments)
+    require_unit(frames, setting.competitors[0].estimator.bundle.card.size_prior.mean_m)
     records = evaluate(setting, _progress(synthetic_entries(frames, arguments.rois), "render"))
     return finish(arguments, setting, records, tabulate(records))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import options
-from .output import output_folder
+from .output import check_output_file, output_folder
 
 if TYPE_CHECKING:
     from ..evaluation.runner import Competitor, Occlusion, Setting
@@ -38,13 +38,15 @@ def add_occlusion_options(parser: argparse.ArgumentParser) -> None:
                         "with pasted cut-outs, as Occluded PASCAL3D+ does; all: L0 to L3 (default: %(default)s)")
     parser.add_argument("--occluders", metavar="DIR", type=Path, help="folder of pictures to cut occluders from, best "
                         "PNGs with an alpha channel (default: drawn ones)")
-    parser.add_argument("--seed", type=int, default=0, help="of the cut-outs; with the frame's name and the level it "
-                        "decides what is pasted (default: %(default)s)")
+    parser.add_argument("--seed", type=options.seed, default=0, help="of the cut-outs; with the frame's name and the "
+                        "level it decides what is pasted (default: %(default)s)")
 
 
 def make_setting(arguments: argparse.Namespace) -> Setting:
     """Competitors, reference object, occlusion and collector of the worst frames that the options ask for."""
     folder = output_folder(arguments.worst) if arguments.worst else None  # refused now, not after the work
+    check_output_file(arguments.json)
+    check_output_file(arguments.csv)
     competitors = _competitors(arguments)
 
     from ..evaluation.runner import Setting

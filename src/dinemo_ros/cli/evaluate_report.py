@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import DatasetError
 from .output import AtomicFile, to_json
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 ROWS = """
 The report (--json): {"split": {SET: frames}, "rows": [...], "frames": [one per frame, level and model]}, the frames
-without --brief; a row being
+without --brief; "skipped" in one says why its picture could not be used, which counts as no pose. A row is
   model, occlusion, group   whose, at which level, on which set
   coverage, surroundings    mean share of object and surroundings that is covered
   n                         frames
@@ -34,11 +35,32 @@ and where the truth is a full pose
 """
 
 
+_NAMED = 5  # skipped frames that are named one by one
+
+
+def _tell_skipped(records: list[dict], frames: int) -> None:
+    """How many frames could not be used and why, the first of them by name.
+
+    Raises:
+        DatasetError: none of them could, so that the table would say nothing about the model.
+    """
+    reasons = {(r["group"], r["file"]): f"{r['group']}/{r['file']}: {r['skipped']}" for r in records if "skipped" in r}
+    if all("skipped" in record for record in records):
+        raise DatasetError(f"none of the {frames} frames could be used; the first is {next(iter(reasons.values()))}")
+    if reasons:
+        print(f"counted as wrong: {len(reasons)} of {frames} frames, which could not be used", file=sys.stderr)
+    for sentence in list(reasons.values())[:_NAMED]:
+        print(f"  {sentence}", file=sys.stderr)
+    if len(reasons) > _NAMED:
+        print(f"  and {len(reasons) - _NAMED} more, named as \"skipped\" in --json", file=sys.stderr)
+
+
 def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict], rows: list[dict],
            extra: dict | None = None) -> int:
     """Print and write everything; returns the exit code."""
     from ..evaluation.runner import split
-    from ..evaluation.tables import comma_separated, markdown
+    from ..evaluation.sample import ALL
+    from ..evaluation.tables import markdown
 
     frames = split(records)
     report = {
@@ -48,16 +70,7 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
     }
     if not arguments.brief:
         report["frames"] = records
-    if arguments.json:
-        with AtomicFile(arguments.json) as file:
-            file.write(to_json(report, indent=1) + "\n")
-    if arguments.csv:
-        with AtomicFile(arguments.csv) as file:
-            file.write(comma_separated(records))
-    if setting.worst is not None:
-        setting.worst.save(Path(arguments.worst))
-    for text in dict.fromkeys(f"{r['group']}/{r['skipped']}" for r in records if "skipped" in r):
-        print(f"counted as wrong: {text}", file=sys.stderr)
+    _tell_skipped(records, sum(frames.values()))
     print(f"evaluated on {', '.join(f'{name} ({count})' for name, count in frames.items())}; regions: "
           f"{arguments.rois}")
     sources = sorted({r["extent"] for r in records if r.get("extent")})
@@ -66,5 +79,19 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
     main, sets = report["bundle"], {row["group"] for row in rows}
     print()
     # Of the others the report has every set, the table only all of them together.
-    print(markdown([r for r in rows if r["model"] == main or r["group"] == "all" or len(sets) == 1]))
+    print(markdown([r for r in rows if r["model"] == main or r["group"] == ALL or len(sets) == 1]))
+    _write(arguments, setting, records, report)  # last: a full disk does not cost the table
     return 0
+
+
+def _write(arguments: argparse.Namespace, setting: Setting, records: list[dict], report: dict) -> None:
+    from ..evaluation.tables import comma_separated
+
+    if arguments.json:
+        with AtomicFile(arguments.json) as file:
+            file.write(to_json(report, indent=1) + "\n")
+    if arguments.csv:
+        with AtomicFile(arguments.csv) as file:
+            file.write(comma_separated(records))
+    if setting.worst is not None:
+        setting.worst.save(Path(arguments.worst))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import DinemoError
-from . import bench, build_engine, doctor, estimate, evaluate, train
+from . import bench, build_engine, doctor, estimate, evaluate, options, train
 
 # One module per sub-command; each has ``add_parser(subparsers)`` that sets ``run`` to a function of the arguments.
 COMMANDS = (estimate, evaluate, bench, build_engine, doctor, train)
@@ -33,7 +33,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one ``dinemo`` command; returns its exit code (wrong usage leaves through SystemExit(2))."""
-    arguments = build_parser().parse_args(argv)
+    arguments = build_parser().parse_args(options.with_negative_regions(sys.argv[1:] if argv is None else argv))
     try:
         return arguments.run(arguments)
     except DinemoError as error:

@@ -7,6 +7,8 @@ import argparse
 import logging
 import math
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from ..features.protocol import BACKENDS, PRECISION_CHOICES
 if TYPE_CHECKING:
     from ..estimator import PoseEstimator
 
+_NEGATIVE_REGION = re.compile(r"-[\d.]+,")
 # Horizontal field of view where neither a calibration nor --hfov is given: the short telephoto that objects are
 # portrayed with, tried on turntable sequences among 15, 25, 40 and 55 (a phone's main camera has 65).
 # Orientation depends on it little, distance is proportional to 1 / tan(hfov / 2).
@@ -86,6 +89,10 @@ def frame_count(text: str) -> int:
     return _number(text, int, 1, 100_000, "a number of frames")
 
 
+def seed(text: str) -> int:
+    return _number(text, int, 0, 2**32 - 1, "a seed")  # what numpy and torch both take
+
+
 def hfov(text: str) -> float:
     return _number(text, float, 1.0, 170.0, "a horizontal field of view in degrees")
 
@@ -101,11 +108,23 @@ def roi(text: str) -> tuple[float, float, float, float]:
     return box
 
 
+def with_negative_regions(words: Sequence[str]) -> list[str]:
+    """``--roi -5,...`` as one word: argparse would take what begins with a minus for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == "--roi" and _NEGATIVE_REGION.match(word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def _number(text: str, kind: type, low: float, high: float, what: str):
     try:
         value = kind(text)
     except ValueError:
         value = math.nan
     if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {low:g} to {high:g}")
+        first, last = (str(bound) if kind is int else f"{bound:g}" for bound in (low, high))
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {first} to {last}")
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import numpy as np
 
 from ..errors import DinemoError
 from ..pose import Hypothesis, ObjectPose
+from ..symmetry import knows_azimuth
 
+_COLOUR_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+_NUMBERED = re.compile(r":\d{6,}$")
 _DIGITS = 8  # significant digits; far below any error of a pose, and files stay readable
 
 
@@ -43,6 +47,11 @@ class AtomicFile:
     def __enter__(self) -> AtomicFile:
         return self
 
+    def discard(self) -> None:
+        """Leave nothing behind: the place was only tried."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
     def write(self, text: str) -> None:
         try:
             self._file.write(text)
@@ -58,6 +67,12 @@ class AtomicFile:
             raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from error
 
 
+def check_output_file(path: str | Path | None) -> None:
+    """OutputError now and not after the work, if the file (None: no file is wanted) will not be writable."""
+    if path:
+        AtomicFile(path).discard()
+
+
 def output_folder(path: str | Path) -> Path:
     """``path`` as an existing folder, made if need be."""
     folder = Path(path)
@@ -68,27 +83,45 @@ def output_folder(path: str | Path) -> Path:
     return folder
 
 
+def overlay_name(name: str) -> str:
+    """File for the overlay of a frame: ``STEM_pose.SUFFIX``, so that originals are never overwritten.
+
+    A frame of a video or bag, ``NAME:000012``, becomes ``NAME_000012_pose.jpg``; a kind of file that holds no colour
+    or is not written everywhere becomes ``NAME.SUFFIX_pose.png``.
+    """
+    if _NUMBERED.search(name):
+        return f"{name.replace(':', '_')}_pose.jpg"
+    path = Path(name)
+    if path.suffix.lower() in _COLOUR_SUFFIXES:
+        return f"{path.stem}_pose{path.suffix}"
+    return f"{name}_pose.png"
+
+
 def to_json(document: Any, indent: int | None = None) -> str:
     """Strict JSON (no NaN) with numbers of 8 significant digits."""
     return json.dumps(_plain(document), indent=indent, allow_nan=False)
 
 
 def object_entry(pose: ObjectPose) -> dict:
-    """One object as written by ``dinemo estimate``; lengths in metres, angles in degrees, covariance in m and rad."""
+    """One object as written by ``dinemo estimate``; lengths in metres, angles in degrees, covariance in m and rad.
+
+    ``azimuth`` is None where the covariance says that nothing is known about it: what the pose has there is convention.
+    """
+    known = knows_azimuth(pose.covariance, pose.T_cam_obj[:3, :3])
     return {
         "category": pose.category,
-        **_hypothesis_entry(pose),
+        **_hypothesis_entry(pose, known),
         "covariance": pose.covariance,
         "roi": pose.roi,
         "visible": pose.visible,
-        "runner_up": _hypothesis_entry(pose.runners_up[0]) if pose.runners_up else None,
+        "runner_up": _hypothesis_entry(pose.runners_up[0], known) if pose.runners_up else None,
     }
 
 
-def _hypothesis_entry(pose: Hypothesis) -> dict:
+def _hypothesis_entry(pose: Hypothesis, azimuth_known: bool) -> dict:
     azimuth, elevation, theta = np.degrees(pose.viewpoint())
-    return {"score": pose.score, "T_cam_obj": pose.T_cam_obj, "azimuth": azimuth, "elevation": elevation,
-            "theta": theta, "size": pose.size}
+    return {"score": pose.score, "T_cam_obj": pose.T_cam_obj, "azimuth": azimuth if azimuth_known else None,
+            "elevation": elevation, "theta": theta, "size": pose.size}
 
 
 def _plain(value: Any) -> Any:

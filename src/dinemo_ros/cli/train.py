@@ -7,6 +7,7 @@ import argparse
 import importlib.util
 
 from ..errors import DinemoError
+from . import options
 from .train_stages import FAMILIES
 
 _DESCRIPTION = """\
@@ -63,7 +64,8 @@ def add_parser(subparsers) -> None:
                         "and whose settings and inputs did not change are kept")
     parser.add_argument("--dry-run", action="store_true", help="only say which stages are done and which are not")
     parser.add_argument("--version", metavar="TEXT", help="version of the bundle (default: the recipe's, or 1)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of everything random (default: the recipe's, or 0)")
+    parser.add_argument("--seed", type=options.seed, metavar="N", help="of everything random (default: the "
+                        "recipe's, or 0)")
     parser.set_defaults(run=run)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..camera import Camera
-from ..crop import _GRID_STEP, BORDER_GREY, CropCamera, _footprint, _node_pixels
+from ..crop import _GRID_STEP, BORDER_GREY, CropCamera, _node_pixels, shrink_of
 from .full_float32 import full_float32
 from .staging import Staging
 
@@ -26,7 +26,7 @@ def warp_crops(image: Tensor, camera: Camera, crops: Sequence[CropCamera], loops
     loops: ``kernels`` or ``twins``. staging: by which the crops' numbers get to the device.
     """
     staging = staging or Staging(image.device)
-    shrink = np.array([max(1, int(_footprint(camera, crop))) for crop in crops])
+    shrink = np.array([shrink_of(camera, crop) for crop in crops])
     if camera.distortion:
         seen = np.array([_node_pixels(camera, crop) for crop in crops])
     else:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ..errors import FRAME_ERRORS
 from ..pose import ObjectPose
 from ..sources.folder import read_image
 from .boxes import area, intersection, iou, match_greedily
 from .kitti_labels import KittiFrame, KittiObject
 from .metrics import summarise
-from .runner import Setting, evaluate
+from .runner import Setting, evaluate, skipped
 from .sample import CLEAN, Entry, Sample
 from .truth import PoseTruth
 
@@ -41,9 +42,6 @@ def evaluate_kitti(setting: Setting, frames: Iterable[KittiFrame], rois: str = "
         frames: as from :func:`~dinemo_ros.evaluation.kitti_labels.read_kitti`; wrap it to show progress.
         rois: ``"labels"`` gives the 2-D boxes of the labels, ``"auto"`` leaves finding the cars to the estimator; the
             rows then have ``recall`` and ``precision`` (None when nothing was found).
-
-    Raises:
-        ImageError: with ``"auto"``, a picture that cannot be read.
     """
     if rois == "labels":
         records, found = [r for frame in frames for r in evaluate(setting, kitti_entries([frame]))], {}
@@ -63,20 +61,24 @@ def _evaluate_own(setting: Setting, frames: Iterable[KittiFrame]) -> tuple[list[
     records: list[dict] = []
     wrong = dict.fromkeys((c.name for c in setting.competitors), 0)
     for frame in frames:
-        image = read_image(frame.image)
-        camera = frame.camera(image.shape[1], image.shape[0])
         for competitor in setting.competitors:
-            poses = competitor.estimator.estimate(image, camera)
+            poses, image, camera, reason = [], None, None, {}
+            try:
+                image = read_image(frame.image)
+                camera = frame.camera(image.shape[1], image.shape[0])
+                poses = competitor.estimator.estimate(image, camera)
+            except FRAME_ERRORS as error:  # its cars count as missed
+                reason = skipped(frame.image.name, error)
             held, false_positives = assign_own(poses, frame.objects)
             wrong[competitor.name] += false_positives
             for (number, car), pose in zip(_easy(frame), held, strict=True):
                 record = {"model": competitor.name, "occlusion": CLEAN, "group": _GROUP,
-                          "file": f"{frame.image.name}#{number}", "score": None, "error_deg": None}
+                          "file": f"{frame.image.name}#{number}", "score": None, "error_deg": None, **reason}
                 if pose is not None:
                     truth = PoseTruth(car.T_cam_obj, car.size, camera)
                     record |= {"score": float(pose.score), **truth.errors(pose, setting.reference)}
                 records.append(record)
-                if setting.worst is not None:
+                if setting.worst is not None and not reason:
                     setting.worst.offer(record, image, camera, pose)
     found = {}
     for name, false_positives in wrong.items():

@@ -9,6 +9,7 @@ in the optical frame of the picture.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import numpy as np
 from ..camera import Camera
 from ..errors import DatasetError
 from ..geometry import se3
+from ..sources.folder import IMAGE_SUFFIXES, images_by_stem
 
 # Our object axes (x forward, y left, z up) in KITTI's (x forward, y down, z left).
 _KITTI_FROM_OBJECT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
@@ -49,9 +51,19 @@ class KittiObject:
         return float(self.roi[3] - self.roi[1])
 
     @property
+    def why_not_easy(self) -> str | None:
+        """What keeps it out of KITTI's easy cars: truncation < 0.15, occlusion <= 1, height >= 40 pixels."""
+        if self.kind != "Car":
+            return f"of the type {self.kind}"
+        if self.truncation >= 0.15:
+            return "with a truncation of 0.15 or more"
+        if self.occlusion > 1:
+            return "with an occlusion above 1"
+        return "less than 40 pixels high" if self.height_px < 40.0 else None
+
+    @property
     def is_easy_car(self) -> bool:
-        """KITTI's easy set: truncation < 0.15, at most partly occluded, at least 40 pixels high."""
-        return self.kind == "Car" and self.truncation < 0.15 and self.occlusion <= 1 and self.height_px >= 40.0
+        return self.why_not_easy is None
 
 
 @dataclass(frozen=True)
@@ -71,19 +83,32 @@ def read_kitti(directory: Path) -> list[KittiFrame]:
     """Frames of ``directory`` with ``image_2``, ``calib`` and ``label_2``, in order of their number.
 
     Raises:
-        DatasetError: a folder or a file is missing or has another layout; the sentence names file and line.
+        DatasetError: a folder or a file is missing or has another layout, or no label is an easy car; the sentence
+            names file and line.
     """
     for name in ("image_2", "calib", "label_2"):
         if not (directory / name).is_dir():
             raise DatasetError(f"{directory}: no folder {name}; expected image_2/*.png, calib/*.txt and label_2/*.txt")
-    images = sorted(p for p in (directory / "image_2").iterdir() if p.suffix.lower() in (".png", ".jpg"))
+    images = images_by_stem(directory / "image_2")
     if not images:
-        raise DatasetError(f"{directory / 'image_2'}: no .png or .jpg image")
+        raise DatasetError(f"{directory / 'image_2'}: no image; known are {', '.join(IMAGE_SUFFIXES)}")
     frames = []
-    for image in images:
-        P2 = read_projection(directory / "calib" / f"{image.stem}.txt")
-        frames.append(KittiFrame(image, P2, read_labels(directory / "label_2" / f"{image.stem}.txt", P2)))
+    for stem, image in images.items():
+        P2 = read_projection(directory / "calib" / f"{stem}.txt")
+        frames.append(KittiFrame(image, P2, read_labels(directory / "label_2" / f"{stem}.txt", P2)))
+    _require_easy_car(directory / "label_2", frames)
     return frames
+
+
+def _require_easy_car(labels: Path, frames: list[KittiFrame]) -> None:
+    """DatasetError with the reasons where nothing could be evaluated."""
+    reasons = Counter(o.why_not_easy for frame in frames for o in frame.objects)
+    if None in reasons:
+        return
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    raise DatasetError(f"{labels}: none of the {reasons.total()} objects of {len(frames)} pictures is an easy car "
+                       "(type Car, truncation < 0.15, occlusion <= 1, at least 40 pixels high), and only these "
+                       "are evaluated" + (f": {told}" if told else ""))
 
 
 def read_projection(path: Path) -> np.ndarray:
@@ -108,16 +133,29 @@ def read_labels(path: Path, P2: np.ndarray) -> tuple[KittiObject, ...]:
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
-        kind, *rest = line.split()
         try:
-            values = [float(v) for v in rest]
+            objects.append(_object(*_fields(line), offset))
         except ValueError as error:
             raise DatasetError(f"{path}, line {number}: {error}") from error
-        if len(values) < _LABEL_FIELDS - 1:
-            raise DatasetError(f"{path}, line {number}: has {len(values) + 1} fields, a KITTI label has "
-                               f"{_LABEL_FIELDS}")
-        objects.append(_object(kind, values, offset))
     return tuple(objects)
+
+
+def _fields(line: str) -> tuple[str, list[float]]:
+    """Type and numbers of a label; ValueError says what is wrong with them.
+
+    What is measured against is looked at closely, that is the easy cars. Other objects only need a box: KITTI itself
+    has -1 and -1000 where it does not know more.
+    """
+    kind, *rest = line.split()
+    values = [float(v) for v in rest]
+    if len(values) < _LABEL_FIELDS - 1:
+        raise ValueError(f"has {len(values) + 1} fields, a KITTI label has {_LABEL_FIELDS}")
+    if not np.isfinite(values).all():
+        raise ValueError("holds a number that is not finite; correct it or take the line out")
+    x_min, y_min, x_max, y_max = values[3:7]
+    if kind != "DontCare" and not (x_min < x_max and y_min < y_max):
+        raise ValueError(f"the box {values[3:7]} is empty; fields 5 to 8 are x_min, y_min, x_max, y_max in pixels")
+    return kind, values
 
 
 def _object(kind: str, values: list[float], offset: np.ndarray) -> KittiObject:
@@ -127,16 +165,31 @@ def _object(kind: str, values: list[float], offset: np.ndarray) -> KittiObject:
     cos, sin = np.cos(rotation_y), np.sin(rotation_y)
     R_y = np.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
     centre = bottom + [0.0, -height / 2, 0.0] + offset
-    return KittiObject(
+    found = KittiObject(
         kind, truncation, int(occlusion),
         roi=np.array(box) + 0.5,  # labels count pixel centres as integers, a ROI has pixel edges
         size=np.array([length, width, height]),
         T_cam_obj=se3(R_y @ _KITTI_FROM_OBJECT, centre),
     )
+    if found.is_easy_car:
+        _require_possible(found, rotation_y)
+    return found
+
+
+def _require_possible(car: KittiObject, rotation_y: float) -> None:
+    """ValueError unless something of this size can stand where it is said to."""
+    if np.min(car.size) <= 0:
+        raise ValueError(f"dimensions {car.size[::-1].tolist()} must be positive; fields 9 to 11 are height, width, "
+                         "length in metres")
+    if car.T_cam_obj[2, 3] <= 0:
+        raise ValueError(f"location z leaves the car {-car.T_cam_obj[2, 3]:.3g} m behind the camera; fields 12 to 14 "
+                         "are x (right), y (down), z (forward) in metres")
+    if abs(rotation_y) > 2 * np.pi:
+        raise ValueError(f"rotation_y is {rotation_y:g}; field 15 is in radians, -pi to pi")
 
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()  # Windows may begin with a BOM
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: cannot be read ({error})") from error

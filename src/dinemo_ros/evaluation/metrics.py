@@ -68,7 +68,8 @@ def summarise(records: Sequence[dict]) -> dict:
         row[key] = float(np.mean(known)) if known else None
     found = [record for record in records if record["error_deg"] is not None]
     if any("add_m" in record for record in found):
-        row["azimuth_acc30"] = sum(record["azimuth_error_deg"] < 30.0 for record in found) / len(records)
+        if any("azimuth_error_deg" in record for record in found):
+            row["azimuth_acc30"] = sum(record["azimuth_error_deg"] < 30.0 for record in found) / len(records)
         for key, name in (("distance_error_pct", "distance_median_pct"),
                           ("translation_error_m", "translation_median_m"), ("add_m", "add_median_m")):
             middle = float(np.median([record.get(key, math.inf) for record in records]))

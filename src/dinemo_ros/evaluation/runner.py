@@ -10,12 +10,12 @@ from typing import Protocol
 import numpy as np
 
 from ..camera import Camera
-from ..errors import ImageError
+from ..errors import FRAME_ERRORS, DinemoError
 from ..pose import ObjectPose
 from .extent import silhouette
 from .metrics import summarise
 from .occlusion import Level, Occluder
-from .sample import Entry, Roi, Sample, mask_box
+from .sample import ALL, Entry, Roi, Sample, mask_box
 from .truth import ReferenceObject
 from .worst import WorstFrames
 
@@ -74,7 +74,10 @@ def evaluate(setting: Setting, entries: Iterable[Entry]) -> list[dict]:
     A record holds ``model``, ``occlusion`` (level), ``group``, ``file``, ``score``, what
     :meth:`~dinemo_ros.evaluation.truth.Truth.errors` gives, and, under occlusion, ``coverage`` and ``surroundings``
     reached and ``extent``: what the object's area was taken from (mask, silhouette, roi). ``error_deg`` is None without
-    a pose; ``skipped`` says why a picture could not be read.
+    a pose; ``skipped`` says why a frame could not be used, which counts as a frame without a pose.
+
+    Raises:
+        DatasetError: annotations that are wrong; that is no answer of a model, and no share should hide it.
     """
     return [record for entry in entries for record in _records(setting, entry)]
 
@@ -84,12 +87,12 @@ def _records(setting: Setting, entry: Entry) -> list[dict]:
     base = {"group": entry.group, "file": entry.name, "score": None, "error_deg": None}
     try:
         sample = entry.load()
-    except ImageError as error:  # counted as a frame without a pose
-        return [{"model": competitor.name, "occlusion": name, **base, "skipped": str(error)}
+        needs_box = sample.box is None and any(c.tight_box for c in setting.competitors)
+        needs_extent = needs_box or any(setting.occlusion.levels)
+        extent, source = _extent(setting, sample) if needs_extent else (None, None)
+    except FRAME_ERRORS as error:
+        return [{"model": competitor.name, "occlusion": name, **base, **skipped(entry.name, error)}
                 for name in names for competitor in setting.competitors]
-    needs_box = sample.box is None and any(c.tight_box for c in setting.competitors)
-    needs_extent = needs_box or any(setting.occlusion.levels)
-    extent, source = _extent(setting, sample) if needs_extent else (None, None)
     records = []
     for level, name in zip(setting.occlusion.levels, names, strict=True):
         shown = {"coverage": sample.coverage} if sample.coverage is not None else {}
@@ -100,14 +103,24 @@ def _records(setting: Setting, entry: Entry) -> list[dict]:
             shown = {"coverage": occluded.coverage, "surroundings": occluded.surroundings, "extent": source}
         for competitor in setting.competitors:
             roi = sample.box or mask_box(extent) if competitor.tight_box else sample.roi
-            poses = competitor.estimator.estimate(image, sample.camera, None if roi is None else [roi])
             record = {"model": competitor.name, "occlusion": name, **base, **shown}
+            try:
+                poses = competitor.estimator.estimate(image, sample.camera, None if roi is None else [roi])
+            except FRAME_ERRORS as error:
+                records.append(record | skipped(entry.name, error))
+                continue
             if poses:
                 record |= {"score": float(poses[0].score), **sample.truth.errors(poses[0], setting.reference)}
             records.append(record)
             if setting.worst is not None:
                 setting.worst.offer(record, image, sample.camera, poses[0] if poses else None)
     return records
+
+
+def skipped(file: str, error: DinemoError) -> dict[str, str]:
+    """What a record of ``file`` (or ``file#object``) says about the error; its name, which the record has, is left out
+    of the sentence."""
+    return {"skipped": str(error).removeprefix(f"{file.partition('#')[0]}: ")}
 
 
 def _extent(setting: Setting, sample: Sample) -> tuple[np.ndarray, str]:
@@ -135,8 +148,8 @@ def tabulate(records: Sequence[dict]) -> list[dict]:
         for model in dict.fromkeys(record["model"] for record in records):
             chosen = [r for r in records if r["occlusion"] == level and r["model"] == model]
             groups = list(dict.fromkeys(record["group"] for record in chosen))
-            for group in [*groups, "all"] if len(groups) > 1 else groups:
-                members = [r for r in chosen if group in (r["group"], "all")]
+            for group in [*groups, ALL] if len(groups) > 1 else groups:
+                members = [r for r in chosen if group in (r["group"], ALL)]
                 rows.append({"model": model, "occlusion": level, "group": group, **summarise(members)})
     return rows
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..camera import Camera
+from ..errors import DatasetError
 from .truth import Truth
 
 Roi = tuple[float, float, float, float]
+ALL = "all"  # name of the row that sums up several groups
 CLEAN = "L0"  # name of the level at which nothing was pasted over the picture
 
 
@@ -45,7 +47,7 @@ class Entry:
     Attributes:
         group: what it is summarised with: a sequence, a category.
         name: unique in its group.
-        load: reads it; ImageError where the picture cannot be read.
+        load: reads it; an error of :data:`~dinemo_ros.errors.FRAME_ERRORS` where the picture cannot be used.
         occlusion: level at which the data set itself has occluded it.
     """
 
@@ -53,6 +55,11 @@ class Entry:
     name: str
     load: Callable[[], Sample]
     occlusion: str = CLEAN
+
+    def __post_init__(self) -> None:
+        if self.group == ALL:
+            raise DatasetError(f"a set is called {ALL!r}, as the table's row of all sets together; call that "
+                               "sequence or asset something else")
 
 
 def mask_box(mask: np.ndarray) -> Roi | None:

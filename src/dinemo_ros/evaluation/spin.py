@@ -2,9 +2,10 @@
 """Turntable sequences: one object per frame, its azimuth known, nothing else.
 
 Layout: ``DIR/SEQUENCE/*.jpg`` and ``DIR/azimuth.json`` with
-``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}``. There is no calibration, so a field of view is
-assumed; azimuth within 30 degrees hardly depends on it. Masks of the object, where somebody has them, lie elsewhere as
-``MASKS/SEQUENCE/000.png`` (``training.spin_masks`` makes them): nothing but the occlusion levels reads them.
+``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}``, an example in docs/evaluation.md. There is no
+calibration, so a field of view is assumed; azimuth within 30 degrees hardly depends on it. Masks of the object, where
+somebody has them, lie elsewhere as ``MASKS/SEQUENCE/000.png`` (``training.spin_masks`` makes them): nothing but the
+occlusion levels reads them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import numpy as np
 
 from ..camera import Camera
 from ..errors import DatasetError
-from ..sources.folder import read_image
+from ..sources.folder import images_by_stem, read_image
+from ..symmetry import Symmetry
 from .sample import Entry, Sample
 from .truth import AzimuthTruth
 
@@ -63,10 +65,32 @@ def read_spins(directory: Path, only: Iterable[str] | None = None) -> list[SpinF
     return frames
 
 
+def left_out(directory: Path) -> list[str]:
+    """Sentences about what :func:`read_spins` does not read: entries without a folder, pictures without an entry."""
+    annotations = _read_annotations(directory / ANNOTATIONS)
+    told = [f"{name}: has an entry in {ANNOTATIONS} and no folder" for name in annotations
+            if not (directory / name).is_dir()]
+    for folder in sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        pictures = {path.name for path in images_by_stem(folder).values()}
+        unknown = pictures - annotations.get(folder.name, {}).keys()
+        if unknown and folder.name in annotations:
+            told.append(f"{folder.name}: {len(unknown)} of {len(pictures)} pictures have no azimuth in {ANNOTATIONS}")
+        elif unknown:
+            told.append(f"{folder.name}: has {len(pictures)} pictures and no entry in {ANNOTATIONS}")
+    return told
+
+
+def require_azimuth(category: str, symmetry: Symmetry) -> None:
+    """DatasetError for a category whose azimuth does not exist: the only truth of a spin would be met by any answer."""
+    if symmetry.continuous:
+        raise DatasetError(f"a {category} looks the same from all around (symmetry order 0 in model.yaml), and a spin "
+                           "knows nothing but the azimuth, so every answer would be right: use dinemo eval synthetic")
+
+
 def _read_annotations(path: Path) -> dict[str, dict[str, float]]:
     """Sequence -> file -> azimuth in degrees."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows may begin with a BOM
         angles = {name: dict(entry["azimuth_deg"]) for name, entry in document.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(f"{path}: cannot be read ({error!r}); expected {{SEQUENCE: {{\"azimuth_deg\": "
@@ -88,23 +112,33 @@ def spin_entries(frames: Sequence[SpinFrame], hfov_deg: float, rois: str = "fram
         hfov_deg: assumed horizontal field of view, degrees.
         rois: ``"frame"`` gives the whole picture as region of interest, ``"auto"`` leaves it to the estimator.
         masks: folder of masks, see above.
+
+    Raises:
+        DatasetError: a mask is missing.
     """
+    def mask_of(frame: SpinFrame) -> Path:
+        return masks / frame.sequence / f"{frame.path.stem}.png"
+
     def load(frame: SpinFrame) -> Sample:
         image = read_image(frame.path)
         height, width = image.shape[:2]
-        mask = None if masks is None else read_mask(masks / frame.sequence / f"{frame.path.stem}.png", (height, width))
+        mask = None if masks is None else read_mask(mask_of(frame), (height, width))
         return Sample(image, Camera.from_hfov(width, height, hfov_deg),
                       (0.0, 0.0, float(width), float(height)) if rois == "frame" else None, mask,
                       AzimuthTruth(frame.azimuth_deg))
 
+    lacking = [path for path in map(mask_of, frames) if not path.is_file()] if masks is not None else []
+    if lacking:
+        raise DatasetError(f"{lacking[0]}: no such mask; give a folder with SEQUENCE/FRAME.png for every frame "
+                           f"({len(lacking)} of {len(frames)} are missing)")
     return [Entry(frame.sequence, frame.path.name, lambda frame=frame: load(frame)) for frame in frames]
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """bool [H, W] of a PNG, true where it is brighter than half."""
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if mask is None:
-        raise DatasetError(f"{path}: no such mask; give a folder with SEQUENCE/FRAME.png for every frame")
+        raise DatasetError(f"{path}: cannot be read as an image")
     if mask.shape != shape:
         raise DatasetError(f"{path}: is {mask.shape[1]}x{mask.shape[0]} pixels, its picture {shape[1]}x{shape[0]}")
     return mask > 127

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rendered objects with exact poses: a folder of posed crops as ``training.render.dataset`` writes them.
 
-``DIR/images/NAME.jpg`` (or .png), ``DIR/masks/NAME.png`` (255 where the object is seen, another value above 0 where
-something rendered covers it) and ``DIR/labels.npz`` without pickles: ``names`` [N], ``K`` [N, 3, 3] pixels,
-``T_cam_obj`` [N, 4, 4] metres, ``size`` [N, 3] metres, optional ``asset`` [N] names of the models.
+``DIR/images/NAME.jpg`` (or another kind of image), ``DIR/masks/NAME.png`` (255 where the object is seen, another value
+above 0 where something rendered covers it) and ``DIR/labels.npz`` without pickles: ``names`` [N], ``K`` [N, 3, 3]
+pixels, ``T_cam_obj`` [N, 4, 4] metres, ``size`` [N, 3] metres, optional ``asset`` [N] names of the models.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,16 @@ import numpy as np
 
 from ..camera import Camera
 from ..errors import DatasetError, ImageError
-from ..sources.folder import read_image
+from ..sources.folder import images_by_stem, read_image
 from .sample import Entry, Sample, mask_box
+from .synthetic_labels import LABELS, read_labels
 from .truth import PoseTruth
 
-LABELS = "labels.npz"
-_SHAPES = {"names": (), "K": (3, 3), "T_cam_obj": (4, 4), "size": (3,)}
 _SEEN = 255
+# How many times smaller or larger than its mask an object may be by its label. A mask reaches as far as the object
+# does, unless most of that lies outside of the picture; a mistaken unit is a factor of a hundred or a thousand.
+_SMALLER, _LARGER = 10.0, 50.0
+_OTHER_UNIT = 10.0  # times larger or smaller than the category: no object of it
 
 
 @dataclass(frozen=True)
@@ -43,41 +45,61 @@ def read_synthetic(directory: Path, limit: int | None = None) -> list[SyntheticF
     """Frames in the order of the labels, the first ``limit`` of them.
 
     Raises:
-        DatasetError: no folder, no labels, labels of another layout, a picture or mask that is missing.
+        DatasetError: no folder, no labels, labels or masks that cannot be, a picture or mask that is missing.
     """
-    labels = _read_labels(directory / LABELS)
+    labels = read_labels(directory / LABELS)
     count = len(labels["names"])
-    assets = labels.get("asset", np.array([directory.name] * count))
+    assets = labels.get("asset", np.array([directory.resolve().name] * count))
+    images, masks = images_by_stem(directory / "images"), images_by_stem(directory / "masks")
     frames = []
     for i, name in enumerate(labels["names"][:limit]):
-        image = directory / "images" / f"{name}.jpg"
-        image = image if image.is_file() else image.with_suffix(".png")
-        frames.append(SyntheticFrame(image, directory / "masks" / f"{name}.png", labels["K"][i],
-                                     labels["T_cam_obj"][i], labels["size"][i], str(assets[i])))
+        image = images.get(name, directory / "images" / f"{name}.jpg")
+        mask = masks.get(name, directory / "masks" / f"{name}.png")
+        frames.append(SyntheticFrame(image, mask, labels["K"][i], labels["T_cam_obj"][i], labels["size"][i],
+                                     str(assets[i])))
     missing = [path for frame in frames for path in (frame.image, frame.mask) if not path.is_file()]
     if missing:
         raise DatasetError(f"{directory}: {len(missing)} pictures or masks of {LABELS} are missing, the first is "
-                           f"{missing[0]}")
+                           f"{missing[0]}; names has the names of the files without suffix")
+    for frame in frames:
+        _check(frame)
     return frames
 
 
-def _read_labels(path: Path) -> dict[str, np.ndarray]:
+def _check(frame: SyntheticFrame) -> None:
+    """DatasetError unless mask, picture and label can belong together; a picture that cannot be read is left alone."""
+    mask = cv2.imread(str(frame.mask), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise DatasetError(f"{frame.mask}: cannot be read as an image")
+    if not (mask == _SEEN).any():
+        raise DatasetError(f"{frame.mask}: has no pixel of {_SEEN}, which says where the object is seen (values there: "
+                           f"{', '.join(map(str, np.unique(mask)[:5]))})")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            labels = {key: archive[key] for key in (*_SHAPES, "asset") if key in archive}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); expected what training.render.dataset writes") from error
-    lacking = [key for key in _SHAPES if key not in labels]
-    if lacking:
-        raise DatasetError(f"{path}: lacks {', '.join(lacking)}; expected what training.render.dataset writes")
-    count = len(labels["names"]) if labels["names"].ndim else 0
-    for key, shape in _SHAPES.items():
-        if count == 0 or labels[key].shape != (count, *shape):
-            raise DatasetError(f"{path}: {key} has the shape {list(labels[key].shape)}, expected [N"
-                               f"{''.join(f', {side}' for side in shape)}] with N names, at least one")
-        if shape and not np.isfinite(labels[key]).all():
-            raise DatasetError(f"{path}: {key} holds numbers that are not finite")
-    return labels
+        height, width = read_image(frame.image).shape[:2]
+    except ImageError:  # counted as wrong when its turn comes
+        height, width = mask.shape
+    if mask.shape != (height, width):
+        raise DatasetError(f"{frame.mask}: is {mask.shape[1]}x{mask.shape[0]} pixels, its picture {width}x{height}")
+    box = np.array(mask_box(mask > 0))
+    centre, side = 0.5 * (box[:2] + box[2:]), (box[2:] - box[:2]).max()
+    x, y, z = frame.T_cam_obj[:3, 3]
+    origin = frame.K[:2] @ [x / z, y / z, 1.0]
+    labelled = frame.K[0, 0] * frame.size.max() / z
+    if not side / _SMALLER <= labelled <= side * _LARGER or np.linalg.norm(origin - centre) > 2 * (labelled + side):
+        raise DatasetError(
+            f"{frame.mask}: the object is {side:.0f} pixels large around ({centre[0]:.0f}, {centre[1]:.0f}), but by "
+            f"{LABELS} {labelled:.3g} pixels around ({origin[0]:.0f}, {origin[1]:.0f}); T_cam_obj and size are in "
+            "metres, K in pixels of this very picture")
+
+
+def require_unit(frames: Sequence[SyntheticFrame], mean_m: Sequence[float]) -> None:
+    """DatasetError where the objects are of quite another size than the category, whose mean is ``mean_m`` [3]: with
+    all lengths in millimetres everything fits together and only the distances are wrong, a thousand times."""
+    side, expected = float(np.median([frame.size.max() for frame in frames])), max(mean_m)
+    if not expected / _OTHER_UNIT <= side <= expected * _OTHER_UNIT:
+        raise DatasetError(f"{LABELS}: the longest side of an object is {side:.4g} m (median of size), of the bundle's "
+                           f"category {expected:.4g} m; write size and T_cam_obj in metres, or give the bundle of "
+                           "that category by --bundle")
 
 
 def synthetic_entries(frames: Sequence[SyntheticFrame], rois: str = "labels") -> list[Entry]:
@@ -90,10 +112,7 @@ def synthetic_entries(frames: Sequence[SyntheticFrame], rois: str = "labels") ->
         image = read_image(frame.image)
         height, width = image.shape[:2]
         mask = cv2.imread(str(frame.mask), cv2.IMREAD_GRAYSCALE)
-        if mask is None or mask.shape != (height, width):
-            raise ImageError(f"{frame.mask.name}: mask cannot be read or has another size than its picture")
-        camera = Camera(width, height, frame.K)
-        box = mask_box(mask > 0) or (0.0, 0.0, float(width), float(height))
+        camera, box = Camera(width, height, frame.K), mask_box(mask > 0)
         return Sample(image, camera, box if rois == "labels" else None, mask == _SEEN,
                       PoseTruth(frame.T_cam_obj, frame.size, camera), box)
 

@@ -97,7 +97,7 @@ class PoseTruth:
     camera: Camera
 
     def errors(self, pose: Hypothesis, reference: ReferenceObject) -> dict[str, float]:
-        """Rotation (``error_deg``), azimuth, elevation, translation, distance, ADD and PCK.
+        """Rotation (``error_deg``), azimuth where the category has one, elevation, translation, distance, ADD and PCK.
 
         Two carry a sign: ``elevation_offset_deg`` is positive where the object is taken to be seen from higher than it
         is, ``distance_offset_pct`` where it is taken to be farther away.
@@ -113,10 +113,11 @@ class PoseTruth:
         add = float(np.linalg.norm(transform(T, points) - transform(T_true, points), axis=1).mean())
         distance, distance_true = np.linalg.norm(t), np.linalg.norm(t_true)
         azimuth_true, elevation_true, _ = Hypothesis(T_true, 1.0, self.size).viewpoint()
-        azimuth_error = AzimuthTruth(math.degrees(azimuth_true))
+        azimuth_error = AzimuthTruth(math.degrees(azimuth_true)).errors(pose, reference)["error_deg"]
         return {
             "error_deg": math.degrees(reference.symmetry.distance(T[:3, :3], T_true[:3, :3])),
-            "azimuth_error_deg": azimuth_error.errors(pose, reference)["error_deg"],
+            # Any azimuth is right where there is none: 100 % of that would say nothing.
+            **({} if reference.symmetry.continuous else {"azimuth_error_deg": azimuth_error}),
             "elevation_offset_deg": math.degrees(pose.viewpoint()[1] - elevation_true),
             "translation_error_m": float(np.linalg.norm(t - t_true)),
             "distance_error_pct": float(100.0 * abs(distance - distance_true) / distance_true),

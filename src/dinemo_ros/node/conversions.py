@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
 from ..camera import Camera
+from ..camera_info import camera_from_info as camera_from_info
 from ..image_codec import decode_compressed, decode_image
 from ..pose import Hypothesis, ObjectPose
 
@@ -40,28 +41,6 @@ def rgb_to_image(header: Header, rgb: np.ndarray) -> Image:
     data.frombytes(memoryview(np.ascontiguousarray(rgb)).cast("B"))
     height, width = rgb.shape[:2]
     return Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=data)
-
-
-def camera_from_info(info: CameraInfo, rectified: bool = False) -> Camera:
-    """Camera of a CameraInfo; binning and region of interest applied. :class:`CameraError` if it is none.
-
-    Args:
-        rectified: the image is rectified: take P, which is then the camera matrix, and no distortion.
-    """
-    if rectified:
-        K, model, distortion = np.array(info.p, dtype=np.float64).reshape(3, 4)[:, :3].copy(), "", ()
-    else:
-        K, model, distortion = np.array(info.k, dtype=np.float64).reshape(3, 3).copy(), info.distortion_model, info.d
-    distortion = tuple(float(v) for v in distortion)
-    if not any(distortion):  # an all-zero lens model is none; NaN counts as true and is refused by Camera
-        model, distortion = "", ()
-    width = info.roi.width or info.width
-    height = info.roi.height or info.height
-    bin_x, bin_y = max(info.binning_x, 1), max(info.binning_y, 1)
-    K[0, 2] = (K[0, 2] - info.roi.x_offset + 0.5) / bin_x - 0.5  # pixel centres at integers
-    K[1, 2] = (K[1, 2] - info.roi.y_offset + 0.5) / bin_y - 0.5
-    K[0, 0], K[0, 1], K[1, 1] = K[0, 0] / bin_x, K[0, 1] / bin_x, K[1, 1] / bin_y
-    return Camera(width // bin_x, height // bin_y, K, model, distortion)
 
 
 def camera_to_info(header: Header, camera: Camera) -> CameraInfo:

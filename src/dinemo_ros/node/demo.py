@@ -19,6 +19,7 @@ import rclpy
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 from rclpy.executors import ExternalShutdownException
 
+from ..cli.options import bundle_folder
 from ..errors import DinemoError
 from .demo_listener import DemoListener
 
@@ -58,7 +59,8 @@ def parse(words: list[str] | None) -> argparse.Namespace:
                         "%(default)s)")
     parser.add_argument("--hfov", type=float, default=0.0, metavar="DEG", help="horizontal field of view where PATH "
                         "has no camera (default: 60)")
-    parser.add_argument("--bundle", default="", metavar="DIR", help="model bundle (default: the shipped car)")
+    parser.add_argument("--bundle", default="", metavar="DIR", help="model bundle: a folder, or the name of a shipped "
+                        "category (default: car)")
     return parser.parse_args(words)
 
 
@@ -66,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
     share = Path(get_package_share_directory("dinemo_ros"))
     path = (options.path or share / "config" / "demo_sequence").resolve()
     listener = DemoListener(path, options.out)
-    processes = [start("pose_node", bundle=str(Path(options.bundle).resolve()) if options.bundle else "")]
+    bundle = str(bundle_folder(options.bundle).resolve()) if options.bundle else ""
+    processes = [start("pose_node", bundle=bundle)]
     pose_node = processes[0]
     try:
         listener.wait_until_ready(pose_node, _READY_S)

@@ -64,6 +64,12 @@ def read_truth(folder: Path) -> dict[str, np.ndarray]:
             from error
 
 
+def picture_name(name: str) -> str:
+    """JPEG for the overlay of a frame, one for each: ``1.jpg``, ``1.png.jpg``, ``drive.mp4_000012.jpg``."""
+    plain = name.replace(":", "_")
+    return plain if plain.endswith(".jpg") else f"{plain}.jpg"
+
+
 class FrameNames:
     """Finds the name of a frame by its stamp, by reading the same source along."""
 
@@ -121,8 +127,8 @@ class DemoListener(Node):
     def _on_overlay(self, message: Image) -> None:
         self._last = time.monotonic()
         rgb = decode_image(message.encoding, message.height, message.width, message.step, message.data)
-        name = Path(self._names[conversions.nanoseconds(message.header.stamp)].replace(":", "_")).stem
-        cv2.imwrite(str(self._out / f"{name}.jpg"), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        name = picture_name(self._names[conversions.nanoseconds(message.header.stamp)])
+        cv2.imwrite(str(self._out / name), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
         self._pictures += 1
 
     def _on_detections(self, message: Detection3DArray) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import cv2
@@ -126,3 +127,7 @@ class ImageSourceNode(Node):
 def main(args: list[str] | None = None) -> int:
     """Play until the end, SIGINT or SIGTERM; 0, or 1 if there is nothing to play."""
     return run("image_source_node", lambda: ImageSourceNode().play(), args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

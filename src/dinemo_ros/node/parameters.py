@@ -7,7 +7,7 @@ dinemo_ros.node.parameters``) and the test that keeps ``config/*.yaml`` complete
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -34,6 +34,7 @@ class Parameter:
     Attributes:
         bounds: (lowest, highest) allowed number, or None.
         choices: allowed strings; empty allows any.
+        or_zero: 0, which switches it off, is allowed besides the bounds.
         changes: START (read-only), CONFIGURE or LIVE.
     """
 
@@ -44,32 +45,36 @@ class Parameter:
     bounds: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
     changes: str = LIVE
+    or_zero: bool = False
 
     @property
     def range_text(self) -> str:
         if self.choices:
             return ", ".join(self.choices)
-        return f"{self.bounds[0]:g} to {self.bounds[1]:g}" if self.bounds else ""
+        return f"{'0 or ' * self.or_zero}{self.bounds[0]:g} to {self.bounds[1]:g}" if self.bounds else ""
 
     def descriptor(self) -> ParameterDescriptor:
-        when = {START: "Fixed at start.", CONFIGURE: "Takes effect when the node is configured.", LIVE: ""}
+        when = {START: "Fixed at start.", CONFIGURE: "Can be set only before the node is configured.", LIVE: ""}
+        lowest = 0 if self.or_zero or not self.bounds else self.bounds[0]  # a descriptor has room for one range only
         descriptor = ParameterDescriptor(
             name=self.name,
             description=f"{self.description}{f' [{self.unit}]' if self.unit else ''}",
-            additional_constraints=" ".join(filter(None, [self.choices and f"One of: {self.range_text}.",
-                                                          when[self.changes]])),
+            additional_constraints=" ".join(filter(None, [
+                (self.choices or self.or_zero) and f"One of: {self.range_text}.", when[self.changes]])),
             read_only=self.changes == START)
         if self.bounds and isinstance(self.default, float):
-            descriptor.floating_point_range = [FloatingPointRange(from_value=float(self.bounds[0]),
+            descriptor.floating_point_range = [FloatingPointRange(from_value=float(lowest),
                                                                   to_value=float(self.bounds[1]))]
         elif self.bounds:
-            descriptor.integer_range = [IntegerRange(from_value=int(self.bounds[0]), to_value=int(self.bounds[1]))]
+            descriptor.integer_range = [IntegerRange(from_value=int(lowest), to_value=int(self.bounds[1]))]
         return descriptor
 
     def check(self, value) -> str:
-        """Why ``value`` is not allowed, or an empty string. Types and ranges are rclpy's business."""
+        """Why ``value`` is not allowed, or an empty string. Types and plain ranges are rclpy's business."""
         if self.choices and value not in self.choices:
             return f"parameter '{self.name}' is '{value}'; allowed: {self.range_text}"
+        if self.or_zero and value != 0 and not self.bounds[0] <= value <= self.bounds[1]:
+            return f"parameter '{self.name}' is {value:g}; allowed: {self.range_text}{' ' * bool(self.unit)}{self.unit}"
         return ""
 
 
@@ -94,7 +99,7 @@ POSE_NODE = (
     Parameter("image_is_rectified", False, "The images are rectified already: use P of the camera_info and no lens "
               "distortion."),
     Parameter("default_hfov_deg", 0.0, "Horizontal field of view assumed until a camera_info arrives; 0 waits for it.",
-              unit="deg", bounds=(0.0, 170.0)),
+              unit="deg", bounds=(1.0, 170.0), or_zero=True),
     Parameter("rois", "auto", "Where to look: detections (boxes of 'detections_2d'), proposals (found by the model "
               "itself), auto (detections while somebody publishes them).",
               choices=("auto", "detections", "proposals")),
@@ -137,7 +142,7 @@ IMAGE_SOURCE = (
     Parameter("camera_file", "", "camera_info YAML of camera_calibration; empty takes the source's own camera.",
               changes=START),
     Parameter("hfov_deg", 0.0, "Horizontal field of view where no camera is known; 0 assumes 60 and says so.",
-              unit="deg", bounds=(0.0, 170.0), changes=START),
+              unit="deg", bounds=(1.0, 170.0), or_zero=True, changes=START),
     Parameter("stamps", "auto", "Stamp of an image: clock (now), source (recorded time), auto (source for bags, clock "
               "otherwise).", choices=("auto", "clock", "source"), changes=START),
     Parameter("compressed", False, "Publish CompressedImage (JPEG) instead of Image.", changes=START),
@@ -147,8 +152,10 @@ IMAGE_SOURCE = (
 )
 
 
-def declare(node: Node, schema: Sequence[Parameter]) -> None:
+def declare(node: Node, schema: Sequence[Parameter], is_configured: Callable[[], bool] = lambda: False) -> None:
     """Declare every parameter of ``schema`` on ``node`` and refuse values outside it from then on.
+
+    While ``is_configured()``, new values of CONFIGURE parameters are refused too: they would read as if in effect.
 
     Raises:
         ParameterError: an override from YAML, launch or command line has the wrong type or value.
@@ -168,11 +175,20 @@ def declare(node: Node, schema: Sequence[Parameter]) -> None:
     known = {parameter.name: parameter for parameter in schema}
 
     def check(changes) -> SetParametersResult:
-        problems = [known[change.name].check(change.value) for change in changes if change.name in known]
+        changes = [change for change in changes if change.name in known]
+        problems = [known[change.name].check(change.value) for change in changes]
+        if is_configured():
+            problems += [_too_late(change.name) for change in changes if known[change.name].changes == CONFIGURE
+                         and change.value != node.get_parameter(change.name).value]
         problem = next(filter(None, problems), "")
         return SetParametersResult(successful=not problem, reason=problem)
 
     node.add_on_set_parameters_callback(check)
+
+
+def _too_late(name: str) -> str:
+    return (f"parameter '{name}' takes effect when the node is configured: deactivate and clean it up first (ros2 "
+            "lifecycle set NODE deactivate, then cleanup), set it, then configure and activate")
 
 
 def read(node: Node, schema: Sequence[Parameter]) -> SimpleNamespace:

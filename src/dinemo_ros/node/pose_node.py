@@ -8,6 +8,7 @@ cannot be used is skipped, said once, counted in the diagnostics; the node stays
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from types import SimpleNamespace
@@ -48,8 +49,8 @@ class PoseNode(LifecycleNode):
 
     def __init__(self, **kwargs) -> None:
         super().__init__("pose_node", **kwargs)
-        parameters.declare(self, parameters.POSE_NODE)
         self._state = "unconfigured"
+        parameters.declare(self, parameters.POSE_NODE, is_configured=lambda: self._state in ("inactive", "active"))
         bridge_logging(self.get_logger())
         self._monitor = Monitor(self.get_logger(), f"{self.get_fully_qualified_name().lstrip('/')}: pose estimation")
         self._broadcaster = TransformBroadcaster(self)
@@ -150,6 +151,17 @@ class PoseNode(LifecycleNode):
             self._monitor.warn(f"{topic}: no image for {self._monitor.waited_s():.0f} s "
                                f"({publishers} publisher{'s' * (publishers != 1)}), so no pose: is the camera running, "
                                "is the topic remapped?", settings.warn_period_s)
+        elif self._matcher.waited_s() > settings.stale_after_s:
+            self._reject_waiting(settings)
+
+    def _reject_waiting(self, settings: SimpleNamespace) -> None:
+        """Images come and the detections that they wait for do not."""
+        topic, matcher = self._topic("detections_2d"), self._matcher
+        self._monitor.reject("detections", f"{topic}: {matcher.waiting} images have waited up to "
+                             f"{matcher.waited_s():.0f} s for their boxes ({self.count_publishers(topic)} publishers, "
+                             f"{matcher.heard} messages with other stamps), so no pose: a detector must answer every "
+                             "image with the image's header, without boxes where it sees nothing; rois:=proposals does "
+                             "without", settings.warn_period_s, lost_image=False)
 
     def _published_type(self, topic: str, settings: SimpleNamespace) -> type | None:
         names = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
@@ -174,6 +186,7 @@ class PoseNode(LifecycleNode):
         except DinemoError as error:
             return self._reject("image", error, "this image is skipped", settings)
         if not self._uses_detections(settings):
+            self._matcher.clear()
             return self._process(message, None, settings)
         pair = self._matcher.add_image(stamp, message)
         if pair:
@@ -276,3 +289,7 @@ def _spin() -> None:
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 if a parameter is impossible."""
     return run("pose_node", _spin, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 
 
@@ -11,6 +12,10 @@ class StampMatcher:
 
     A detector answers late and copies the image's header, so equality is exact. An image that was skipped, because
     the node was busy, leaves its detections without partner: that is normal, ``unmatched`` in a row is not.
+
+    Attributes:
+        unmatched: detections dropped without partner since the last pair.
+        waiting, heard: images and detections that came since the last pair.
     """
 
     KEPT = 10
@@ -18,20 +23,31 @@ class StampMatcher:
     def __init__(self) -> None:
         self._images: OrderedDict[int, object] = OrderedDict()
         self._detections: OrderedDict[int, object] = OrderedDict()
-        self.unmatched = 0
+        self._restart()
+
+    def _restart(self) -> None:
+        self.unmatched = self.waiting = self.heard = 0
+        self._waiting_since = float("inf")
 
     def clear(self) -> None:
         self._images.clear()
         self._detections.clear()
-        self.unmatched = 0
+        self._restart()
+
+    def waited_s(self) -> float:
+        """Seconds since an image came that began to wait for detections; 0 if none waits."""
+        return max(0.0, time.monotonic() - self._waiting_since)
 
     def add_image(self, stamp_ns: int, image):
         """(image, detections) if the partner is here already, else None."""
+        self.waiting += 1
+        self._waiting_since = min(self._waiting_since, time.monotonic())
         self._put(self._images, stamp_ns, image)
         return self._pair(stamp_ns)
 
     def add_detections(self, stamp_ns: int, detections):
         """(image, detections) if the partner is here already, else None."""
+        self.heard += 1
         self._put(self._detections, stamp_ns, detections)
         return self._pair(stamp_ns)
 
@@ -48,5 +64,5 @@ class StampMatcher:
         for kept in (self._images, self._detections):  # older ones are overtaken
             for old in [stamp for stamp in kept if stamp <= stamp_ns]:
                 del kept[old]
-        self.unmatched = 0
+        self._restart()
         return pair

@@ -6,11 +6,13 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..camera import Camera
+from ..camera_info import camera_from_info
 from ..errors import CameraError, DatasetError, ImageError
 from ..image_codec import decode_compressed, decode_image
 from .frame import Frame, Source
@@ -47,12 +49,15 @@ class BagSource(Source):
             self._topic = _choose(path, sorted(images), infos, topic)
             self._length = images[self._topic].msgcount
         self._info_topic = next((t for t in _info_topics(self._topic) if t in infos), None)
+        self._rectified = _is_rectified(self._topic)
         self.description += f", topic {self._topic}"
         if len(images) > 1 and topic is None:
             self.notes.append(f"{path} has {len(images)} image topics, {self._topic} is used; others: "
                               f"{', '.join(sorted(set(images) - {self._topic}))}")
         if self._info_topic is None:
             self.notes.append(f"{path} has no camera_info beside {self._topic}")
+        elif self._rectified:
+            self.notes.append(f"{self._topic} is taken as rectified, by its name: P of {self._info_topic}, no lens")
 
     def __len__(self) -> int:
         return self._length
@@ -86,9 +91,10 @@ class BagSource(Source):
     def _camera(self, raw: bytes) -> Camera | None:
         try:
             info = _deserialize(raw, _CAMERA_INFO)
-            distortion = tuple(float(d) for d in info.d) if np.any(info.d) else ()
-            model = info.distortion_model if distortion else ""
-            return Camera(info.width, info.height, np.reshape(info.k, (3, 3)), model, distortion)
+            if not self._rectified:
+                return camera_from_info(info)
+            camera = camera_from_info(info, rectified=bool(np.any(info.p)))  # a P that was not filled in: K
+            return replace(camera, distortion_model="", distortion=())
         except (CameraError, ImageError) as error:
             note = f"{self._info_topic} is of no use: {error}"
             if note not in self.notes:
@@ -114,6 +120,11 @@ def _info_topics(image_topic: str) -> tuple[str, ...]:
     """Where the CameraInfo of an image topic may be: beside it, or one level up (``NS/image_raw/compressed``)."""
     parts = image_topic.split("/")
     return tuple("/".join([*parts[:-up], "camera_info"]) for up in (1, 2) if len(parts) > up)
+
+
+def _is_rectified(topic: str) -> bool:
+    """By its name, as image_proc gives it: ``image_rect``, ``image_rect_color``, perhaps with a transport behind."""
+    return any(part.startswith("image_rect") for part in topic.split("/")[-2:])
 
 
 def _choose(path: Path, topics: list[str], infos: set[str], wanted: str | None) -> str:

@@ -16,7 +16,8 @@ from .frame import Frame, Source
 
 CAMERA_FILE = "camera_info.yaml"
 DEFAULT_FPS = 10.0
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".avif")
+_GIF = "a GIF is not read; take the pictures that it was made from, or convert it: ffmpeg -i FILE frame_%03d.png"
 # Files that belong beside images and need no word; anything else that is no image is named.
 _SIDECARS = (".yaml", ".yml", ".json", ".jsonl", ".md")
 
@@ -38,7 +39,9 @@ class FolderSource(Source):
             raise DatasetError(f"{path}: folder cannot be read ({error.strerror})") from error
         self._files = [f for f in files if _worth_a_look(f)] if path.is_dir() else files
         if not any(f.suffix.lower() in IMAGE_SUFFIXES for f in self._files):
-            raise DatasetError(f"{path}: no image here; known are {', '.join(IMAGE_SUFFIXES)}, a video, or a rosbag2")
+            gif = f"; {_GIF}" if any(f.suffix.lower() == ".gif" for f in self._files) else ""
+            raise DatasetError(f"{path}: no image here; known are {', '.join(IMAGE_SUFFIXES)}, a video, or a "
+                               f"rosbag2{gif}")
         camera_file = folder / CAMERA_FILE
         self._camera = Camera.from_yaml(camera_file) if camera_file.is_file() else None
 
@@ -49,7 +52,7 @@ class FolderSource(Source):
         index = 0
         for file in self._files:
             if file.suffix.lower() not in IMAGE_SUFFIXES:
-                self.skipped.append(f"{file.name}: not an image file")
+                self.skipped.append(f"{file.name}: {_GIF if file.suffix.lower() == '.gif' else 'not an image file'}")
                 continue
             try:
                 image = read_image(file)
@@ -58,6 +61,16 @@ class FolderSource(Source):
                 continue
             yield Frame(index * self._period, image, self._camera, file.name)
             index += 1
+
+
+def images_by_stem(folder: Path) -> dict[str, Path]:
+    """The images of ``folder`` in natural order by their name without suffix; of two with one name the first."""
+    files = sorted((path for path in folder.iterdir() if _worth_a_look(path)), key=_natural) if folder.is_dir() else []
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            found.setdefault(path.stem, path)
+    return found
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -78,4 +91,4 @@ def _worth_a_look(path: Path) -> bool:
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
     """Sort key with numbers by value: 2.png before 10.png."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name)]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.lower()) for part in re.split(r"(\d+)", path.name)]

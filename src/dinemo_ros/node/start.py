@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the installed executables begin: loading rclpy and the solver takes a second, and Ctrl-C in it is no error."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+
+def pose_node() -> int:
+    return _main_of("pose_node")
+
+
+def image_source_node() -> int:
+    return _main_of("image_source_node")
+
+
+def _main_of(module: str) -> int:
+    try:
+        main = import_module(f".{module}", __package__).main
+    except KeyboardInterrupt:
+        return 0
+    return main()
