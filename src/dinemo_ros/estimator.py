@@ -154,6 +154,12 @@ class PoseEstimator:
 
         Features are sharpest when the object fills the crop as it did in training; a ROI may be the whole picture.
         """
+        with self.pipeline.same_image():
+            return self._looked_at(image, camera, boxes, proposed)
+
+    def _looked_at(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
+                   proposed: bool) -> list[ObjectPose | None]:
+        """See :meth:`_locate`."""
         poses = self._look(image, camera, boxes, not proposed)
         enough = _SECOND_LOOK_PROPOSED if proposed else _SECOND_LOOK
         least = _HOPELESS * self.bundle.card.score.accept if proposed else 0.0

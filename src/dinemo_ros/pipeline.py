@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +53,10 @@ class Pipeline(Protocol):
         """:meth:`solve`, or with ``starts`` :meth:`follow`, from feature maps [B, D, h, h] float32 on."""
         ...
 
+    def same_image(self) -> AbstractContextManager:
+        """Around calls with one image that nobody writes to meanwhile: it is brought to the device once."""
+        ...
+
 
 class StagedPipeline:
     """What every pipeline does: warp, network and solver one after the other, each timed.
@@ -78,6 +83,9 @@ class StagedPipeline:
         if starts is None:
             return self.solver.solve_batch(features, targets)
         return self.solver.follow_batch(features, targets, starts)
+
+    def same_image(self) -> AbstractContextManager:
+        return nullcontext()
 
     def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
              solve: Callable[[np.ndarray], Solved]) -> Solved:

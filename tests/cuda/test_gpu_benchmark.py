@@ -14,6 +14,7 @@ pytest.importorskip("triton", reason="triton is not installed")
 from unit.planted import car_card, car_mesh
 from unit.scenes import planted_scene
 
+from dinemo_ros.benchmark import gpu
 from dinemo_ros.benchmark.gpu import Recorder, compared, measure_gpu
 from dinemo_ros.camera import Camera
 from dinemo_ros.cli.bench import _show_gpu
@@ -24,7 +25,8 @@ from dinemo_ros.cuda.pipeline import TorchPipeline
 from dinemo_ros.cuda.solver import best_loops
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-LOOPS = {"sample_crops", "gather_scores", "rasterise", "window_moments", "solve_positive"}
+LOOPS = {"sample_crops", "gather_scores", "rasterise", "window_terms", "normal_equations", "box_sides", "compare_cells",
+         "stepped"}
 
 
 class Network:
@@ -47,18 +49,19 @@ def test_measures_and_prints(tmp_path, capsys):
     pipeline = TorchPipeline(category, Network(scene.features), DEVICE.type)
     crop = crop_camera(camera, np.array([60.0, 60, 260, 180]), 256, 1.15)
     image = np.full((240, 320, 3), 90, np.uint8)
-    gpu = measure_gpu(pipeline, image, camera, crop, scene.target, batch=2, repeats=1)
-    assert json.loads(to_json(gpu))["features_stay_on_device"] is True
-    assert {row["name"] for row in gpu["kernels"]} == LOOPS and all(row["twin_ms"] > 0 for row in gpu["kernels"])
-    assert all((row["kernel_ms"] is None) == (DEVICE.type == "cpu") for row in gpu["kernels"])
-    hypotheses = gpu["hypotheses"]
+    measured = measure_gpu(pipeline, image, camera, crop, scene.target, batch=2, repeats=1)
+    assert json.loads(to_json(measured))["features_stay_on_device"] is True
+    rows = measured["kernels"]
+    assert {row["name"] for row in rows} == LOOPS and all(row["twin_ms"] > 0 for row in rows)
+    assert all((row["kernel_ms"] is None) == (DEVICE.type == "cpu") for row in rows)
+    hypotheses = measured["hypotheses"]
     card = car_card().search
     views = card.azimuth * len(card.elevation_deg) * len(card.theta_deg)
     assert hypotheses["scored"] == 2 * views * len(card.scale) * 49
     assert hypotheses["per_s"] == pytest.approx(1e3 * hypotheses["scored"] / hypotheses["median_ms"])
-    assert 0 < gpu["follow"]["median_ms"] and 0 < gpu["solver"]["median_ms"]
+    assert 0 < measured["follow"]["median_ms"] and 0 < measured["solver"]["median_ms"]
     took = {"median_ms": 4.0}
-    _show_gpu({"gpu": gpu, "total": took, "followed": {"total": took}})
+    _show_gpu({"gpu": measured, "total": took, "followed": {"total": took}})
     text = capsys.readouterr().out
     assert "image in to pose out, one object       4.00 ms   (bar 5 ms)" in text and "gather_scores" in text
 
@@ -67,8 +70,43 @@ def test_kernels_are_held_against_their_twins():
     """In Triton's interpreter where there is no GPU: the times mean nothing there, the differences do."""
     recorder, scale = Recorder(), torch.tensor([1.0, 2.0, 4.0], device=DEVICE)
     A = torch.eye(9, device=DEVICE) * scale[:, None, None]
-    recorder.solve_positive(A, A[:, 0])
-    assert set(recorder.calls) == {"solve_positive"}
-    row = compared("solve_positive", recorder.calls["solve_positive"], kernels, DEVICE, 1)
+    R, zero = A[:, :3, :3] / scale[:, None, None], torch.zeros(3, 3, device=DEVICE)
+    recorder.stepped(A, 0.01 * A[:, 0], scale, scale, scale, R, zero + 2.0, zero)
+    assert set(recorder.calls) == {"stepped"}
+    row = compared("stepped", recorder.calls["stepped"], kernels, DEVICE, 1)
     assert row["kernel_ms"] > 0 and row["twin_ms"] > 0 and row["largest_difference"] < 1e-6
+    assert row["differing_share"] is None  # of whole numbers
     assert best_loops(torch.device("cpu")) is twins
+
+
+def test_scores_that_differ_are_counted():
+    """One of four, by one: the largest difference would not tell how many."""
+    right = torch.tensor([[1, 2], [3, 4]], device=DEVICE), torch.zeros(2, device=DEVICE)
+    wrong = right[0] + torch.tensor([[0, 0], [1, 0]], device=DEVICE), right[1] + 0.5
+    assert gpu._differing_share([(right[0], wrong[0]), (right[1], wrong[1])]) == 0.25
+
+
+def test_kernels_are_timed_by_the_devices_own_clock(monkeypatch):
+    """What the host does between two events does not count."""
+    class Event:
+        now = 0.0
+
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            self.at = Event.now
+
+        def synchronize(self):
+            pass
+
+        def elapsed_time(self, end):
+            return end.at - self.at
+
+    def call():
+        Event.now += 0.25
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    assert gpu._timed(call, torch.device("cuda"), 3, by_device=True)["median_ms"] == 0.25
+    assert gpu._timed(call, torch.device("cuda"), 3)["median_ms"] != 0.25

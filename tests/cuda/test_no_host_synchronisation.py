@@ -3,18 +3,19 @@
 """Nothing between features and packed poses waits for the device or copies to it: what a CUDA graph cannot hold.
 
 torch's fake tensors know device, shape and type, but no values; so the code runs as on a GPU without having one, and
-whatever would look at a value, mix devices or copy from the host is found. The four kernels are represented by the
+whatever would look at a value, mix devices or copy from the host is found. The kernels are represented by the
 shapes of their results; that they compile and compute the right thing is tested elsewhere.
 """
-
-from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from benchmarks.count_launches import launches
+from loop_shapes import SHAPES
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from unit.planted import car_card, car_mesh
 from unit.planted_cup import cup_card, cup_mesh
 
 from dinemo_ros.cuda.category import to_device
@@ -23,14 +24,6 @@ from dinemo_ros.solver.category import prepare_category
 from dinemo_ros.symmetry import Symmetry
 
 CUDA = torch.device("cuda", 0)
-SHAPES = SimpleNamespace(
-    gather_scores=lambda evidence, index, points, weight, chosen, samples, place, camera, pad, shift: (
-        place.new_empty(place.shape[:3], dtype=torch.int32), place.new_empty(place.shape[:3], dtype=torch.int32)),
-    window_moments=lambda odds, crop, u, v, weight, sigma: u.new_empty(*u.shape, 6),
-    rasterise=lambda corners, height, width: (
-        corners.new_empty(len(corners), height * width, dtype=torch.int64),
-        corners.new_empty(len(corners), height * width, 3), corners.new_empty(len(corners), height * width)),
-    solve_positive=lambda A, b: torch.empty_like(b))
 
 
 class OnDevice(TorchDispatchMode):
@@ -60,3 +53,10 @@ def test_a_solve_stays_on_the_device():
             solved, followed = search.solve(maps, rows), search.follow(maps, rows, starts)
     assert operations.left == [] and operations.count > 500
     assert solved.device.type == followed.device.type == "cuda" and len(solved) == len(followed) == 2
+
+
+def test_a_solve_is_few_launches():
+    """Each costs a GPU some microseconds, also in a graph; the numbers are those of the shipped car and some room."""
+    count = launches(car_mesh(), car_card(), 2)
+    assert 1500 < count["solve"].total() < 2150 and 700 < count["follow"].total() < 1050
+    assert count["follow"]["stepped"] > 5 and count["follow"]["rasterise"] > 2

@@ -6,6 +6,7 @@ The GPU's pipeline is the real one on torch's CPU (device "twins"); what fails i
 
 import json
 import logging
+from subprocess import CalledProcessError
 from types import SimpleNamespace
 
 import cv2
@@ -16,8 +17,9 @@ from shared_data import ROOT
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.camera import Camera
 from dinemo_ros.cli import doctor_backends
+from dinemo_ros.crop import _footprint
 from dinemo_ros.cuda import selection
-from dinemo_ros.cuda.parity import check, own_views
+from dinemo_ros.cuda.parity import check, check_features, own_crops, own_views
 from dinemo_ros.cuda.selection import WithSpare, create_pipeline, usable_gpu
 from dinemo_ros.errors import BackendError
 from dinemo_ros.estimator import PoseEstimator
@@ -103,6 +105,45 @@ def test_torch_that_does_not_see_the_gpu(monkeypatch):
         usable_gpu()
 
 
+@pytest.mark.parametrize("error, remedy", [
+    (RuntimeError("Failed to find C compiler. Please specify via CC environment variable"), "apt install gcc"),
+    (FileNotFoundError(2, "No such file or directory", "/usr/bin/cc"), "apt install gcc"),
+    (CalledProcessError(1, ["gcc", "main.c"]), "apt install python3-dev"),
+    (PermissionError(13, "Permission denied", "/root/.triton/cache"), "TRITON_CACHE_DIR names another one"),
+    (RuntimeError("CUDA error: no kernel image is available for execution on the device"), "on the device"),
+    (None, "")])
+def test_a_gpu_on_which_triton_cannot_launch_anything(monkeypatch, error, remedy):
+    """Without a C compiler, Python.h or a cache, importing Triton still works. Then one that computes nonsense."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("triton", reason="triton is not installed")
+    from dinemo_ros.cuda import probe
+
+    def doubled():
+        if error is not None:
+            raise error
+        return [0.0, 0.0, 0.0, 0.0]
+
+    monkeypatch.setattr(selection, "find_gpu", lambda: GPU)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(probe, "doubled", doubled)
+    told = "torch and Triton cannot use Some GPU: " if error is not None else r"Some GPU computes 2 x \(0, 1, 2, 3\) = "
+    with pytest.raises(BackendError, match=f"{told}.*{remedy}"):
+        usable_gpu()
+    if error is not None:
+        return
+    monkeypatch.setattr(probe, "doubled", lambda: [0.0, 2.0, 4.0, 6.0])
+    assert usable_gpu() == "Some GPU"
+
+
+def test_the_kernel_that_tries_triton_out():
+    """In Triton's interpreter where there is no GPU."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("triton", reason="triton is not installed")
+    from dinemo_ros.cuda.probe import doubled
+
+    assert doubled("cuda" if torch.cuda.is_available() else "cpu") == [0.0, 2.0, 4.0, 6.0]
+
+
 def test_doctor_tells_what_would_be_taken(monkeypatch):
     finding = doctor_backends._solver()
     assert finding.subject == "solver" and finding.text.startswith("device auto takes ")
@@ -126,9 +167,8 @@ class Failing:
 
 
 @pytest.mark.parametrize("error, told", [
-    (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore"), "RuntimeError: CUDA out of memory. Tried to "
-     "allocate 2.00 GiB"), (BackendError("the GPU's solver returned a pose that is not finite"), "the GPU's solver "
-                                                                                                "returned a pose")])
+    (RuntimeError("CUDA error: an illegal memory access was encountered\nmore"), "RuntimeError: CUDA error: an illegal "
+     "memory access was encountered"), (BackendError("the engine is gone"), "the engine is gone")])
 def test_a_gpu_that_fails_later_loses_no_frame(bundle, cpu, caplog, error, told):
     features, targets = own_views(bundle)
     expected = cpu.solve_features(features, targets)
@@ -141,6 +181,31 @@ def test_a_gpu_that_fails_later_loses_no_frame(bundle, cpu, caplog, error, told)
     warning, = (record.getMessage() for record in caplog.records)
     assert warning.startswith(f"the solver goes on on the CPU, because the GPU's failed: {told}")
     assert "\n" not in warning
+
+
+class Full(Failing):
+    """Works, then has no memory for a number of calls, then works again."""
+
+    def solve_features(self, features, targets, starts=None):
+        self.left -= 1
+        if self.left in self._error:
+            raise RuntimeError("Triton Error [CUDA]: out of memory")
+        return self._cpu.solve_features(features, targets)
+
+
+def test_memory_that_is_full_once_costs_no_more_than_a_second_try(bundle, cpu, monkeypatch, caplog):
+    freed = []
+    monkeypatch.setattr(selection, "free_memory", lambda: freed.append(1))
+    features, targets = own_views(bundle)
+    both = WithSpare(Full(cpu, 3, {1}), cpu)
+    for _ in range(2):
+        assert len(both.solve_features(features, targets)) == len(targets)
+    assert both.device == "Some GPU" and both.first.left == 0 and freed == [1]
+    both = WithSpare(Full(cpu, 3, {1, 0}), cpu)
+    for _ in range(2):
+        both.solve_features(features, targets)
+    assert both.device == "CPU" and freed == [1, 1]
+    assert "goes on on the CPU, because the GPU's failed: RuntimeError: Triton Error [CUDA]: out of mem" in caplog.text
 
 
 class TestOtherPoses:
@@ -191,6 +256,46 @@ def test_own_views_show_the_object(bundle, cpu):
     assert all(poses[0].score > 0.3 and poses[0].visible > 0.8 for poses in solved)
 
 
+class TestOtherCrops:
+    """A device that makes other crops than OpenCV, or whose network sees something else in them, is found out."""
+
+    def changed(self, estimators, change):
+        def features(image, camera, crops):
+            return change(estimators[1].pipeline.first.features(image, camera, crops), camera)
+
+        return SimpleNamespace(features=features)
+
+    def test_the_same(self, bundle, estimators):
+        """Each camera shows its picture as it is, and averaged over two pixels."""
+        assert [[int(_footprint(camera, crop)) for crop in crops] for camera, crops, _ in own_crops(bundle)] == [
+            [1, 2], [1, 2]]
+        same = self.changed(estimators, lambda features, camera: features)
+        check_features(bundle, estimators[0].crop_extractor, same)
+
+    @pytest.mark.parametrize("lens", [False, True])
+    def test_another_order(self, bundle, estimators, lens):
+        wrong = self.changed(estimators, lambda features, camera: features.flip(0) if lens == bool(camera.distortion)
+                             else features)
+        told = f"a camera {'with' if lens else 'without'} distortion have other features than the CPU's"
+        with pytest.raises(BackendError, match=told):
+            check_features(bundle, estimators[0].crop_extractor, wrong)
+
+    @pytest.mark.parametrize("wrong", [lambda features, _: features * np.nan, lambda features, _: features[:1],
+                                       lambda features, _: features.roll(1, 3)])
+    def test_no_numbers_too_few_shifted(self, bundle, estimators, wrong):
+        with pytest.raises(BackendError, match="other features"):
+            check_features(bundle, estimators[0].crop_extractor, self.changed(estimators, wrong))
+
+    def test_goes_on_on_the_cpu(self, bundle, estimators, monkeypatch, caplog):
+        from dinemo_ros.cuda import pipeline
+
+        right = pipeline.warp_crops
+        monkeypatch.setattr(pipeline, "warp_crops", lambda *arguments: right(*arguments).flip(2))
+        wrong = create_pipeline(estimators[1].crop_bundle, estimators[1].crop_extractor, "twins", 1)
+        assert isinstance(wrong, CpuPipeline)
+        assert "solver: on the CPU, because the GPU's crops of a camera without distortion have other" in caplog.text
+
+
 def test_image_to_pose_on_the_device(estimators, frame):
     """Warp, network and solver by the twins, features as tensors: within what the warp's rounding does to a pose."""
     image, camera, roi = frame
@@ -203,15 +308,38 @@ def test_image_to_pose_on_the_device(estimators, frame):
     assert np.degrees(rotation_angle(expected.T_cam_obj[:3, :3], found.T_cam_obj[:3, :3])) < 3
 
 
+def test_a_second_look_at_a_frame_takes_the_first_ones_copy(estimators, frame, monkeypatch):
+    """But not the next call, for which a driver may have filled the same memory with the next image."""
+    image, camera, _ = frame
+    pipeline = estimators[1].pipeline.first
+    uploaded, looks, upload, warp = [], [], pipeline.solver.staging.upload, pipeline._warped
+
+    def counted(name, array):
+        uploaded.append(name)
+        return upload(name, array)
+
+    def looked(*arguments):
+        looks.append(1)
+        return warp(*arguments)
+
+    monkeypatch.setattr(pipeline.solver.staging, "upload", counted)
+    monkeypatch.setattr(pipeline, "_warped", looked)
+    whole = (0.0, 0.0, float(camera.width), float(camera.height))
+    for k in (1, 2):
+        assert estimators[1].estimate(image, camera, [whole])
+        assert len(looks) == 2 * k and uploaded.count("frame") == k
+    assert pipeline._frame is None
+
+
 def test_a_frame_that_the_gpu_fails_on_is_solved(estimators, frame, monkeypatch, caplog):
     image, camera, roi = frame
     torch = pytest.importorskip("torch")
     estimator, first = estimators[1], estimators[1].pipeline.first
 
     def full(*arguments):
-        raise torch.OutOfMemoryError("CUDA out of memory.")
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(first.solver, "solve_batch", full)
+    monkeypatch.setattr(first.solver, "solved", full)
     monkeypatch.setattr(estimator, "pipeline", WithSpare(first, estimator.pipeline.spare))
     pose, = estimator.estimate(image, camera, [roi])
     assert "goes on on the CPU, because the GPU's failed: OutOfMemoryError: CUDA out of memory." in caplog.text
@@ -231,8 +359,8 @@ def test_features_that_are_no_numbers_on_the_device(bundle, frame, monkeypatch, 
     monkeypatch.setattr(module, "create_extractor", lambda *arguments: network)
     estimator, (image, camera, roi) = PoseEstimator(bundle, 1, device="twins"), frame
     (expected,) = estimator.estimate(image, camera, [roi])
-    on_device = TorchExtractor.on_device
-    monkeypatch.setattr(TorchExtractor, "on_device", lambda self, images: on_device(self, images) * torch.nan)
+    run = TorchExtractor._with_room  # of tensors and of arrays
+    monkeypatch.setattr(TorchExtractor, "_with_room", lambda self, *arguments: run(self, *arguments) * torch.nan)
     (found,) = estimator.estimate(image, camera, [roi])
     assert np.degrees(rotation_angle(expected.T_cam_obj[:3, :3], found.T_cam_obj[:3, :3])) < 1.0
     assert (estimator.pipeline.device, network.name) == ("CPU", "onnxruntime")

@@ -127,6 +127,58 @@ def test_torch_backend(network, precision):
     assert smallest_cosine(runner(network_bytes(network)), extractor, PICTURES) >= THRESHOLD[precision]
 
 
+@KINDS
+def test_the_host_waits_for_nothing_in_torch(network):
+    """On torch's device without values, so a look at one is an error; and nothing is copied there on the way.
+
+    Both would make each forward wait for a GPU, and neither can be part of a CUDA graph.
+    """
+    torch = pytest.importorskip("torch", reason="training extra is not installed")
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    from dinemo_ros.features.torch_graph import OnnxModule
+
+    class Copies(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            result = function(*arguments, **(keywords or {}))
+            devices = {x.device.type for x in (*arguments, result) if isinstance(x, torch.Tensor) and x.ndim}
+            assert devices != {"cpu", "meta"}, function
+            return result
+
+    module = OnnxModule(network_bytes(network)).eval().to("meta")
+    with torch.no_grad(), Copies():
+        features = module(torch.empty(2, 96, 160, 3, dtype=torch.uint8, device="meta"))
+    assert features.shape[0] == 2 and features.shape[2:] == (12, 20)
+
+
+def test_a_network_that_cannot_be_a_graph_runs_all_the_same(tmp_path, caplog):
+    """The GPU's capture is put there: on_device goes through it, arrays do not, and its failure costs a warning."""
+    torch = pytest.importorskip("torch", reason="training extra is not installed")
+    from dinemo_ros.features.torch_backend import TorchExtractor
+
+    extractor = TorchExtractor(load_bundle(ROOT / "engines" / "car"), 1)
+    images = torch.zeros(1, 64, 64, 3, dtype=torch.uint8, device=extractor.tensor_device)
+    expected = extractor.on_device(images).clone()
+    tried = []
+
+    def capture(pictures):
+        tried.append(len(pictures))
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    extractor._captured = capture
+    extractor(images.cpu().numpy())
+    for _ in range(2):
+        assert torch.equal(extractor.on_device(images), expected)
+    assert tried == [1] and "(operation not permitted when stream is capturing)" in caplog.text
+
+    def full(pictures):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    extractor._captured = full
+    with pytest.raises(BackendError, match="the GPU is out of memory for 1 pictures of 64x64"):
+        extractor.on_device(images)
+
+
 def test_torch_does_not_know_every_operator(bundle, caplog):
     """The painted bundle computes cosines: ONNX Runtime takes over."""
     pytest.importorskip("torch", reason="training extra is not installed")

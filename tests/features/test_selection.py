@@ -8,16 +8,13 @@ from dataclasses import replace
 import numpy as np
 import onnxruntime
 import pytest
-from shared_data import ROOT
 
-from dinemo_ros.bundle import load_bundle, write_bundle
+from dinemo_ros.bundle import write_bundle
 from dinemo_ros.features import (
     BACKENDS,
     create_extractor,
-    onnxruntime_backend,
     selection,
     tensorrt_api,
-    torch_backend,
 )
 from dinemo_ros.features.engine_build import profiles
 from dinemo_ros.features.engine_cache import EngineCache
@@ -169,15 +166,6 @@ def test_cuda_of_onnxruntime_that_does_not_start(bundle, driver, monkeypatch, ca
     chosen = create_extractor(bundle, "onnxruntime", cache=tmp_path)
     assert (chosen.name, chosen.precision, chosen.device) == ("onnxruntime", "fp32", "CPU")
     assert len(warnings(caplog)) == 1 and "onnxruntime with CUDA in fp32 cannot be used" in chosen.reason
-
-
-def test_fp32_on_a_gpu_is_not_tf32(bundle):
-    assert onnxruntime_backend._providers(cuda=True) == [("CUDAExecutionProvider", {"use_tf32": "0"})]
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    pytest.importorskip("onnx", reason="torch reads the network with it")
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
-    torch_backend.TorchExtractor(load_bundle(ROOT / "engines" / "car"), precision="fp32")
-    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_int8_network_that_is_wrong(bundle, no_gpu, caplog, tmp_path, monkeypatch):

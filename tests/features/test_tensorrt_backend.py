@@ -121,17 +121,55 @@ def test_more_pictures_than_the_engine_takes(bundle, engine, stream):
     assert [shape[0] for shape in engine.contexts[0].runs] == [8, 8, 3]
 
 
+class Order:
+    """torch's streams as far as they are asked for: who waits for whom, and what is kept from being reused."""
+
+    def __init__(self, monkeypatch, torch):
+        self.waits, self.recorded = [], []
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda device: self.stream(77))
+        monkeypatch.setattr(torch.cuda, "ExternalStream", lambda handle, device: self.stream(handle))
+        monkeypatch.setattr(torch.Tensor, "record_stream",
+                            lambda tensor, stream: self.recorded.append((tensor.dtype, stream.cuda_stream)))
+
+    def stream(self, handle):
+        return SimpleNamespace(cuda_stream=handle, wait_stream=lambda o: self.waits.append((handle, o.cuda_stream)))
+
+
 def test_tensors_that_stay_where_they_are(bundle, engine, stream, monkeypatch):
-    """On torch's stream, in parts that the engine takes, and arrays still work afterwards."""
+    """On a stream of its own between what torch does before and after, in parts that the engine takes."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=77))
+    order = Order(monkeypatch, torch)
     size = bundle.card.image.size
     images = np.random.default_rng(0).integers(0, 256, (11, size, size, 3), np.uint8)
     run, expected = extractor(bundle, engine, stream), OnnxRuntimeExtractor(bundle)(images)
     engine.contexts[0].streams.clear()
     assert np.array_equal(run.on_device(torch.from_numpy(images)).numpy(), expected)
-    assert engine.contexts[0].streams == [77, 77]
+    assert engine.contexts[0].streams == [stream.handle] * 2
+    assert order.waits == [(stream.handle, 77), (77, stream.handle)]
+    assert order.recorded == [(torch.uint8, stream.handle), (torch.float32, stream.handle)]
     assert np.array_equal(run(images[:2]), expected[:2]) and engine.contexts[0].streams[2:] == [stream.handle]
+    engine.fails = True
+    with pytest.raises(BackendError):
+        run.on_device(torch.from_numpy(images))
+    assert order.waits[-1] == (77, stream.handle)  # nobody overtakes what was enqueued
+
+
+def test_kernels_for_a_new_batch_are_compiled_at_once(bundle, stream):
+    """TensorRT-RTX's setting for shapes that change; ordinary TensorRT has none."""
+    configured = []
+
+    class Rtx(Engine):
+        def create_runtime_config(self):
+            return SimpleNamespace()
+
+        def create_execution_context(self, config):
+            configured.append(config.dynamic_shapes_kernel_specialization_strategy)
+            return super().create_execution_context()
+
+    trt = tensorrt_with(Rtx(bundle.backbone_path.read_bytes(), shapes_of(bundle)))
+    trt.api.DynamicShapesKernelSpecializationStrategy = SimpleNamespace(LAZY=0, EAGER=1, NONE=2)
+    TensorRtExtractor(bundle, b"plan", shapes_of(bundle), trt, stream)
+    assert configured == [1] * len(shapes_of(bundle))
 
 
 def test_several_frames_at_once(bundle, engine, stream):

@@ -32,7 +32,8 @@ class DeviceTarget:
     @staticmethod
     def of(rows: Tensor) -> DeviceTarget:
         """From rows [B, 14] as :func:`target_row` writes them."""
-        return DeviceTarget(rows[:, :4].contiguous(), rows[:, 4:8] > 0, rows[:, 8:10].contiguous(), rows[:, 10:])
+        return DeviceTarget(rows[:, :4].contiguous(), rows[:, 4:8] > 0, rows[:, 8:10].contiguous(),
+                            rows[:, 10:].contiguous())
 
 
 def target_row(target: Target) -> np.ndarray:

@@ -22,6 +22,7 @@ from .ambiguity import azimuth_posterior, turned_evidence, turns
 from .category import DeviceCategory
 from .coarse import DeviceTarget, coarse_search
 from .distinct import distance, distinct_views, keep_distinct
+from .full_float32 import full_float32
 from .nearest_view import nearest_starts
 from .poses import Poses
 from .refine import Judgement, climb, polish
@@ -82,6 +83,7 @@ class Search:
         self._has_flip = category.symmetry.distance(cpu._FLIP, np.eye(3)) >= cpu._START_ANGLE
 
     @torch.inference_mode()
+    @full_float32()
     def solve(self, maps: Tensor, rows: Tensor) -> Tensor:
         """Packed hypotheses of maps [B, D, h, w] seen through targets given as rows [B, 14]."""
         target, volume = DeviceTarget.of(rows), similarity_volume(maps, self.category, SHIFT + 1)
@@ -99,6 +101,7 @@ class Search:
         return self._stacked(volume, target, poses, judged, found).packed()
 
     @torch.inference_mode()
+    @full_float32()
     def follow(self, maps: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
         """Packed hypotheses near starts [B, 15] (rotation, position in the solver's metres, log-size): it, its flip."""
         target, volume = DeviceTarget.of(rows), similarity_volume(maps, self.category, SHIFT + 1)

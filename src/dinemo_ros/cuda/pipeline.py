@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from ..crop import CropCamera, warp_crop
 from ..errors import BackendError
 from ..features import FeatureExtractor
 from ..pipeline import Solved, StagedPipeline
+from ..solver import Start
+from ..solver.coarse import Target
 from .solver import DeviceSolver
 from .warp import warp_crops
 
@@ -31,6 +34,26 @@ class TorchPipeline(StagedPipeline):
         super().__init__(extractor, DeviceSolver(bundle.mesh, bundle.card, device, evidence), ("solve",))
         self.device = torch.cuda.get_device_name() if device == "cuda" else "CPU, twins in torch"
         self._size = bundle.card.image.size
+        self._frame: tuple[np.ndarray, Tensor] | None = None  # the last image and its copy
+        self._same_image = False
+
+    def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
+              targets: Sequence[Target]) -> Solved:
+        rows = self.solver.prepared(targets)
+        return self._run(image, camera, crops, lambda features: self.solver.solved(features, rows))
+
+    def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
+               starts: Sequence[Start]) -> Solved:
+        rows = self.solver.prepared(targets, starts)
+        return self._run(image, camera, crops, lambda features: self.solver.solved(features, rows))
+
+    @contextmanager
+    def same_image(self) -> Iterator[None]:
+        self._same_image = True
+        try:
+            yield
+        finally:
+            self._same_image, self._frame = False, None
 
     def features(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray | Tensor:
         """Feature maps [B, D, h, h] of crops of an image, a tensor where the network gives tensors."""
@@ -56,12 +79,20 @@ class TorchPipeline(StagedPipeline):
     def _warped(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray | Tensor:
         """uint8 [B, S, S, 3], on the device if the network takes it there: else the pixels would come back from it."""
         if takes_tensors(self.extractor, self.solver.device):
-            frame = torch.from_numpy(np.ascontiguousarray(image)).to(self.solver.device)
-            return warp_crops(frame, camera, crops, self.solver.loops)
+            return warp_crops(self._uploaded(image), camera, crops, self.solver.loops, self.solver.staging)
         pixels = np.empty((len(crops), self._size, self._size, 3), np.uint8)
         for crop, out in zip(crops, pixels, strict=True):
             warp_crop(image, camera, crop, out)
         return pixels
+
+    def _uploaded(self, image: np.ndarray) -> Tensor:
+        """The image on the device; of the same one, a second look takes the copy of the first."""
+        if self._frame is None or self._frame[0] is not image:
+            frame = image, self.solver.staging.upload("frame", image)
+            if not self._same_image:  # whose memory may be another image's by the next call
+                return frame[1]
+            self._frame = frame
+        return self._frame[1]
 
 
 def takes_tensors(extractor: FeatureExtractor, device: torch.device) -> bool:

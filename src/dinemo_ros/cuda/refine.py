@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..solver.refine import _MAX_LOG_SIZE, _MAX_ROTATION, _MAX_TRANSLATION, CORRELATED
+from ..solver.refine import CORRELATED
 from ..solver.workspace import BLOCK
 from .category import DeviceCategory
 from .coarse import DeviceTarget
-from .poses import MIN_DEPTH, Poses, jacobian, project
+from .poses import Poses, project
+from .rendered import Rendered
 from .roi_prior import roi_prior
 from .similarity import DeviceVolume
 from .upright_prior import upright_prior
 
-_SOFT_FACING, _MIN_INFORMATION = 0.3, 0.02  # as in ``dinemo_ros.solver.likelihood``
+_SOFT_FACING = 0.3  # as in ``dinemo_ros.solver.likelihood``
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ def climb(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, 
     one, damping = torch.ones_like(poses.t[:, 0]), torch.full_like(poses.t[:, 0], 1e-2)
     value, gradient, normal = _likelihood(volume, category, target, poses, weight, sigma, loops)
     for _ in range(steps):
-        step = damped_step(normal, gradient, one, category.prior, poses, damping, loops)
-        new = poses.moved(step)
+        new = _stepped(normal, gradient, one, category.prior, poses, damping, loops)
         new_value, new_gradient, new_normal = _likelihood(volume, category, target, new, weight, sigma, loops)
         better = new_value > value
         damping = torch.where(better, (damping * 0.2).clamp(min=1e-4), (damping * 10).clamp(max=1e3))
@@ -119,53 +118,23 @@ def _trusted(weight: Tensor, category: DeviceCategory, camera: Tensor, poses: Po
 
 def _likelihood(volume, category, target, poses, weight, sigma, loops) -> tuple[Tensor, Tensor, Tensor]:
     """Value [H] with the size prior, gradient [H, 9] and Newton matrix [H, 9, 9] without it; the ROI is in all."""
-    camera = target.camera
-    scaled = category.vertices[: weight.shape[1]] * torch.exp(poses.log_size)[:, None]
-    X = poses.points(category.vertices[: weight.shape[1]])
-    weight = torch.where(X[..., 2] >= MIN_DEPTH, weight, 0.0)
-    u, v = project(X, camera[poses.crop])
-    m = loops.window_moments(volume.odds, poses.crop, u.contiguous(), v.contiguous(), weight.contiguous(), sigma)
-    value = (weight * torch.log1p(m[..., 0])).sum(1) - 0.5 * (category.prior * poses.log_size**2).sum(1)
-    share = weight * m[..., 0] / (1 + m[..., 0])
-    J = jacobian(X, poses, scaled, camera[poses.crop, 0])
-    A = information(m[..., 3], m[..., 4], m[..., 5], sigma)
-    gradient = torch.einsum("hp,hpka,hpk->ha", share / sigma**2, J, m[..., 1:3])
-    normal = torch.einsum("hp,hpka,hpkl,hplb->hab", share, J, A, J)
-    box_value, box_gradient, box_normal = roi_prior(target, category, poses)
+    vertices, camera = category.vertices[: weight.shape[1]], target.camera
+    terms, pull, matrix = loops.window_terms(volume.odds, vertices, poses.R, poses.t, poses.log_size, poses.crop,
+                                             camera, weight, sigma)
+    value = terms.sum(1) - 0.5 * (category.prior * poses.log_size**2).sum(1)
+    scaled = vertices * torch.exp(poses.log_size)[:, None]
+    gradient, normal = loops.normal_equations(scaled, poses.R, poses.t, camera[poses.crop, 0], pull, matrix)
+    box_value, box_gradient, box_normal = roi_prior(target, category, poses, loops)
     return value + box_value, gradient + box_gradient, normal + box_normal
 
 
-def information(uu: Tensor, uv: Tensor, vv: Tensor, sigma: float) -> Tensor:
-    """I / sigma^2 - C / sigma^4 [..., 2, 2] with eigenvalues clamped to [_MIN_INFORMATION, 1] / sigma^2."""
-    k = 1.0 / sigma**2
-    a, b, c = 1 - uu * k, -uv * k, 1 - vv * k
-    middle, radius = 0.5 * (a + c), torch.sqrt(0.25 * (a - c) ** 2 + b * b)
-    high, low = (middle + radius).clamp(_MIN_INFORMATION, 1.0), (middle - radius).clamp(_MIN_INFORMATION, 1.0)
-    safe = radius.clamp(min=1e-12)
-    p_uu, p_uv = 0.5 * (1 + 0.5 * (a - c) / safe), 0.5 * b / safe
-    xx, xy, yy = low + (high - low) * p_uu, (high - low) * p_uv, low + (high - low) * (1 - p_uu)
-    round_ = radius < 1e-12
-    xx, yy = torch.where(round_, high, xx), torch.where(round_, high, yy)
-    return k * torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], -2)
-
-
-def damped_step(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, poses: Poses, damping: Tensor,
-                loops) -> Tensor:
-    """Levenberg-Marquardt steps [H, 9] of ``data`` [H] times the normal equations plus the prior, limited in length.
+def _stepped(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, poses: Poses, damping: Tensor,
+             loops) -> Poses:
+    """Poses after a Levenberg-Marquardt step; see :func:`dinemo_ros.cuda.refine_twins.stepped`.
 
     ``data`` and ``damping`` [H] are tensors: a number would have to be copied to the device, which a graph cannot.
     """
-    A, b = data[:, None, None] * normal, data[:, None] * gradient
-    b = b - F.pad(prior * poses.log_size, (6, 0))
-    diagonal = A.diagonal(dim1=1, dim2=2) + F.pad(prior, (6, 0))
-    A = A + torch.diag_embed(F.pad(prior, (6, 0)) + damping[:, None] * diagonal + 1e-9)
-    # Metres and radians differ by the distance; unit diagonals keep float32 from losing the small ones.
-    unit = torch.rsqrt(A.diagonal(dim1=1, dim2=2).clamp(min=1e-20))
-    step = unit * loops.solve_positive(A * unit[:, :, None] * unit[:, None, :], b * unit)
-    longest = torch.maximum(torch.maximum(
-        step[:, :3].abs().amax(1) / (_MAX_TRANSLATION * poses.t[:, 2].clamp(min=0.1)),
-        torch.linalg.vector_norm(step[:, 3:6], dim=1) / _MAX_ROTATION), step[:, 6:].abs().amax(1) / _MAX_LOG_SIZE)
-    return step / longest.clamp(min=1.0)[:, None]
+    return Poses(*loops.stepped(normal, gradient, data, prior, damping, poses.R, poses.t, poses.log_size), poses.crop)
 
 
 def polish(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, steps: int,
@@ -174,16 +143,15 @@ def polish(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget,
     for k in range(steps + 1):
         judged = compare(volume, category, target.camera, poses, loops)
         data = category.dimension / ((2 * (1 - judged.cosine)).clamp(min=1e-2) * CORRELATED)
-        _, gradient, normal = roi_prior(target, category, poses)
+        _, gradient, normal = roi_prior(target, category, poses, loops)
         upright_gradient, upright_normal = upright_prior(category, poses)
         gradient, normal = gradient + upright_gradient, normal + upright_normal
         judged = replace(judged, gradient=judged.gradient + gradient / data[:, None],
                          normal=judged.normal + normal / data[:, None, None])
         if k == steps:
             return poses, judged
-        step = damped_step(judged.normal, judged.gradient, data, category.prior, poses, torch.full_like(data, 1e-3),
-                           loops)
-        poses = poses.where(judged.explained >= 1, poses.moved(step))
+        new = _stepped(judged.normal, judged.gradient, data, category.prior, poses, torch.full_like(data, 1e-3), loops)
+        poses = poses.where(judged.explained >= 1, new)
     raise ValueError(f"steps is {steps}; allowed: 0 or more")
 
 
@@ -195,49 +163,12 @@ def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, pose
     u, v = project(points, own)
     screen = torch.stack([u, v, points[..., 2]], -1)[:, category.faces]                      # [H, F, 3, 3]
     face, bary, depth = loops.rasterise(screen.contiguous(), height, width)
+    rendered = Rendered(screen, face, bary, depth)
+    s, gamma, scaled, pull, matrix = loops.compare_cells(rendered, category, volume.cells, volume.rival, poses.log_size,
+                                                         poses.crop)
+    gradient, normal = loops.normal_equations(scaled, poses.R, poses.t, own[:, 0], pull, matrix)
     shown = face >= 0
-    face = face.clamp(min=0)
-    slope = _slopes(torch.gather(screen, 1, face[..., None, None].expand(-1, -1, 3, 3)), bary, depth, own[:, 0], shown)
-    corners = category.faces[face]                                                           # [H, P, 3]
-    s, g, A = _cell_terms(volume.cells[poses.crop], category, corners, bary, slope, face)
-    rival = volume.rival[poses.crop]
-    gamma = torch.where(shown, torch.sigmoid((s - rival) / category.temperature), 0.0)
-    cell = torch.arange(height * width, device=face.device)
-    pixel = torch.stack([cell % width, cell // width], -1)
-    z = torch.where(shown, depth, 1.0)
-    X = torch.cat([(pixel - own[:, None, 1:]) / own[:, None, :1] * z[..., None], z[..., None]], -1)
-    scaled = (bary[..., None] * category.vertices[corners]).sum(2) * torch.exp(poses.log_size)[:, None]
-    J = jacobian(X, poses, scaled, own[:, 0])
-    # The cosine falls from s, not from 1, as the surface moves away.
-    normal = torch.einsum("hp,hpka,hpkl,hplb->hab", gamma * s.clamp(min=0.1), J, A, J)
-    gradient = -torch.einsum("hp,hpka,hpk->ha", gamma, J, g)
     covered, explained = shown.sum(1).clamp(min=1), gamma.sum(1)
-    evidence = torch.where(shown, (s - rival).clamp(min=0), 0.0).sum(1)
+    evidence = torch.where(shown, (s - volume.rival[poses.crop]).clamp(min=0), 0.0).sum(1)
     return Judgement(evidence, evidence / covered, (gamma * s).sum(1) / explained.clamp(min=1e-9), explained / covered,
                      explained, gradient, normal)
-
-
-def _slopes(screen: Tensor, bary: Tensor, depth: Tensor, focal: Tensor, shown: Tensor) -> Tensor:
-    """[H, P, 3, 2]: change of the perspective barycentric weights per cell in x and y; screen [H, P, 3, 3]."""
-    x, y, z = screen.unbind(-1)
-    qx, rx, qy, ry = x.roll(-1, 2), x.roll(-2, 2), y.roll(-1, 2), y.roll(-2, 2)
-    origin = x[..., :1], y[..., :1]  # differences first: float32 would lose the area of a small face far from zero
-    area = ((x[..., 1:2] - origin[0]) * (y[..., 2:] - origin[1]) - (x[..., 2:] - origin[0]) * (y[..., 1:2] - origin[1]))
-    out = torch.stack([(qy - ry) / z, (rx - qx) / z], -1) / torch.where(shown, area[..., 0], 1.0)[..., None, None]
-    total = out.sum(2, keepdim=True)
-    return torch.where(shown[..., None, None], (out - bary[..., None] * total) * depth[..., None, None], 0.0)
-
-
-def _cell_terms(cells: Tensor, category: DeviceCategory, corners: Tensor, bary: Tensor, slope: Tensor, face: Tensor):
-    """Cosine [H, P] of each cell, its picture gradient [H, P, 2], the Gauss-Newton matrix of that [H, P, 2, 2]."""
-    s = (category.features[corners] @ cells[..., None])[..., 0]                              # [H, P, 3]
-    ij, jk, ki = category.gram[face].unbind(-1)
-    one = torch.ones_like(ij)
-    gram = torch.stack([one, ij, ki, ij, one, jk, ki, jk, one], -1).reshape(*ij.shape, 3, 3)
-    rendered = torch.cat([bary[..., None], slope], -1)                                       # value, d/dx, d/dy
-    dots, products = (s[..., None] * rendered).sum(2), rendered.transpose(-1, -2) @ gram @ rendered
-    norm = products[..., 0, 0].clamp(min=1e-6).sqrt()
-    cosine, along = dots[..., 0] / norm, products[..., 0, 1:] / norm[..., None]
-    gradient = (dots[..., 1:] - cosine[..., None] * along) / norm[..., None]
-    matrix = (products[..., 1:, 1:] - along[..., :, None] * along[..., None, :]) / (norm**2)[..., None, None]
-    return cosine, gradient, matrix

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from subprocess import CalledProcessError
 
 import numpy as np
 
@@ -23,7 +26,7 @@ from ..pipeline import CpuPipeline, Pipeline, Solved
 from ..solver import Start
 from ..solver.coarse import Target
 from .devices import DEVICES, TWINS
-from .parity import check
+from .parity import check, check_features
 
 _log = logging.getLogger(__name__)
 
@@ -80,24 +83,57 @@ def usable_gpu() -> str:
         if not torch.cuda.is_available():
             raise BackendError(f"torch {torch.__version__} cannot use {gpu.name}: it was built without CUDA, or for a "
                                "newer driver; install a build of torch for this machine")
-        answer = float(torch.ones(2, device="cuda").sum())
+        from .probe import doubled
+
+        answer = doubled()
     except BackendError:
         raise
     except Exception as error:  # a broken installation raises what it likes, and a robot has to start all the same
-        raise BackendError(f"torch and Triton cannot use {gpu.name}: {told(error)}") from error
-    if answer != 2.0:
-        raise BackendError(f"{gpu.name} computes 1 + 1 = {answer}")
+        raise BackendError(f"torch and Triton cannot use {gpu.name}: {told(error)}{remedy_for(error)}") from error
+    if answer != [0.0, 2.0, 4.0, 6.0]:
+        raise BackendError(f"{gpu.name} computes 2 x (0, 1, 2, 3) = {answer}")
     _log.debug("torch %s, Triton %s", torch.__version__, triton.__version__)
     return gpu.name
+
+
+def remedy_for(error: Exception) -> str:
+    """What to do about what Triton misses: it builds a launcher in C against Python's headers, into a cache."""
+    if isinstance(error, CalledProcessError):
+        return (". Triton's C compiler failed, its own output tells why; most often Python's headers are missing: apt "
+                "install python3-dev")
+    if isinstance(error, FileNotFoundError) or "C compiler" in str(error):
+        return ". Triton needs a C compiler: apt install gcc"
+    if isinstance(error, OSError):
+        folder = os.environ.get("TRITON_CACHE_DIR", "~/.triton")
+        return f". Triton needs to write to {folder}: TRITON_CACHE_DIR names another one"
+    return ""
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a GPU's memory was full: torch's own error, or what CUDA says through Triton, cuBLAS or a graph."""
+    text = str(error).lower()
+    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in text or "alloc_failed" in text
+
+
+def free_memory() -> None:
+    """Give back what torch keeps of the GPU's memory for later."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, device: str, evidence: str) -> Pipeline:
     """A checked pipeline on torch's ``device``, with ``cpu`` behind it."""
     try:
         from .pipeline import TorchPipeline
+        from .warm_up import warm_up
 
         pipeline = TorchPipeline(bundle, extractor, device, evidence)
+        check_features(bundle, extractor, pipeline)
         check(bundle, cpu, pipeline)
+        if device == "cuda":  # the twins capture nothing
+            warm_up(bundle, pipeline)
     except BackendError:
         raise
     except Exception as error:
@@ -142,14 +178,29 @@ class WithSpare:
                        starts: Sequence[Start] | None = None) -> Solved:
         return self._run(lambda pipeline: pipeline.solve_features(features, targets, starts))
 
+    def same_image(self) -> AbstractContextManager:
+        return self._active.same_image()
+
     def _run(self, call: Callable[[Pipeline], Solved]) -> Solved:
         if self.failed:
             return call(self.spare)
         try:
-            return call(self.first)
-        except Exception as error:  # out of memory, a fault of the GPU, a driver that went away
+            return self._first(call)
+        except Exception as error:  # no memory again, a fault of the GPU, a driver that went away
             _log.debug("the solver on the GPU", exc_info=True)
             why = str(error) if isinstance(error, BackendError) else told(error)
             _log.warning("the solver goes on on the CPU, because the GPU's failed: %s", why)
         self._active = self.first = self.spare  # nothing else holds the GPU's: its memory is given back
         return call(self.spare)
+
+    def _first(self, call: Callable[[Pipeline], Solved]) -> Solved:
+        """On the GPU, a second time where its memory was full: of others who use it, or of ours that is not needed."""
+        try:
+            return call(self.first)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            _log.info("the GPU is out of memory (%s): what is kept and not used is given back, then once more",
+                      told(error))
+        free_memory()  # not in the except above: the error holds what the failed call had made
+        return call(self.first)

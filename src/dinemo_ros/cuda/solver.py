@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 
 from ..bundle import Card
-from ..errors import BackendError
 from ..neural_mesh import NeuralMesh
 from ..solver import crop_solver as cpu
 from ..solver.ambiguity import widened
@@ -27,6 +27,9 @@ from .category import to_device
 from .coarse import target_row
 from .graph import GraphCache
 from .hypotheses import Hypotheses, Search
+from .staging import Staging
+
+_log = logging.getLogger(__name__)
 
 
 def best_loops(device: torch.device) -> ModuleType:
@@ -48,7 +51,7 @@ class DeviceSolver:
         loops: ``kernels`` or ``twins``; default: see :func:`best_loops`.
 
     Attributes:
-        device: torch's. loops: ``kernels`` or ``twins``. search: what is run there.
+        device: torch's. loops: ``kernels`` or ``twins``. search: what is run there. staging: what brings things there.
         timings: milliseconds of the last call, from when the features are asked for until the poses are on the host.
     """
 
@@ -57,6 +60,7 @@ class DeviceSolver:
         self.device = torch.device(device)
         self.loops = loops or best_loops(self.device)
         self._host = prepare_category(mesh, card, evidence)
+        self.staging = Staging(self.device)
         self.search = search = Search(to_device(self._host, self.device), self.loops)
         capture = self.device.type == "cuda" and self.loops is not twins  # the twins' shapes depend on the data
         self._solve: Callable[..., Tensor] = GraphCache(search.solve) if capture else search.solve
@@ -69,34 +73,46 @@ class DeviceSolver:
 
     def solve_batch(self, features: Sequence[np.ndarray | Tensor] | Tensor,
                     targets: Sequence[Target]) -> list[list[SolvedPose]]:
-        """:meth:`solve` for every feature map with its target; maps that already are on the device stay there.
-
-        Raises:
-            BackendError: what came back are no numbers.
-        """
-        return self._timed(self._solve, self._ranked, features, [target_row(target) for target in targets])
+        """:meth:`solve` for every feature map with its target; maps that already are on the device stay there."""
+        return self.solved(features, self.prepared(targets))
 
     def follow_batch(self, features: Sequence[np.ndarray | Tensor] | Tensor, targets: Sequence[Target],
                      starts: Sequence[Start]) -> list[list[SolvedPose]]:
         """Per crop the pose near its start, then its flip; see ``dinemo_ros.solver.crop_solver.CropSolver.follow``."""
-        poses = [np.r_[start.T_crop_obj[:3, :3].ravel(), start.T_crop_obj[:3, 3] / self._host.depth_scale,
-                       np.log(start.size / self._host.mean_size)] for start in starts]
-        return self._timed(self._follow, list, features, [target_row(target) for target in targets], poses)
+        return self.solved(features, self.prepared(targets, starts))
 
-    def _timed(self, run: Callable[..., Tensor], choose: Callable[[list[Candidate]], list[Candidate]],
-               features: Sequence[np.ndarray | Tensor] | Tensor, *rows: list[np.ndarray]) -> list[list[SolvedPose]]:
+    def prepared(self, targets: Sequence[Target], starts: Sequence[Start] | None = None) -> list[Tensor]:
+        """What :meth:`solved` has to know of each crop, on its way to the device while the network may run.
+
+        [B, 14], and where there are starts to follow from [B, 15].
+        """
+        rows = [np.reshape([target_row(target) for target in targets], (-1, 14))]
+        if starts is not None:
+            rows.append(np.reshape([self._start_row(start) for start in starts], (-1, 15)))
+        return self.staging.upload_numbers("rows", *rows)
+
+    def solved(self, features: Sequence[np.ndarray | Tensor] | Tensor, rows: list[Tensor]) -> list[list[SolvedPose]]:
+        """:meth:`solve_batch` or, where :meth:`prepared` was given starts, :meth:`follow_batch`."""
         begin, solved = time.perf_counter(), []
+        run, choose = (self._solve, self._ranked) if len(rows) == 1 else (self._follow, list)
         if len(features):
-            inputs = [torch.as_tensor(np.array(values), dtype=torch.float32).to(self.device) for values in rows]
-            found = Hypotheses.unpacked(run(self._maps(features), *inputs).cpu().numpy().astype(np.float64))
+            packed = self.staging.download(run(self._maps(features), *rows))
+            found = Hypotheses.unpacked(packed.astype(np.float64))
             solved = [self._solved(choose(candidates(found, b))) for b in range(len(features))]
         self.timings = {"solve": 1e3 * (time.perf_counter() - begin)}
         return solved
 
+    def _start_row(self, start: Start) -> np.ndarray:
+        """[15] rotation, position in the solver's metres, log-size."""
+        return np.r_[start.T_crop_obj[:3, :3].ravel(), start.T_crop_obj[:3, 3] / self._host.depth_scale,
+                     np.log(start.size / self._host.mean_size)]
+
     def _maps(self, features: Sequence[np.ndarray | Tensor] | Tensor) -> Tensor:
         if not isinstance(features, (np.ndarray, Tensor)):
             features = torch.stack([torch.as_tensor(F) for F in features])
-        return torch.as_tensor(features, dtype=torch.float32, device=self.device)
+        if isinstance(features, np.ndarray):
+            features = self.staging.upload("features", features)
+        return features.to(self.device, torch.float32)
 
     def _ranked(self, poses: list[Candidate]) -> list[Candidate]:
         """Distinct ones, likeliest first."""
@@ -120,14 +136,19 @@ class Candidate(Refined):
 
 
 def candidates(found: Hypotheses, b: int) -> list[Candidate]:
-    """The poses of crop ``b`` that count; BackendError where they are not finite."""
+    """The poses of crop ``b`` that count and are numbers.
+
+    A hypothesis of no depth or size may end as none, and the others are still right; a GPU that computes nonsense does
+    not pass the check at the start.
+    """
     fields = [name for name in vars(found) if name != "found"]
     poses = [Candidate(**{name: getattr(found, name)[b, k] for name in fields}) for k in np.flatnonzero(found.found[b])]
-    for pose in poses:
-        if not all(np.isfinite(value).all() for value in vars(pose).values()):
-            raise BackendError("the GPU's solver returned a pose that is not finite")
+    finite = [pose for pose in poses if all(np.isfinite(value).all() for value in vars(pose).values())]
+    if len(finite) < len(poses):
+        _log.debug("%d of %d hypotheses of a crop are not finite", len(poses) - len(finite), len(poses))
+    for pose in finite:
         pose.R = _orthonormal(pose.R)
-    return poses
+    return finite
 
 
 def _solved(pose: Candidate, category: Category) -> SolvedPose:

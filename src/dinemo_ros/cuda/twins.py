@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+
+from .compare_twin import compare_cells as compare_cells
+from .refine_twins import box_sides as box_sides
+from .refine_twins import normal_equations as normal_equations
+from .refine_twins import stepped as stepped
+from .refine_twins import window_terms as window_terms
 
 _MIN_DEPTH = 0.1  # metres
 
@@ -41,35 +45,6 @@ def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tenso
               for a in range(side) for b in range(side)]
     best, where = torch.stack(totals, dim=-1).max(dim=-1)                                    # [B, C, S]
     return best, where.to(torch.int32)
-
-
-def window_moments(odds: Tensor, crop: Tensor, u: Tensor, v: Tensor, weight: Tensor, sigma: float) -> Tensor:
-    """Gaussian-windowed sum and moments of each vertex's own odds map about its projection.
-
-    Args:
-        odds: [B, V, h, w]; crop: [H] which of the B maps a hypothesis looks at.
-        u, v, weight: [H, V] projections in cells; vertices of weight 0 are left out. sigma: of the window, cells.
-
-    Returns:
-        [H, V, 6]: Z, mean offset (du, dv), covariance (uu, uv, vv); zeros where the window finds nothing.
-    """
-    V, height, width, radius = *odds.shape[1:], 2.5 * sigma
-    tile = torch.arange(int(2 * radius) + 2, device=u.device)
-    j, i = (torch.ceil(x[..., None] - radius).long() + tile for x in (u, v))                 # [H, V, T]
-    du, dv = j - u[..., None], i - v[..., None]
-    seen_x, seen_y = (j >= 0) & (j < width) & (du <= radius), (i >= 0) & (i < height) & (dv <= radius)
-    gx, gy = torch.exp(-0.5 * (du / sigma) ** 2) * seen_x, torch.exp(-0.5 * (dv / sigma) ** 2) * seen_y
-    plane = crop[:, None] * V + torch.arange(V, device=u.device)
-    cells = ((plane[..., None, None] * height + i.clamp(0, height - 1)[..., None]) * width
-             + j.clamp(0, width - 1)[..., None, :])
-    p = gy[..., None] * gx[..., None, :] * odds.reshape(-1)[cells] * (weight > 0)[..., None, None]
-    z = p.sum((-2, -1))
-    safe, found = torch.where(z > 1e-12, z, 1.0), (z > 1e-12).to(z)
-    along_x, along_y = p.sum(-2), p.sum(-1)
-    mean_u, mean_v = (along_x * du).sum(-1) / safe, (along_y * dv).sum(-1) / safe
-    cross = (p * dv[..., None] * du[..., None, :]).sum((-2, -1)) / safe
-    return torch.stack([z / (2 * math.pi * sigma**2), mean_u, mean_v, (along_x * du**2).sum(-1) / safe - mean_u**2,
-                        cross - mean_u * mean_v, (along_y * dv**2).sum(-1) / safe - mean_v**2], -1) * found[..., None]
 
 
 def rasterise(corners: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,14 +88,6 @@ def _cells_in_boxes(triangles: Tensor, height: int, width: int) -> tuple[Tensor,
     nth = torch.arange(len(which), device=triangles.device) - (count.cumsum(0) - count)[which]
     x, y = low[which, 0] + nth % columns[which], low[which, 1] + nth // columns[which]
     return which, y * width + x
-
-
-def solve_positive(A: Tensor, b: Tensor) -> Tensor:
-    """x [H, n] of A x = b for symmetric A [H, n, n]; zeros where A is not positive definite."""
-    factor, failed = torch.linalg.cholesky_ex(A)
-    good = (failed == 0)[:, None]
-    safe = torch.where(good[..., None], factor, torch.eye(A.shape[-1], dtype=A.dtype, device=A.device))
-    return torch.where(good, torch.cholesky_solve(b[..., None], safe)[..., 0], 0.0)
 
 
 def sample_crops(image: Tensor, x: Tensor, y: Tensor, shrink: Tensor, border: int) -> Tensor:

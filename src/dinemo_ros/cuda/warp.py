@@ -15,31 +15,39 @@ from torch import Tensor
 
 from ..camera import Camera
 from ..crop import _GRID_STEP, BORDER_GREY, CropCamera, _node_pixels, shrink_of
+from .full_float32 import full_float32
+from .staging import Staging
 
 
-def warp_crops(image: Tensor, camera: Camera, crops: Sequence[CropCamera], loops) -> Tensor:
+def warp_crops(image: Tensor, camera: Camera, crops: Sequence[CropCamera], loops,
+               staging: Staging | None = None) -> Tensor:
     """uint8 [B, S, S, 3] what each of ``crops`` sees of ``image`` uint8 [H, W, 3], on its device.
 
-    loops: ``kernels`` or ``twins``.
+    loops: ``kernels`` or ``twins``. staging: by which the crops' numbers get to the device.
     """
-    shrink = torch.tensor([shrink_of(camera, crop) for crop in crops], dtype=torch.int32)
-    x, y = _distorted(camera, crops, image.device) if camera.distortion else _pinhole(camera, crops, image.device)
-    return loops.sample_crops(image.contiguous(), x.contiguous(), y.contiguous(), shrink.to(image.device),
+    staging = staging or Staging(image.device)
+    shrink = np.array([shrink_of(camera, crop) for crop in crops])
+    if camera.distortion:
+        seen = np.array([_node_pixels(camera, crop) for crop in crops])
+    else:
+        seen = np.array([camera.K @ crop.R_cam_crop @ np.linalg.inv(crop.K) for crop in crops])
+    shrink, seen = staging.upload_numbers("crops", shrink, seen)
+    x, y = (_distorted if camera.distortion else _pinhole)(seen, crops[0].size)
+    return loops.sample_crops(image.contiguous(), x.contiguous(), y.contiguous(), shrink.to(torch.int32),
                               BORDER_GREY[0])
 
 
-def _pinhole(camera: Camera, crops: Sequence[CropCamera], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Image x and y [B, S, S] that every pixel of each crop sees."""
-    H = np.array([camera.K @ crop.R_cam_crop @ np.linalg.inv(crop.K) for crop in crops])
-    rows = torch.as_tensor(H, dtype=torch.float32).to(device)[..., None, None]               # [B, 3, 3, 1, 1]
-    at = torch.arange(crops[0].size, dtype=torch.float32, device=device)
-    x, y, z = (rows[:, k, 0] * at + rows[:, k, 1] * at[:, None] + rows[:, k, 2] for k in range(3))
+def _pinhole(H: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Image x and y [B, S, S] that every pixel of each crop sees; H [B, 3, 3] crop pixels to image pixels."""
+    at = torch.arange(size, dtype=torch.float32, device=H.device)
+    x, y, z = (H[:, k, 0, None, None] * at + H[:, k, 1, None, None] * at[:, None] + H[:, k, 2, None, None]
+               for k in range(3))
     return x / z, y / z
 
 
-def _distorted(camera: Camera, crops: Sequence[CropCamera], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The same through a lens: rays traced at every 16th pixel, on the host, and bilinear between."""
-    nodes = torch.as_tensor(np.array([_node_pixels(camera, crop) for crop in crops]), dtype=torch.float32).to(device)
-    at = torch.arange(crops[0].size, dtype=torch.float32, device=device)[:, None] / _GRID_STEP
-    W = (1 - (at - torch.arange(nodes.shape[1], device=device)).abs()).clamp(min=0)          # [S, n]
+@full_float32()
+def _distorted(nodes: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The same through a lens: rays traced at every 16th pixel [B, n, n, 2], on the host, and bilinear between."""
+    at = torch.arange(size, dtype=torch.float32, device=nodes.device)[:, None] / _GRID_STEP
+    W = (1 - (at - torch.arange(nodes.shape[1], device=nodes.device)).abs()).clamp(min=0)    # [S, n]
     return W @ nodes[..., 0] @ W.T, W @ nodes[..., 1] @ W.T

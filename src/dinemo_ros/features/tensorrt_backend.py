@@ -12,6 +12,7 @@ from ..errors import BackendError, PictureSizeError, RefusedEngineError
 from .cuda_driver import CudaStream
 from .engine_build import Profile
 from .tensorrt_api import TensorRt, make_logger
+from .torch_order import in_torch_order
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,7 @@ class TensorRtExtractor:
                                      f"({logger.last_error or 'it gave no reason'})")
         self._contexts = []
         for index in range(len(shapes)):
-            context = self._engine.create_execution_context()
+            context = _context(self._engine, trt)
             if context is None:
                 raise BackendError(f"{trt.flavour} {trt.version}: no room for the engine on the GPU "
                                    f"({logger.last_error or 'it gave no reason'})")
@@ -72,8 +73,7 @@ class TensorRtExtractor:
     def on_device(self, images: torch.Tensor) -> torch.Tensor:
         """Features float32 [N, D, H/8, W/8] of pictures uint8 [N, H, W, 3], both torch tensors on the GPU.
 
-        The engine runs on torch's current stream, as do whatever made the pictures and whatever reads the features; so
-        nobody waits for it here, and :meth:`__call__` may only come after somebody did.
+        The engine runs on its own stream, and the host waits for nothing.
         """
         import torch
 
@@ -82,11 +82,10 @@ class TensorRtExtractor:
         batch = self._shapes[index].most[0]
         images = images.contiguous()
         features = torch.empty(self._features_shape(images.shape), dtype=torch.float32, device=images.device)
-        self._stream.enter()
-        for k in range(0, n, batch):
-            part = images[k:k + batch]
-            self._enqueue(index, tuple(part.shape), part.data_ptr(), features[k:k + batch].data_ptr(),
-                          torch.cuda.current_stream().cuda_stream)
+        with in_torch_order(self._stream, images, features) as handle:
+            for k in range(0, n, batch):
+                part = images[k:k + batch]
+                self._enqueue(index, tuple(part.shape), part.data_ptr(), features[k:k + batch].data_ptr(), handle)
         return features
 
     def _run(self, index: int, images: np.ndarray) -> np.ndarray:
@@ -127,3 +126,17 @@ class TensorRtExtractor:
         self._image, self._features = self._stream.allocate(3 * pixels), self._stream.allocate(4 * features)
         self._host_image = self._stream.host_array(3 * pixels)
         self._host_features = self._stream.host_array(4 * features).view(np.float32)
+
+
+def _context(engine, trt: TensorRt):
+    """Something to run an engine with; None where there is no room.
+
+    TensorRT-RTX compiles kernels for every new number of pictures. As it is, it does so behind one's back while slower
+    ones run; here at once, so that it happens while the node starts.
+    """
+    strategies = getattr(trt.api, "DynamicShapesKernelSpecializationStrategy", None)
+    if strategies is None:  # ordinary TensorRT: its kernels are in the engine
+        return engine.create_execution_context()
+    config = engine.create_runtime_config()
+    config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+    return engine.create_execution_context(config)

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +20,8 @@ from .variants import require_onnx
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger(__name__)
 
 
 class TorchExtractor:
@@ -37,32 +42,54 @@ class TorchExtractor:
     def __init__(self, bundle: Bundle, threads: int = 2, precision: str = "fp32") -> None:
         torch = imported("torch", "networks on PyTorch", "pip install torch")
         require_onnx("networks on PyTorch")
+        from ..cuda.full_float32 import full_float32
+        from ..cuda.graph import GraphCache
         from .torch_graph import OnnxModule
 
         if precision == "int8":
             raise BackendError("PyTorch has no int8 here; take fp32, fp16 or bf16")
         self._torch, self.precision = torch, precision
         torch.set_num_threads(threads)
-        if precision == "fp32":  # without this a GPU multiplies with 10 bits of the mantissa, less than the name says
-            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self._where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tensor_device = self._where.type
         self.device = torch.cuda.get_device_name() if self._where.type == "cuda" else "CPU"
         dtype = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
         self._autocast = torch.autocast(self._where.type, dtype, enabled=dtype is not None)
+        self._exact: Callable[[], AbstractContextManager] = full_float32 if precision == "fp32" else nullcontext
         self._module = OnnxModule(bundle.backbone()).to(self._where).eval()
+        # Crops are of one size and come in each frame; whole frames (``__call__``) would need a graph for every camera.
+        self._captured: Callable[[torch.Tensor], torch.Tensor] = (
+            GraphCache(self._run) if self._where.type == "cuda" else self._run)
         size = bundle.card.image.size
         self(np.zeros((1, size, size, 3), np.uint8))
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        return self.on_device(self._torch.from_numpy(np.ascontiguousarray(images)).to(self._where)).cpu().numpy()
+        pictures = self._torch.from_numpy(np.ascontiguousarray(images)).to(self._where)
+        return self._with_room(self._run, pictures).cpu().numpy()
 
     def on_device(self, images: torch.Tensor) -> torch.Tensor:
-        """Features float32 [N, D, H/8, W/8] of pictures uint8 [N, H, W, 3], both on ``tensor_device``."""
-        torch = self._torch
+        """Features float32 [N, D, H/8, W/8] of pictures uint8 [N, H, W, 3], both on ``tensor_device``.
+
+        On a GPU one CUDA graph per N and size, and the next call may overwrite the features.
+        """
         try:
-            with torch.inference_mode(), self._autocast:
-                return self._module(images).float()
-        except torch.OutOfMemoryError as error:
+            return self._with_room(self._captured, images)
+        except RuntimeError as error:
+            if self._captured == self._run:
+                raise
+            _log.warning("the network is run layer by layer: it cannot be a CUDA graph here (%s)",
+                         str(error).partition("\n")[0])
+            self._captured = self._run
+        return self._with_room(self._run, images)
+
+    def _run(self, images: torch.Tensor) -> torch.Tensor:
+        with self._torch.inference_mode(), self._autocast, self._exact():
+            return self._module(images).float()
+
+    def _with_room(self, run: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+        """``run``, with a full memory as an error that says what to do."""
+        try:
+            return run(images)
+        except self._torch.cuda.OutOfMemoryError as error:
             raise BackendError(f"the GPU is out of memory for {len(images)} pictures of {images.shape[2]}x"
                                f"{images.shape[1]}: stop what else runs on it, or take backend onnxruntime") from error

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from onnx import NodeProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,26 +37,35 @@ class OnnxModule(nn.Module):
         unknown = {node.op_type for node in graph.node} - set(_OPERATORS)
         if unknown:
             raise BackendError(f"the torch backend does not know the ONNX operators {', '.join(sorted(unknown))}")
-        # Whole numbers are shapes and indices: they stay on the CPU, so that no kernel waits for one to come back.
-        self._whole: dict[str, Tensor | None] = {"": None}
+        # Shapes, indices, scales and limits stay on the CPU: the host would wait for them to come back, and in a CUDA
+        # graph it cannot.
+        on_host = _read_by_host(graph)
+        self._on_host: dict[str, Tensor | None] = {"": None}
         self._buffer_of: dict[str, str] = {}
         for k, tensor in enumerate(graph.initializer):
             values = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
-            if values.is_floating_point():
+            if values.is_floating_point() and tensor.name not in on_host:
                 self._buffer_of[tensor.name] = f"constant_{k}"
                 self.register_buffer(f"constant_{k}", values)
             else:
-                self._whole[tensor.name] = values
+                self._on_host[tensor.name] = values
         self._steps = [(_OPERATORS[node.op_type], list(node.input), list(node.output), _attributes(node))
                        for node in graph.node]
 
     def forward(self, image: Tensor) -> Tensor:
         values = {name: getattr(self, buffer) for name, buffer in self._buffer_of.items()}
-        values.update(self._whole, image=image)
+        values.update(self._on_host, image=image)
         for operator, inputs, outputs, attributes in self._steps:
             result = operator(attributes, *(values[name] for name in inputs))
             values.update(zip(outputs, result if isinstance(result, (tuple, list)) else (result,), strict=True))
         return values["features"]
+
+
+def _read_by_host(graph: GraphProto) -> set[str]:
+    """Names of what no kernel reads, but the host: scales of Resize, limits of Clip."""
+    read = {name for node in graph.node if node.op_type in ("Resize", "Clip") for name in node.input[1:]}
+    return read - {name for node in graph.node for k, name in enumerate(node.input)
+                   if k == 0 or node.op_type not in ("Resize", "Clip")}
 
 
 def _attributes(node: NodeProto) -> dict:
@@ -99,6 +108,11 @@ def _resize(a: dict, x: Tensor, roi: Tensor | None, scales: Tensor | None = None
         return F.interpolate(x, target, mode="bilinear" if mode == "linear" else "bicubic",
                              align_corners=where == "align_corners")
     raise BackendError(f"the torch backend does not know Resize with mode {mode} and {where}")
+
+
+def _clip(a: dict, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    low, high = (limit.item() if limit is not None and limit.device.type == "cpu" else limit for limit in (low, high))
+    return x if low is None and high is None else torch.clamp(x, low, high)
 
 
 def _reshape(a: dict, x: Tensor, shape: Tensor) -> Tensor:
@@ -158,7 +172,7 @@ _OPERATORS: dict[str, Callable] = {
     "Add": lambda a, x, y: x + y,
     "Cast": lambda a, x: x.to(_DTYPES[a["to"]]),
     "Ceil": lambda a, x: x.ceil(),
-    "Clip": lambda a, x, low=None, high=None: torch.clamp(x, low, high),
+    "Clip": _clip,
     "Concat": lambda a, *parts: torch.cat(parts, a["axis"]),
     "ConstantOfShape": _constant_of_shape,
     "Conv": _conv,

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that a GPU does once is done at the start: kernels compiled, graphs captured, memory taken."""
+
+from __future__ import annotations
+
+from ..bundle import Bundle
+from ..pipeline import Pipeline
+from ..solver import Start
+from .graph import SIZES
+from .parity import own_crops, own_views
+
+
+def warm_up(bundle: Bundle, pipeline: Pipeline) -> None:
+    """Solve and follow, and run the network, with each number of crops that there are graphs for.
+
+    A capture takes some ten milliseconds, and cuDNN and TensorRT-RTX choose kernels for every number of pictures: in
+    operation that would be at the first frame with so many objects.
+    """
+    maps, targets = own_views(bundle)
+    found = [poses[0] for poses in pipeline.solve_features(maps, targets)]
+    camera, crops, image = own_crops(bundle)[0]
+    for size in SIZES:
+        chosen = [k % len(maps) for k in range(size)]
+        features, seen = maps[chosen], [targets[k] for k in chosen]
+        pipeline.solve_features(features, seen)
+        pipeline.solve_features(features, seen, [Start(found[k].T_crop_obj, found[k].size) for k in chosen])
+        pipeline.features(image, camera, [crops[k % len(crops)] for k in range(size)])

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a GPU is asked for at the start: all that a frame may ask for later."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from shared_data import ROOT
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+from dinemo_ros.bundle import load_bundle
+from dinemo_ros.cuda.warm_up import warm_up
+
+
+def test_every_number_of_crops_is_solved_followed_and_seen():
+    solved, followed, seen = [], [], []
+
+    def solve_features(features, targets, starts=None):
+        assert len(features) == len(targets)
+        (solved if starts is None else followed).append(len(targets if starts is None else starts))
+        return [[SimpleNamespace(T_crop_obj=np.eye(4), size=np.ones(3))] for _ in targets]
+
+    def features(image, camera, crops):
+        assert image.shape == (camera.height, camera.width, 3)
+        seen.append(len(crops))
+
+    warm_up(load_bundle(ROOT / "engines" / "car"), SimpleNamespace(solve_features=solve_features, features=features))
+    assert solved[1:] == followed == seen == [1, 2, 4, 8]
+
+
+def test_only_where_there_is_something_to_capture(monkeypatch):
+    from dinemo_ros.cuda import pipeline, selection
+    from dinemo_ros.cuda import warm_up as module
+
+    warmed = []
+    monkeypatch.setattr(pipeline, "TorchPipeline", lambda bundle, extractor, device, evidence: device)
+    monkeypatch.setattr(module, "warm_up", lambda bundle, one: warmed.append(one))
+    for name in ("check", "check_features"):
+        monkeypatch.setattr(selection, name, lambda *arguments: None)
+    for device in ("cpu", "cuda"):
+        selection._on_gpu(None, None, None, device, "clutter")
+    assert warmed == ["cuda"]
