@@ -20,6 +20,7 @@ mkdir -p "$out"
 "$python" tests/benchmarks/profile_steps.py --out "$out/steps.csv"
 "$python" tests/benchmarks/run_sweeps.py --out "$out"
 "$python" tests/benchmarks/plot_sweeps.py "$out"
+PYTHONPATH="$PYTHONPATH:tests" "$python" tests/benchmarks/count_launches.py car > "$out/launches.txt"
 "$python" tests/benchmarks/network.py --pictures "$renders/images" --synthetic "$renders" --out "$out"
 
 rm -f "$out"/rivals_*.json # they are kept where they exist, so that a run can be resumed

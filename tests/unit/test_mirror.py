@@ -90,7 +90,7 @@ def test_attributes_are_those_of_the_network(car):
     extractor = MirroredExtractor(plain)
     plain.reason = "another one by now"
     assert (extractor.name, extractor.precision, extractor.device) == (plain.name, plain.precision, plain.device)
-    assert extractor.reason == "another one by now" and getattr(extractor, "tensor_device", "none") == "none"
+    assert extractor.reason == "another one by now" and extractor.tensor_device == plain.tensor_device
 
 
 def estimator_of(folder, car, mirrored: bool) -> PoseEstimator:
