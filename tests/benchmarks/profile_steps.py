@@ -20,6 +20,7 @@ import numpy as np
 from run_sweeps import demo_jobs
 
 import dinemo_ros.estimator as estimator_module
+import dinemo_ros.pipeline as pipeline_module
 from dinemo_ros.bundle import find_bundle, load_bundle
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.solver import crop_solver, similarity
@@ -27,7 +28,7 @@ from dinemo_ros.solver import crop_solver, similarity
 # (title, where it is looked up, name)
 STEPS = (
     ("crop: camera", estimator_module, "crop_camera"),
-    ("crop: warp", estimator_module, "warp_crop"),
+    ("crop: warp", pipeline_module, "warp_crop"),
     ("similarity", similarity.Similarity, "__call__"),
     ("  products", similarity, "products"),
     ("  evidence and odds", similarity, "evidence_and_odds"),

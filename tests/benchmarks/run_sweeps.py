@@ -40,20 +40,22 @@ Sweep = dict[float, Callable[[], object]]  # x -> one call to be timed
 
 def vertices_sweep(bundle: Bundle, threads: int) -> Sweep:
     """The solver alone with meshes of other sizes."""
-    crops = rivals.crops(PoseEstimator(bundle, threads), demo_entries(demo_sequence())[:FRAMES])
+    estimator = PoseEstimator(bundle, threads)
+    crops = rivals.crops(estimator, demo_entries(demo_sequence())[:FRAMES])
     solvers = {len(mesh.vertices): PoseSolver(mesh, bundle.card, threads)
-               for mesh in (resized(bundle.mesh, count) for count in VERTICES)}
+               for mesh in (resized(estimator.crop_bundle.mesh, count) for count in VERTICES)}
     return {x: lambda solver=solver: [solver.solve(c.features, c.target) for c in crops]
             for x, solver in solvers.items()}
 
 
 def hypotheses_sweep(bundle: Bundle, threads: int) -> Sweep:
     """The solver alone with finer and coarser viewpoints."""
-    crops = rivals.crops(PoseEstimator(bundle, threads), demo_entries(demo_sequence())[:FRAMES])
+    estimator = PoseEstimator(bundle, threads)
+    crops = rivals.crops(estimator, demo_entries(demo_sequence())[:FRAMES])
     sweep: Sweep = {}
     for azimuths in AZIMUTHS:
         search = replace(bundle.card.search, azimuth=azimuths)
-        solver = PoseSolver(bundle.mesh, replace(bundle.card, search=search), threads)
+        solver = PoseSolver(estimator.crop_bundle.mesh, replace(bundle.card, search=search), threads)
         sweep[hypotheses(search)] = lambda solver=solver: [solver.solve(c.features, c.target) for c in crops]
     return sweep
 

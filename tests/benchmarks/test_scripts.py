@@ -74,6 +74,17 @@ def test_one_command_runs_every_script():
     assert subprocess.run(["bash", "-n", HERE / "run_all.sh"], check=False).returncode == 0
 
 
+def test_steps_of_an_estimate(tmp_path):
+    """In a process of its own, for it wraps functions of the package."""
+    pytest.importorskip("trimesh", reason="the training extra is not installed")
+    subprocess.run([sys.executable, HERE / "profile_steps.py", "--rounds", "1", "--out", tmp_path / "steps.csv"],
+                   check=True, capture_output=True)
+    with (tmp_path / "steps.csv").open() as file:
+        spent = {row["step"]: float(row["cpu_ms"]) for row in csv.DictReader(file)}
+    assert min(spent.values()) > 0, "a step is looked up where nobody calls it"
+    assert spent["features"] + spent["similarity"] + spent["coarse"] + spent["refine"] < spent["whole estimate"]
+
+
 def test_pictures_lost_and_won_are_counted_per_level():
     pytest.importorskip("onnx", reason="the onnx package is not installed, as on a robot")
     from benchmarks import network
@@ -105,6 +116,17 @@ def test_sweep_of_image_sizes_writes_its_rows(tmp_path, monkeypatch):
         rows = list(csv.DictReader(file))
     assert [(r["sweep"], r["x"]) for r in rows] == [("image width", "320"), ("image width", "640")]
     assert all(float(r["wall_ms"]) > 0 and float(r["cpu_ms"]) > 0 for r in rows)
+
+
+def test_sweeps_of_the_solver_alone(tmp_path, monkeypatch):
+    pytest.importorskip("fast_simplification", reason="the training extra is not installed")
+    monkeypatch.setattr(run_sweeps, "VERTICES", (200,))
+    monkeypatch.setattr(run_sweeps, "AZIMUTHS", (12,))
+    monkeypatch.setattr(sys, "argv", ["run_sweeps.py", "--out", str(tmp_path), "--rounds", "1", "--threads", "1",
+                                      "--sweeps", "vertices", "hypotheses"])
+    run_sweeps.main()
+    with (tmp_path / "sweeps.csv").open(newline="") as file:
+        assert [row["sweep"] for row in csv.DictReader(file)] == ["vertices", "hypotheses"]
 
 
 def test_a_scaled_picture_shows_the_same_directions():

@@ -130,3 +130,14 @@ def test_mirror_image_of_a_picture_gives_the_mirror_image_of_its_pose(estimator,
             R = mirror_rotation(opposite.T_cam_obj[:3, :3])
             angles.append(np.degrees(rotation_angle(R, pose.T_cam_obj[:3, :3])))
     assert np.median(apart[estimator]) < 0.5 * np.median(apart[plain]) and max(apart[estimator]) < 5.0
+
+
+def test_features_without_the_mirror_image_are_refused(estimator):
+    """Not read past their end."""
+    size = estimator.bundle.card.image.size
+    camera = Camera.from_hfov(size, size, 50.0)
+    _, targets = estimator.views(camera, estimator.check(np.zeros((size, size, 3), np.uint8), camera,
+                                                         [(0, 0, size, size)]), measured=True)
+    plain = np.ones((1, estimator.bundle.card.features.dim, size // 8, size // 8), np.float32)
+    with pytest.raises(ValueError, match="the features have 64 channels, those of the mesh 128"):
+        estimator.pipeline.solve_features(plain, targets)

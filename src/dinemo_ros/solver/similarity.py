@@ -63,6 +63,7 @@ class Similarity:
                  each: Callable, parts: int) -> None:
         if evidence not in EVIDENCE:
             raise ValueError(f"evidence is {evidence!r}; allowed: {', '.join(EVIDENCE)}")
+        self._depth = features.shape[1]
         self._features, self._clutter = (np.pad(rows, ((0, 0), (0, -rows.shape[1] % _ROWS)))
                                          for rows in (features, clutter))
         self._temperature, self._posterior, self._pad = np.float32(temperature), evidence == "posterior", pad
@@ -71,7 +72,14 @@ class Similarity:
         self._S = self._peak = self._background = self._best_clutter = np.empty(0, np.float32)
 
     def __call__(self, F: np.ndarray) -> SimilarityVolume:
-        """Volume of one feature map F [D, h, w] float32 of unit norm over D."""
+        """Volume of one feature map F [D, h, w] float32 of unit norm over D.
+
+        Raises:
+            ValueError: another D than the vertices'; the kernels would read past the end.
+        """
+        if len(F) != self._depth:
+            raise ValueError(f"the features have {len(F)} channels, those of the mesh {self._depth}: both must come "
+                             "from one bundle, mirrored or not")
         volume = self._buffers(F.shape)
         D, h, w = F.shape
         flat = np.ascontiguousarray(F).reshape(D, h * w)
