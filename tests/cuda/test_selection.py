@@ -109,7 +109,7 @@ def test_torch_that_does_not_see_the_gpu(monkeypatch):
     (RuntimeError("Failed to find C compiler. Please specify via CC environment variable"), "apt install gcc"),
     (FileNotFoundError(2, "No such file or directory", "/usr/bin/cc"), "apt install gcc"),
     (CalledProcessError(1, ["gcc", "main.c"]), "apt install python3-dev"),
-    (PermissionError(13, "Permission denied", "/root/.triton/cache"), "TRITON_CACHE_DIR names another one"),
+    (PermissionError(13, "Permission denied", "/home/robot/.triton/cache"), "TRITON_CACHE_DIR names another one"),
     (RuntimeError("CUDA error: no kernel image is available for execution on the device"), "on the device"),
     (None, "")])
 def test_a_gpu_on_which_triton_cannot_launch_anything(monkeypatch, error, remedy):
