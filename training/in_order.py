@@ -12,21 +12,16 @@ import numpy as np
 from dinemo_ros.geometry import viewpoint_from_rotation
 
 from .mirror_check import Candidate
-from .sequences import BINS, settled_path
+from .sequences import BINS, agreement, settled_path
 from .view_vote import Vote
 
 _OFF_DEG = 30.0  # a candidate farther from the path than this is not the frame's pose
 
 
 def azimuth_histogram(vote: Vote, mirrored: Vote | None = None) -> np.ndarray:
-    """[BINS] share of a vote per azimuth, all elevations together; with ``mirrored``, that of the mirror image as well.
-
-    The mirror image votes for the mirrored azimuth: both have to like a direction.
-    """
+    """[BINS] share of a vote per azimuth, all elevations together; agreed with the mirror image's where given."""
     plain = _histogram(vote)
-    if mirrored is not None:
-        plain = plain * _histogram(mirrored)[-np.arange(BINS) % BINS] + 1e-9
-    return plain / plain.sum()
+    return plain / plain.sum() if mirrored is None else agreement(plain, _histogram(mirrored))
 
 
 def _histogram(vote: Vote) -> np.ndarray:

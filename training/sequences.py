@@ -91,13 +91,17 @@ def azimuth_votes(queries: torch.Tensor, bank: torch.Tensor, bank_azimuths: np.n
 
 def agreed_votes(pictures: torch.Tensor, mirrored: torch.Tensor, bank: torch.Tensor,
                  bank_azimuths: np.ndarray) -> np.ndarray:
-    """Votes [N, BINS] of pictures times those of their mirror images, turned back: both have to like a direction.
+    """Votes [N, BINS] of pictures that agree with those of their mirror images, see :func:`agreement`."""
+    return agreement(*(azimuth_votes(queries, bank, bank_azimuths) for queries in (pictures, mirrored)))
+
+
+def agreement(votes: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """Votes [..., BINS] of pictures times those of their mirror images, turned back: both have to like a direction.
 
     Straight from behind a teacher hesitates between front and rear, and one picture alone may tip to the wrong side.
     """
-    back = -np.arange(BINS) % BINS
-    votes = azimuth_votes(pictures, bank, bank_azimuths) * azimuth_votes(mirrored, bank, bank_azimuths)[:, back] + 1e-9
-    return votes / votes.sum(1, keepdims=True)
+    both = votes * mirrored[..., -np.arange(BINS) % BINS] + 1e-9
+    return both / both.sum(axis=-1, keepdims=True)
 
 
 def equal_steps(votes: np.ndarray) -> tuple[float, np.ndarray]:

@@ -6,6 +6,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from dinemo_ros.camera import Camera
+from dinemo_ros.camera_info import camera_from_info
 from dinemo_ros.errors import CameraError
 from dinemo_ros.geometry import rotation_angle, se3, so3_exp
 from dinemo_ros.node import conversions
@@ -40,16 +41,16 @@ def test_pose_message_holds_the_transform():
 
 
 def test_camera_of_a_raw_and_of_a_rectified_image():
-    raw = conversions.camera_from_info(info())
+    raw = camera_from_info(info())
     assert raw.K[0, 0] == 500 and raw.K[1, 2] == 239.5 and raw.distortion[:2] == (0.1, -0.05)
-    rectified = conversions.camera_from_info(info(), rectified=True)
+    rectified = camera_from_info(info(), rectified=True)
     assert rectified.K[0, 0] == 400 and rectified.K[1, 2] == 200 and rectified.distortion == ()
 
 
 def test_binning_and_region_of_interest_move_the_principal_point():
     """The camera of the published picture projects as the full one followed by cutting and averaging."""
-    full = conversions.camera_from_info(info(d=[]))
-    cut = conversions.camera_from_info(info(d=[], binning_x=2, binning_y=2,
+    full = camera_from_info(info(d=[]))
+    cut = camera_from_info(info(d=[], binning_x=2, binning_y=2,
                                             roi=RegionOfInterest(x_offset=100, y_offset=40, width=400, height=300)))
     assert (cut.width, cut.height) == (200, 150)
     points = np.array([[0.1, -0.2, 2.0], [0.4, 0.3, 3.0]])
@@ -62,12 +63,12 @@ def test_binning_and_region_of_interest_move_the_principal_point():
     {"width": 0, "height": 0}, {"d": [float("nan")] * 5}, {"distortion_model": "mystery"}])
 def test_impossible_camera_info_is_refused(changes):
     with pytest.raises(CameraError):
-        conversions.camera_from_info(info(**changes))
+        camera_from_info(info(**changes))
 
 
 def test_camera_info_round_trip():
-    for camera in (Camera.from_hfov(640, 480, 70.0), conversions.camera_from_info(info())):
-        back = conversions.camera_from_info(conversions.camera_to_info(HEADER, camera))
+    for camera in (Camera.from_hfov(640, 480, 70.0), camera_from_info(info())):
+        back = camera_from_info(conversions.camera_to_info(HEADER, camera))
         assert np.array_equal(back.K, camera.K) and back.distortion == camera.distortion
         assert (back.width, back.height) == (camera.width, camera.height)
 

@@ -13,7 +13,6 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
 from ..camera import Camera
-from ..camera_info import camera_from_info as camera_from_info
 from ..image_codec import decode_compressed, decode_image
 from ..pose import Hypothesis, ObjectPose
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from ..camera import Camera
+from ..camera_info import camera_from_info
 from ..crop import check_roi
 from ..errors import CameraError, DinemoError, RoiError
 from . import conversions
@@ -69,7 +70,7 @@ class CameraInfos:
         message = self._by_stamp.get(stamp_ns, self._latest)
         if message is None:
             raise CameraError("no camera_info has arrived: publish it beside the images, or set default_hfov_deg")
-        camera = conversions.camera_from_info(message, rectified)
+        camera = camera_from_info(message, rectified)
         camera.require_size(width, height)
         return camera
 
