@@ -64,8 +64,8 @@ class ImageSpec:
 class FeatureSpec:
     """Feature length, and the softmax temperature that the features were trained with.
 
-    mirrored: look at every crop and at its mirror image, see ``mirror.py``. Takes the network twice; the score, the
-    covariance and the distance of the card are measured with it.
+    mirrored: where the pose found in a crop is in doubt (``score.sure``), look at its mirror image, too, see
+    ``mirror.py``.
     """
 
     dim: int = 64
@@ -82,15 +82,18 @@ class ScoreSpec:
     """How far to trust a pose.
 
     accept: poses whose score is below are not reported.
+    sure: a score below asks for a second opinion, where the bundle has one (``features.mirrored``).
     covariance_scale: how much larger the variance of poses is than independent noise in the cells explains, measured on
     held-out data (a network displaces whole parts of an object alike). The spread along the ray is not scaled.
     """
 
     accept: float = 0.2
+    sure: float = 1.0
     covariance_scale: float = 20.0
 
     def __post_init__(self) -> None:
         _require(0.0 <= self.accept <= 1.0, "score.accept", self.accept, "0 to 1")
+        _require(0.0 <= self.sure <= 1.0, "score.sure", self.sure, "0 to 1")
         _require(0.01 <= self.covariance_scale <= 1000.0, "score.covariance_scale", self.covariance_scale,
                  "0.01 to 1000")
 
@@ -291,7 +294,7 @@ def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:
                           f"size_prior.mean_m in {CARD_FILE} says {list(card.size_prior.mean_m)}")
     if card.features.mirrored:
         try:
-            counterparts(mesh)
+            counterparts(mesh.vertices, mesh.normals)
         except BundleError as error:
             raise BundleError(f"{path / CARD_FILE}: {error}") from None
 

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.cuda.category import to_device
 from dinemo_ros.cuda.hypotheses import Search
-from dinemo_ros.solver.category import prepare_category
+from dinemo_ros.solver import prepare_category
 
 _NO_KERNEL = set("""alias as_strided detach device diagonal empty empty_like empty_strided expand lift_fresh new_empty
     permute reshape select slice split split_with_sizes squeeze t transpose unbind unsqueeze view _reshape_alias

@@ -27,7 +27,7 @@ from dinemo_ros.bundle import Bundle, find_bundle, load_bundle
 from dinemo_ros.cli.options import available_cpus
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.neural_mesh import NeuralMesh
-from dinemo_ros.solver import PoseSolver
+from dinemo_ros.solver import PoseSolver, prepare_category
 
 VERTICES = (200, 400, 800, 1600, 3000)
 AZIMUTHS = (12, 24, 48, 96, 180)
@@ -42,8 +42,8 @@ def vertices_sweep(bundle: Bundle, threads: int) -> Sweep:
     """The solver alone with meshes of other sizes."""
     estimator = PoseEstimator(bundle, threads)
     crops = rivals.crops(estimator, demo_entries(demo_sequence())[:FRAMES])
-    solvers = {len(mesh.vertices): PoseSolver(mesh, bundle.card, threads)
-               for mesh in (resized(estimator.crop_bundle.mesh, count) for count in VERTICES)}
+    solvers = {len(mesh.vertices): PoseSolver(prepare_category(mesh, bundle.card), threads)
+               for mesh in (resized(rivals.given_mesh(estimator), count) for count in VERTICES)}
     return {x: lambda solver=solver: [solver.solve(c.features, c.target) for c in crops]
             for x, solver in solvers.items()}
 
@@ -55,7 +55,8 @@ def hypotheses_sweep(bundle: Bundle, threads: int) -> Sweep:
     sweep: Sweep = {}
     for azimuths in AZIMUTHS:
         search = replace(bundle.card.search, azimuth=azimuths)
-        solver = PoseSolver(estimator.crop_bundle.mesh, replace(bundle.card, search=search), threads)
+        category = prepare_category(rivals.given_mesh(estimator), replace(bundle.card, search=search))
+        solver = PoseSolver(category, threads)
         sweep[hypotheses(search)] = lambda solver=solver: [solver.solve(c.features, c.target) for c in crops]
     return sweep
 

@@ -31,9 +31,15 @@ def device_table(folder: Path) -> list[str]:
     total, objects = bench["total"], bench["objects"]
     lines.append(row("one object with its box, image in to pose out, median", wall(total),
                      ms(total["cpu_median_ms"]), "50 ms"))
+    if "doubtful" in bench:
+        doubtful = bench["doubtful"]["total"]
+        lines.append(row("the same in doubt: a second opinion is asked for", wall(doubtful),
+                         ms(doubtful["cpu_median_ms"]), ""))
     followed = bench["followed"]["total"]
     lines.append(row("the same object followed, no search", wall(followed), ms(followed["cpu_median_ms"]),
                      "25 ms"))
+    auto = bench["auto"]["total"]
+    lines.append(row("the same frame without a box: objects are looked for", wall(auto), ms(auto["cpu_median_ms"]), ""))
     lines.append(row("solver alone, features to pose", ms(bench["solver_ms"]), "", "15 ms"))
     lines.append(row(f"{objects['objects']} objects in one frame; against one",
                      f"{ms(objects['median_ms'])} ({objects['ratio']:.2f} x)", f"{objects['cpu_ratio']:.2f} x",

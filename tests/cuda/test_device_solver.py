@@ -23,7 +23,7 @@ from dinemo_ros.cuda.poses import Poses, jacobian, project, rotation
 from dinemo_ros.cuda.similarity import similarity_volume
 from dinemo_ros.cuda.solver import DeviceSolver, candidates
 from dinemo_ros.geometry import rotation_angle, so3_exp
-from dinemo_ros.solver import PoseSolver, Start, crop_solver
+from dinemo_ros.solver import PoseSolver, Start, crop_solver, prepare_category
 from dinemo_ros.solver.coarse import place as place_on_host
 from dinemo_ros.solver.nearest_view import _score_views
 from dinemo_ros.solver.refine import Refined
@@ -46,12 +46,12 @@ SCENES = [planted_scene(20.0, 14.0), planted_scene(130.0, 8.0, 3.0, box_error=(0
 @pytest.fixture(scope="module")
 def device():
     torch.set_num_threads(1)  # more would wait for each other on a busy machine
-    return DeviceSolver(car_mesh(), car_card(), DEVICE)
+    return DeviceSolver(prepare_category(car_mesh(), car_card()), DEVICE)
 
 
 @pytest.fixture(scope="module")
 def host():
-    return PoseSolver(car_mesh(), car_card(), threads=1)
+    return PoseSolver(prepare_category(car_mesh(), car_card()), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,8 @@ def together(device):
 
 
 def both(mesh, card, evidence="clutter"):
-    return DeviceSolver(mesh, card, DEVICE, evidence), PoseSolver(mesh, card, threads=1, evidence=evidence)
+    category = prepare_category(mesh, card, evidence)
+    return DeviceSolver(category, DEVICE), PoseSolver(category, threads=1)
 
 
 def assert_same(found, expected, degrees=0.2):

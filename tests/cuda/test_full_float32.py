@@ -21,6 +21,7 @@ from dinemo_ros.cuda import twins
 from dinemo_ros.cuda.full_float32 import full_float32
 from dinemo_ros.cuda.solver import DeviceSolver
 from dinemo_ros.cuda.warp import warp_crops
+from dinemo_ros.solver import prepare_category
 
 PRODUCTS = ("matmul", "mm", "bmm", "einsum", "conv2d", "convolution")  # inference mode shows the former of each kind
 
@@ -86,7 +87,7 @@ def test_where_the_process_uses_the_newer_setting():
 
 def test_solver_and_warp():
     torch.set_num_threads(1)
-    scene, solver = planted_scene(20.0, 14.0), DeviceSolver(car_mesh(), car_card(), "cpu")
+    scene, solver = planted_scene(20.0, 14.0), DeviceSolver(prepare_category(car_mesh(), car_card()), "cpu")
     assert seen(lambda: solver.solve(scene.features, scene.target)) == {(False, False)}
     pinhole = Camera.from_hfov(320, 240, 60.0)
     lens = Camera(320, 240, pinhole.K, "plumb_bob", (-0.3, 0.1, 0.001, -0.002, 0.0))

@@ -24,7 +24,7 @@ from dinemo_ros.cuda.refine import climb, polish
 from dinemo_ros.cuda.rendered import Rendered
 from dinemo_ros.cuda.similarity import similarity_volume
 from dinemo_ros.geometry import so3_exp
-from dinemo_ros.solver.category import prepare_category
+from dinemo_ros.solver import prepare_category
 from dinemo_ros.solver.coarse import SHIFT
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

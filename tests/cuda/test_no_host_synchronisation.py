@@ -20,7 +20,7 @@ from unit.planted_cup import cup_card, cup_mesh
 
 from dinemo_ros.cuda.category import to_device
 from dinemo_ros.cuda.hypotheses import Search
-from dinemo_ros.solver.category import prepare_category
+from dinemo_ros.solver import prepare_category
 from dinemo_ros.symmetry import Symmetry
 
 CUDA = torch.device("cuda", 0)

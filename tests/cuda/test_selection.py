@@ -159,7 +159,7 @@ class Failing:
     def __init__(self, cpu, good, error):
         self._cpu, self.left, self._error = cpu, good, error
 
-    def solve_features(self, features, targets, starts=None):
+    def solve_features(self, features, targets, starts=None, mirrored=False):
         self.left -= 1
         if self.left < 0:
             raise self._error
@@ -186,7 +186,7 @@ def test_a_gpu_that_fails_later_loses_no_frame(bundle, cpu, caplog, error, told)
 class Full(Failing):
     """Works, then has no memory for a number of calls, then works again."""
 
-    def solve_features(self, features, targets, starts=None):
+    def solve_features(self, features, targets, starts=None, mirrored=False):
         self.left -= 1
         if self.left in self._error:
             raise RuntimeError("Triton Error [CUDA]: out of memory")
@@ -212,7 +212,7 @@ class TestOtherPoses:
     """A GPU that computes something else is found out at the start."""
 
     def turned(self, cpu, angle=0.0, farther=1.0, nothing=False):
-        def solve(features, targets, starts=None):
+        def solve(features, targets, starts=None, mirrored=False):
             solved = cpu.solve_features(features, targets, starts)
             c, s = np.cos(angle), np.sin(angle)
             for poses in solved:
@@ -225,8 +225,8 @@ class TestOtherPoses:
     def test_only_following_is_wrong(self, bundle, cpu):
         wrong = self.turned(cpu, 0.1)
 
-        def solve(features, targets, starts=None):
-            return (cpu if starts is None else wrong).solve_features(features, targets, starts)
+        def solve(features, targets, starts, mirrored):
+            return (cpu if starts is None else wrong).solve_features(features, targets, starts, mirrored)
 
         with pytest.raises(BackendError, match=r"5\.7 degrees"):
             check(bundle, cpu, SimpleNamespace(solve_features=solve))
@@ -270,7 +270,7 @@ class TestOtherCrops:
         assert [[int(_footprint(camera, crop)) for crop in crops] for camera, crops, _ in own_crops(bundle)] == [
             [1, 2], [1, 2]]
         same = self.changed(estimators, lambda features, camera: features)
-        check_features(bundle, estimators[0].crop_extractor, same)
+        check_features(bundle, estimators[0].extractor, same)
 
     @pytest.mark.parametrize("lens", [False, True])
     def test_another_order(self, bundle, estimators, lens):
@@ -278,20 +278,20 @@ class TestOtherCrops:
                              else features)
         told = f"a camera {'with' if lens else 'without'} distortion have other features than the CPU's"
         with pytest.raises(BackendError, match=told):
-            check_features(bundle, estimators[0].crop_extractor, wrong)
+            check_features(bundle, estimators[0].extractor, wrong)
 
     @pytest.mark.parametrize("wrong", [lambda features, _: features * np.nan, lambda features, _: features[:1],
                                        lambda features, _: features.roll(1, 3)])
     def test_no_numbers_too_few_shifted(self, bundle, estimators, wrong):
         with pytest.raises(BackendError, match="other features"):
-            check_features(bundle, estimators[0].crop_extractor, self.changed(estimators, wrong))
+            check_features(bundle, estimators[0].extractor, self.changed(estimators, wrong))
 
     def test_goes_on_on_the_cpu(self, bundle, estimators, monkeypatch, caplog):
         from dinemo_ros.cuda import pipeline
 
         right = pipeline.warp_crops
         monkeypatch.setattr(pipeline, "warp_crops", lambda *arguments: right(*arguments).flip(2))
-        wrong = create_pipeline(estimators[1].crop_bundle, estimators[1].crop_extractor, "twins", 1)
+        wrong = create_pipeline(bundle, estimators[1].extractor, "twins", 1)
         assert isinstance(wrong, CpuPipeline)
         assert "solver: on the CPU, because the GPU's crops of a camera without distortion have other" in caplog.text
 

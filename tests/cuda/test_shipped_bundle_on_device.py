@@ -18,8 +18,10 @@ from dinemo_ros.camera import Camera
 from dinemo_ros.crop import warp_crop
 from dinemo_ros.cuda.solver import DeviceSolver
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.features.mirrored import beside, turned
 from dinemo_ros.geometry import rotation_angle
-from dinemo_ros.solver import Start
+from dinemo_ros.solver import Start, prepare_category
+from dinemo_ros.solver.category import seen_twice
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -36,8 +38,9 @@ def estimator(bundle):
 
 @pytest.fixture(scope="module")
 def device(estimator):
+    """The one for second opinions, with more channels; the first one's kind is what the other tests have."""
     torch.set_num_threads(1)
-    return DeviceSolver(estimator.crop_bundle.mesh, estimator.bundle.card, DEVICE)
+    return DeviceSolver(seen_twice(prepare_category(estimator.bundle.mesh, estimator.bundle.card)), DEVICE)
 
 
 def features_of(estimator, images, cameras, rois):
@@ -47,7 +50,7 @@ def features_of(estimator, images, cameras, rois):
         (crop,), target = estimator.views(camera, estimator.check(image, camera, [roi]), measured=True)
         pixels = np.empty((1, crop.size, crop.size, 3), np.uint8)
         warp_crop(image, camera, crop, pixels[0])
-        maps.append(estimator.crop_extractor(pixels)[0])
+        maps.append(beside(estimator.extractor(pixels), estimator.extractor(turned(pixels)))[0])
         targets += target
     return maps, targets
 
@@ -65,11 +68,11 @@ def differences(found, expected):
 
 
 def compare(estimator, device, maps, targets):
-    expected, found = estimator.pipeline.solver.solve_batch(maps, targets), device.solve_batch(maps, targets)
+    expected, found = estimator.pipeline.second.solve_batch(maps, targets), device.solve_batch(maps, targets)
     apart = differences(found, expected)
     assert (apart[:, 1] < 1.0).mean() >= 0.8 and np.median(apart[:, 0]) < 0.1, apart
     starts = [Start(poses[0].T_crop_obj, poses[0].size) for poses in expected]
-    expected, found = (s.follow_batch(maps, targets, starts) for s in (estimator.pipeline.solver, device))
+    expected, found = (s.follow_batch(maps, targets, starts) for s in (estimator.pipeline.second, device))
     apart = differences(found, expected)
     assert (apart[:, 1] < 1.0).mean() >= 0.8 and np.median(apart[:, 0]) < 0.1, apart
 

@@ -9,7 +9,7 @@ from unit.planted import car_card, car_mesh
 from unit.scenes import CELLS, planted_scene
 
 from dinemo_ros.geometry import rotation_angle
-from dinemo_ros.solver import PoseSolver, reference
+from dinemo_ros.solver import PoseSolver, prepare_category, reference
 
 torch = pytest.importorskip("torch", reason="the reference solver needs torch")
 
@@ -55,7 +55,7 @@ def test_thirty_steps_end_between_start_and_truth(solver, patient):
 
 
 def test_finds_what_our_solver_finds(patient):
-    fast = PoseSolver(car_mesh(), car_card(), threads=1)
+    fast = PoseSolver(prepare_category(car_mesh(), car_card()), threads=1)
     for azimuth in (25, 245):
         scene = planted_scene(azimuth, noise=0.5)
         ours = fast.solve(scene.features, scene.target)[0].T_crop_obj[:3, :3]

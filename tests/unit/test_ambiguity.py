@@ -6,7 +6,7 @@ import pytest
 from unit.planted_cup import cup_card, cup_mesh, cup_scene
 
 from dinemo_ros.geometry import rotation_angle
-from dinemo_ros.solver import PoseSolver
+from dinemo_ros.solver import PoseSolver, prepare_category
 from dinemo_ros.solver.ambiguity import TURNS, angles, widened
 from dinemo_ros.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 
@@ -16,7 +16,7 @@ CUP, BOTTLE = Symmetry("z", 1), Symmetry("z", 0)
 @pytest.fixture(scope="module")
 def cup():
     mesh = cup_mesh()
-    return mesh, PoseSolver(mesh, cup_card(mesh, CUP))
+    return mesh, PoseSolver(prepare_category(mesh, cup_card(mesh, CUP)))
 
 
 def axis_deviation_deg(solved) -> float:
@@ -49,7 +49,7 @@ def test_hidden_handle_large_azimuth_variance(cup):
 def test_a_cup_declared_unambiguous_is_wrong_by_more_than_it_announces(cup):
     """What the declaration is for: the local normal matrix knows nothing of the other turns."""
     mesh, declared = cup
-    local = PoseSolver(mesh, cup_card(mesh, Symmetry()))
+    local = PoseSolver(prepare_category(mesh, cup_card(mesh, Symmetry())))
 
     def worst(solver) -> float:
         """Largest error in announced standard deviations, the handle hidden behind the body."""
@@ -65,7 +65,7 @@ def test_a_cup_declared_unambiguous_is_wrong_by_more_than_it_announces(cup):
 
 def test_a_bottle_is_found_by_its_axis():
     mesh = cup_mesh(handle=False)
-    solver = PoseSolver(mesh, cup_card(mesh, BOTTLE))
+    solver = PoseSolver(prepare_category(mesh, cup_card(mesh, BOTTLE)))
     for azimuth, elevation in ((0.0, 15.0), (130.0, 30.0)):
         T, scene, target = cup_scene(mesh, azimuth, elevation)
         solved = solver.solve(scene.features, target)

@@ -92,7 +92,7 @@ def test_coarse_score_equals_its_twin(volume, surface, scene):
     x, y, z = 0.03, -0.02, 9.0
     total = make_totals(2)[1]
     n = gather(volume.evidence, volume.pad, views.index[g], views.points[g], views.weight[g], 40, x * z, y * z, z,
-               target.focal, target.centre, total)
+               target.focal, target.centre, total, np.empty(40, np.int64))
     assert n == int(views.weight[g].sum())
     points = views.points[g, :n] + np.array([x * z, y * z, z])
     evidence, row = volume.evidence[:-1, PAD:-PAD, PAD:-PAD] / UNIT, volume.evidence.shape[2]

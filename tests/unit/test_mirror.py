@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mirror image as a second opinion: which vertices are opposite, what the features become, what the poses gain."""
+"""The mirror image as a second opinion: which vertices are opposite, what the features become, when it is asked for,
+what the poses gain."""
 
 from dataclasses import replace
 
@@ -15,9 +16,11 @@ from dinemo_ros.camera import Camera
 from dinemo_ros.errors import BundleError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.features import create_extractor
-from dinemo_ros.features.mirrored import MirroredExtractor
+from dinemo_ros.features.mirrored import beside, turned
 from dinemo_ros.geometry import mirror_rotation, rotation_angle
 from dinemo_ros.mirror import counterparts, with_counterparts
+from dinemo_ros.solver import prepare_category
+from dinemo_ros.solver.category import seen_twice
 
 DEMO = ROOT / "config" / "demo_sequence"
 
@@ -30,14 +33,14 @@ def car():
 @pytest.mark.parametrize("category", ["car", "bottle", "cup"])
 def test_counterparts_of_shipped_meshes(category):
     mesh = load_bundle(ROOT / "engines" / category).mesh
-    opposite = counterparts(mesh)
+    opposite = counterparts(mesh.vertices, mesh.normals)
     assert np.array_equal(opposite[opposite], np.arange(len(opposite)))
     np.testing.assert_allclose(mesh.vertices[opposite], mesh.vertices * [1, -1, 1], atol=1e-5)
 
 
 def test_vertices_in_one_place_are_told_apart_by_their_normals():
     mesh = car_mesh()
-    opposite = counterparts(mesh)
+    opposite = counterparts(mesh.vertices, mesh.normals)
     assert len(np.unique(mesh.vertices, axis=0)) < len(mesh.vertices)
     np.testing.assert_allclose(mesh.normals[opposite], mesh.normals * [1, -1, 1], atol=1e-6)
 
@@ -61,67 +64,134 @@ def test_mirrored_is_true_or_false(tmp_path):
 
 
 def test_cosines_are_the_mean_of_both_pictures(car):
-    plain = create_extractor(car, precision="fp32")
+    network = create_extractor(car, precision="fp32")
     images = np.random.default_rng(0).integers(0, 255, (2, 64, 96, 3), dtype=np.uint8)
-    both, mesh = MirroredExtractor(plain)(images), with_counterparts(car.mesh)
+    seen, mirrored = network(images), network(turned(images))
+    both, mesh = beside(seen, mirrored), with_counterparts(car.mesh)
     assert both.shape == (2, 2 * car.card.features.dim, 8, 12) and both.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(both, axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(mesh.features, axis=1), 1.0, atol=1e-5)
 
-    seen, mirrored = plain(images), plain(np.ascontiguousarray(images[:, :, ::-1]))[..., ::-1]
-    opposite = car.mesh.features[counterparts(car.mesh)]
+    opposite = car.mesh.features[counterparts(car.mesh.vertices, car.mesh.normals)]
     for ours, one, other in ((mesh.features, car.mesh.features, opposite),
                              (mesh.clutter, car.mesh.clutter, car.mesh.clutter)):
-        expected = 0.5 * (np.einsum("vd,ndij->nvij", one, seen) + np.einsum("vd,ndij->nvij", other, mirrored))
+        expected = 0.5 * (np.einsum("vd,ndij->nvij", one, seen)
+                          + np.einsum("vd,ndij->nvij", other, mirrored[..., ::-1]))
         np.testing.assert_allclose(np.einsum("vd,ndij->nvij", ours, both), expected, atol=1e-5)
 
 
-def test_tensors_as_arrays(car):
+def test_tensors_as_arrays():
     torch = pytest.importorskip("torch")
-    plain = create_extractor(car, precision="fp32")
-    plain.on_device = lambda tensors: torch.from_numpy(plain(tensors.numpy()))  # a network that takes tensors
-    images = np.random.default_rng(0).integers(0, 255, (3, 64, 96, 3), dtype=np.uint8)
-    extractor = MirroredExtractor(plain)
-    np.testing.assert_allclose(extractor.on_device(torch.from_numpy(images)).numpy(), extractor(images), atol=1e-6)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (3, 8, 9, 3), dtype=np.uint8)
+    seen, mirrored = rng.random((2, 3, 4, 5, 6), np.float32)
+    np.testing.assert_array_equal(turned(torch.from_numpy(images)).numpy(), turned(images))
+    np.testing.assert_allclose(beside(torch.from_numpy(seen), torch.from_numpy(mirrored)).numpy(),
+                               beside(seen, mirrored), rtol=1e-6)
 
 
-def test_attributes_are_those_of_the_network(car):
-    plain = create_extractor(car, precision="fp32")
-    extractor = MirroredExtractor(plain)
-    plain.reason = "another one by now"
-    assert (extractor.name, extractor.precision, extractor.device) == (plain.name, plain.precision, plain.device)
-    assert extractor.reason == "another one by now" and extractor.tensor_device == plain.tensor_device
+def test_solver_prepared_for_both_pictures_is_that_of_the_mesh_with_both(car):
+    """Only what hangs on the features is made anew."""
+    found = seen_twice(prepare_category(car.mesh, car.card))
+    expected = prepare_category(with_counterparts(car.mesh), car.card)
+    for name in ("search_features", "clutter", "dimension"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-5, atol=1e-6)
+    for name in ("features", "gram", "vertices"):
+        np.testing.assert_allclose(getattr(found.surface, name), getattr(expected.surface, name), atol=1e-5)
 
 
-def estimator_of(folder, car, mirrored: bool) -> PoseEstimator:
-    card = replace(car.card, features=replace(car.card.features, mirrored=mirrored))
-    return PoseEstimator(write_bundle(folder, card, car.backbone_path.read_bytes(), car.mesh))
+def estimator_of(car, sure: float, mirrored: bool = True) -> PoseEstimator:
+    card = replace(car.card, features=replace(car.card.features, mirrored=mirrored),
+                   score=replace(car.card.score, sure=sure))
+    return PoseEstimator(replace(car, card=card), threads=1, precision="fp32", device="cpu")
 
 
 @pytest.fixture(scope="module")
-def estimator(tmp_path_factory, car):
-    return estimator_of(tmp_path_factory.mktemp("mirrored"), car, True)
+def estimator(car):
+    """One that always asks."""
+    return estimator_of(car, 1.0)
 
 
-def test_only_crops_are_seen_twice(estimator):
-    """Proposals are made with the network's own channels."""
-    dim = estimator.bundle.card.features.dim
-    assert estimator.bundle.mesh.features.shape[1] == dim and estimator.crop_bundle.mesh.features.shape[1] == 2 * dim
+@pytest.fixture(scope="module")
+def alone(car):
+    """One that never asks."""
+    return estimator_of(car, 1.0, mirrored=False)
 
 
-def test_mirror_image_of_a_picture_gives_the_mirror_image_of_its_pose(estimator, tmp_path, car):
+@pytest.fixture(scope="module")
+def frame(alone):
+    """Image, camera and the regions of a car and of a piece of the background."""
+    camera, image = Camera.from_yaml(DEMO / "camera_info.yaml"), cv2.imread(str(sorted(DEMO.glob("*.jpg"))[0]))
+    image = np.ascontiguousarray(image[..., ::-1])
+    return image, camera, [tuple(alone.covered(alone.estimate(image, camera)[0], camera)), (0.0, 0.0, 60.0, 50.0)]
+
+
+def pictures_seen(estimator, monkeypatch) -> list[int]:
+    """Filled with how many pictures the network is given in each call."""
+    seen, network = [], estimator.pipeline.extractor
+
+    def counted(images):
+        seen.append(len(images))
+        return network(images)
+
+    monkeypatch.setattr(estimator.pipeline, "extractor", counted)
+    return seen
+
+
+class TestAskedForInDoubt:
+    def test_only_of_what_scores_low(self, estimator, alone, frame, monkeypatch):
+        image, camera, rois = frame
+        car, nothing = alone.locate(image, camera, [np.array(roi) for roi in rois])
+        monkeypatch.setattr(estimator.pipeline, "sure", 0.99 * car.score)
+        assert nothing is None or nothing.score < 0.99 * car.score
+        seen = pictures_seen(estimator, monkeypatch)
+        found, _ = estimator.locate(image, camera, [np.array(roi) for roi in rois])
+        assert seen[:2] == [2, 1]
+        assert found.score == car.score and np.array_equal(found.T_cam_obj, car.T_cam_obj)
+
+    def test_takes_the_place_of_the_first(self, estimator, alone, frame, monkeypatch):
+        image, camera, rois = frame
+        seen = pictures_seen(estimator, monkeypatch)
+        (first,), (second,) = (one.estimate(image, camera, rois[:1]) for one in (alone, estimator))
+        assert seen == [1, 1] and second.score != first.score
+        assert rotation_angle(second.T_cam_obj[:3, :3], first.T_cam_obj[:3, :3]) < np.radians(10)
+
+    def test_not_for_proposals_without_hope(self, estimator, frame, monkeypatch):
+        image, camera, _ = frame
+        seen = pictures_seen(estimator, monkeypatch)
+        monkeypatch.setattr(type(estimator.proposer), "__call__", lambda self, picture: [np.array([0.0, 0, 60, 50])])
+        assert estimator.estimate(image, camera) == [] and seen == [1]
+
+    def test_when_following(self, estimator, alone, frame, monkeypatch):
+        image, camera, rois = frame
+        poses = alone.estimate(image, camera, rois[:1])
+        (first,), (second,) = (one.follow(image, camera, poses) for one in (alone, estimator))
+        assert second.score != first.score and second.score > 0.2
+        monkeypatch.setattr(estimator.pipeline, "sure", 0.0)
+        (sure,) = estimator.follow(image, camera, poses)
+        assert sure.score == first.score and np.array_equal(sure.T_cam_obj, first.T_cam_obj)
+
+    def test_its_time_counts(self, estimator, alone, frame):
+        image, camera, rois = frame
+        for one in (alone, estimator):
+            one.estimate(image, camera, rois[:1])
+        assert set(estimator.timings) == set(alone.timings)
+        spent = dict(estimator.timings)
+        assert 0 < sum(spent[name] for name in spent if name != "total") <= spent["total"]
+
+
+def test_mirror_image_of_a_picture_gives_the_mirror_image_of_its_pose(estimator, alone):
     """What makes the second opinion worth its time: left and right are no longer seen differently.
 
     What remains is the solver's: the vertices that it starts from are not chosen symmetrically.
     """
-    plain = estimator_of(tmp_path, car, False)
     camera = Camera.from_yaml(DEMO / "camera_info.yaml")
     K = camera.K.copy()
     K[0, 2] = camera.width - 1 - K[0, 2]
-    apart = {plain: [], estimator: []}
+    apart = {alone: [], estimator: []}
     for frame in sorted(DEMO.glob("*.jpg"))[::4]:
         image = np.ascontiguousarray(cv2.imread(str(frame))[..., ::-1])
-        x_min, y_min, x_max, y_max = plain.covered(plain.estimate(image, camera)[0], camera)
+        x_min, y_min, x_max, y_max = estimator.estimate(image, camera)[0].roi
         mirrored = np.ascontiguousarray(image[:, ::-1])
         for one, angles in apart.items():
             pose = one.estimate(image, camera, [(x_min, y_min, x_max, y_max)])[0]
@@ -129,7 +199,7 @@ def test_mirror_image_of_a_picture_gives_the_mirror_image_of_its_pose(estimator,
                                                                      camera.width - x_min, y_max)])[0]
             R = mirror_rotation(opposite.T_cam_obj[:3, :3])
             angles.append(np.degrees(rotation_angle(R, pose.T_cam_obj[:3, :3])))
-    assert np.median(apart[estimator]) < 0.5 * np.median(apart[plain]) and max(apart[estimator]) < 5.0
+    assert np.median(apart[estimator]) < 0.5 * np.median(apart[alone]) and max(apart[estimator]) < 5.0
 
 
 def test_features_without_the_mirror_image_are_refused(estimator):
@@ -140,4 +210,4 @@ def test_features_without_the_mirror_image_are_refused(estimator):
                                                          [(0, 0, size, size)]), measured=True)
     plain = np.ones((1, estimator.bundle.card.features.dim, size // 8, size // 8), np.float32)
     with pytest.raises(ValueError, match="the features have 64 channels, those of the mesh 128"):
-        estimator.pipeline.solve_features(plain, targets)
+        estimator.pipeline.solve_features(plain, targets, mirrored=True)

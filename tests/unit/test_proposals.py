@@ -12,7 +12,7 @@ from dinemo_ros.features import create_extractor
 from dinemo_ros.features.protocol import LARGEST_SIDE
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_ros.pose import ObjectPose
-from dinemo_ros.proposals import Proposer, label_objects, slide, snapped
+from dinemo_ros.proposals import Proposer, halved, label_objects, scaled, snapped
 from dinemo_ros.regions import covered_share, distinct_boxes, overlap, projected_box
 
 CAMERA = Camera.from_hfov(640, 480, 60.0)
@@ -73,23 +73,21 @@ def test_covered_share():
     assert covered_share(np.array([0.0, 0, 2, 2]), np.array([5.0, 5, 9, 9])) == 0.0
 
 
-def test_sliding_equals_its_twin():
-    """Best template and mean evidence per cell, templates that leave the map left out, in plain numpy."""
-    rng = np.random.default_rng(0)
-    evidence = rng.random((5, 7, 9)).astype(np.float32)
-    vertex, offset = rng.integers(0, 5, (6, 4)).astype(np.int32), rng.integers(-3, 4, (6, 4, 2)).astype(np.int32)
-    score, best = np.zeros((7, 9), np.float32), np.zeros((7, 9), np.int32)
-    slide(evidence, vertex, offset, 1, 6, 0.6, score, best, np.empty_like(score), np.empty_like(score))
-    for i in range(7):
-        for j in range(9):
-            means = []
-            for t in range(1, 6):
-                cells = [(v, i + dy, j + dx) for v, (dx, dy) in zip(vertex[t], offset[t], strict=True)]
-                values = [evidence[c] for c in cells if 0 <= c[1] < 7 and 0 <= c[2] < 9]
-                means.append(np.mean(values) if len(values) >= 0.6 * 4 else 0.0)
-            assert score[i, j] == pytest.approx(max(means), abs=1e-5)
-            if max(means) > 0:
-                assert best[i, j] == 1 + int(np.argmax(means))
+def test_pictures_of_any_size_are_scaled():
+    picture = np.full((37, 1201, 3), 90, np.uint8)
+    assert scaled(picture, 0.1).shape == (4, 120, 3) and scaled(picture, 1.5).shape == (56, 1802, 3)
+    assert halved(picture).shape == (18, 600, 3) and halved(picture[:1, :1]).shape == (1, 1, 3)
+
+
+def test_scaling_keeps_places_and_averages():
+    """A bright square in a coarse chequer stays where it is, and the chequer becomes grey."""
+    picture = np.zeros((400, 600, 3), np.uint8)
+    picture[::2, ::2] = picture[1::2, 1::2] = 200
+    picture[120:200, 300:420] = 255
+    small = scaled(picture, 0.2)
+    assert small.shape == (80, 120, 3) and abs(int(small[4, 4, 0]) - 100) <= 2
+    rows, columns = np.nonzero(small[..., 0] > 180)
+    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (24, 40, 60, 84)
 
 
 def test_a_window_takes_the_outline_that_agrees_with_it():

@@ -9,7 +9,7 @@ from unit.planted import car_card, car_mesh
 from unit.scenes import planted_scene
 
 from dinemo_ros.geometry import rotation_angle
-from dinemo_ros.solver import PoseSolver
+from dinemo_ros.solver import PoseSolver, prepare_category
 from dinemo_ros.solver.coarse import Target
 from dinemo_ros.solver.refine import moved
 from dinemo_ros.solver.roi_prior import add_roi_prior, roi_sides
@@ -87,7 +87,7 @@ def test_the_box_turns_a_pose_right_that_the_features_hardly_tell():
     """Features drowned in noise: the outline's box still tells how wide and how high the object looks."""
     medians = []
     for measured in (True, False):
-        solver, off = PoseSolver(car_mesh(), car_card()), []
+        solver, off = PoseSolver(prepare_category(car_mesh(), car_card())), []
         for seed in range(8):
             scene = planted_scene(145.0, noise=10.0, seed=seed)
             best = solver.solve(scene.features, replace(scene.target, measured=measured))[0]

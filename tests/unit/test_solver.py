@@ -10,7 +10,7 @@ from unit.scenes import planted_scene
 
 from dinemo_ros.bundle import ScoreSpec
 from dinemo_ros.geometry import rotation_angle
-from dinemo_ros.solver import PoseSolver, Start
+from dinemo_ros.solver import PoseSolver, Start, prepare_category
 from dinemo_ros.solver.crop_solver import inside_maps
 from dinemo_ros.solver.refine import CORRELATED, Refined, climb, polish
 from dinemo_ros.solver.roi_prior import roi_sides
@@ -22,7 +22,7 @@ from dinemo_ros.symmetry import turn
 
 @pytest.fixture(scope="module")
 def solver() -> PoseSolver:
-    return PoseSolver(car_mesh(), car_card(), threads=2)
+    return PoseSolver(prepare_category(car_mesh(), car_card()), threads=2)
 
 
 def errors(solved, scene):
@@ -107,7 +107,7 @@ def object_equal_after_half_a_turn(azimuth_deg: float):
         both = field(points, normals) + field(points * half, normals * half)
         return both / np.linalg.norm(both, axis=1, keepdims=True)
 
-    solver = PoseSolver(replace(mesh, features=mixed.astype(np.float32)), car_card())
+    solver = PoseSolver(prepare_category(replace(mesh, features=mixed.astype(np.float32)), car_card()))
     return solver, planted_scene(azimuth_deg, field=symmetric)
 
 
@@ -136,20 +136,21 @@ def test_an_empty_crop_scores_below_the_accepted_score(solver):
 
 def test_one_and_two_threads_agree():
     scene = planted_scene(75.0, noise=0.5)
-    one, two = (PoseSolver(car_mesh(), car_card(), threads=n).solve(scene.features, scene.target)[0] for n in (1, 2))
+    category = prepare_category(car_mesh(), car_card())
+    one, two = (PoseSolver(category, threads=n).solve(scene.features, scene.target)[0] for n in (1, 2))
     assert np.allclose(one.T_crop_obj, two.T_crop_obj, atol=1e-6) and one.score == pytest.approx(two.score)
 
 
 @pytest.mark.parametrize("evidence", ["clutter", "posterior"])
 def test_both_kinds_of_evidence_find_the_pose(evidence):
     scene = planted_scene(110.0, elevation_deg=20.0)
-    best = PoseSolver(car_mesh(), car_card(), evidence=evidence).solve(scene.features, scene.target)[0]
+    best = PoseSolver(prepare_category(car_mesh(), car_card(), evidence)).solve(scene.features, scene.target)[0]
     assert errors(best, scene)[0] < 3.0
 
 
 def test_unknown_evidence_is_refused():
     with pytest.raises(ValueError, match="evidence is 'votes'; allowed: clutter, posterior"):
-        PoseSolver(car_mesh(), car_card(), evidence="votes")
+        PoseSolver(prepare_category(car_mesh(), car_card(), "votes"))
 
 
 def test_a_truncated_object_uses_the_sides_that_are_not_cut(solver):
@@ -170,7 +171,7 @@ def test_covariance_predicts_the_spread():
     mesh interpolates features linearly: across the ray a factor of two either way. Along it the size prior decides.
     """
     card = car_card(score=ScoreSpec(covariance_scale=1.0 / CORRELATED))
-    solver = PoseSolver(car_mesh(), card)
+    solver = PoseSolver(prepare_category(car_mesh(), card))
     rng = np.random.default_rng(0)
     sigma = np.array(car_card().size_prior.log_sigma)
     misses, predicted = [], []

@@ -10,7 +10,7 @@ from unit.scenes import planted_scene
 
 from dinemo_ros.bundle import ScoreSpec, SearchSpec
 from dinemo_ros.geometry import rotation_from_viewpoint, so3_exp
-from dinemo_ros.solver import PoseSolver
+from dinemo_ros.solver import PoseSolver, prepare_category
 from dinemo_ros.solver.refine import CORRELATED
 from dinemo_ros.solver.upright_prior import add_upright_prior, upright_prior
 
@@ -56,7 +56,7 @@ def test_a_lean_that_the_picture_hardly_tells_is_smaller_with_the_prior():
     """Noise over features that say little; the truth stands upright. The prior's strength is the card's scale."""
     leans = []
     for scale in (1.0 / CORRELATED, 20.0):
-        solver, off = PoseSolver(car_mesh(), car_card(score=ScoreSpec(covariance_scale=scale))), []
+        solver, off = PoseSolver(prepare_category(car_mesh(), car_card(score=ScoreSpec(covariance_scale=scale)))), []
         for seed in range(8):
             scene = planted_scene(145.0, noise=8.0, seed=seed)
             off.append(abs(solver.solve(scene.features, scene.target)[0].T_crop_obj[0, 2]))
@@ -65,6 +65,6 @@ def test_a_lean_that_the_picture_hardly_tells_is_smaller_with_the_prior():
 
 
 def test_an_object_that_clearly_leans_is_found_leaning():
-    solver, scene = PoseSolver(car_mesh(), car_card()), planted_scene(60.0, theta_deg=14.0)
+    solver, scene = PoseSolver(prepare_category(car_mesh(), car_card())), planted_scene(60.0, theta_deg=14.0)
     found = solver.solve(scene.features, scene.target)[0].T_crop_obj[:3, 2]
     assert math.degrees(math.acos(float(np.clip(found @ scene.T[:3, 2], -1.0, 1.0)))) < 2.5

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Solvers on identical input: the same crops, features, mesh and crop cameras, turn about."""
+"""Solvers on identical input: the same crops, features, mesh and crop cameras, turn about.
+
+Where the bundle has a second opinion (``mirror.py``), every solver is given what both pictures of each crop show.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from ..estimator import PoseEstimator, target_of
 from ..evaluation.metrics import summarise
 from ..evaluation.sample import Entry
 from ..evaluation.truth import ReferenceObject, Truth
+from ..features.mirrored import beside, turned
 from ..geometry import rotation_angle, se3
+from ..mirror import with_counterparts
+from ..neural_mesh import NeuralMesh
 from ..pose import Hypothesis
 from ..solver.coarse import Target
 from .stages import milliseconds
@@ -51,15 +57,25 @@ def crops(estimator: PoseEstimator, entries: Iterable[Entry]) -> list[Crop]:
         crop = crop_camera(sample.camera, box, spec.size, spec.margin)
         warp_crop(sample.image, sample.camera, crop, buffer[0])
         # The extractor may hand out its own buffer: each crop needs its copy.
-        found.append(Crop(entry.group, np.array(estimator.crop_extractor(buffer)[0]), target_of(crop, spec.stride),
-                          crop.R_cam_crop, sample.truth))
+        features = np.array(estimator.extractor(buffer))
+        if estimator.bundle.card.features.mirrored:
+            features = beside(features, estimator.extractor(turned(buffer)))
+        found.append(Crop(entry.group, features[0], target_of(crop, spec.stride), crop.R_cam_crop, sample.truth))
     return found
+
+
+def given_mesh(estimator: PoseEstimator) -> NeuralMesh:
+    """The mesh with features as long as those of :func:`crops`."""
+    bundle = estimator.bundle
+    return with_counterparts(bundle.mesh) if bundle.card.features.mirrored else bundle.mesh
 
 
 def our_solver(estimator: PoseEstimator) -> Solver:
     """The solver of this package, alone."""
+    mirrored = estimator.bundle.card.features.mirrored
+
     def solve(features: np.ndarray, target: Target) -> Hypothesis | None:
-        poses = estimator.pipeline.solve_features(features[None], [target])[0]
+        poses = estimator.pipeline.solve_features(features[None], [target], None, mirrored)[0]
         return Hypothesis(poses[0].T_crop_obj, poses[0].score, poses[0].size) if poses else None
 
     return solve
@@ -76,13 +92,12 @@ def reference_solver(estimator: PoseEstimator, **options) -> Solver:
     except ModuleNotFoundError as error:
         raise DinemoError(f"the reference solver needs {error.name}, which is not installed: pip install torch") \
             from error
-    bundle = estimator.crop_bundle
-    spec = bundle.card.image
-    solver = ReferenceSolver(bundle.mesh, spec.size // spec.stride, spec.stride, spec.margin, Options(**options))
+    mesh, spec = given_mesh(estimator), estimator.bundle.card.image
+    solver = ReferenceSolver(mesh, spec.size // spec.stride, spec.stride, spec.margin, Options(**options))
 
     def solve(features: np.ndarray, target: Target) -> Hypothesis:
         best = solver(features, target)[0]
-        return Hypothesis(best.T_crop_obj, 1.0 - best.loss, bundle.mesh.extent)
+        return Hypothesis(best.T_crop_obj, 1.0 - best.loss, mesh.extent)
 
     return solve
 
@@ -91,7 +106,7 @@ def pnp_solver(estimator: PoseEstimator) -> Solver:
     """Matches and PnP, see :mod:`dinemo_ros.reference.pnp`."""
     from ..reference.pnp import PnpSolver
 
-    solver = PnpSolver(estimator.crop_bundle.mesh)
+    solver = PnpSolver(given_mesh(estimator))
 
     def solve(features: np.ndarray, target: Target) -> Hypothesis | None:
         T = solver(features, target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from .output import AtomicFile, check_output_file, to_json
 
 if TYPE_CHECKING:
     from ..benchmark.stages import Job
+    from ..bundle import Bundle
     from ..estimator import PoseEstimator
     from ..features import FeatureExtractor
 
@@ -28,8 +30,9 @@ _DESCRIPTION = """\
 Time the estimator, image in memory to pose, median and 95th percentile over frames.
 
 Measured with one region of interest per frame (a detector or tracker gives it), which fills "stages" and "total"; with
-an object followed from the pose before ("followed"); with the bundle's own proposals on the whole frame ("auto"); and
-with four objects in one frame against one. Where the solver runs on a GPU (--device), also the solver alone there,
+a second opinion on every object, where the bundle has one and usually asks for it in doubt alone ("doubtful"); with an
+object followed from the pose before ("followed"); with the bundle's own proposals on the whole frame ("auto"); and with
+four objects in one frame against one. Where the solver runs on a GPU (--device), also the solver alone there,
 hypotheses per second and every kernel against its twin in torch.
 
 --startup    a fresh process from start to its first pose, kernels compiled and from the cache, and its memory
@@ -70,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     one, total = stages.measure(estimator, jobs, arguments.frames, "one region")
     followed, followed_total = stages.measure_followed(estimator, jobs, arguments.frames)
     auto, auto_total = stages.measure(estimator, frames, arguments.frames, "own regions")
+    doubtful = _doubtful(estimator.bundle, arguments, jobs)
     search = estimator.bundle.card.search
     height, width = frames[0].image.shape[:2]
     report = {
@@ -77,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         "device": describe_device(arguments.threads, estimator.extractor), "cpu": cpu_name(),
         "threads": arguments.threads, "frames": arguments.frames, "image": [width, height],
         "followed": {"stages": followed, "total": followed_total},
-        "auto": {"stages": auto, "total": auto_total},
+        "auto": {"stages": auto, "total": auto_total}, **doubtful,
         "objects": stages.objects_against_one(estimator, jobs, _OBJECTS, max(1, arguments.frames // 2)),
         "solver_device": estimator.pipeline.device, "peak_memory_mb": peak_memory_mb(),
     }
@@ -136,6 +140,18 @@ def _with_regions(estimator: PoseEstimator, frames: list[Job]) -> list[Job]:
     return [Job(frame.image, frame.camera, [poses[0].roi]) for frame, poses in found if poses]
 
 
+def _doubtful(bundle: Bundle, arguments: argparse.Namespace, jobs: list[Job]) -> dict:
+    """The times of objects in given regions where every first pose is doubted; nothing without a second opinion."""
+    from ..benchmark import stages
+
+    if not bundle.card.features.mirrored:
+        return {}
+    card = replace(bundle.card, score=replace(bundle.card.score, sure=1.0))
+    estimator = options.estimator_of(replace(bundle, card=card), arguments)
+    spent, total = stages.measure(estimator, jobs, arguments.frames, "in doubt")
+    return {"doubtful": {"stages": spent, "total": total}}
+
+
 def _gpu(estimator: PoseEstimator, job: Job, repeats: int) -> dict | None:
     """What the GPU does by itself, where the solver runs on one."""
     from ..cuda.selection import WithSpare
@@ -179,8 +195,10 @@ def _show(report: dict) -> None:
     print(f"load of the machine {report['load']}, peak memory {report['peak_memory_mb'] or float('nan'):.0f} MB")
     print(f"CPU time of one estimate, all threads {report['total']['cpu_median_ms']:.1f} ms (wall-clock below)")
     print(f"image {report['image'][0]}x{report['image'][1]}, {report['frames']} frames      median      p95")
-    for title, part in (("one region of interest", report), ("followed, no search", report["followed"]),
-                        ("own regions", report["auto"])):
+    for title, part in (("one region of interest", report), ("in doubt, with a second opinion", report.get("doubtful")),
+                        ("followed, no search", report["followed"]), ("own regions", report["auto"])):
+        if part is None:
+            continue
         print(title)
         for name, spread in [*part["stages"].items(), ("total", part["total"])]:
             print(f"  {name:34} {spread['median_ms']:6.1f} ms {spread['p95_ms']:6.1f} ms")

@@ -16,6 +16,7 @@ from ..cuda.devices import DEVICES, TWINS
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
 
 if TYPE_CHECKING:
+    from ..bundle import Bundle
     from ..estimator import PoseEstimator
 
 _NEGATIVE_REGION = re.compile(r"-[\d.]+,")
@@ -49,11 +50,15 @@ def make_estimator(arguments: argparse.Namespace) -> PoseEstimator:
     """The estimator that the options of this module ask for; BundleError if the bundle is no good."""
     from ..bundle import load_bundle
 
-    bundle = load_bundle(bundle_folder(arguments.bundle))
+    log_to_stderr()
+    return estimator_of(load_bundle(bundle_folder(arguments.bundle)), arguments)
+
+
+def estimator_of(bundle: Bundle, arguments: argparse.Namespace) -> PoseEstimator:
+    """An estimator of this bundle, with the other options of this module."""
     # Imported late: this loads ONNX Runtime and Numba, which --help and wrong usage need not wait for.
     from ..estimator import PoseEstimator
 
-    log_to_stderr()
     return PoseEstimator(bundle, threads=arguments.threads, backend=arguments.backend, precision=arguments.precision,
                          engine_cache=arguments.cache, device=arguments.device)
 

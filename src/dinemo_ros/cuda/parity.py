@@ -13,6 +13,7 @@ from ..camera import Camera
 from ..crop import CropCamera, crop_camera, warp_crop
 from ..errors import BackendError
 from ..features import FeatureExtractor
+from ..mirror import with_counterparts
 from ..pipeline import CpuPipeline, Pipeline, Solved
 from ..solver import Start
 from ..solver.coarse import Target
@@ -30,17 +31,20 @@ _ANGLE, _DISTANCE = math.radians(2), 0.02
 _COSINE = 0.99
 
 
-def check(bundle: Bundle, reference: CpuPipeline, pipeline: Pipeline) -> None:
-    """BackendError unless both find, and then follow to, the same poses in pictures of the bundle's own features."""
-    features, targets = own_views(bundle)
+def check(bundle: Bundle, reference: CpuPipeline, pipeline: Pipeline, mirrored: bool = False) -> None:
+    """BackendError unless both find, and then follow to, the same poses in pictures of the bundle's own features.
+
+    mirrored: as a second opinion.
+    """
+    features, targets = own_views(bundle, mirrored)
     known = bundle.card.symmetry
     # Where a handle may be hidden, or is left out as here where cells are coarse, the turn about the axis may differ.
     symmetry = Symmetry("z", 0) if known.uncertain_azimuth else known
-    solved = reference.solve_features(features, targets)
-    _require_same(solved, pipeline.solve_features(features, targets), symmetry)
+    solved = reference.solve_features(features, targets, None, mirrored)
+    _require_same(solved, pipeline.solve_features(features, targets, None, mirrored), symmetry)
     starts = [Start(poses[0].T_crop_obj, poses[0].size) for poses in solved]
-    _require_same(reference.solve_features(features, targets, starts),
-                  pipeline.solve_features(features, targets, starts), symmetry)
+    _require_same(reference.solve_features(features, targets, starts, mirrored),
+                  pipeline.solve_features(features, targets, starts, mirrored), symmetry)
 
 
 def check_features(bundle: Bundle, extractor: FeatureExtractor, pipeline: Pipeline) -> None:
@@ -91,14 +95,18 @@ def _require_same(expected: Solved, found: Solved, symmetry: Symmetry) -> None:
                                f"and {100 * apart:.1f} % of the distance apart")
 
 
-def own_views(bundle: Bundle) -> tuple[np.ndarray, list[Target]]:
-    """Feature maps [_VIEWS, D, h, h] of the mesh seen from around it before clutter, and their targets."""
-    card, surface = bundle.card, prepare_surface(bundle.mesh)
+def own_views(bundle: Bundle, mirrored: bool = False) -> tuple[np.ndarray, list[Target]]:
+    """Feature maps [_VIEWS, D, h, h] of the mesh seen from around it before clutter, and their targets.
+
+    mirrored: with those of the mirror image beside them, [_VIEWS, 2 D, h, h].
+    """
+    mesh = with_counterparts(bundle.mesh) if mirrored else bundle.mesh
+    card, surface = bundle.card, prepare_surface(mesh)
     count = len(surface.vertices) // 4 * 4
     views = nearest_views(surface, card.search, count, card.symmetry)
     h = card.image.size // card.image.stride
     centre = 0.5 * (h - 1)
-    maps = np.tile(bundle.mesh.clutter[0][:, None, None], (_VIEWS, 1, h, h)).astype(np.float32)
+    maps = np.tile(mesh.clutter[0][:, None, None], (_VIEWS, 1, h, h)).astype(np.float32)
     targets = []
     for k in range(_VIEWS):
         g = k * len(views.rotations) // _VIEWS

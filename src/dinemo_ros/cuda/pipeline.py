@@ -16,9 +16,9 @@ from ..camera import Camera
 from ..crop import CropCamera, warp_crop
 from ..errors import BackendError
 from ..features import FeatureExtractor
-from ..pipeline import Solved, StagedPipeline
-from ..solver import Start
-from ..solver.coarse import Target
+from ..pipeline import Asked, Solved, StagedPipeline
+from ..solver import prepare_category
+from ..solver.category import seen_twice
 from .solver import DeviceSolver
 from .warp import warp_crops
 
@@ -26,26 +26,18 @@ from .warp import warp_crops
 class TorchPipeline(StagedPipeline):
     """Warp, network and solver on one device, as far as the network can take and give tensors there.
 
-    device: of torch. evidence: see :class:`dinemo_ros.solver.PoseSolver`.
+    device: of torch. evidence: see :func:`dinemo_ros.solver.prepare_category`.
     """
 
     def __init__(self, bundle: Bundle, extractor: FeatureExtractor, device: str = "cuda",
                  evidence: str = "clutter") -> None:
-        super().__init__(extractor, DeviceSolver(bundle.mesh, bundle.card, device, evidence), ("solve",))
+        category = prepare_category(bundle.mesh, bundle.card, evidence)
+        second = DeviceSolver(seen_twice(category), device) if bundle.card.features.mirrored else None
+        super().__init__(extractor, DeviceSolver(category, device), second, bundle.card.score.sure, ("solve",))
         self.device = torch.cuda.get_device_name() if device == "cuda" else "CPU, twins in torch"
         self._size = bundle.card.image.size
         self._frame: tuple[np.ndarray, Tensor] | None = None  # the last image and its copy
         self._same_image = False
-
-    def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
-              targets: Sequence[Target]) -> Solved:
-        rows = self.solver.prepared(targets)
-        return self._run(image, camera, crops, lambda features: self.solver.solved(features, rows))
-
-    def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
-               starts: Sequence[Start]) -> Solved:
-        rows = self.solver.prepared(targets, starts)
-        return self._run(image, camera, crops, lambda features: self.solver.solved(features, rows))
 
     @contextmanager
     def same_image(self) -> Iterator[None]:
@@ -62,19 +54,19 @@ class TorchPipeline(StagedPipeline):
     def _features(self, pixels: np.ndarray | Tensor) -> np.ndarray | Tensor:
         return self.extractor(pixels) if isinstance(pixels, np.ndarray) else self.extractor.on_device(pixels)
 
-    def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
-             solve: Callable[[np.ndarray | Tensor], Solved]) -> Solved:
+    def _answer(self, solver: DeviceSolver, asked: Asked) -> Callable[[np.ndarray | Tensor], Solved]:
         """BackendError where features that stay on the device are not finite: the solver would only find no object."""
+        rows = solver.prepared(asked.targets, asked.starts)  # on their way while the network runs
 
         def checked(features: np.ndarray | Tensor) -> Solved:
             # Asked for before the solve and read after it: nobody waits for it.
             total = features.sum() if isinstance(features, Tensor) else 0.0
-            solved = solve(features)
+            solved = solver.solved(features, rows)
             if not math.isfinite(float(total)):
                 raise BackendError("the network's features are not all finite")
             return solved
 
-        return super()._run(image, camera, crops, checked)
+        return checked
 
     def _warped(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray | Tensor:
         """uint8 [B, S, S, 3], on the device if the network takes it there: else the pixels would come back from it."""

@@ -39,7 +39,7 @@ def create_pipeline(bundle: Bundle, extractor: FeatureExtractor, device: str = "
         extractor: the network.
         device: one of DEVICES, or TWINS. What cannot run here is replaced by the CPU, with a warning where it was asked
             for by name.
-        threads, evidence: see :class:`dinemo_ros.solver.PoseSolver`.
+        threads: see :class:`dinemo_ros.solver.PoseSolver`. evidence: see :func:`dinemo_ros.solver.prepare_category`.
 
     Raises:
         ValueError: unknown device.
@@ -131,7 +131,8 @@ def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, devic
 
         pipeline = TorchPipeline(bundle, extractor, device, evidence)
         check_features(bundle, extractor, pipeline)
-        check(bundle, cpu, pipeline)
+        for mirrored in (False, True)[:1 + bundle.card.features.mirrored]:
+            check(bundle, cpu, pipeline, mirrored)
         if device == "cuda":  # the twins capture nothing
             warm_up(bundle, pipeline)
     except BackendError:
@@ -166,17 +167,17 @@ class WithSpare:
     def timings(self) -> dict[str, float]:
         return self._active.timings
 
-    def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera],
-              targets: Sequence[Target]) -> Solved:
-        return self._run(lambda pipeline: pipeline.solve(image, camera, crops, targets))
+    def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
+              hopeless: float = 0.0) -> Solved:
+        return self._run(lambda pipeline: pipeline.solve(image, camera, crops, targets, hopeless))
 
     def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
                starts: Sequence[Start]) -> Solved:
         return self._run(lambda pipeline: pipeline.follow(image, camera, crops, targets, starts))
 
-    def solve_features(self, features: np.ndarray, targets: Sequence[Target],
-                       starts: Sequence[Start] | None = None) -> Solved:
-        return self._run(lambda pipeline: pipeline.solve_features(features, targets, starts))
+    def solve_features(self, features: np.ndarray, targets: Sequence[Target], starts: Sequence[Start] | None = None,
+                       mirrored: bool = False) -> Solved:
+        return self._run(lambda pipeline: pipeline.solve_features(features, targets, starts, mirrored))
 
     def same_image(self) -> AbstractContextManager:
         return self._active.same_image()

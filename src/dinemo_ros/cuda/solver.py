@@ -14,11 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bundle import Card
-from ..neural_mesh import NeuralMesh
 from ..solver import crop_solver as cpu
 from ..solver.ambiguity import widened
-from ..solver.category import Category, prepare_category
+from ..solver.category import Category
 from ..solver.coarse import Target
 from ..solver.crop_solver import SolvedPose, Start
 from ..solver.refine import Refined
@@ -47,7 +45,7 @@ class DeviceSolver:
     """Pose hypotheses of one category from feature maps, without a host synchronisation before the result.
 
     Args:
-        mesh, card: of the bundle. device: torch device. evidence: as for the CPU's solver.
+        category: as for the CPU's solver. device: torch device.
         loops: ``kernels`` or ``twins``; default: see :func:`best_loops`.
 
     Attributes:
@@ -55,11 +53,11 @@ class DeviceSolver:
         timings: milliseconds of the last call, from when the features are asked for until the poses are on the host.
     """
 
-    def __init__(self, mesh: NeuralMesh, card: Card, device: str | torch.device = "cuda", evidence: str = "clutter",
+    def __init__(self, category: Category, device: str | torch.device = "cuda",
                  loops: ModuleType | None = None) -> None:
         self.device = torch.device(device)
         self.loops = loops or best_loops(self.device)
-        self._host = prepare_category(mesh, card, evidence)
+        self._host = category
         self.staging = Staging(self.device)
         self.search = search = Search(to_device(self._host, self.device), self.loops)
         capture = self.device.type == "cuda" and self.loops is not twins  # the twins' shapes depend on the data

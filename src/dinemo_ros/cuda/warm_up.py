@@ -16,12 +16,19 @@ def warm_up(bundle: Bundle, pipeline: Pipeline) -> None:
     A capture takes some ten milliseconds, and cuDNN and TensorRT-RTX choose kernels for every number of pictures: in
     operation that would be at the first frame with so many objects.
     """
-    maps, targets = own_views(bundle)
-    found = [poses[0] for poses in pipeline.solve_features(maps, targets)]
     camera, crops, image = own_crops(bundle)[0]
+    for size in SIZES:
+        pipeline.features(image, camera, [crops[k % len(crops)] for k in range(size)])
+    for mirrored in (False, True)[:1 + bundle.card.features.mirrored]:
+        _warm_up_solver(bundle, pipeline, mirrored)
+
+
+def _warm_up_solver(bundle: Bundle, pipeline: Pipeline, mirrored: bool) -> None:
+    maps, targets = own_views(bundle, mirrored)
+    found = [poses[0] for poses in pipeline.solve_features(maps, targets, None, mirrored)]
     for size in SIZES:
         chosen = [k % len(maps) for k in range(size)]
         features, seen = maps[chosen], [targets[k] for k in chosen]
-        pipeline.solve_features(features, seen)
-        pipeline.solve_features(features, seen, [Start(found[k].T_crop_obj, found[k].size) for k in chosen])
-        pipeline.features(image, camera, [crops[k % len(crops)] for k in range(size)])
+        pipeline.solve_features(features, seen, None, mirrored)
+        starts = [Start(found[k].T_crop_obj, found[k].size) for k in chosen]
+        pipeline.solve_features(features, seen, starts, mirrored)

@@ -1,43 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A backbone that is shown every picture and its mirror image, see ``mirror.py``."""
+"""Pictures and their mirror images for a backbone, see ``mirror.py``; arrays, or tensors where the backbone takes them.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from ..mirror import HALF
-from .protocol import FeatureExtractor
 
 if TYPE_CHECKING:
     import torch
 
+    Batch = TypeVar("Batch", np.ndarray, torch.Tensor)
 
-class MirroredExtractor:
-    """Features of pictures and of their mirror images, [N, 2 D, H/8, W/8] of unit norm, in one batch of the network.
 
-    A :class:`dinemo_ros.features.FeatureExtractor` whose other attributes are those of ``extractor``.
-    """
+def turned(images: Batch) -> Batch:
+    """The mirror images of pictures [N, H, W, 3]."""
+    return np.ascontiguousarray(images[:, :, ::-1]) if isinstance(images, np.ndarray) else images.flip(2)
 
-    def __init__(self, extractor: FeatureExtractor) -> None:
-        self._extractor = extractor
 
-    def __getattr__(self, name: str):
-        return getattr(self._extractor, name)  # name, precision, device and the like may change while it runs
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        features = self._extractor(np.concatenate([images, images[:, :, ::-1]]))
-        count, depth = len(images), features.shape[1]
-        both = np.empty((count, 2 * depth, *features.shape[2:]), np.float32)
-        np.multiply(features[:count], HALF, out=both[:, :depth])
-        np.multiply(features[count:, :, :, ::-1], HALF, out=both[:, depth:])
-        return both
-
-    def on_device(self, images: torch.Tensor) -> torch.Tensor:
-        """The same of tensors where the network takes them; uint8 [N, H, W, 3]."""
+def beside(seen: Batch, mirrored: Batch) -> Batch:
+    """Of the features [N, D, h, w] of pictures and those of their mirror images, both in place: [N, 2 D, h, w]."""
+    if isinstance(seen, np.ndarray):
+        both = np.concatenate([seen, mirrored[..., ::-1]], axis=1)
+    else:
         import torch
 
-        features = self._extractor.on_device(torch.cat([images, images.flip(2)]))
-        seen, mirrored = features.split(len(images))
-        return torch.cat([seen, mirrored.flip(3)], dim=1) * float(HALF)
+        both = torch.cat([seen, mirrored.flip(3)], dim=1)
+    both *= float(HALF)
+    return both

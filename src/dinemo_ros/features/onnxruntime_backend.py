@@ -12,9 +12,10 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ class OnnxRuntimeExtractor:
 
     Attributes:
         tensor_device: "cuda" where :meth:`on_device` takes and gives tensors there, else empty.
+        alone: see :class:`dinemo_ros.features.FeatureExtractor`; None on a GPU, and with one thread.
 
     Raises:
         BundleError: the file is no network of ours. BackendError: CUDA cannot be used.
@@ -60,6 +62,7 @@ class OnnxRuntimeExtractor:
         self._cuda, self._threads, self.tensor_device = cuda, threads, "cuda" if cuda else ""
         self._dim, self._stride = bundle.card.features.dim, bundle.card.image.stride
         self._pool: ThreadPoolExecutor | None = None
+        self.alone: Callable[[np.ndarray], np.ndarray] | None = None
         stream = CudaStream() if cuda else None  # ONNX Runtime's own could not be ordered with torch's
         self._session = _session(bundle, threads, model, stream)
         check_signature(self._session, bundle)
@@ -73,8 +76,8 @@ class OnnxRuntimeExtractor:
             self(first)  # the first call allocates arenas; do it before the first image
         if not cuda and threads > 1:
             self._pool = ThreadPoolExecutor(threads, thread_name_prefix="dinemo_features")
-            self._single_thread = _session(bundle, 1, model, None)
-            _run(self._single_thread, first)
+            self.alone = partial(_run, _session(bundle, 1, model, None))
+            self.alone(first)
 
     def _check(self, bundle: Bundle, pictures: Sequence[np.ndarray]) -> None:
         for images in pictures:
@@ -125,7 +128,7 @@ class OnnxRuntimeExtractor:
         alone = len(images) - len(images) % self._threads if self._pool else 0
         if alone == 0:
             return _run(self._session, images)
-        features = list(self._pool.map(lambda k: _run(self._single_thread, images[k:k + 1]), range(alone)))
+        features = list(self._pool.map(lambda k: self.alone(images[k:k + 1]), range(alone)))
         if alone < len(images):
             features.append(_run(self._session, images[alone:]))
         return np.concatenate(features)

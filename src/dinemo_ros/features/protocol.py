@@ -28,6 +28,10 @@ class FeatureExtractor(Protocol):
         precision: one of PRECISIONS, what it really computes in.
         device: what it runs on, for a person to read.
         reason: one sentence, why this backend.
+
+    Some have, and who does not has no such attribute or None:
+        alone: the same on the calling thread alone, for several threads at a time.
+        tensor_device, on_device: where tensors are taken and given, and the call that does it.
     """
 
     name: str

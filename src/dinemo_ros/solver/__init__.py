@@ -6,7 +6,8 @@ compiled by numba, release the GIL and are spread over Python threads: numba's o
 two callers at once, and a ROS executor is two callers. Each kernel has a readable twin in ``reference.py``.
 """
 
+from .category import prepare_category
 from .crop_solver import SolvedPose, Start
 from .solve import PoseSolver
 
-__all__ = ["PoseSolver", "SolvedPose", "Start"]
+__all__ = ["PoseSolver", "SolvedPose", "Start", "prepare_category"]

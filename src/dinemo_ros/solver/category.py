@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..bundle import Card
+from ..mirror import counterparts, side_by_side
 from ..neural_mesh import NeuralMesh
 from ..symmetry import Symmetry
 from .nearest_view import NearestViews, nearest_views
-from .surface import Surface, prepare_surface
+from .surface import Surface, edge_products, prepare_surface
 from .upright_prior import upright_prior
 from .views import ViewTable, view_table
 
@@ -53,8 +54,11 @@ class Category:
     symmetry: Symmetry
 
 
-def prepare_category(mesh: NeuralMesh, card: Card, evidence: str) -> Category:
-    """The category of a bundle's mesh and card."""
+def prepare_category(mesh: NeuralMesh, card: Card, evidence: str = "clutter") -> Category:
+    """The category of a bundle's mesh and card.
+
+    evidence: "clutter" (NeMo's choice) or "posterior" (softmax over vertices and clutter), see ``similarity.py``.
+    """
     surface = prepare_surface(mesh)
     search = min(_SEARCH_VERTICES, len(surface.vertices)) // 4 * 4
     views = view_table(surface, card.search, search, COARSE_SAMPLES, card.symmetry)
@@ -65,6 +69,15 @@ def prepare_category(mesh: NeuralMesh, card: Card, evidence: str) -> Category:
         1.0 / np.array(card.size_prior.log_sigma) ** 2, upright_prior(card.search, card.score.covariance_scale),
         effective_dimension(surface.features), card.score.covariance_scale, card.calibration.depth_scale,
         np.array(card.search.scale), card.symmetry)
+
+
+def seen_twice(category: Category) -> Category:
+    """The same for the features of crops and their mirror images side by side, see ``mirror.py``."""
+    surface, search = category.surface, len(category.search_features)
+    features = side_by_side(surface.features, surface.features[counterparts(surface.vertices, surface.normals)])
+    surface = replace(surface, features=features, gram=edge_products(features, surface.faces))
+    return replace(category, surface=surface, search_features=np.ascontiguousarray(features[:search]),
+                   clutter=side_by_side(category.clutter, category.clutter), dimension=effective_dimension(features))
 
 
 def effective_dimension(features: np.ndarray) -> float:

@@ -86,7 +86,7 @@ class CropSolver:
         self._score, self._translation = np.empty(G), np.empty((G, 3))
         self._view_score = np.empty(len(category.nearest.rotations))
         self._everything = np.arange(G)
-        self._totals = make_totals(parts)
+        self._totals, self._first = make_totals(parts), np.empty((parts, COARSE_SAMPLES), np.int64)
         self._scratches: list[Scratch] = []
         self.timings = dict.fromkeys(("similarity", "coarse", "refine"), 0.0)  # milliseconds, added up
 
@@ -137,7 +137,8 @@ class CropSolver:
     def _search(self, volume: SimilarityVolume, target: Target, chosen: np.ndarray, samples: int) -> None:
         shares = np.array_split(chosen, self._parts)
         self._each(lambda k: coarse_search(volume, self._category.views, shares[k], samples, target,
-                                           self._category.scales, self._score, self._translation, self._totals[k]),
+                                           self._category.scales, self._score, self._translation, self._totals[k],
+                                           self._first[k]),
                    self._parts)
 
     def _refine(self, volume: SimilarityVolume, target: Target, starts: list[Refined],

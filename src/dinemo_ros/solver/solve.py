@@ -9,9 +9,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from ..bundle import Card
-from ..neural_mesh import NeuralMesh
-from .category import prepare_category
+from .category import Category
 from .coarse import Target
 from .crop_solver import CropSolver, SolvedPose, Start
 
@@ -23,15 +21,13 @@ class PoseSolver:
     waiting for each other.
 
     Args:
-        mesh, card: of the bundle.
+        category: from :func:`dinemo_ros.solver.prepare_category`.
         threads: Python threads that share the work (the kernels release the GIL).
-        evidence: "clutter" (NeMo's choice) or "posterior" (softmax over vertices and clutter), see ``similarity.py``.
     """
 
-    def __init__(self, mesh: NeuralMesh, card: Card, threads: int = 2, evidence: str = "clutter") -> None:
+    def __init__(self, category: Category, threads: int = 2) -> None:
         self._threads = max(1, threads)
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="dinemo_solver")
-        category = prepare_category(mesh, card, evidence)
         self._shared = CropSolver(category, self._each if self._threads > 1 else _in_turn, self._threads)
         self._whole: SimpleQueue[CropSolver] = SimpleQueue()  # borrowed by a thread for one crop
         for _ in range(self._threads if self._threads > 1 else 0):

@@ -44,10 +44,15 @@ def prepare_surface(mesh: NeuralMesh) -> Surface:
     vertices, normals = mesh.vertices[order].astype(np.float64), mesh.normals[order].astype(np.float64)
     faces = outward(rank[mesh.faces].astype(np.int32), vertices, normals)
     features = smoothed(mesh.features[order], vertices, normals, faces)
-    C = features[faces].astype(np.float64)
-    gram = np.stack([np.sum(C[:, k] * C[:, (k + 1) % 3], axis=1) for k in range(3)], axis=1)
     table = visibility_table(vertices, faces, normals)
-    return Surface(vertices, normals, faces, features, gram, table.visible, table.azimuths, table.elevations)
+    return Surface(vertices, normals, faces, features, edge_products(features, faces), table.visible, table.azimuths,
+                   table.elevations)
+
+
+def edge_products(features: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """[F, 3] float64 dot products of the features [V, D] at both ends of each face's edges (ij, jk, ki)."""
+    C = features[faces].astype(np.float64)
+    return np.stack([np.sum(C[:, k] * C[:, (k + 1) % 3], axis=1) for k in range(3)], axis=1)
 
 
 def outward(faces: np.ndarray, vertices: np.ndarray, normals: np.ndarray) -> np.ndarray:

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mesh in some dozen views and a few sizes slides over every cell of a feature map.
+
+A view scores by the mean evidence of its visible vertices, as in the coarse search, and as there evidence is kept in 16
+bits: where a vertex of the view lies at all places of the view at once is one run of memory, because there is a margin
+about the map, and runs are added up in vector registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .bundle import Card
+from .geometry import rotation_from_viewpoint
+from .solver.jit import kernel
+from .solver.similarity import UNIT
+from .solver.surface import Surface
+from .solver.visibility import visible_row
+
+VERTICES = 128  # evenly spread ones of which each view uses the visible ones among the first
+_SAMPLES = 24  # visible vertices per view, a multiple of 4
+_AZIMUTHS, _ELEVATIONS = 24, 3
+_DISTANCE = 3.0  # of the camera in bounding-box diagonals
+_INSIDE = 0.6  # share of a view's vertices that must lie in the frame
+
+
+@dataclass(frozen=True)
+class Templates:
+    """T views in some sizes.
+
+    Attributes:
+        vertex: [T, N] int32, N a multiple of 4; offset: [T, N, 2] int32 (x, y) cells from the middle of the view's box.
+        box: [T, 2] width and height in cells.
+    """
+
+    vertex: np.ndarray
+    offset: np.ndarray
+    box: np.ndarray
+
+
+def make_templates(card: Card, surface: Surface, lengths: Sequence[float]) -> Templates:
+    """Views of the category, evenly over its search range, in every one of ``lengths`` (cells)."""
+    search, vertices = card.search, surface.vertices
+    steps = min(_AZIMUTHS, search.azimuth)
+    azimuths = 2 * np.pi / steps * np.arange(card.symmetry.search_azimuths(steps))
+    middle = np.linspace(0, len(search.elevation_deg) - 1, 2 * _ELEVATIONS + 1)[1::2]  # of thirds of the range
+    elevations = np.unique(np.interp(middle, np.arange(len(search.elevation_deg)), sorted(search.elevation_deg)))
+    distance = _DISTANCE * float(np.linalg.norm(np.ptp(vertices, axis=0)))
+    vertex, offset, box = [], [], []
+    for elevation in np.deg2rad(elevations):
+        for azimuth in azimuths:
+            points = vertices @ rotation_from_viewpoint(azimuth, elevation, 0.0).T + [0.0, 0.0, distance]
+            plane = points[:, :2] / points[:, 2:]
+            low, high = plane.min(axis=0), plane.max(axis=0)
+            seen = np.flatnonzero(visible_row(surface, azimuth, elevation)[:VERTICES])
+            seen = np.resize(seen, _SAMPLES)
+            for length in lengths:
+                scale = length / np.max(high - low)
+                vertex.append(seen)
+                offset.append(np.round(scale * (plane[seen] - 0.5 * (low + high))))
+                box.append(scale * (high - low))
+    return Templates(np.array(vertex, np.int32), np.array(offset, np.int32), np.array(box))
+
+
+class Windows:
+    """Where templates fit a feature map best; buffers are reused for maps of the same size.
+
+    Args:
+        each: ``each(function, count)`` calls function(0) ... function(count - 1), maybe in parallel.
+        parts: into how many pieces to cut the work.
+    """
+
+    def __init__(self, templates: Templates, each: Callable, parts: int) -> None:
+        self._templates, self._each, self._parts = templates, each, parts
+        self._margin = int(np.abs(templates.offset).max())
+        self._bounds = np.linspace(0, len(templates.vertex), parts + 1).astype(int)
+        self._evidence = self._inside = np.zeros(0, np.uint16)
+
+    def __call__(self, S: np.ndarray, rival: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes [N, 4] in cells with edges at integers, and scores [N], of the local maxima from ``floor`` on.
+
+        Args:
+            S: [V, h, w] float32 similarity of every vertex and every cell; rival: [h, w] that of clutter.
+        """
+        h, w = rival.shape
+        self._make_room(S.shape)
+        score, best = np.zeros((self._parts, h, w), np.float32), np.zeros((self._parts, h, w), np.int32)
+        share = np.linspace(0, len(S), self._parts + 1).astype(int)
+        self._each(lambda k: fill_evidence(S, rival, self._evidence, self._margin, share[k], share[k + 1]), self._parts)
+        t = self._templates
+        self._each(lambda k: slide(self._evidence, self._inside, self._margin, t.vertex, t.offset, self._bounds[k],
+                                   self._bounds[k + 1], _INSIDE, score[k], best[k], self._work[k, 0],
+                                   self._work[k, 1]), self._parts)
+        winner = score.argmax(axis=0)[None]
+        score, best = np.take_along_axis(score, winner, 0)[0], np.take_along_axis(best, winner, 0)[0]
+        peak = (score >= floor) & (score >= cv2.dilate(score, np.ones((3, 3), np.uint8)))
+        i, j = np.nonzero(peak)
+        half, middle = 0.5 * t.box[best[i, j]], np.stack([j, i], axis=1) + 0.5
+        return np.concatenate([middle - half, middle + half], axis=1), score[i, j]
+
+    def _make_room(self, shape: tuple[int, int, int]) -> None:
+        V, h, w = shape
+        margin = self._margin
+        if self._evidence.shape != (V, h + 2 * margin, w + 2 * margin):
+            self._evidence = np.zeros((V, h + 2 * margin, w + 2 * margin), np.uint16)
+            self._inside = np.pad(np.ones((h, w), np.uint16), margin)
+            self._work = np.empty((self._parts, 2, h * (w + 2 * margin)), np.uint16)
+
+
+@kernel
+def fill_evidence(S, rival, evidence, margin, first, last):
+    """Of the vertices first:last UNIT * max(S - rival, 0), rounded, into the middle of ``evidence``."""
+    h, w = rival.shape
+    for v in range(first, last):
+        for i in range(h):
+            source, r, into = S[v, i], rival[i], evidence[v, i + margin, margin:margin + w]
+            for j in range(w):
+                into[j] = np.uint16(np.float32(UNIT) * max(source[j] - r[j], np.float32(0.0)) + np.float32(0.5))
+
+
+@kernel
+def slide(evidence, inside, margin, vertex, offset, first, last, share, score, best, total, count):
+    """Raise score [h, w] and best [h, w] to the templates first:last whose middle is at a cell.
+
+    evidence [V, h + 2 margin, w + 2 margin] uint16 in UNITs and inside [the same two] uint16, one on the map: both zero
+    in their margins, which no offset leads out of. vertex [T, N], offset [T, N, 2] of the templates; a template counts
+    where at least ``share`` of its vertices lies on the map, with the mean over these. total, count [h (w + 2 margin)]
+    uint16 are work space.
+    """
+    h, w = score.shape
+    N, plane, row = vertex.shape[1], inside.size, inside.shape[1]
+    run = h * row - 2 * margin  # the last row ends with its last place
+    cells, ones = evidence.reshape(-1), inside.reshape(-1)
+    least = np.float32(share * N)
+    for t in range(first, last):
+        for k in range(run):
+            total[k] = count[k] = 0
+        for n in range(0, N, 4):
+            p = (offset[t, n, 1] + margin) * row + offset[t, n, 0] + margin
+            q = (offset[t, n + 1, 1] + margin) * row + offset[t, n + 1, 0] + margin
+            r = (offset[t, n + 2, 1] + margin) * row + offset[t, n + 2, 0] + margin
+            s = (offset[t, n + 3, 1] + margin) * row + offset[t, n + 3, 0] + margin
+            add_four(ones[p:p + run], ones[q:q + run], ones[r:r + run], ones[s:s + run], count)
+            p, q = p + vertex[t, n] * plane, q + vertex[t, n + 1] * plane
+            r, s = r + vertex[t, n + 2] * plane, s + vertex[t, n + 3] * plane
+            add_four(cells[p:p + run], cells[q:q + run], cells[r:r + run], cells[s:s + run], total)
+        for i in range(h):
+            for j in range(w):
+                mean = np.float32(total[i * row + j]) / max(np.float32(UNIT) * np.float32(count[i * row + j]),
+                                                            np.float32(1.0))
+                if count[i * row + j] >= least and mean > score[i, j]:
+                    score[i, j], best[i, j] = mean, t
+
+
+@kernel
+def add_four(a, b, c, d, total):
+    """total += a + b + c + d: what is added to is read and written once for all of them."""
+    for k in range(len(a)):
+        total[k] += a[k] + b[k] + c[k] + d[k]
