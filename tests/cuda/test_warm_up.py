@@ -14,11 +14,11 @@ from dinemo_ros.cuda.warm_up import warm_up
 
 
 def test_every_number_of_crops_is_solved_followed_and_seen():
-    solved, followed, seen = [], [], []
+    solved, followed, seen = ([], []), ([], []), []
 
-    def solve_features(features, targets, starts=None):
-        assert len(features) == len(targets)
-        (solved if starts is None else followed).append(len(targets if starts is None else starts))
+    def solve_features(features, targets, starts, mirrored):
+        assert len(features) == len(targets) and features.shape[1] == (128 if mirrored else 64)
+        (solved if starts is None else followed)[mirrored].append(len(targets if starts is None else starts))
         return [[SimpleNamespace(T_crop_obj=np.eye(4), size=np.ones(3))] for _ in targets]
 
     def features(image, camera, crops):
@@ -26,7 +26,9 @@ def test_every_number_of_crops_is_solved_followed_and_seen():
         seen.append(len(crops))
 
     warm_up(load_bundle(ROOT / "engines" / "car"), SimpleNamespace(solve_features=solve_features, features=features))
-    assert solved[1:] == followed == seen == [1, 2, 4, 8]
+    for mirrored in (False, True):  # the second opinion's solver, too
+        assert solved[mirrored][1:] == followed[mirrored] == [1, 2, 4, 8]
+    assert seen == [1, 2, 4, 8]
 
 
 def test_only_where_there_is_something_to_capture(monkeypatch):
@@ -39,5 +41,5 @@ def test_only_where_there_is_something_to_capture(monkeypatch):
     for name in ("check", "check_features"):
         monkeypatch.setattr(selection, name, lambda *arguments: None)
     for device in ("cpu", "cuda"):
-        selection._on_gpu(None, None, None, device, "clutter")
+        selection._on_gpu(load_bundle(ROOT / "engines" / "car"), None, None, device, "clutter")
     assert warmed == ["cuda"]

@@ -26,7 +26,6 @@ from .workspace import BLOCK, PARAMETERS, Scratch
 # Rendered cells per independent measurement: neighbours share their receptive field. Fitted to a half-trained model's
 # errors.
 CORRELATED = 16
-_SETTLED = 2e-3  # a step that moves by less, radians or shares of the depth or size, is the last
 _MAX_ROTATION, _MAX_TRANSLATION, _MAX_LOG_SIZE = 0.35, 0.25, 0.1  # per step: radians, share of the depth, log
 
 
@@ -132,20 +131,9 @@ def _polish(cells, rival, temperature, dimension, features, gram, vertices, face
         if k == steps or explained < 1.0:
             break
         solve_damped(normal, gradient, data, prior, log_size, 1e-3, t[2], step, work)
-        if longest_of(step, t[2]) < _SETTLED:
-            break
         moved(R, t, log_size, step, scratch.new_R, scratch.new_t, scratch.new_size)
         take_pose(scratch.new_R, scratch.new_t, scratch.new_size, R, t, log_size)
     return evidence, evidence / max(covered, 1.0), cosine, explained / max(covered, 1.0)
-
-
-@kernel
-def longest_of(step, depth):
-    """The largest of a step's [9] parts: shares of the depth, radians, logarithms of the size."""
-    longest = 0.0
-    for k in range(PARAMETERS):
-        longest = max(longest, abs(step[k]) / depth if k < 3 else abs(step[k]))
-    return longest
 
 
 @kernel
