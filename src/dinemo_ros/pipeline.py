@@ -5,8 +5,8 @@ On the CPU here, on a GPU in ``cuda/pipeline.py``; ``cuda/selection.py`` chooses
 
 The second opinion is that of the crop's mirror image (``mirror.py``). It costs more than the first and gives little in
 a clear picture: of 300 held-out renders of cars 92.7 % are within ten degrees without it and 92.3 % with it, of 82 real
-frames 89.0 and 92.7 %, of the renders hidden by three fifths or more 46.7 and 51.3 %. So it is asked for where the score
-is low; what clear real frames would gain is given up for the time.
+frames 89.0 and 92.7 %, of renders hidden by three fifths or more 46.7 and 51.3 %. So it is asked for where the score is
+low; what clear real frames would gain is given up for the time.
 """
 
 from __future__ import annotations

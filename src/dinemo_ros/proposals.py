@@ -27,6 +27,7 @@ from .regions import covered_share, distinct_boxes, overlap, projected_box
 from .sliding import VERTICES, Templates, Windows, make_templates
 from .solver.jit import kernel
 from .solver.similarity import products
+from .solver.solve import in_turn
 from .solver.surface import Surface, prepare_surface
 
 _PIXELS = 640 * 480  # of the scaled frame: a few crops' worth of work for the network
@@ -55,12 +56,12 @@ class Proposer:
         def level(lengths: Sequence[float], together: bool) -> Level:
             templates = make_templates(bundle.card, surface, lengths)
             return (Level(bundle, surface, extractor, templates, self._each, max(1, threads)) if together else
-                    Level(bundle, surface, alone, templates, _in_turn, 1))
+                    Level(bundle, surface, alone, templates, in_turn, 1))
 
         # The finest map is most of the work and shared by all threads; of the coarse ones each thread takes one.
         self._finest = level((*_SMALL_LENGTHS, *_LENGTHS), True)
         self._coarse = [level(_LENGTHS, alone is None) for _ in range(_HALVINGS)]
-        self._side_by_side = self._each if alone else _in_turn
+        self._side_by_side = self._each if alone else in_turn
         self._unit = bundle.mesh.vertices / bundle.mesh.extent
 
     def __call__(self, image: np.ndarray) -> list[tuple[float, float, float, float]]:
@@ -216,7 +217,3 @@ def label_objects(mask, points, jump, labels):
                         stack[top, 0], stack[top, 1] = a, b
                         top += 1
     return count
-
-
-def _in_turn(function: Callable, count: int) -> list:
-    return [function(k) for k in range(count)]

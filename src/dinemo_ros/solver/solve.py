@@ -28,10 +28,10 @@ class PoseSolver:
     def __init__(self, category: Category, threads: int = 2) -> None:
         self._threads = max(1, threads)
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="dinemo_solver")
-        self._shared = CropSolver(category, self._each if self._threads > 1 else _in_turn, self._threads)
+        self._shared = CropSolver(category, self._each if self._threads > 1 else in_turn, self._threads)
         self._whole: SimpleQueue[CropSolver] = SimpleQueue()  # borrowed by a thread for one crop
         for _ in range(self._threads if self._threads > 1 else 0):
-            self._whole.put(CropSolver(category, _in_turn, 1))
+            self._whole.put(CropSolver(category, in_turn, 1))
         self.timings: dict[str, float] = {}
 
     def solve(self, features: np.ndarray, target: Target) -> list[SolvedPose]:
@@ -77,6 +77,6 @@ class PoseSolver:
             pass
 
 
-def _in_turn(function: Callable[[int], None], count: int) -> None:
-    for k in range(count):
-        function(k)
+def in_turn(function: Callable, count: int) -> list:
+    """[function(0), ..., function(count - 1)], where threads would be in the way."""
+    return [function(k) for k in range(count)]
