@@ -78,7 +78,7 @@ class Windows:
         self._templates, self._each, self._parts = templates, each, parts
         self._margin = int(np.abs(templates.offset).max())
         self._bounds = np.linspace(0, len(templates.vertex), parts + 1).astype(int)
-        self._evidence = self._inside = np.zeros(0, np.uint16)
+        self._evidence = np.zeros(0, np.uint8)
 
     def __call__(self, S: np.ndarray, rival: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
         """Boxes [N, 4] in cells with edges at integers, and scores [N], of the local maxima from ``floor`` on.
@@ -92,9 +92,8 @@ class Windows:
         share = np.linspace(0, len(S), self._parts + 1).astype(int)
         self._each(lambda k: fill_evidence(S, rival, self._evidence, self._margin, share[k], share[k + 1]), self._parts)
         t = self._templates
-        self._each(lambda k: slide(self._evidence, self._inside, self._margin, t.vertex, t.offset, self._bounds[k],
-                                   self._bounds[k + 1], _INSIDE, score[k], best[k], self._work[k, 0],
-                                   self._work[k, 1]), self._parts)
+        self._each(lambda k: slide(self._evidence, self._count, self._margin, t.vertex, t.offset, self._bounds[k],
+                                   self._bounds[k + 1], _INSIDE, score[k], best[k], self._total[k]), self._parts)
         winner = score.argmax(axis=0)[None]
         score, best = np.take_along_axis(score, winner, 0)[0], np.take_along_axis(best, winner, 0)[0]
         peak = (score >= floor) & (score >= cv2.dilate(score, np.ones((3, 3), np.uint8)))
@@ -106,9 +105,23 @@ class Windows:
         V, h, w = shape
         margin = self._margin
         if self._evidence.shape != (V, h + 2 * margin, w + 2 * margin):
-            self._evidence = np.zeros((V, h + 2 * margin, w + 2 * margin), np.uint16)
-            self._inside = np.pad(np.ones((h, w), np.uint16), margin)
-            self._work = np.empty((self._parts, 2, h * (w + 2 * margin)), np.uint16)
+            self._evidence = np.zeros((V, h + 2 * margin, w + 2 * margin), np.uint8)
+            self._total = np.empty((self._parts, h * (w + 2 * margin)), np.uint16)
+            self._count = np.empty((len(self._templates.vertex), h, w), np.uint8)
+            count_inside(self._templates.offset, self._count)
+
+
+@kernel
+def count_inside(offset, count):
+    """count [T, h, w]: how many vertices of each template lie on the map, its middle at a cell; offset [T, N, 2]."""
+    T, h, w = count.shape
+    for t in range(T):
+        count[t] = 0
+        for n in range(offset.shape[1]):
+            x, y = offset[t, n, 0], offset[t, n, 1]
+            for i in range(max(-y, 0), min(h - y, h)):
+                for j in range(max(-x, 0), min(w - x, w)):
+                    count[t, i, j] += 1
 
 
 @kernel
@@ -119,45 +132,37 @@ def fill_evidence(S, rival, evidence, margin, first, last):
         for i in range(h):
             source, r, into = S[v, i], rival[i], evidence[v, i + margin, margin:margin + w]
             for j in range(w):
-                into[j] = np.uint16(np.float32(UNIT) * max(source[j] - r[j], np.float32(0.0)) + np.float32(0.5))
+                most = np.float32(2.0)  # by which two cosines can differ: 8 bits hold it
+                into[j] = np.uint8(np.float32(UNIT) * min(max(source[j] - r[j], np.float32(0.0)), most)
+                                   + np.float32(0.5))
 
 
 @kernel
-def slide(evidence, inside, margin, vertex, offset, first, last, share, score, best, total, count):
+def slide(evidence, count, margin, vertex, offset, first, last, share, score, best, total):
     """Raise score [h, w] and best [h, w] to the templates first:last whose middle is at a cell.
 
-    evidence [V, h + 2 margin, w + 2 margin] uint16 in UNITs and inside [the same two] uint16, one on the map: both zero
-    in their margins, which no offset leads out of. vertex [T, N], offset [T, N, 2] of the templates; a template counts
-    where at least ``share`` of its vertices lies on the map, with the mean over these. total, count [h (w + 2 margin)]
-    uint16 are work space.
+    evidence [V, h + 2 margin, w + 2 margin] uint8 in UNITs, zero in its margins, which no offset leads out of. vertex
+    [T, N], offset [T, N, 2], count [T, h, w] of the templates; a template counts where at least ``share`` of its
+    vertices lies on the map, with the mean over these. total [h (w + 2 margin)] uint16 is work space.
     """
     h, w = score.shape
-    N, plane, row = vertex.shape[1], inside.size, inside.shape[1]
-    run = h * row - 2 * margin  # the last row ends with its last place
-    cells, ones = evidence.reshape(-1), inside.reshape(-1)
-    least = np.float32(share * N)
+    N, row = vertex.shape[1], evidence.shape[2]
+    plane, run = evidence.shape[1] * row, h * row - 2 * margin  # the last row ends with its last place
+    cells, least = evidence.reshape(-1), np.float32(share * N)
     for t in range(first, last):
         for k in range(run):
-            total[k] = count[k] = 0
+            total[k] = 0
         for n in range(0, N, 4):
-            p = (offset[t, n, 1] + margin) * row + offset[t, n, 0] + margin
-            q = (offset[t, n + 1, 1] + margin) * row + offset[t, n + 1, 0] + margin
-            r = (offset[t, n + 2, 1] + margin) * row + offset[t, n + 2, 0] + margin
-            s = (offset[t, n + 3, 1] + margin) * row + offset[t, n + 3, 0] + margin
-            add_four(ones[p:p + run], ones[q:q + run], ones[r:r + run], ones[s:s + run], count)
-            p, q = p + vertex[t, n] * plane, q + vertex[t, n + 1] * plane
-            r, s = r + vertex[t, n + 2] * plane, s + vertex[t, n + 3] * plane
-            add_four(cells[p:p + run], cells[q:q + run], cells[r:r + run], cells[s:s + run], total)
+            p = (vertex[t, n] * plane + (offset[t, n, 1] + margin) * row + offset[t, n, 0] + margin)
+            q = (vertex[t, n + 1] * plane + (offset[t, n + 1, 1] + margin) * row + offset[t, n + 1, 0] + margin)
+            r = (vertex[t, n + 2] * plane + (offset[t, n + 2, 1] + margin) * row + offset[t, n + 2, 0] + margin)
+            s = (vertex[t, n + 3] * plane + (offset[t, n + 3, 1] + margin) * row + offset[t, n + 3, 0] + margin)
+            a, b, c, d = cells[p:p + run], cells[q:q + run], cells[r:r + run], cells[s:s + run]
+            for k in range(run):  # four at a time: the totals are read and written once for all of them
+                total[k] += a[k] + b[k] + c[k] + d[k]
         for i in range(h):
             for j in range(w):
-                mean = np.float32(total[i * row + j]) / max(np.float32(UNIT) * np.float32(count[i * row + j]),
+                mean = np.float32(total[i * row + j]) / max(np.float32(UNIT) * np.float32(count[t, i, j]),
                                                             np.float32(1.0))
-                if count[i * row + j] >= least and mean > score[i, j]:
+                if count[t, i, j] >= least and mean > score[i, j]:
                     score[i, j], best[i, j] = mean, t
-
-
-@kernel
-def add_four(a, b, c, d, total):
-    """total += a + b + c + d: what is added to is read and written once for all of them."""
-    for k in range(len(a)):
-        total[k] += a[k] + b[k] + c[k] + d[k]

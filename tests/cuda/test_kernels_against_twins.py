@@ -42,7 +42,7 @@ def turns(seed: int, count: int) -> torch.Tensor:
 def test_gather_scores(views, vertices, samples):
     """Two crops, vertices in front of, behind and beside the camera, views with fewer vertices than slots."""
     planes, pad, shift = 30, 3, 2
-    evidence = torch.nn.functional.pad((400 * random(0, 2, planes, 12, 14).clamp(0, 2)).to(torch.int16), (pad,) * 4)
+    evidence = torch.nn.functional.pad((127 * random(0, 2, planes, 12, 14).clamp(0, 2)).to(torch.uint8), (pad,) * 4)
     index = torch.randint(planes, (views, vertices), generator=torch.Generator().manual_seed(1)).to(DEVICE)
     weight = torch.ones(views, vertices, device=DEVICE)
     weight[0, 5:] = 0

@@ -28,7 +28,7 @@ blocks = {"_gather_scores": kernels._VERTICES, "_rasterise": kernels._CELLS, "_s
           "_normal_equations": refine_kernels._POINTS, "_box_sides": refine_kernels._VERTICES}
 warps = {"_window_terms": kernels._ONE_WARP, "_stepped": kernels._ONE_WARP}
 types = {
-    "_gather_scores": {"evidence": "*i16", "index": "*i64", "points": "*fp32", "weight": "*fp32", "chosen": "*i64",
+    "_gather_scores": {"evidence": "*u8", "index": "*i64", "points": "*fp32", "weight": "*fp32", "chosen": "*i64",
                        "place": "*fp32", "camera": "*fp32", "best": "*i32", "where": "*i32"},
     "_window_terms": {**dict.fromkeys(("odds", "vertices", "R", "t", "log_size", "camera", "weight", "value", "pull",
                                        "matrix"), "*fp32"), "crop": "*i64", "sigma": "fp32", "radius": "fp32"},

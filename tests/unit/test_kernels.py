@@ -92,17 +92,17 @@ def test_coarse_score_equals_its_twin(volume, surface, scene):
     x, y, z = 0.03, -0.02, 9.0
     total = make_totals(2)[1]
     n = gather(volume.evidence, volume.pad, views.index[g], views.points[g], views.weight[g], 40, x * z, y * z, z,
-               target.focal, target.centre, total, np.empty(40, np.int64))
+               target.focal, target.centre, total, np.empty(40, np.int32))
     assert n == int(views.weight[g].sum())
-    points = views.points[g, :n] + np.array([x * z, y * z, z])
+    points = views.points[g, :, :n].T + np.array([x * z, y * z, z])
     evidence, row = volume.evidence[:-1, PAD:-PAD, PAD:-PAD] / UNIT, volume.evidence.shape[2]
     for dy, dx in ((-3, 2), (0, 0), (1, -1), (3, 3)):
         slow = reference.mean_evidence(evidence, views.index[g, :n], points, target.focal, target.centre, (dx, dy))
         assert total[(dy + SHIFT) * row + dx + SHIFT] / (UNIT * n) == pytest.approx(slow, abs=1e-9)
 
 
-def test_sums_of_evidence_fit_into_16_bits():
-    assert 2.0 * UNIT * COARSE_SAMPLES < 2**16
+def test_evidence_fits_into_8_bits_and_its_sums_into_16():
+    assert 2.0 * UNIT + 0.5 < 2**8 and 2.0 * UNIT * COARSE_SAMPLES < 2**16
 
 
 def test_place_fits_the_roi_exactly(surface, scene):
@@ -198,19 +198,19 @@ def test_likelihood_value_and_gradient(volume, surface, scene):
 
 def rendering(surface, pose, focal, centre, cells):
     R, t, log_size = pose
-    points, depth = np.empty_like(surface.vertices), np.empty(cells)
+    screen, depth = np.empty_like(surface.vertices), np.empty(cells)
     face, barycentric = np.empty(cells, np.int32), np.empty((*cells, 3))
-    rasterise(surface.vertices, surface.faces, R, t, np.exp(log_size), focal, centre, points, face, barycentric, depth,
+    rasterise(surface.vertices, surface.faces, R, t, np.exp(log_size), focal, centre, screen, face, barycentric, depth,
               make_work())
-    return points, face, barycentric, depth
+    return screen, face, barycentric, depth
 
 
 def compared(surface, volume, pose, focal, centre, rendered):
-    points, face, barycentric, depth = rendered
+    screen, face, barycentric, depth = rendered
     R, t, log_size = pose
     gradient, normal = np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS))
     sums = compare(volume.cells, volume.rival, TEMPERATURE, surface.features, surface.gram, surface.vertices,
-                   surface.faces, points, face, barycentric, depth, R, t, np.exp(log_size), focal, centre, gradient,
+                   surface.faces, screen, face, barycentric, depth, R, t, np.exp(log_size), focal, centre, gradient,
                    normal, make_work())
     return sums, gradient, normal
 
@@ -235,7 +235,7 @@ def test_render_and_compare_gradient_equals_finite_differences(surface, volume, 
     """Per unknown, over the cells that see the same face at both ends of the difference."""
     pose, focal, centre = perturbed(scene), scene.target.focal, scene.target.centre
     trusting = replace(volume, rival=np.full_like(volume.rival, -10.0))  # every cell counts fully
-    points, face, barycentric, depth = rendering(surface, pose, focal, centre, volume.rival.shape)
+    screen, face, barycentric, depth = rendering(surface, pose, focal, centre, volume.rival.shape)
     for k in range(PARAMETERS):
         h = np.zeros(PARAMETERS)
         h[k] = 1e-5 * (scene.T[2, 3] if k < 3 else 1.0)
@@ -244,7 +244,7 @@ def test_render_and_compare_gradient_equals_finite_differences(surface, volume, 
         same = (ends[0][1] == ends[1][1]) & (ends[0][1] == face) & (face >= 0)
         numeric = (ends[0][0] - ends[1][0])[same].sum() / (2 * h[k])
         masked = np.where(same, face, -1).astype(np.int32)
-        _, gradient, normal = compared(surface, trusting, pose, focal, centre, (points, masked, barycentric, depth))
+        _, gradient, normal = compared(surface, trusting, pose, focal, centre, (screen, masked, barycentric, depth))
         assert same.sum() > 0.95 * (face >= 0).sum()
         assert gradient[k] == pytest.approx(numeric, rel=1e-2, abs=1e-2)
         assert np.linalg.eigvalsh(normal).min() > -1e-6

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from dinemo_ros.sliding import Templates, Windows, fill_evidence, slide
+from dinemo_ros.sliding import Templates, Windows, count_inside, fill_evidence, slide
 from dinemo_ros.solver.similarity import UNIT
 
 
@@ -36,13 +36,13 @@ def test_sliding_equals_its_twin():
     rng = np.random.default_rng(0)
     t, S, rival = templates(rng), rng.random((5, 7, 9), np.float32), 0.3 * rng.random((7, 9), np.float32)
     margin, score, best = 3, np.zeros((7, 9), np.float32), np.zeros((7, 9), np.int32)
-    evidence = np.zeros((5, 13, 15), np.uint16)
+    evidence, count = np.zeros((5, 13, 15), np.uint8), np.empty((len(t.vertex), 7, 9), np.uint8)
     fill_evidence(S, rival, evidence, margin, 0, 5)
     plain = np.maximum(S - rival, 0.0)
     np.testing.assert_allclose(evidence[:, 3:-3, 3:-3] / UNIT, plain, atol=0.51 / UNIT)
     assert evidence.sum() == evidence[:, 3:-3, 3:-3].sum()
-    slide(evidence, np.pad(np.ones((7, 9), np.uint16), margin), margin, t.vertex, t.offset, 1, 6, 0.6, score, best,
-          *np.empty((2, 7 * 15), np.uint16))
+    count_inside(t.offset, count)
+    slide(evidence, count, margin, t.vertex, t.offset, 1, 6, 0.6, score, best, np.empty(7 * 15, np.uint16))
     rounded = evidence[:, 3:-3, 3:-3] / UNIT
     expected = np.stack([means(rounded, t, k) for k in range(1, 6)])
     np.testing.assert_allclose(score, expected.max(axis=0), atol=1e-5)

@@ -70,17 +70,17 @@ def to_device(category: Category, device: torch.device) -> DeviceCategory:
     """Copy a category to ``device``."""
     surface, views, search = category.surface, category.views, len(category.search_features)
 
-    def real(array) -> Tensor:
-        return torch.as_tensor(array, dtype=torch.float32).to(device)
+    def real(array) -> Tensor:  # contiguous, as the kernels count addresses
+        return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32).to(device)
 
     def whole(array) -> Tensor:
-        return torch.as_tensor(array, dtype=torch.int64).to(device)
+        return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.int64).to(device)
 
     return DeviceCategory(
         real(surface.features), real(surface.gram), real(surface.vertices), real(surface.normals), whole(surface.faces),
         whole(surface.visible[:, :search]), real(category.search_features), real(category.clutter),
-        real(views.rotations), whole(views.index), real(views.weight), real(views.points), real(views.outline),
-        real(category.scales), real(category.prior), real(category.mean_size),
+        real(views.rotations), whole(views.index), real(views.weight), real(views.points.transpose(0, 2, 1)),
+        real(views.outline), real(category.scales), real(category.prior), real(category.mean_size),
         _nearest(category.nearest, real, whole), float(category.temperature), float(category.dimension),
         float(category.depth_scale), float(category.covariance_scale), float(category.upright[0]), surface.azimuths,
         surface.elevations, category.evidence == "posterior", category.symmetry)

@@ -20,7 +20,7 @@ def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tenso
     """Summed evidence of some views' vertices at each place, for the best of all small image shifts.
 
     Args:
-        evidence: [B, V, h + 2 pad, w + 2 pad] int16, zero in the padding.
+        evidence: [B, V, h + 2 pad, w + 2 pad] uint8, zero in the padding.
         index, weight: [G, N] a view's visible vertices, weight 0 where it has fewer; points: [G, N, 3] rotated, metres.
         chosen: [B, C] int64, the views each crop is compared with, by the first ``samples`` of their vertices.
         place: [B, C, S, 3] position of the object, metres, crop camera frame.

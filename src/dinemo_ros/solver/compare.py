@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from .jit import kernel
 from .likelihood import projection_jacobian
 from .linear import transform
@@ -26,62 +28,68 @@ _MIN_DEPTH = 0.1  # metres
 
 
 @kernel
-def rasterise(vertices, faces, R, t, size, focal, centre, points, face_of, barycentric, depth, work):
+def rasterise(vertices, faces, R, t, size, focal, centre, screen, face_of, barycentric, depth, work):
     """Which face each cell centre sees: face_of [h, w] int32 (-1 none), barycentric [h, w, 3], depth [h, w] metres.
 
-    points [V, 3] is filled with the vertices [V, 3] in the camera frame; size [3] scales them along the object's axes.
-    Faces turn counter-clockwise seen from outside; those seen from behind are left out.
+    screen [V, 3] is filled with where the vertices [V, 3] are seen: x and y in cells, 1/depth (0 too near or behind).
+    size [3] scales them along the object's axes. Faces turn counter-clockwise seen from outside; those seen from behind
+    are left out.
     """
+    scaled, X = work.scaled, work.X
     for v in range(vertices.shape[0]):
         for k in range(3):
-            work.scaled[k] = size[k] * vertices[v, k]
-        transform(R, t, work.scaled, points[v])
+            scaled[k] = size[k] * vertices[v, k]
+        transform(R, t, scaled, X)
+        near = 1.0 / max(X[2], _MIN_DEPTH)
+        screen[v, 0], screen[v, 1] = focal * X[0] * near + centre, focal * X[1] * near + centre
+        screen[v, 2] = near if X[2] >= _MIN_DEPTH else 0.0
     for i in range(depth.shape[0]):
         for j in range(depth.shape[1]):
-            face_of[i, j], depth[i, j] = -1, math.inf
+            face_of[i, j], depth[i, j] = -1, 0.0  # depths are inverse ones until all faces are drawn
+    right, bottom = depth.shape[1] - 1.0, depth.shape[0] - 1.0
     for f in range(faces.shape[0]):
-        a, b, c = points[faces[f, 0]], points[faces[f, 1]], points[faces[f, 2]]
-        if min(a[2], b[2], c[2]) < _MIN_DEPTH:
-            continue
-        ax, ay = focal * a[0] / a[2] + centre, focal * a[1] / a[2] + centre
-        bx, by = focal * b[0] / b[2] + centre, focal * b[1] / b[2] + centre
-        cx, cy = focal * c[0] / c[2] + centre, focal * c[1] / c[2] + centre
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        a, b, c = screen[faces[f, 0]], screen[faces[f, 1]], screen[faces[f, 2]]
+        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
         if area >= -1e-12:  # y points down, so a face that turns counter-clockwise outside has negative area
             continue
-        j0, j1 = max(int(math.ceil(min(ax, bx, cx))), 0), min(int(math.floor(max(ax, bx, cx))), depth.shape[1] - 1)
-        i0, i1 = max(int(math.ceil(min(ay, by, cy))), 0), min(int(math.floor(max(ay, by, cy))), depth.shape[0] - 1)
-        for i in range(i0, i1 + 1):
-            for j in range(j0, j1 + 1):
-                wa = ((bx - j) * (cy - i) - (by - i) * (cx - j)) / area
-                wb = ((cx - j) * (ay - i) - (cy - i) * (ax - j)) / area
+        if min(a[2], b[2], c[2]) == 0.0:
+            continue
+        j0, j1 = math.ceil(max(min(a[0], b[0], c[0]), 0.0)), math.floor(min(max(a[0], b[0], c[0]), right))
+        i0, i1 = math.ceil(max(min(a[1], b[1], c[1]), 0.0)), math.floor(min(max(a[1], b[1], c[1]), bottom))
+        share = 1.0 / area
+        for i in range(int(i0), int(i1) + 1):
+            for j in range(int(j0), int(j1) + 1):
+                wa = ((b[0] - j) * (c[1] - i) - (b[1] - i) * (c[0] - j)) * share
+                wb = ((c[0] - j) * (a[1] - i) - (c[1] - i) * (a[0] - j)) * share
                 wc = 1.0 - wa - wb
                 if wa < 0.0 or wb < 0.0 or wc < 0.0:
                     continue
-                wa, wb, wc = wa / a[2], wb / b[2], wc / c[2]  # perspective: linear in 1/z
-                z = 1.0 / (wa + wb + wc)
-                if z < depth[i, j]:
-                    depth[i, j], face_of[i, j] = z, f
-                    barycentric[i, j, 0], barycentric[i, j, 1], barycentric[i, j, 2] = wa * z, wb * z, wc * z
+                wa, wb, wc = wa * a[2], wb * b[2], wc * c[2]  # perspective: linear in 1/z
+                near = wa + wb + wc
+                if near > depth[i, j]:
+                    depth[i, j], face_of[i, j] = near, f
+                    barycentric[i, j, 0], barycentric[i, j, 1], barycentric[i, j, 2] = wa, wb, wc
+    for i in range(depth.shape[0]):
+        for j in range(depth.shape[1]):
+            if face_of[i, j] >= 0:
+                depth[i, j] = 1.0 / depth[i, j]
+                for k in range(3):
+                    barycentric[i, j, k] *= depth[i, j]
 
 
 @kernel
-def barycentric_gradient(points, corners, bary, z, focal, out):
+def barycentric_gradient(screen, corners, bary, z, out):
     """out [3, 2]: change of the perspective barycentric weights per cell in x and y, at depth z."""
-    area = sum_x = sum_y = 0.0
+    p, q, r = screen[corners[0]], screen[corners[1]], screen[corners[2]]
+    share = z / ((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]))
+    a, b, c = share * p[2], share * q[2], share * r[2]
+    out[0, 0], out[0, 1] = a * (q[1] - r[1]), a * (r[0] - q[0])
+    out[1, 0], out[1, 1] = b * (r[1] - p[1]), b * (p[0] - r[0])
+    out[2, 0], out[2, 1] = c * (p[1] - q[1]), c * (q[0] - p[0])
+    sum_x, sum_y = out[0, 0] + out[1, 0] + out[2, 0], out[0, 1] + out[1, 1] + out[2, 1]
     for k in range(3):
-        p, q, r = points[corners[k]], points[corners[(k + 1) % 3]], points[corners[(k + 2) % 3]]
-        qx, qy, rx, ry = q[0] / q[2], q[1] / q[2], r[0] / r[2], r[1] / r[2]
-        area += focal * focal * (qx * ry - rx * qy)
-        out[k, 0], out[k, 1] = focal * (qy - ry) / p[2], focal * (rx - qx) / p[2]
-    for k in range(3):
-        out[k, 0] /= area
-        out[k, 1] /= area
-        sum_x += out[k, 0]
-        sum_y += out[k, 1]
-    for k in range(3):
-        out[k, 0] = (out[k, 0] - bary[k] * sum_x) * z
-        out[k, 1] = (out[k, 1] - bary[k] * sum_y) * z
+        out[k, 0] -= bary[k] * sum_x
+        out[k, 1] -= bary[k] * sum_y
 
 
 @kernel
@@ -93,8 +101,8 @@ def cell_terms(f, C, corners, bary, slope, gram):
     dot = dx = dy = 0.0
     for k in range(3):
         c = C[corners[k]]
-        s = f[0] * c[0]
-        for d in range(1, f.shape[0]):
+        s = np.float32(0.0)
+        for d in range(f.shape[0]):
             s += f[d] * c[d]
         dot += bary[k] * s
         dx += slope[k, 0] * s
@@ -119,7 +127,7 @@ def cell_terms(f, C, corners, bary, slope, gram):
 
 
 @kernel
-def compare(cells, rival, temperature, C, gram, vertices, faces, points, face_of, barycentric, depth, R, t, size, focal,
+def compare(cells, rival, temperature, C, gram, vertices, faces, screen, face_of, barycentric, depth, R, t, size, focal,
             centre, gradient, normal, work):
     """Gradient [9] and Gauss-Newton matrix [9, 9] of the sum of cosines over the object's cells at a rendered pose.
 
@@ -141,7 +149,7 @@ def compare(cells, rival, temperature, C, gram, vertices, faces, points, face_of
             if face < 0:
                 continue
             corners, bary, z = faces[face], barycentric[i, j], depth[i, j]
-            barycentric_gradient(points, corners, bary, z, focal, slope)
+            barycentric_gradient(screen, corners, bary, z, slope)
             s, gx, gy, xx, xy, yy = cell_terms(cells[i, j], C, corners, bary, slope, gram[face])
             gamma = 1.0 / (1.0 + math.exp(min((rival[i, j] - s) / temperature, 50.0)))
             curvature = gamma * max(s, 0.1)  # the cosine falls from s, not from 1, as the surface moves away

@@ -86,7 +86,7 @@ class CropSolver:
         self._score, self._translation = np.empty(G), np.empty((G, 3))
         self._view_score = np.empty(len(category.nearest.rotations))
         self._everything = np.arange(G)
-        self._totals, self._first = make_totals(parts), np.empty((parts, COARSE_SAMPLES), np.int64)
+        self._totals, self._first = make_totals(parts), np.empty((parts, COARSE_SAMPLES), np.int32)
         self._scratches: list[Scratch] = []
         self.timings = dict.fromkeys(("similarity", "coarse", "refine"), 0.0)  # milliseconds, added up
 

@@ -35,21 +35,25 @@ class Refined:
 
     Attributes:
         R: [3, 3]; t: [3] metres; log_size: [3] log of size over the category's mean.
-        normal: [9, 9] Gauss-Newton matrix of the sum of cosines, order as in ``likelihood.py``.
+        gradient, normal: [9], [9, 9] Gauss-Newton matrix of the sum of cosines, order as in ``likelihood.py``.
         evidence: sum over the object's rendered cells of max(cosine - rival, 0): the objective of NeMo, up to what does
             not depend on the pose.
         score: its mean, 0 to 1.
         cosine: mean over the explained cells; visible: share of the rendered cells that are explained.
+        judged: all this is of where the pose stands; sums: [4] what it is made of, see ``compare.compare``.
     """
 
     R: np.ndarray
     t: np.ndarray
     log_size: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    gradient: np.ndarray = field(default_factory=lambda: np.zeros(PARAMETERS))
     normal: np.ndarray = field(default_factory=lambda: np.zeros((PARAMETERS, PARAMETERS)))
     evidence: float = 0.0
     score: float = 0.0
     cosine: float = 0.0
     visible: float = 0.0
+    judged: bool = False
+    sums: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
 
 def climb(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides: np.ndarray, focal: float, centre: float,
@@ -62,6 +66,7 @@ def climb(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides: 
     """
     _climb(volume.odds, surface.vertices, surface.normals, surface.visible, surface.azimuths, surface.elevations, prior,
            sides, focal, centre, pose.R, pose.t, pose.log_size, schedule, inside, scratch)
+    pose.judged = False
 
 
 def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides: np.ndarray, upright: np.ndarray,
@@ -69,12 +74,17 @@ def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides:
            scratch: Scratch) -> None:
     """Move ``pose`` by ``steps`` Gauss-Newton steps of render-and-compare, and judge it.
 
+    A pose that is judged already goes on from there; it must be one of the same volume and target.
+
     upright [2]: see ``upright_prior.py``.
     dimension: in how many directions features vary, see :func:`noise_variance`.
     """
-    pose.evidence, pose.score, pose.cosine, pose.visible = _polish(
-        volume.cells, volume.rival, temperature, dimension, surface.features, surface.gram, surface.vertices,
-        surface.faces, prior, sides, upright, focal, centre, pose.R, pose.t, pose.log_size, pose.normal, steps, scratch)
+    _polish(volume.cells, volume.rival, temperature, dimension, surface.features, surface.gram, surface.vertices,
+            surface.faces, prior, sides, upright, focal, centre, pose.R, pose.t, pose.log_size, pose.gradient,
+            pose.normal, pose.sums, pose.judged, steps, scratch)
+    pose.evidence, explained, pose.cosine, covered = (float(value) for value in pose.sums)
+    pose.score, pose.visible = pose.evidence / max(covered, 1.0), explained / max(covered, 1.0)
+    pose.judged = True
 
 
 @kernel
@@ -113,27 +123,27 @@ def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, sides,
 
 @kernel
 def _polish(cells, rival, temperature, dimension, features, gram, vertices, faces, prior, sides, upright, focal, centre,
-            R, t, log_size, normal, steps, scratch):
-    work, gradient, step = scratch.work, scratch.gradient, scratch.work.step
-    points, depth, face_of, barycentric = scratch.points, scratch.depth, scratch.face_of, scratch.barycentric
+            R, t, log_size, gradient, normal, sums, judged, steps, scratch):
+    work, step = scratch.work, scratch.work.step
+    screen, depth, face_of, barycentric = scratch.screen, scratch.depth, scratch.face_of, scratch.barycentric
     size = work.size
-    evidence = explained = cosine = covered = 0.0
     for k in range(steps + 1):
-        for axis in range(3):
-            size[axis] = math.exp(log_size[axis])
-        rasterise(vertices, faces, R, t, size, focal, centre, points, face_of, barycentric, depth, work)
-        evidence, explained, cosine, covered = compare(
-            cells, rival, temperature, features, gram, vertices, faces, points, face_of, barycentric, depth, R, t, size,
-            focal, centre, gradient, normal, work)
-        data = 1.0 / (noise_variance(cosine, dimension) * CORRELATED)
-        add_roi_prior(sides, vertices, R, t, size, focal, centre, 1.0 / data, gradient, normal, work)
-        add_upright_prior(upright, R, 1.0 / data, gradient, normal)
-        if k == steps or explained < 1.0:
+        if k > 0 or not judged:
+            for axis in range(3):
+                size[axis] = math.exp(log_size[axis])
+            rasterise(vertices, faces, R, t, size, focal, centre, screen, face_of, barycentric, depth, work)
+            sums[0], sums[1], sums[2], sums[3] = compare(
+                cells, rival, temperature, features, gram, vertices, faces, screen, face_of, barycentric, depth, R, t,
+                size, focal, centre, gradient, normal, work)
+            unit = noise_variance(sums[2], dimension) * CORRELATED
+            add_roi_prior(sides, vertices, R, t, size, focal, centre, unit, gradient, normal, work)
+            add_upright_prior(upright, R, unit, gradient, normal)
+        if k == steps or sums[1] < 1.0:
             break
+        data = 1.0 / (noise_variance(sums[2], dimension) * CORRELATED)
         solve_damped(normal, gradient, data, prior, log_size, 1e-3, t[2], step, work)
         moved(R, t, log_size, step, scratch.new_R, scratch.new_t, scratch.new_size)
         take_pose(scratch.new_R, scratch.new_t, scratch.new_size, R, t, log_size)
-    return evidence, evidence / max(covered, 1.0), cosine, explained / max(covered, 1.0)
 
 
 @kernel

@@ -17,7 +17,7 @@ import numpy as np
 from .jit import kernel
 
 EVIDENCE = ("clutter", "posterior")
-UNIT = 400  # of evidence in 16 bits: 80 vertices (category.COARSE_SAMPLES) of at most 2 each add up to less than 2^16
+UNIT = 127  # of evidence in 8 bits; sums of 80 vertices (category.COARSE_SAMPLES) fit into 16
 _MOST = np.float32(2.0)  # what two unit vectors can differ by; "posterior" has no such bound at high temperatures
 _ROWS = 4  # vertices and channels multiplied together: what is read and written once then serves sixteen products
 
@@ -31,7 +31,7 @@ class SimilarityVolume:
         similarity: [V, h * w] float32, cosine of every vertex and every cell.
         rival: [h, w] float32, what the best competing explanation scores in a cell, see :class:`Similarity`.
         foreground: [h, w] float32, probability that the cell shows any vertex.
-        evidence: [V + 1, h + 2 pad, w + 2 pad] uint16, UNIT * max(S - rival, 0) per vertex and cell (NeMo's occlusion
+        evidence: [V + 1, h + 2 pad, w + 2 pad] uint8, UNIT * max(S - rival, 0) per vertex and cell (NeMo's occlusion
             choice: a cell that clutter explains better says nothing about the object). Zero in the padding, and in the
             last plane, into which the coarse search's reading runs on.
         odds: [V, h, w] float32, object : clutter odds of "cell p shows vertex v".
@@ -116,7 +116,7 @@ class Similarity:
             self._best_clutter = np.empty(h * w, np.float32)
             maps = [np.empty((h, w), np.float32) for _ in range(2)]
             self._volume = SimilarityVolume(np.empty((h, w, D), np.float32), self._S, *maps,
-                                            np.zeros((V + 1, h + 2 * pad, w + 2 * pad), np.uint16),
+                                            np.zeros((V + 1, h + 2 * pad, w + 2 * pad), np.uint8),
                                             np.empty((V, h, w), np.float32), pad)
         return self._volume
 
@@ -174,7 +174,7 @@ def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pa
             s, e, o = S[v, i * w:(i + 1) * w], evidence[v, i + pad, pad:pad + w], odds[v, i]
             r, m, g = rival[i * w:(i + 1) * w], level[i * w:(i + 1) * w], foreground[i * w:(i + 1) * w]
             for p in range(w):
-                e[p] = np.uint16(np.float32(UNIT) * min(max(s[p] - r[p], np.float32(0.0)), _MOST) + np.float32(0.5))
+                e[p] = np.uint8(np.float32(UNIT) * min(max(s[p] - r[p], np.float32(0.0)), _MOST) + np.float32(0.5))
                 # exp(x) = 2^n exp(y), n an integer, |y| < ln 2 / 2: the power by the bits of the exponent, which unlike
                 # the library's exp the compiler turns into vector instructions
                 x = min(max((s[p] - m[p]) * sharpness, np.float32(-80.0)), np.float32(80.0))

@@ -24,7 +24,7 @@ class ViewTable:
     Attributes:
         rotations: [G, 3, 3] float64, object frame to a camera that looks straight at the object.
         index: [G, N] int32, visible vertices spread evenly over the visible surface.
-        points: [G, N, 3] float32, these vertices rotated, metres.
+        points: [G, 3, N] float32, these vertices rotated, metres: all x, all y, all z.
         weight: [G, N] float32, 0 where a view has fewer than N visible vertices.
         outline: [G, M, 3] float32, rotated vertices among which the outermost left, right, top and bottom are.
     """
@@ -53,7 +53,7 @@ def view_table(surface: Surface, search: SearchSpec, first: int, samples: int,
         chosen = np.flatnonzero(visible_row(surface, azimuth, elevation)[:first])[:samples]
         index[g, :len(chosen)], weight[g, :len(chosen)] = chosen, 1.0
     rotated = np.einsum("gij,vj->gvi", rotations, vertices)  # [G, V, 3]
-    points = np.take_along_axis(rotated, index[:, :, None], axis=1)
+    points = np.take_along_axis(rotated, index[:, :, None], axis=1).transpose(0, 2, 1)
     diagonal = float(np.linalg.norm(np.ptp(vertices, axis=0)))
     extremes = []
     for distance in _EXTREME_DISTANCES:

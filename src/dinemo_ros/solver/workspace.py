@@ -43,7 +43,7 @@ class Scratch(NamedTuple):
     new_R: np.ndarray  # [3, 3]
     new_t: np.ndarray  # [3]
     new_size: np.ndarray  # [3] logarithms
-    points: np.ndarray  # [V, 3] vertices, camera frame
+    screen: np.ndarray  # [V, 3] where the vertices are seen, see ``compare.rasterise``
     depth: np.ndarray  # [h, w] metres
     face_of: np.ndarray  # [h, w] int32
     barycentric: np.ndarray  # [h, w, 3]
