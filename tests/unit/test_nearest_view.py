@@ -36,7 +36,7 @@ def test_views_show_visible_vertices_inside_their_box(category):
     views = category.nearest
     for g in range(0, len(views.rotations), 37):
         entries = slice(views.first[g], views.first[g + 1])
-        assert np.abs(views.place[entries]).max() <= 0.5
+        assert np.abs(views.place[:, entries]).max() <= 0.5
         normals = category.surface.normals[views.vertex[entries]] @ views.rotations[g].T
         assert (normals[:, 2] < 0.35).mean() > 0.97  # they face the camera, a few at the rim hardly
 

@@ -90,6 +90,6 @@ def _nearest(views: NearestViews, real, whole) -> DeviceNearest:
     count = np.diff(views.first)
     listed = np.arange(count.max()) < count[:, None]                                        # [N, E]
     vertex, place = np.zeros(listed.shape, np.int64), np.zeros((*listed.shape, 2), np.float32)
-    vertex[listed], place[listed] = views.vertex, views.place
+    vertex[listed], place[listed] = views.vertex, views.place.T
     return DeviceNearest(real(views.rotations), real(views.outline), whole(vertex), real(place),
                          real(listed / np.maximum(count, 1)[:, None]))

@@ -8,7 +8,6 @@ kernel of its own because numpy's BLAS brings its own thread pool, which fights 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -167,26 +166,30 @@ def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pa
     """Rows first:last: evidence = UNIT max(S - rival, 0) in its padding, odds = foreground exp((S - level) sharpness).
     """
     h, w = odds.shape[1:]
-    scaled, power = np.empty(w, np.float32), np.empty(w, np.int32)
-    two_to = power.view(np.float32)
+    P = h * w  # whole maps instead of rows: vector instructions have no ends to see to
+    units, scaled, power = np.empty(P, np.uint8), np.empty(P, np.float32), np.empty(P, np.int32)
+    two_to, maps = power.view(np.float32), odds.reshape(-1, P)
     for v in range(first, last):
+        s, o = S[v], maps[v]
+        for p in range(P):
+            units[p] = np.uint8(np.float32(UNIT) * min(max(s[p] - rival[p], np.float32(0.0)), _MOST) + np.float32(0.5))
         for i in range(h):
-            s, e, o = S[v, i * w:(i + 1) * w], evidence[v, i + pad, pad:pad + w], odds[v, i]
-            r, m, g = rival[i * w:(i + 1) * w], level[i * w:(i + 1) * w], foreground[i * w:(i + 1) * w]
-            for p in range(w):
-                e[p] = np.uint8(np.float32(UNIT) * min(max(s[p] - r[p], np.float32(0.0)), _MOST) + np.float32(0.5))
-                # exp(x) = 2^n exp(y), n an integer, |y| < ln 2 / 2: the power by the bits of the exponent, which unlike
-                # the library's exp the compiler turns into vector instructions
-                x = min(max((s[p] - m[p]) * sharpness, np.float32(-80.0)), np.float32(80.0))
-                n = math.floor(x * np.float32(1.4426950408889634) + np.float32(0.5))
-                scaled[p] = x - n * np.float32(0.6931471805599453)
-                power[p] = (np.int32(n) + np.int32(127)) << np.int32(23)
-            for p in range(w):
-                y = scaled[p]
-                series = np.float32(1 / 24) + y * (np.float32(1 / 120) + y * np.float32(1 / 720))
-                series = np.float32(1.0) + y * (np.float32(1.0) + y * (np.float32(0.5) + y * (np.float32(1 / 6)
-                                                                                            + y * series)))
-                o[p] = g[p] * two_to[p] * series
+            row = evidence[v, i + pad]
+            for j in range(w):
+                row[pad + j] = units[i * w + j]
+        for p in range(P):
+            # exp(x) = 2^n exp(y), n an integer, |y| < ln 2 / 2: the power by the bits of the exponent, which unlike
+            # the library's exp the compiler turns into vector instructions
+            x = min(max((s[p] - level[p]) * sharpness, np.float32(-80.0)), np.float32(80.0))
+            n = np.floor(x * np.float32(1.4426950408889634) + np.float32(0.5))
+            scaled[p] = x - n * np.float32(0.6931471805599453)
+            power[p] = (np.int32(n) + np.int32(127)) << np.int32(23)
+        for p in range(P):
+            y = scaled[p]
+            series = np.float32(1 / 24) + y * (np.float32(1 / 120) + y * np.float32(1 / 720))
+            series = np.float32(1.0) + y * (np.float32(1.0) + y * (np.float32(0.5) + y * (np.float32(1 / 6)
+                                                                                        + y * series)))
+            o[p] = foreground[p] * two_to[p] * series
 
 
 def log_mean(S: np.ndarray, background: np.ndarray, peak: np.ndarray, temperature: float) -> np.ndarray:
