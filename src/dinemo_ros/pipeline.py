@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -23,6 +22,7 @@ import numpy as np
 
 from .bundle import Bundle, Card
 from .camera import Camera
+from .crew import Crew
 from .crop import CropCamera, warp_crop
 from .features import FeatureExtractor
 from .features.mirrored import beside, turned
@@ -181,10 +181,10 @@ class _CpuStages(StagedPipeline):
 class CpuPipeline(_CpuStages):
     """The pipeline that runs everywhere; the network may still run on a GPU.
 
-    One crop is shared by all threads, stage by stage. Of several each thread takes whole ones from pixels to poses,
-    where the network can be run by several threads at a time: nobody waits for the others at the end of a stage.
+    Of one crop all threads compute the features and one the pose. Of several each thread takes whole ones from pixels
+    to poses, where the network can be run by several threads at a time: nobody waits for the others.
 
-    extractor: the network. threads: see :class:`PoseSolver`. evidence: see :func:`prepare_category`.
+    extractor: the network. threads: of the network, and for crops at a time. evidence: see :func:`prepare_category`.
     """
 
     device = "CPU"
@@ -195,15 +195,15 @@ class CpuPipeline(_CpuStages):
         both = seen_twice(category) if card.features.mirrored else None
         super().__init__(card, extractor, category, both, threads)
         alone = getattr(extractor, "alone", None)
-        self._threads = threads if alone else 1
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="dinemo_crops")
+        self._crew = Crew(threads if alone else 1, "dinemo_crops")
         self._lanes: SimpleQueue[_CpuStages] = SimpleQueue()  # borrowed by a thread for one crop
-        for _ in range(self._threads if self._threads > 1 else 0):
+        for _ in range(self._crew.threads if self._crew.threads > 1 else 0):
             self._lanes.put(_CpuStages(card, alone, category, both, 1))
 
     def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], asked: Asked,
              hopeless: float) -> Solved:
-        whole = len(crops) - len(crops) % self._threads if self._threads > 1 else 0
+        threads = self._crew.threads
+        whole = len(crops) - len(crops) % threads if threads > 1 else 0
         if whole == 0:
             return super()._run(image, camera, crops, asked, hopeless)
         spent: list[dict[str, float]] = []
@@ -217,9 +217,9 @@ class CpuPipeline(_CpuStages):
                 self._lanes.put(lane)
             return solved
 
-        solved, rest = list(self._pool.map(one, range(whole))), range(whole, len(crops))
-        timings = {stage: sum(times[stage] for times in spent) / self._threads for stage in self.timings}
-        if rest:
+        solved = self._crew.map(one, whole)
+        timings = {stage: sum(times[stage] for times in spent) / threads for stage in self.timings}
+        if rest := range(whole, len(crops)):
             solved += super()._run(image, camera, [crops[k] for k in rest], asked.only(rest), hopeless)
             timings = {stage: timings[stage] + self.timings[stage] for stage in timings}
         self.timings = timings

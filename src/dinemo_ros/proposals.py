@@ -11,7 +11,6 @@ are proposed; the pose solver has the last word: a window without the object get
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import cv2
@@ -19,6 +18,7 @@ import numpy as np
 
 from .bundle import Bundle
 from .camera import Camera
+from .crew import Crew
 from .crop import BORDER_GREY
 from .features import FeatureExtractor
 from .features.protocol import LARGEST_SIDE
@@ -27,7 +27,6 @@ from .regions import covered_share, distinct_boxes, overlap, projected_box
 from .sliding import VERTICES, Templates, Windows, make_templates
 from .solver.jit import kernel
 from .solver.similarity import products
-from .solver.solve import in_turn
 from .solver.surface import Surface, prepare_surface
 
 _PIXELS = 640 * 480  # of the scaled frame: a few crops' worth of work for the network
@@ -49,19 +48,19 @@ class Proposer:
     """Finds candidate boxes of the bundle's category in a frame."""
 
     def __init__(self, bundle: Bundle, extractor: FeatureExtractor, threads: int = 2) -> None:
-        self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="dinemo_proposals")
         surface = prepare_surface(bundle.mesh)
         alone = getattr(extractor, "alone", None)
+        everybody, nobody_else = Crew(threads, "dinemo_proposals"), Crew(1, "")
 
         def level(lengths: Sequence[float], together: bool) -> Level:
             templates = make_templates(bundle.card, surface, lengths)
-            return (Level(bundle, surface, extractor, templates, self._each, max(1, threads)) if together else
-                    Level(bundle, surface, alone, templates, in_turn, 1))
+            return Level(bundle, surface, extractor if together else alone, templates,
+                         everybody if together else nobody_else)
 
         # The finest map is most of the work and shared by all threads; of the coarse ones each thread takes one.
         self._finest = level((*_SMALL_LENGTHS, *_LENGTHS), True)
         self._coarse = [level(_LENGTHS, alone is None) for _ in range(_HALVINGS)]
-        self._side_by_side = self._each if alone else in_turn
+        self._side_by_side = everybody if alone else nobody_else
         self._unit = bundle.mesh.vertices / bundle.mesh.extent
 
     def __call__(self, image: np.ndarray) -> list[tuple[float, float, float, float]]:
@@ -74,7 +73,7 @@ class Proposer:
         for _ in self._coarse:
             picture, scale = halved(picture), 0.5 * scale
             smaller.append((picture, scale))
-        found += self._side_by_side(lambda k: self._coarse[k](*smaller[k]), len(smaller))
+        found += self._side_by_side.map(lambda k: self._coarse[k](*smaller[k]), len(smaller))
         boxes, scores = (np.concatenate(part) for part in zip(*found, strict=True))
         keep: list[int] = []
         for k in distinct_boxes(boxes, scores):
@@ -83,10 +82,6 @@ class Proposer:
         keep = keep[:_LIMIT]
         size = np.array([width, height, width, height])
         return [tuple(np.clip(boxes[k], 0, size).tolist()) for k in keep]
-
-    def _each(self, function: Callable, count: int) -> list:
-        """function(0) ... function(count - 1) on the pool."""
-        return list(self._pool.map(function, range(count)))
 
     def without_duplicates(self, poses: Sequence[ObjectPose], camera: Camera) -> list[ObjectPose]:
         """Of poses, best first, that project onto the same place, the best; their ROI becomes that place.
@@ -108,19 +103,18 @@ class Level:
 
     Args:
         extractor: the network, as this level is to run it.
-        each: ``each(function, count)`` calls function(0) ... function(count - 1), maybe in parallel.
-        parts: into how many pieces to cut the work.
+        crew: who shares the work.
     """
 
     def __init__(self, bundle: Bundle, surface: Surface, extractor: Callable[[np.ndarray], np.ndarray],
-                 templates: Templates, each: Callable, parts: int) -> None:
-        self._extractor, self._stride, self._each, self._parts = extractor, bundle.card.image.stride, each, parts
+                 templates: Templates, crew: Crew) -> None:
+        self._extractor, self._stride, self._crew = extractor, bundle.card.image.stride, crew
         self._features = np.ascontiguousarray(surface.features[:VERTICES])
         self._clutter = np.ascontiguousarray(bundle.mesh.clutter)
         self._vertices = surface.vertices[:VERTICES].astype(np.float32)
         self._jump = _SAME_OBJECT * float(np.linalg.norm(bundle.mesh.extent))
         self._temperature = bundle.card.features.temperature
-        self._windows = Windows(templates, each, parts)
+        self._windows = Windows(templates, crew)
         self._floor = _FLOOR * bundle.card.score.accept
 
     def __call__(self, picture: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -141,9 +135,10 @@ class Level:
         clutter, rival = np.empty((len(self._clutter), h * w), np.float32), np.empty(h * w, np.float32)
         products(self._clutter, cells, clutter, 0, len(clutter), rival)
         S = np.empty((len(self._features), h * w), np.float32)
-        bounds = np.linspace(0, len(S), self._parts + 1).astype(int)
-        self._each(lambda k: products(self._features, cells, S, bounds[k], bounds[k + 1], np.empty_like(rival)),
-                   self._parts)
+        parts = self._crew.threads
+        bounds = np.linspace(0, len(S), parts + 1).astype(int)
+        self._crew.map(lambda k: products(self._features, cells, S, bounds[k], bounds[k + 1], np.empty_like(rival)),
+                       parts)
         return S.reshape(-1, h, w), rival.reshape(h, w)
 
     def _pieces(self, S: np.ndarray, rival: np.ndarray) -> np.ndarray:

@@ -8,13 +8,14 @@ about the map, and runs are added up in vector registers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from .bundle import Card
+from .crew import Crew
 from .geometry import rotation_from_viewpoint
 from .solver.jit import kernel
 from .solver.similarity import UNIT
@@ -69,15 +70,13 @@ def make_templates(card: Card, surface: Surface, lengths: Sequence[float]) -> Te
 class Windows:
     """Where templates fit a feature map best; buffers are reused for maps of the same size.
 
-    Args:
-        each: ``each(function, count)`` calls function(0) ... function(count - 1), maybe in parallel.
-        parts: into how many pieces to cut the work.
+    crew: who shares the work.
     """
 
-    def __init__(self, templates: Templates, each: Callable, parts: int) -> None:
-        self._templates, self._each, self._parts = templates, each, parts
+    def __init__(self, templates: Templates, crew: Crew) -> None:
+        self._templates, self._crew, self._parts = templates, crew, crew.threads
         self._margin = int(np.abs(templates.offset).max())
-        self._bounds = np.linspace(0, len(templates.vertex), parts + 1).astype(int)
+        self._bounds = np.linspace(0, len(templates.vertex), crew.threads + 1).astype(int)
         self._evidence = np.zeros(0, np.uint8)
 
     def __call__(self, S: np.ndarray, rival: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
@@ -90,10 +89,11 @@ class Windows:
         self._make_room(S.shape)
         score, best = np.zeros((self._parts, h, w), np.float32), np.zeros((self._parts, h, w), np.int32)
         share = np.linspace(0, len(S), self._parts + 1).astype(int)
-        self._each(lambda k: fill_evidence(S, rival, self._evidence, self._margin, share[k], share[k + 1]), self._parts)
+        self._crew.map(lambda k: fill_evidence(S, rival, self._evidence, self._margin, share[k], share[k + 1]),
+                       self._parts)
         t = self._templates
-        self._each(lambda k: slide(self._evidence, self._count, self._margin, t.vertex, t.offset, self._bounds[k],
-                                   self._bounds[k + 1], _INSIDE, score[k], best[k], self._total[k]), self._parts)
+        self._crew.map(lambda k: slide(self._evidence, self._count, self._margin, t.vertex, t.offset, self._bounds[k],
+                                       self._bounds[k + 1], _INSIDE, score[k], best[k], self._total[k]), self._parts)
         winner = score.argmax(axis=0)[None]
         score, best = np.take_along_axis(score, winner, 0)[0], np.take_along_axis(best, winner, 0)[0]
         peak = (score >= floor) & (score >= cv2.dilate(score, np.ones((3, 3), np.uint8)))

@@ -131,7 +131,7 @@ def test_following_ends_where_the_cpu_ends(device, host):
         T = scene.T.copy()
         T[:3, :3] = so3_exp(np.array([0.02, 0.1, 0.0])) @ T[:3, :3]
         T[:3, 3] *= 1.04
-        start.append(Start(T, 1.03 * np.array(host._shared._category.mean_size)))
+        start.append(Start(T, 1.03 * np.array(car_card().size_prior.mean_m)))
     features, targets = [s.features for s in scenes], [s.target for s in scenes]
     for found, expected in zip(device.follow_batch(features, targets, start),
                                host.follow_batch(features, targets, start), strict=True):
@@ -185,7 +185,7 @@ def test_a_cup_whose_handle_may_be_hidden(cup, azimuth, hidden):
 
 def test_posterior_over_turns_is_that_of_the_host(cup):
     """At the same pose, seen well, and half out of the crop."""
-    device, host = cup[0], cup[1]._shared
+    device, host = cup[0], crop_solver.CropSolver(prepare_category(cup_mesh(), cup_card(cup_mesh(), Symmetry("z", 1))))
     T, scene, target = cup_scene(cup_mesh(), 40.0)
     category, volume = device.search.category, host._similarity(scene.features)
     on_device = similarity_volume(torch.as_tensor(scene.features[None], device=DEVICE), category, volume.pad)
@@ -227,9 +227,10 @@ def test_distances_and_choices_are_those_of_the_host(symmetry):
     assert sorted(rank[mask[0]].tolist(), reverse=True) == expected
 
 
-def test_whole_views_score_as_on_the_host(device, host):
+def test_whole_views_score_as_on_the_host(device):
     """Every view of two crops, one box half outside the map."""
-    solver, boxes = host._shared, [SCENES[0].target.box, SCENES[1].target.box + 14.0]
+    solver = crop_solver.CropSolver(prepare_category(car_mesh(), car_card()))
+    boxes = [SCENES[0].target.box, SCENES[1].target.box + 14.0]
     maps = torch.as_tensor(np.stack([s.features for s in SCENES[:2]]), device=DEVICE)
     category = device.search.category
     found = view_scores(similarity_volume(maps, category, 4), category.nearest,

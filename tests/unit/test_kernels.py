@@ -11,7 +11,7 @@ from unit.scenes import planted_scene
 from dinemo_ros.geometry import rotation_from_viewpoint, so3_exp
 from dinemo_ros.solver import reference
 from dinemo_ros.solver.category import COARSE_SAMPLES
-from dinemo_ros.solver.coarse import SHIFT, gather, make_totals, place, select_distinct
+from dinemo_ros.solver.coarse import SHIFT, gather, make_total, place, select_distinct
 from dinemo_ros.solver.compare import compare, rasterise
 from dinemo_ros.solver.likelihood import (
     accumulate,
@@ -30,11 +30,6 @@ from dinemo_ros.solver.workspace import LONGEST_WINDOW, PARAMETERS, make_work
 TEMPERATURE, PAD = 0.07, SHIFT + 1
 
 
-def in_turn(function, count):
-    for k in range(count):
-        function(k)
-
-
 @pytest.fixture(scope="module")
 def surface():
     return prepare_surface(car_mesh())
@@ -47,7 +42,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def volume(surface, scene):
-    similarity = Similarity(surface.features[:400], car_mesh().clutter, TEMPERATURE, "clutter", PAD, in_turn, 1)
+    similarity = Similarity(surface.features[:400], car_mesh().clutter, TEMPERATURE, "clutter", PAD)
     return similarity(scene.features)
 
 
@@ -60,10 +55,9 @@ def perturbed(scene):
 
 
 @pytest.mark.parametrize("evidence", ["clutter", "posterior"])
-@pytest.mark.parametrize("parts", [1, 3])
-def test_similarity_volume_equals_its_twin(surface, scene, evidence, parts):
+def test_similarity_volume_equals_its_twin(surface, scene, evidence):
     C, clutter = surface.features[:200], car_mesh().clutter
-    fast = Similarity(C, clutter, TEMPERATURE, evidence, PAD, in_turn, parts)(scene.features)
+    fast = Similarity(C, clutter, TEMPERATURE, evidence, PAD)(scene.features)
     slow_evidence, odds, rival, foreground = reference.similarity(C, clutter, scene.features, TEMPERATURE, evidence)
     assert np.allclose(fast.evidence[:-1, PAD:-PAD, PAD:-PAD] / UNIT, slow_evidence, atol=0.51 / UNIT)  # rounded
     assert np.allclose(fast.odds, odds, rtol=2e-4)  # float32 similarity divided by the temperature, exp by series
@@ -75,13 +69,13 @@ def test_similarity_volume_equals_its_twin(surface, scene, evidence, parts):
 def test_similarity_takes_any_number_of_clutter_features(surface, scene):
     for count in range(1, CLUTTER):
         clutter = car_mesh().clutter[:count]
-        fast = Similarity(surface.features[:8], clutter, TEMPERATURE, "clutter", PAD, in_turn, 1)(scene.features)
+        fast = Similarity(surface.features[:8], clutter, TEMPERATURE, "clutter", PAD)(scene.features)
         assert np.allclose(fast.rival, np.einsum("kd,dhw->khw", clutter, scene.features).max(0), atol=2e-6)
 
 
 def test_similarity_takes_any_number_of_channels(surface, scene):
     C, clutter, cells = surface.features[:8, :61], car_mesh().clutter[:, :61], scene.features[:61]
-    fast = Similarity(C, clutter, TEMPERATURE, "clutter", PAD, in_turn, 1)(cells)
+    fast = Similarity(C, clutter, TEMPERATURE, "clutter", PAD)(cells)
     expected = np.einsum("vd,dp->vp", C, cells.reshape(61, -1))
     assert np.allclose(fast.similarity, expected, atol=2e-6) and fast.cells.shape == (*cells.shape[1:], 61)
 
@@ -90,7 +84,7 @@ def test_coarse_score_equals_its_twin(volume, surface, scene):
     views = view_table(surface, car_card().search, 400, 40)
     g, target = 37, scene.target
     x, y, z = 0.03, -0.02, 9.0
-    total = make_totals(2)[1]
+    total = make_total()
     n = gather(volume.evidence, volume.pad, views.index[g], views.points[g], views.weight[g], 40, x * z, y * z, z,
                target.focal, target.centre, total, np.empty(40, np.int32))
     assert n == int(views.weight[g].sum())

@@ -4,12 +4,9 @@
 import numpy as np
 import pytest
 
+from dinemo_ros.crew import Crew
 from dinemo_ros.sliding import Templates, Windows, count_inside, fill_evidence, slide
 from dinemo_ros.solver.similarity import UNIT
-
-
-def in_turn(function, count):
-    return [function(k) for k in range(count)]
 
 
 def templates(rng, count=6, samples=8, reach=3):
@@ -55,7 +52,7 @@ def test_sliding_equals_its_twin():
 def test_local_maxima_in_boxes_about_their_places(parts):
     rng = np.random.default_rng(1)
     t = templates(rng)
-    windows = Windows(t, in_turn, parts)
+    windows = Windows(t, Crew(parts, ""))
     for h, w in ((11, 14), (9, 20)):  # buffers are made anew
         S, rival = rng.random((5, h, w), np.float32), np.full((h, w), 0.2, np.float32)
         boxes, scores = windows(S, rival, floor=0.3)

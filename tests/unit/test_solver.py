@@ -224,8 +224,7 @@ def test_steps_of_the_refinement_allocate_nothing():
     from numba.core.runtime import _nrt_python
 
     surface, scene = prepare_surface(car_mesh()), planted_scene(75.0, noise=0.3)
-    similarity = Similarity(surface.features[:400], car_mesh().clutter, 0.07, "clutter", 4,
-                            lambda function, count: [function(k) for k in range(count)], 1)
+    similarity = Similarity(surface.features[:400], car_mesh().clutter, 0.07, "clutter", 4)
     volume, scratch = similarity(scene.features), make_scratch(len(surface.vertices), (32, 32), 120)
     setting = volume, surface, np.full(3, 100.0), roi_sides(scene.target), scene.target.focal, scene.target.centre
 

@@ -111,7 +111,7 @@ def own_views(bundle: Bundle, mirrored: bool = False) -> tuple[np.ndarray, list[
     for k in range(_VIEWS):
         g = k * len(views.rotations) // _VIEWS
         part = slice(views.first[g], views.first[g + 1])
-        j, i = np.round(centre + _CELLS * views.place[part]).astype(int).clip(0, h - 1).T
+        j, i = np.round(centre + _CELLS * views.place[:, part]).astype(int).clip(0, h - 1)
         maps[k, :, i, j] = surface.features[views.vertex[part]]
         box = np.array([j.min(), i.min(), j.max(), i.max()]) + [-0.5, -0.5, 0.5, 0.5]
         targets.append(Target(box, np.zeros(4, np.uint8), 3.0 * h, centre))

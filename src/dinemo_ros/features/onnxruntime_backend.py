@@ -13,7 +13,6 @@ import os
 import platform
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 import onnxruntime as ort
 
 from ..bundle import Bundle
+from ..crew import Crew
 from ..errors import BackendError, BundleError
 from .cuda_driver import CudaStream
 from .parity import sample_picture
@@ -61,7 +61,7 @@ class OnnxRuntimeExtractor:
         self.precision, self.device = precision, "GPU" if cuda else "CPU"
         self._cuda, self._threads, self.tensor_device = cuda, threads, "cuda" if cuda else ""
         self._dim, self._stride = bundle.card.features.dim, bundle.card.image.stride
-        self._pool: ThreadPoolExecutor | None = None
+        self._crew: Crew | None = None
         self.alone: Callable[[np.ndarray], np.ndarray] | None = None
         stream = CudaStream() if cuda else None  # ONNX Runtime's own could not be ordered with torch's
         self._session = _session(bundle, threads, model, stream)
@@ -75,7 +75,7 @@ class OnnxRuntimeExtractor:
         else:  # compared with the bundle's own by whoever made it
             self(first)  # the first call allocates arenas; do it before the first image
         if not cuda and threads > 1:
-            self._pool = ThreadPoolExecutor(threads, thread_name_prefix="dinemo_features")
+            self._crew = Crew(threads, "dinemo_features")
             self.alone = partial(_run, _session(bundle, 1, model, None))
             self.alone(first)
 
@@ -125,10 +125,10 @@ class OnnxRuntimeExtractor:
 
     def _on_cpu(self, images: np.ndarray) -> np.ndarray:
         """Rounds in which each thread has a picture of its own; all threads share what is left over."""
-        alone = len(images) - len(images) % self._threads if self._pool else 0
+        alone = len(images) - len(images) % self._threads if self._crew else 0
         if alone == 0:
             return _run(self._session, images)
-        features = list(self._pool.map(lambda k: self.alone(images[k:k + 1]), range(alone)))
+        features = self._crew.map(lambda k: self.alone(images[k:k + 1]), alone)
         if alone < len(images):
             features.append(_run(self._session, images[alone:]))
         return np.concatenate(features)

@@ -64,18 +64,18 @@ def coarse_search(volume: SimilarityVolume, views: ViewTable, chosen: np.ndarray
                   first: np.ndarray) -> None:
     """Score the viewpoints ``chosen`` [n] int64 by their first ``samples`` vertices.
 
-    Writes these rows of score [G] and translation [G, 3] metres, crop camera frame. Work space: total is a row of
-    :func:`make_totals`, first [samples] int32.
+    Writes these rows of score [G] and translation [G, 3] metres, crop camera frame. Work space: total of
+    :func:`make_total`, first [samples] int32.
     """
     _search(volume.evidence, volume.pad, chosen, samples, views.index, views.points, views.weight, views.outline,
             target.box, target.open_sides, target.focal, target.centre, scales, score, translation, total, first)
 
 
-def make_totals(parts: int) -> np.ndarray:
-    """[parts, n] uint16 work space of :func:`gather`, each row at the beginning of a cache line."""
-    memory = np.zeros(parts * _LONGEST + _LINE, np.uint16)
+def make_total() -> np.ndarray:
+    """[n] uint16 work space of :func:`gather`, at the beginning of a cache line."""
+    memory = np.zeros(_LONGEST + _LINE, np.uint16)
     first = -memory.ctypes.data % (2 * _LINE) // 2
-    return memory[first:first + parts * _LONGEST].reshape(parts, _LONGEST)
+    return memory[first:first + _LONGEST]
 
 
 @kernel

@@ -15,7 +15,7 @@ import numpy as np
 from ..symmetry import Symmetry, turn
 from .ambiguity import angles, azimuth_posterior, turned_evidence, widened
 from .category import COARSE_SAMPLES, Category
-from .coarse import SHIFT, Target, coarse_search, make_totals, select_distinct
+from .coarse import SHIFT, Target, coarse_search, make_total, select_distinct
 from .nearest_view import nearest_starts
 from .refine import CORRELATED, Refined, climb, noise_variance, polish
 from .roi_prior import roi_sides, tells_extent
@@ -39,9 +39,6 @@ _FOLLOW_STEPS = 4
 _FOLLOW_SCHEDULE = np.array([[2.5, 3], [1.5, 3]], dtype=np.float64)
 _NEAR_TURNS = (math.radians(-15), math.radians(15))  # about object z: how wrong a predicted azimuth may be
 _INSIDE = 0.7  # share of foreground in a vertex's window below which its match is too one-sided to be used
-
-Each = Callable[[Callable[[int], None], int], None]  # each(function, n) calls function(0) ... function(n - 1)
-
 
 @dataclass(frozen=True)
 class SolvedPose:
@@ -70,24 +67,23 @@ class Start:
 
 
 class CropSolver:
-    """Solves one crop at a time, with buffers of its own.
+    """Solves one crop at a time on one thread, with buffers of its own.
 
-    Args:
-        category: shared, not written to.
-        each: runs independent pieces of one solve, in turn or on threads.
-        parts: into how many pieces the work of one crop is cut.
+    Its pieces last tenths of a millisecond, and waking a thread up for each of them costs as much as it saves.
+
+    category: shared, not written to.
     """
 
-    def __init__(self, category: Category, each: Each, parts: int) -> None:
-        self._category, self._each, self._parts = category, each, parts
+    def __init__(self, category: Category) -> None:
+        self._category = category
         self._similarity = Similarity(category.search_features, category.clutter, category.temperature,
-                                      category.evidence, SHIFT + 1, each, parts)
+                                      category.evidence, SHIFT + 1)
         G = len(category.views.rotations)
         self._score, self._translation = np.empty(G), np.empty((G, 3))
         self._view_score = np.empty(len(category.nearest.rotations))
         self._everything = np.arange(G)
-        self._totals, self._first = make_totals(parts), np.empty((parts, COARSE_SAMPLES), np.int32)
-        self._scratches: list[Scratch] = []
+        self._total, self._first = make_total(), np.empty(COARSE_SAMPLES, np.int32)
+        self._kept: Scratch | None = None
         self.timings = dict.fromkeys(("similarity", "coarse", "refine"), 0.0)  # milliseconds, added up
 
     def solve(self, features: np.ndarray, target: Target) -> list[SolvedPose]:
@@ -135,11 +131,8 @@ class CropSolver:
         return [Refined(R, t) for R, t in starts]
 
     def _search(self, volume: SimilarityVolume, target: Target, chosen: np.ndarray, samples: int) -> None:
-        shares = np.array_split(chosen, self._parts)
-        self._each(lambda k: coarse_search(volume, self._category.views, shares[k], samples, target,
-                                           self._category.scales, self._score, self._translation, self._totals[k],
-                                           self._first[k]),
-                   self._parts)
+        coarse_search(volume, self._category.views, chosen, samples, target, self._category.scales, self._score,
+                      self._translation, self._total, self._first)
 
     def _refine(self, volume: SimilarityVolume, target: Target, starts: list[Refined],
                 views: list[Refined]) -> list[Refined]:
@@ -177,32 +170,23 @@ class CropSolver:
     def _climb(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined], schedule: np.ndarray,
                inside: np.ndarray) -> None:
         """Windowed matching of ``poses``, which are then judged by render-and-compare."""
-        c, sides = self._category, roi_sides(target)
-
-        def one(k: int) -> None:
-            climb(volume, c.surface, c.prior, sides, target.focal, target.centre, poses[k], schedule, inside,
-                  self._scratches[k])
-
-        self._scratches = self._enough_scratch(len(poses), volume.rival.shape)
-        self._each(one, len(poses))
+        c, sides, scratch = self._category, roi_sides(target), self._scratch(volume.rival.shape)
+        for pose in poses:
+            climb(volume, c.surface, c.prior, sides, target.focal, target.centre, pose, schedule, inside, scratch)
         self._polish(volume, target, poses, 0)
 
     def _polish(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined], steps: int) -> None:
         """``steps`` of render-and-compare for each of ``poses``; none only judges them."""
-        c, sides = self._category, roi_sides(target)
+        c, sides, scratch = self._category, roi_sides(target), self._scratch(volume.rival.shape)
+        for pose in poses:
+            polish(volume, c.surface, c.prior, sides, c.upright, target.focal, target.centre, pose, c.temperature,
+                   c.dimension, steps, scratch)
 
-        def one(k: int) -> None:
-            polish(volume, c.surface, c.prior, sides, c.upright, target.focal, target.centre, poses[k], c.temperature,
-                   c.dimension, steps, self._scratches[k])
-
-        self._scratches = self._enough_scratch(len(poses), volume.rival.shape)
-        self._each(one, len(poses))
-
-    def _enough_scratch(self, count: int, cells: tuple[int, int]) -> list[Scratch]:
-        """Buffers for ``count`` poses on a feature map of ``cells``: those of before, and more if they are too few."""
-        kept = self._scratches if self._scratches and self._scratches[0].depth.shape == cells else []
-        return kept + [make_scratch(len(self._category.surface.vertices), cells, _CLIMB_VERTICES)
-                       for _ in range(count - len(kept))]
+    def _scratch(self, cells: tuple[int, int]) -> Scratch:
+        """Work space for a feature map of ``cells`` (h, w); that of before, if it was as large."""
+        if self._kept is None or self._kept.depth.shape != cells:
+            self._kept = make_scratch(len(self._category.surface.vertices), cells, _CLIMB_VERTICES)
+        return self._kept
 
     def _turned_right(self, volume: SimilarityVolume, target: Target, poses: list[Refined]) -> list[Refined]:
         """``poses`` and the likeliest turn of the best one, the pose first that explains most of the picture.

@@ -82,7 +82,7 @@ def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides:
     _polish(volume.cells, volume.rival, temperature, dimension, surface.features, surface.gram, surface.vertices,
             surface.faces, prior, sides, upright, focal, centre, pose.R, pose.t, pose.log_size, pose.gradient,
             pose.normal, pose.sums, pose.judged, steps, scratch)
-    pose.evidence, explained, pose.cosine, covered = (float(value) for value in pose.sums)
+    pose.evidence, explained, pose.cosine, covered = pose.sums.tolist()
     pose.score, pose.visible = pose.evidence / max(covered, 1.0), explained / max(covered, 1.0)
     pose.judged = True
 

@@ -29,11 +29,11 @@ def roi_sides(target: Target) -> np.ndarray:
 
     The box of a pose of our own is no evidence, and a side on the image border does not tell where the object ends.
     """
-    box = target.box
-    width, height = max(box[2] - box[0], 1.0), max(box[3] - box[1], 1.0)
-    sigma = _LOOSE * np.array([width, height, width, height]) + _ROUNDING
-    said = np.asarray(target.open_sides) == 0 if target.measured else np.zeros(4, bool)
-    return np.stack([box, np.where(said, 1.0 / sigma, 0.0)])
+    x_min, y_min, x_max, y_max = box = target.box.tolist()
+    width, height = max(x_max - x_min, 1.0), max(y_max - y_min, 1.0)
+    trust = [1.0 / (_LOOSE * length + _ROUNDING) if target.measured and not is_open else 0.0
+             for length, is_open in zip((width, height) * 2, target.open_sides, strict=True)]
+    return np.array([box, trust])
 
 
 def tells_extent(target: Target) -> bool:

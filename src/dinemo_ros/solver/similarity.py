@@ -8,7 +8,6 @@ kernel of its own because numpy's BLAS brings its own thread pool, which fights 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,19 +53,17 @@ class Similarity:
         temperature: softmax temperature of the training.
         evidence: what a vertex competes with in a cell: "clutter" alone (rival = best clutter feature, NeMo), or
             "posterior", all vertices and clutter (rival = log of their mean likelihood), as in the training's softmax.
-        each: ``each(function, count)`` calls function(0) ... function(count - 1), maybe in parallel.
-        parts: how many pieces to cut the work into.
+        pad: cells around the evidence.
     """
 
-    def __init__(self, features: np.ndarray, clutter: np.ndarray, temperature: float, evidence: str, pad: int,
-                 each: Callable, parts: int) -> None:
+    def __init__(self, features: np.ndarray, clutter: np.ndarray, temperature: float, evidence: str,
+                 pad: int) -> None:
         if evidence not in EVIDENCE:
             raise ValueError(f"evidence is {evidence!r}; allowed: {', '.join(EVIDENCE)}")
         self._depth = features.shape[1]
         self._features, self._clutter = (np.pad(rows, ((0, 0), (0, -rows.shape[1] % _ROWS)))
                                          for rows in (features, clutter))
         self._temperature, self._posterior, self._pad = np.float32(temperature), evidence == "posterior", pad
-        self._each, self._bounds = each, _ROWS * np.linspace(0, len(features) // _ROWS, parts + 1).astype(int)
         self._volume: SimilarityVolume | None = None
         self._S = self._peak = self._background = self._best_clutter = np.empty(0, np.float32)
 
@@ -85,24 +82,20 @@ class Similarity:
         if D % _ROWS:
             flat = np.pad(flat, ((0, -D % _ROWS), (0, 0)))
         volume.cells[:] = F.transpose(1, 2, 0)
-        self._each(lambda part: products(self._features, flat, self._S, self._bounds[part], self._bounds[part + 1],
-                                         self._peak[part]), len(self._peak))
-        peak = self._peak.max(axis=0)
-        background, clutter = self._background, self._best_clutter
+        S, peak, background, clutter = self._S, self._peak, self._background, self._best_clutter
+        products(self._features, flat, S, 0, len(S), peak)
         products(self._clutter, flat, background, 0, len(background), clutter)
         foreground = volume.foreground.reshape(-1)
         foreground[:] = 1.0 / (1.0 + np.exp((clutter - peak) / self._temperature))
         if self._posterior:
-            rival = log_mean(self._S, background, np.maximum(peak, clutter), self._temperature)
+            rival = log_mean(S, background, np.maximum(peak, clutter), self._temperature)
             level = rival
         else:
             rival = clutter
             # One level for all cells: where a match lies must not depend on how much a cell looks like clutter.
             level = np.full_like(rival, np.sum(rival * foreground) / np.sum(foreground))
         volume.rival.reshape(-1)[:] = rival
-        self._each(lambda part: evidence_and_odds(self._S, rival, level, foreground, 1.0 / self._temperature,
-                                                  volume.evidence, volume.odds, self._pad, self._bounds[part],
-                                                  self._bounds[part + 1]), len(self._peak))
+        evidence_and_odds(S, rival, level, foreground, 1.0 / self._temperature, volume.evidence, volume.odds, self._pad)
         return volume
 
     def _buffers(self, shape: tuple[int, int, int]) -> SimilarityVolume:
@@ -110,7 +103,7 @@ class Similarity:
         if self._volume is None or self._volume.rival.shape != (h, w):
             V, pad = len(self._features), self._pad
             self._S = np.empty((V, h * w), np.float32)
-            self._peak = np.empty((len(self._bounds) - 1, h * w), np.float32)
+            self._peak = np.empty(h * w, np.float32)
             self._background = np.empty((len(self._clutter), h * w), np.float32)
             self._best_clutter = np.empty(h * w, np.float32)
             maps = [np.empty((h, w), np.float32) for _ in range(2)]
@@ -162,14 +155,13 @@ def products(C, F, S, first, last, peak):
 
 
 @kernel
-def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pad, first, last):
-    """Rows first:last: evidence = UNIT max(S - rival, 0) in its padding, odds = foreground exp((S - level) sharpness).
-    """
+def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pad):
+    """evidence = UNIT max(S - rival, 0) in its padding, odds = foreground exp((S - level) sharpness)."""
     h, w = odds.shape[1:]
     P = h * w  # whole maps instead of rows: vector instructions have no ends to see to
     units, scaled, power = np.empty(P, np.uint8), np.empty(P, np.float32), np.empty(P, np.int32)
     two_to, maps = power.view(np.float32), odds.reshape(-1, P)
-    for v in range(first, last):
+    for v in range(len(S)):
         s, o = S[v], maps[v]
         for p in range(P):
             units[p] = np.uint8(np.float32(UNIT) * min(max(s[p] - rival[p], np.float32(0.0)), _MOST) + np.float32(0.5))

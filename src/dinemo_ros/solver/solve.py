@@ -1,37 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many crops at once: which thread solves what."""
+"""Many crops at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import numpy as np
 
+from ..crew import Crew
 from .category import Category
 from .coarse import Target
 from .crop_solver import CropSolver, SolvedPose, Start
 
 
 class PoseSolver:
-    """Pose hypotheses of one category from feature maps.
-
-    A single crop is cut into pieces for all threads; of several crops each thread solves whole ones, which needs no
-    waiting for each other.
+    """Pose hypotheses of one category from feature maps; each crop is solved by one thread.
 
     Args:
         category: from :func:`dinemo_ros.solver.prepare_category`.
-        threads: Python threads that share the work (the kernels release the GIL).
+        threads: that share the crops.
     """
 
     def __init__(self, category: Category, threads: int = 2) -> None:
-        self._threads = max(1, threads)
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="dinemo_solver")
-        self._shared = CropSolver(category, self._each if self._threads > 1 else in_turn, self._threads)
-        self._whole: SimpleQueue[CropSolver] = SimpleQueue()  # borrowed by a thread for one crop
-        for _ in range(self._threads if self._threads > 1 else 0):
-            self._whole.put(CropSolver(category, in_turn, 1))
+        self._crew = Crew(threads, "dinemo_solver")
+        self._solvers: SimpleQueue[CropSolver] = SimpleQueue()  # borrowed by a thread for one crop
+        for _ in range(self._crew.threads):
+            self._solvers.put(CropSolver(category))
         self.timings: dict[str, float] = {}
 
     def solve(self, features: np.ndarray, target: Target) -> list[SolvedPose]:
@@ -49,34 +44,18 @@ class PoseSolver:
 
     def _run(self, job: Callable[[CropSolver, int], list[SolvedPose]], count: int) -> list[list[SolvedPose]]:
         """job(solver, k) for every k; ``timings`` become milliseconds of wall-clock time per stage."""
-        if count == 1 or self._threads == 1:
-            self._shared.timings = dict.fromkeys(self._shared.timings, 0.0)
-            solved = [job(self._shared, k) for k in range(count)]
-            self.timings = self._shared.timings
-            return solved
-        results: list[list[SolvedPose]] = [[] for _ in range(count)]
         spent: list[dict[str, float]] = []
 
-        def borrow(k: int) -> None:
-            solver = self._whole.get()
+        def borrow(k: int) -> list[SolvedPose]:
+            solver = self._solvers.get()
             solver.timings = dict.fromkeys(solver.timings, 0.0)
             try:
-                results[k] = job(solver, k)
+                return job(solver, k)
             finally:
                 spent.append(solver.timings)
-                self._whole.put(solver)
+                self._solvers.put(solver)
 
-        self._each(borrow, count)
-        workers = min(count, self._threads)
-        self.timings = {stage: sum(times[stage] for times in spent) / workers for stage in self._shared.timings}
-        return results
-
-    def _each(self, function: Callable[[int], None], count: int) -> None:
-        """function(0) ... function(count - 1) on the pool; an exception of any call is raised here."""
-        for _ in self._pool.map(function, range(count)):
-            pass
-
-
-def in_turn(function: Callable, count: int) -> list:
-    """[function(0), ..., function(count - 1)], where threads would be in the way."""
-    return [function(k) for k in range(count)]
+        solved = self._crew.map(borrow, count)
+        workers = min(count, self._crew.threads)
+        self.timings = {stage: sum(times[stage] for times in spent) / workers for stage in spent[0]}
+        return solved
