@@ -114,7 +114,8 @@ class Search:
         first = torch.arange(B, device=maps.device) * H
         best = first + judged.score.reshape(B, H)[:, :near].argmax(1)
         chosen = torch.stack([best, first + near], 1) if self._has_flip else best[:, None]
-        poses, judged = self._polished(volume, target, _taken(poses, chosen.flatten()), cpu._FOLLOW_STEPS)
+        at = chosen.flatten()
+        poses, judged = self._polished(volume, target, _taken(poses, at), cpu._FOLLOW_STEPS, _taken(judged, at))
         return self._stacked(volume, target, poses, judged, torch.ones_like(chosen, dtype=torch.bool)).packed()
 
     def _starts(self, volume: DeviceVolume, target: DeviceTarget) -> tuple[Poses, Tensor]:
@@ -134,9 +135,9 @@ class Search:
                           cpu._INSIDE, self.loops)
         return self._polished(volume, target, poses, 0)
 
-    def _polished(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses,
-                  steps: int) -> tuple[Poses, Judgement]:
-        return polish(volume, self.category, target, poses, steps, self.loops)
+    def _polished(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, steps: int,
+                  judged: Judgement | None = None) -> tuple[Poses, Judgement]:
+        return polish(volume, self.category, target, poses, steps, self.loops, judged)
 
     def _distinct(self, poses: Poses, rank: Tensor, found: Tensor) -> Tensor:
         """``found`` [B, H] without those that ran into the optimum of a better ranked one; rank [B H]."""
@@ -167,8 +168,9 @@ class Search:
         B, H = found.shape
         rank = torch.where(found, _rank(target, poses, judged).reshape(B, H), -torch.inf)
         at = rank.topk(cpu._LAST, dim=1).indices + H * torch.arange(B, device=found.device)[:, None]
-        better, again = self._polished(volume, target, _taken(poses, at.flatten()), cpu._LAST_STEPS)
-        return _replaced(poses, at.flatten(), better), _replaced(judged, at.flatten(), again)
+        at = at.flatten()
+        better, again = self._polished(volume, target, _taken(poses, at), cpu._LAST_STEPS, _taken(judged, at))
+        return _replaced(poses, at, better), _replaced(judged, at, again)
 
     def _turned_right(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, judged: Judgement,
                       found: Tensor) -> tuple[Poses, Judgement, Tensor]:
@@ -219,8 +221,8 @@ def _best(rank: Tensor, found: Tensor) -> Tensor:
     return torch.where(found, rank, -torch.inf).argmax(1) + H * torch.arange(B, device=found.device)
 
 
-def _taken(poses: Poses, at: Tensor) -> Poses:
-    return Poses(*(part[at] for part in _parts(poses)))
+def _taken(rows: Rows, at: Tensor) -> Rows:
+    return type(rows)(*(part[at] for part in _parts(rows)))
 
 
 def _replaced(rows: Rows, at: Tensor, new: Rows) -> Rows:

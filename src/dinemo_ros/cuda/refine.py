@@ -137,22 +137,34 @@ def _stepped(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, pose
     return Poses(*loops.stepped(normal, gradient, data, prior, damping, poses.R, poses.t, poses.log_size), poses.crop)
 
 
-def polish(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, steps: int,
-           loops) -> tuple[Poses, Judgement]:
-    """Gauss-Newton steps of render-and-compare (``compare.py``), and what the last rendering says."""
-    for k in range(steps + 1):
-        judged = compare(volume, category, target.camera, poses, loops)
-        data = category.dimension / ((2 * (1 - judged.cosine)).clamp(min=1e-2) * CORRELATED)
-        _, gradient, normal = roi_prior(target, category, poses, loops)
-        upright_gradient, upright_normal = upright_prior(category, poses)
-        gradient, normal = gradient + upright_gradient, normal + upright_normal
-        judged = replace(judged, gradient=judged.gradient + gradient / data[:, None],
-                         normal=judged.normal + normal / data[:, None, None])
-        if k == steps:
-            return poses, judged
+def polish(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, steps: int, loops,
+           judged: Judgement | None = None) -> tuple[Poses, Judgement]:
+    """Gauss-Newton steps of render-and-compare (``compare.py``), and what the last rendering says.
+
+    judged: what it says of ``poses``, where that is known.
+    """
+    judged = judged or judge(volume, category, target, poses, loops)
+    for _ in range(steps):
+        data = 1.0 / _unit(category, judged)
         new = _stepped(judged.normal, judged.gradient, data, category.prior, poses, torch.full_like(data, 1e-3), loops)
         poses = poses.where(judged.explained >= 1, new)
-    raise ValueError(f"steps is {steps}; allowed: 0 or more")
+        judged = judge(volume, category, target, poses, loops)
+    return poses, judged
+
+
+def judge(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, loops) -> Judgement:
+    """:func:`compare`, with what ROI and upright prior say in gradient and matrix."""
+    judged = compare(volume, category, target.camera, poses, loops)
+    unit = _unit(category, judged)
+    _, gradient, normal = roi_prior(target, category, poses, loops)
+    upright_gradient, upright_normal = upright_prior(category, poses)
+    return replace(judged, gradient=judged.gradient + (gradient + upright_gradient) * unit[:, None],
+                   normal=judged.normal + (normal + upright_normal) * unit[:, None, None])
+
+
+def _unit(category: DeviceCategory, judged: Judgement) -> Tensor:
+    """[H] variance of what the picture says, in whose units gradient and matrix are."""
+    return (2 * (1 - judged.cosine)).clamp(min=1e-2) * CORRELATED / category.dimension
 
 
 def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, loops) -> Judgement:
