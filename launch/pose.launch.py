@@ -48,7 +48,7 @@ def generate_launch_description():
         DeclareLaunchArgument("engine_cache", default_value="",
                               description="Folder for engines; empty takes dinemo_ros in the user's cache folder."),
         DeclareLaunchArgument("threads", default_value="2",
-                              description="CPU threads of network and solver."),
+                              description="CPU threads: of the network, and for several objects at a time."),
         DeclareLaunchArgument("namespace", default_value="",
                               description="Namespace of the node and its topics."),
         DeclareLaunchArgument("autostart", default_value="true", choices=["true", "false"],
