@@ -219,6 +219,22 @@ def test_following_finds_the_pose_near_its_start(solver, turn_deg, shift):
     assert solver.timings["coarse"] == 0.0
 
 
+def test_refinement_goes_on_from_where_it_judged():
+    """Four steps at once or one and three: the same pose and the same verdict, to the last digit."""
+    surface, scene = prepare_surface(car_mesh()), planted_scene(75.0, noise=0.3)
+    volume = Similarity(surface.features[:400], car_mesh().clutter, 0.07, "clutter", 4)(scene.features)
+    scratch = make_scratch(len(surface.vertices), (32, 32), 120)
+    ends = []
+    for parts in ((4,), (0, 1, 3)):
+        pose = Refined(scene.T[:3, :3].copy(), scene.T[:3, 3] + 0.05)
+        for steps in parts:
+            polish(volume, surface, np.full(3, 100.0), roi_sides(scene.target), np.array([20.0, 1.0]),
+                   scene.target.focal, scene.target.centre, pose, 0.07, 20.0, steps, scratch)
+        ends.append((pose.R, pose.t, pose.log_size, pose.normal, pose.score, pose.visible))
+    for at_once, in_parts in zip(*ends, strict=True):
+        np.testing.assert_array_equal(at_once, in_parts)
+
+
 def test_steps_of_the_refinement_allocate_nothing():
     """numba counts what its runtime allocates: ten more steps must not add to it (arguments are wrapped per call)."""
     from numba.core.runtime import _nrt_python

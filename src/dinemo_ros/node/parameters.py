@@ -93,7 +93,8 @@ POSE_NODE = (
               choices=DEVICES, changes=CONFIGURE),
     Parameter("engine_cache", "", "Folder for engines; empty takes dinemo_ros in the user's cache folder.",
               changes=CONFIGURE),
-    Parameter("threads", 2, "CPU threads: of the network, and for several objects at a time.", bounds=(1, 256), changes=CONFIGURE),
+    Parameter("threads", 2, "CPU threads: of the network, and for several objects at a time.", bounds=(1, 256),
+              changes=CONFIGURE),
     Parameter("image_transport", "auto", "Type of the topic 'image': raw (Image), compressed (CompressedImage); auto "
               "asks the publisher.", choices=("auto", "raw", "compressed"), changes=CONFIGURE),
     Parameter("image_is_rectified", False, "The images are rectified already: use P of the camera_info and no lens "

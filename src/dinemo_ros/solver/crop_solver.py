@@ -40,6 +40,7 @@ _FOLLOW_SCHEDULE = np.array([[2.5, 3], [1.5, 3]], dtype=np.float64)
 _NEAR_TURNS = (math.radians(-15), math.radians(15))  # about object z: how wrong a predicted azimuth may be
 _INSIDE = 0.7  # share of foreground in a vertex's window below which its match is too one-sided to be used
 
+
 @dataclass(frozen=True)
 class SolvedPose:
     """A pose in the crop camera frame.
