@@ -35,8 +35,8 @@ class Refined:
 
     Attributes:
         R: [3, 3]; t: [3] metres; log_size: [3] log of size over the category's mean.
-        gradient, normal: [9] and [9, 9], gradient and Gauss-Newton matrix of the sum of cosines and, in its units, of the
-            priors; order as in ``likelihood.py``.
+        gradient, normal: [9] and [9, 9], gradient and Gauss-Newton matrix of the sum of cosines and, in its units, of
+            the priors; order as in ``likelihood.py``.
         evidence: sum over the object's rendered cells of max(cosine - rival, 0): the objective of NeMo, up to what does
             not depend on the pose.
         score: its mean, 0 to 1.
