@@ -223,7 +223,8 @@ class PoseEstimator:
             return None
         symmetry = self.bundle.card.symmetry
         best, *others = [in_camera(crop.R_cam_crop, hypothesis, symmetry) for hypothesis in hypotheses]
-        rotate = np.kron(np.eye(2), crop.R_cam_crop)  # positions and rotation vectors both turn with the axes
+        rotate = np.zeros((6, 6))
+        rotate[:3, :3] = rotate[3:, 3:] = crop.R_cam_crop  # positions and rotation vectors both turn with the axes
         covariance = symmetry.covariance(rotate @ hypotheses[0].covariance @ rotate.T, best.T_cam_obj[:3, :3])
         return ObjectPose(best.T_cam_obj, best.score, best.size, category=self.bundle.card.category,
                           covariance=covariance, roi=tuple(box.tolist()), runners_up=tuple(others),

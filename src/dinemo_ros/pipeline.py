@@ -15,19 +15,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Protocol
 
 import numpy as np
 
-from .bundle import Bundle, Card
+from .bundle import Bundle
 from .camera import Camera
 from .crew import Crew
 from .crop import CropCamera, warp_crop
 from .features import FeatureExtractor
 from .features.mirrored import beside, turned
 from .solver import PoseSolver, SolvedPose, Start, prepare_category
-from .solver.category import Category, seen_twice
+from .solver.category import seen_twice
 from .solver.coarse import Target
 
 Solved = list[list[SolvedPose]]  # per crop its hypotheses
@@ -158,33 +157,13 @@ class Asked:
         return Asked([self.targets[k] for k in chosen], self.starts and [self.starts[k] for k in chosen])
 
 
-class _CpuStages(StagedPipeline):
-    """The stages on the CPU, with buffers of their own.
-
-    both: the category as the second opinion sees it. threads: see :class:`PoseSolver`.
-    """
-
-    def __init__(self, card: Card, extractor: FeatureExtractor, category: Category, both: Category | None,
-                 threads: int) -> None:
-        super().__init__(extractor, PoseSolver(category, threads), PoseSolver(both, threads) if both else None,
-                         card.score.sure, ("similarity", "coarse", "refine"))
-        self._crops = np.empty((4, card.image.size, card.image.size, 3), np.uint8)  # grows with the number of crops
-
-    def _warped(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray:
-        if len(crops) > len(self._crops):
-            self._crops = np.empty((len(crops), *self._crops.shape[1:]), np.uint8)
-        for crop, pixels in zip(crops, self._crops, strict=False):
-            warp_crop(image, camera, crop, pixels)
-        return self._crops[:len(crops)]
-
-
-class CpuPipeline(_CpuStages):
+class CpuPipeline(StagedPipeline):
     """The pipeline that runs everywhere; the network may still run on a GPU.
 
-    Of one crop all threads compute the features and one the pose. Of several each thread takes whole ones from pixels
-    to poses, where the network can be run by several threads at a time: nobody waits for the others.
+    Of one crop all threads compute the features and one the pose; of several each thread takes whole ones, stage by
+    stage.
 
-    extractor: the network. threads: of the network, and for crops at a time. evidence: see :func:`prepare_category`.
+    extractor: the network. threads: of the solver, and for crops at a time. evidence: see :func:`prepare_category`.
     """
 
     device = "CPU"
@@ -192,35 +171,14 @@ class CpuPipeline(_CpuStages):
     def __init__(self, bundle: Bundle, extractor: FeatureExtractor, threads: int = 2,
                  evidence: str = "clutter") -> None:
         card, category = bundle.card, prepare_category(bundle.mesh, bundle.card, evidence)
-        both = seen_twice(category) if card.features.mirrored else None
-        super().__init__(card, extractor, category, both, threads)
-        alone = getattr(extractor, "alone", None)
-        self._crew = Crew(threads if alone else 1, "dinemo_crops")
-        self._lanes: SimpleQueue[_CpuStages] = SimpleQueue()  # borrowed by a thread for one crop
-        for _ in range(self._crew.threads if self._crew.threads > 1 else 0):
-            self._lanes.put(_CpuStages(card, alone, category, both, 1))
+        second = PoseSolver(seen_twice(category), threads) if card.features.mirrored else None
+        super().__init__(extractor, PoseSolver(category, threads), second, card.score.sure,
+                         ("similarity", "coarse", "refine"))
+        self._crew = Crew(threads, "dinemo_crops")
+        self._crops = np.empty((4, card.image.size, card.image.size, 3), np.uint8)  # grows with the number of crops
 
-    def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], asked: Asked,
-             hopeless: float) -> Solved:
-        threads = self._crew.threads
-        whole = len(crops) - len(crops) % threads if threads > 1 else 0
-        if whole == 0:
-            return super()._run(image, camera, crops, asked, hopeless)
-        spent: list[dict[str, float]] = []
-
-        def one(k: int) -> list[SolvedPose]:
-            lane = self._lanes.get()
-            try:
-                (solved,) = lane._run(image, camera, [crops[k]], asked.only([k]), hopeless)
-                spent.append(lane.timings)
-            finally:
-                self._lanes.put(lane)
-            return solved
-
-        solved = self._crew.map(one, whole)
-        timings = {stage: sum(times[stage] for times in spent) / threads for stage in self.timings}
-        if rest := range(whole, len(crops)):
-            solved += super()._run(image, camera, [crops[k] for k in rest], asked.only(rest), hopeless)
-            timings = {stage: timings[stage] + self.timings[stage] for stage in timings}
-        self.timings = timings
-        return solved
+    def _warped(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray:
+        if len(crops) > len(self._crops):
+            self._crops = np.empty((len(crops), *self._crops.shape[1:]), np.uint8)
+        self._crew.map(lambda k: warp_crop(image, camera, crops[k], self._crops[k]), len(crops))
+        return self._crops[:len(crops)]

@@ -20,8 +20,8 @@ def projected_box(pose: Hypothesis, camera: Camera, unit: np.ndarray) -> np.ndar
     points = (unit * pose.size) @ pose.T_cam_obj[:3, :3].T + pose.T_cam_obj[:3, 3]
     points[:, 2] = np.maximum(points[:, 2], 0.1)
     pixels = camera.project(points)
-    box = np.r_[pixels.min(axis=0) + 0.5, pixels.max(axis=0) + 0.5]  # pixel centres to edges
-    return np.clip(box, 0, [camera.width, camera.height] * 2)
+    box = np.concatenate([pixels.min(axis=0), pixels.max(axis=0)]) + 0.5  # pixel centres to edges
+    return np.clip(box, 0.0, (camera.width, camera.height) * 2)
 
 
 def distinct_boxes(boxes: np.ndarray, scores: np.ndarray) -> list[int]:

@@ -14,12 +14,30 @@ import pytest
 from dinemo_ros.errors import BackendError
 from dinemo_ros.features import onnxruntime_backend
 from dinemo_ros.features.cuda_driver import CudaStream
-from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor, cuda_options
+from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor, cuda_options, equal_parts
 
 
 def pictures(bundle, count):
     size = bundle.card.image.size
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_every_thread_gets_as_many_pictures(threads):
+    for count in range(30):
+        parts = equal_parts(count, threads)
+        taken = [k for part in parts for k in range(*part.indices(count))]
+        assert taken == list(range(count - count % threads))
+        sizes = [part.stop - part.start for part in parts]
+        assert set(sizes) <= {1, 2} and sizes.count(1) < 2 * threads and sizes.count(2) % threads == 0
+
+
+def test_features_of_several_pictures_are_those_of_each(bundle):
+    extractor = OnnxRuntimeExtractor(bundle, threads=2)
+    images = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), np.uint8)
+    each = np.concatenate([extractor(images[k:k + 1]) for k in range(7)])
+    for count in range(1, 8):  # alone, in pairs, and what is left over
+        np.testing.assert_allclose(extractor(images[:count]), each[:count], atol=1e-5)
 
 
 def test_tensors_are_bound_by_their_addresses(bundle):

@@ -2,7 +2,8 @@
 """ONNX Runtime: on the CPU it runs everywhere and is what the other backends are checked against.
 
 All threads share the work of a single picture, which costs them a meeting after each layer. Of several pictures every
-thread computes whole ones, without meetings: on two cores that saves an eighth of the time of four in int8.
+thread computes whole ones, without meetings: on two cores that saves an eighth of the time of four in int8, and taking
+them in pairs another twentieth.
 
 On a GPU ``on_device`` takes and gives torch tensors that stay there.
 """
@@ -124,14 +125,23 @@ class OnnxRuntimeExtractor:
         return features
 
     def _on_cpu(self, images: np.ndarray) -> np.ndarray:
-        """Rounds in which each thread has a picture of its own; all threads share what is left over."""
-        alone = len(images) - len(images) % self._threads if self._crew else 0
-        if alone == 0:
-            return _run(self._session, images)
-        features = self._crew.map(lambda k: self.alone(images[k:k + 1]), alone)
-        if alone < len(images):
-            features.append(_run(self._session, images[alone:]))
-        return np.concatenate(features)
+        """Each thread takes pictures of its own, as many as the others; all threads share what is left over."""
+        parts = equal_parts(len(images), self._threads) if self._crew else []
+        features = self._crew.map(lambda k: self.alone(images[parts[k]]), len(parts)) if parts else []
+        done = parts[-1].stop if parts else 0
+        if done < len(images):
+            features.append(_run(self._session, images[done:]))
+        return np.concatenate(features) if len(features) > 1 else features[0]
+
+
+def equal_parts(count: int, threads: int) -> list[slice]:
+    """``count`` pictures as parts of which each thread can take as many; fewer than ``threads`` are left out.
+
+    Pairs where there are enough: the network reads its weights once for both.
+    """
+    paired = count - count % (2 * threads)
+    return [*(slice(k, k + 2) for k in range(0, paired, 2)),
+            *(slice(k, k + 1) for k in range(paired, count - count % threads))]
 
 
 def _run(session: ort.InferenceSession, images: np.ndarray) -> np.ndarray:
