@@ -21,7 +21,6 @@ import numpy as np
 
 from .bundle import Bundle
 from .camera import Camera
-from .crew import Crew
 from .crop import CropCamera, warp_crop
 from .features import FeatureExtractor
 from .features.mirrored import beside, turned
@@ -163,7 +162,7 @@ class CpuPipeline(StagedPipeline):
     Of one crop all threads compute the features and one the pose; of several each thread takes whole ones, stage by
     stage.
 
-    extractor: the network. threads: of the solver, and for crops at a time. evidence: see :func:`prepare_category`.
+    extractor: the network. threads: see :class:`PoseSolver`. evidence: see :func:`prepare_category`.
     """
 
     device = "CPU"
@@ -174,11 +173,11 @@ class CpuPipeline(StagedPipeline):
         second = PoseSolver(seen_twice(category), threads) if card.features.mirrored else None
         super().__init__(extractor, PoseSolver(category, threads), second, card.score.sure,
                          ("similarity", "coarse", "refine"))
-        self._crew = Crew(threads, "dinemo_crops")
         self._crops = np.empty((4, card.image.size, card.image.size, 3), np.uint8)  # grows with the number of crops
 
     def _warped(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray:
         if len(crops) > len(self._crops):
             self._crops = np.empty((len(crops), *self._crops.shape[1:]), np.uint8)
-        self._crew.map(lambda k: warp_crop(image, camera, crops[k], self._crops[k]), len(crops))
+        for crop, pixels in zip(crops, self._crops, strict=False):  # OpenCV shares each among its own threads
+            warp_crop(image, camera, crop, pixels)
         return self._crops[:len(crops)]

@@ -18,7 +18,7 @@ from .bundle import Card
 from .crew import Crew
 from .geometry import rotation_from_viewpoint
 from .solver.jit import kernel
-from .solver.similarity import UNIT
+from .solver.similarity import MOST, UNIT
 from .solver.surface import Surface
 from .solver.visibility import visible_row
 
@@ -132,8 +132,7 @@ def fill_evidence(S, rival, evidence, margin, first, last):
         for i in range(h):
             source, r, into = S[v, i], rival[i], evidence[v, i + margin, margin:margin + w]
             for j in range(w):
-                most = np.float32(2.0)  # by which two cosines can differ: 8 bits hold it
-                into[j] = np.uint8(np.float32(UNIT) * min(max(source[j] - r[j], np.float32(0.0)), most)
+                into[j] = np.uint8(np.float32(UNIT) * min(max(source[j] - r[j], np.float32(0.0)), MOST)
                                    + np.float32(0.5))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..solver.similarity import _MOST, UNIT
+from ..solver.similarity import MOST, UNIT
 from .category import DeviceCategory
 
 
@@ -47,7 +47,7 @@ def similarity_volume(maps: Tensor, category: DeviceCategory, pad: int) -> Devic
         level = ((rival * foreground).sum(1) / foreground.sum(1))[:, None, None]
     odds = foreground[:, None] * torch.exp(((S - level) / category.temperature).clamp(-80, 80))
     # In the host's units, rounded as there: sums of whole numbers are the same in any order.
-    evidence = torch.floor(UNIT * (S - rival[:, None]).clamp(0, float(_MOST)) + 0.5).to(torch.uint8)
+    evidence = torch.floor(UNIT * (S - rival[:, None]).clamp(0, float(MOST)) + 0.5).to(torch.uint8)
     evidence = F.pad(evidence.reshape(B, -1, h, w), (pad, pad, pad, pad))
     return DeviceVolume(flat.transpose(1, 2).contiguous(), S, rival, foreground.reshape(B, h, w),
                         evidence.contiguous(), odds.reshape(B, -1, h, w).contiguous(), pad)

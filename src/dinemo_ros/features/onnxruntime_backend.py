@@ -60,7 +60,7 @@ class OnnxRuntimeExtractor:
     def __init__(self, bundle: Bundle, threads: int = 2, model: bytes | None = None, precision: str = "fp32",
                  cuda: bool = False) -> None:
         self.precision, self.device = precision, "GPU" if cuda else "CPU"
-        self._cuda, self._threads, self.tensor_device = cuda, threads, "cuda" if cuda else ""
+        self._cuda, self.tensor_device = cuda, "cuda" if cuda else ""
         self._dim, self._stride = bundle.card.features.dim, bundle.card.image.stride
         self._crew: Crew | None = None
         self.alone: Callable[[np.ndarray], np.ndarray] | None = None
@@ -126,7 +126,7 @@ class OnnxRuntimeExtractor:
 
     def _on_cpu(self, images: np.ndarray) -> np.ndarray:
         """Each thread takes pictures of its own, as many as the others; all threads share what is left over."""
-        parts = equal_parts(len(images), self._threads) if self._crew else []
+        parts = equal_parts(len(images), self._crew.threads) if self._crew else []
         features = self._crew.map(lambda k: self.alone(images[parts[k]]), len(parts)) if parts else []
         done = parts[-1].stop if parts else 0
         if done < len(images):

@@ -16,7 +16,7 @@ from .jit import kernel
 
 EVIDENCE = ("clutter", "posterior")
 UNIT = 127  # of evidence in 8 bits; sums of 80 vertices (category.COARSE_SAMPLES) fit into 16
-_MOST = np.float32(2.0)  # what two unit vectors can differ by; "posterior" has no such bound at high temperatures
+MOST = np.float32(2.0)  # what two unit vectors can differ by; "posterior" has no such bound at high temperatures
 _ROWS = 4  # vertices and channels multiplied together: what is read and written once then serves sixteen products
 
 
@@ -164,7 +164,7 @@ def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pa
     for v in range(len(S)):
         s, o = S[v], maps[v]
         for p in range(P):
-            units[p] = np.uint8(np.float32(UNIT) * min(max(s[p] - rival[p], np.float32(0.0)), _MOST) + np.float32(0.5))
+            units[p] = np.uint8(np.float32(UNIT) * min(max(s[p] - rival[p], np.float32(0.0)), MOST) + np.float32(0.5))
         for i in range(h):
             row = evidence[v, i + pad]
             for j in range(w):
