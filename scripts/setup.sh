@@ -40,6 +40,12 @@ once() {
 }
 fingerprint() { cat -- "$@" | sha256sum | cut -c1-16; }
 
+# require_space MEGABYTES WHAT: a full disk is told of before the download, not by pip in the middle of it.
+require_space() {
+  local free; free=$(df --output=avail -BM "$ROOT" | tail -1 | tr -dc 0-9)
+  ((free >= $1)) || die "$2 needs $1 MB of free disk space at $ROOT, there are $free MB: make room and run this again"
+}
+
 install_system_packages() {
   local missing=()
   command -v g++ > /dev/null || missing+=(g++)
@@ -80,6 +86,7 @@ install_runtime_beside_distribution() {
 }
 
 install_runtime_with_wheels() {
+  require_space 1200 "ROS 2 with the runtime"
   say "installing ROS 2 and the runtime from wheels"
   pip_install -r scripts/requirements-ros.txt
   pip_install --no-build-isolation -e ".[$EXTRAS]"
@@ -100,6 +107,8 @@ colcon_build() {
 }
 
 install_training() {
+  rm -rf "$ROOT/.venv-train"
+  require_space 9500 "the training half (scripts/test.sh --no-train does without)"  # 7 GB, and the wheels meanwhile
   make_venv "$ROOT/.venv-train"
   say "installing torch and the training tools (about 5 GB, one to three minutes)"
   # TensorRT-RTX builds real engines without a GPU; its wheels are for x86-64.
