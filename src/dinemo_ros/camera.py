@@ -120,10 +120,10 @@ class Camera:
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Pixels [N, 2] of points [N, 3] in metres, camera optical frame, z > 0."""
-        points = np.asarray(points, dtype=np.float64).reshape(-1, 1, 3)
+        points = np.asarray(points, dtype=np.float64)
         if not self.distortion:
-            return points[:, 0, :2] / points[:, 0, 2:] * np.diag(self.K)[:2] + self.K[:2, 2]
-        zero = np.zeros(3)
+            return points[:, :2] / points[:, 2:] * np.diag(self.K)[:2] + self.K[:2, 2]
+        points, zero = points.reshape(-1, 1, 3), np.zeros(3)
         if self.distortion_model == "equidistant":
             return cv2.fisheye.projectPoints(points, zero, zero, self.K, np.array(self.distortion))[0][:, 0]
         return cv2.projectPoints(points, zero, zero, self.K, np.array(self.distortion))[0][:, 0]
