@@ -26,7 +26,7 @@ if ((train)); then
   echo "== training, and what needs its packages (.venv-train)"
   env -u LD_LIBRARY_PATH -u _ROS_WHEELS_BOOTSTRAP_COMPLETE -u PYTHONPATH COVERAGE_FILE=$PWD/.coverage.training \
     .venv-train/bin/python -m pytest tests/training tests/reference tests/benchmarks tests/cuda tests/unit/test_estimator.py tests/evaluation/test_pascal3d.py \
-    tests/features/test_onnx_graph.py tests/features/test_engine_build.py tests/features/test_selection.py tests/features/test_signature.py tests/features/test_tensorrt_backend.py \
+    tests/features/test_onnx_graph.py tests/features/test_integer_stem.py tests/features/test_engine_build.py tests/features/test_selection.py tests/features/test_signature.py tests/features/test_tensorrt_backend.py \
     --cov --cov-report= || result=1
 fi
 python -m coverage combine --quiet

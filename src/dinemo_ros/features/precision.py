@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import GraphProto, TensorProto, helper, numpy_helper
 
+from .integer_stem import make_stem_integer
 from .onnx_graph import engine_ready, parse, remove_unused, rewire
 
 _HALF = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
@@ -59,10 +60,11 @@ def half_precision(model: bytes, precision: str) -> bytes:
     return proto.SerializeToString()
 
 
-def quantize(model: bytes, pictures: Iterable[np.ndarray], symmetric: bool = False) -> bytes:
-    """The network in int8, but for its first and its last convolution.
+def quantize(model: bytes, pictures: Sequence[np.ndarray], symmetric: bool = False) -> bytes:
+    """The network in int8, but for its last convolution, whose errors are the features' errors.
 
-    Those two cost little and matter most: the last one's errors are the features' errors.
+    The first one, in which pictures are still exact, is the least forgiving after it: it stays in fp32, too, unless
+    :mod:`.integer_stem` can do it with the picture's own bytes.
 
     Args:
         pictures: uint8 [N, H, W, 3] each, of what the network will see; some 50 suffice.
@@ -98,13 +100,17 @@ def quantize(model: bytes, pictures: Iterable[np.ndarray], symmetric: bool = Fal
                 extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": False})
         finally:
             logger.setLevel(level)
-        return quantized.read_bytes()
+        proto = onnx.load(quantized)
+    if not symmetric:
+        make_stem_integer(proto.graph, pictures)
+        remove_unused(proto.graph)
+    return proto.SerializeToString()
 
 
 class _Calibration:
     """Pictures in the form that ONNX Runtime's quantiser asks for them."""
 
-    def __init__(self, pictures: Iterable[np.ndarray]) -> None:
+    def __init__(self, pictures: Sequence[np.ndarray]) -> None:
         self._pictures = iter(pictures)
 
     def get_next(self) -> dict | None:

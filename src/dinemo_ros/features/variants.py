@@ -14,7 +14,7 @@ from .engine_cache import EngineCache, EngineKey
 from .optional import imported
 
 _log = logging.getLogger(__name__)
-_RECIPE = 1  # counts changes in features/precision.py that make another network
+_RECIPE = 2  # counts changes in features/precision.py and features/integer_stem.py that make another network
 
 
 def network(bundle: Bundle, precision: str, cache: EngineCache, device: str = "cpu") -> bytes:
