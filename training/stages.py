@@ -39,13 +39,16 @@ from .sequences import align, read_reference_azimuths, read_sequence, write_temp
 from .shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape
 from .shape.vessel_mesh import vessel_mesh
 from .stream import ExampleStream, Pool, parse_pool
-from .student import create_student, load_pretrained
+from .student import create_student, is_transformer, load_pretrained
 from .teachers import create_teacher
 from .token_store import LINKS, write_tokens
 from .train import TrainConfig, train
 
 _TEMPLATES = 72        # posed views that photographs are compared with
 _ROUND_CHECK = 60      # held-out renders that every round is measured on
+
+
+_LIKE_CAMERAS = ("photographs", "sequences", "synthetic")  # pools, the one first that looks most like what robots see
 
 
 class Work:
@@ -248,7 +251,23 @@ class Work:
         student = average_checkpoints([self.round(n) / "student.pt" for n in rounds], self.run / "student.pt")
         shutil.copyfile(self.round(rounds[-1]) / "train.json", self.run / "train.json")
         parity = export_bundle(student, self._mesh(), self.recipe.bundle_card(), self.bundle)
-        return {"parity": parity, "rounds_averaged": len(rounds)}
+        return {"parity": parity, "rounds_averaged": len(rounds), "int8": self._add_int8()}
+
+    def _add_int8(self) -> bool:
+        """The network in 8 bits beside the other, ranges from crops that it learnt from; whether there is one now.
+
+        Transformers are for GPUs, which want another kind; and a CPU whose 8-bit products saturate refuses its own.
+        """
+        pool = next((self.pool(name) for name in _LIKE_CAMERAS if self.pool(name).is_dir()), None)
+        if pool is None or is_transformer(self.recipe.learning.backbone):
+            return False
+        try:
+            command("-m", "dinemo_ros.cli.main", "build-engine", self.bundle, "--precision", "int8", "--calibration",
+                    pool / "images", "--ship")
+        except RecipeError as error:
+            print(f"the bundle goes without a network in int8: {error}")
+            return False
+        return True
 
     def calibrate(self) -> dict:
         """Distance and accepted score, measured on pictures that no round was trained on."""

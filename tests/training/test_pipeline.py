@@ -140,6 +140,7 @@ def test_the_bundle_is_checked_calibrated_and_in_its_place(place, finished):
     assert bundle.card.category == "post" and bundle.card.symmetry.continuous
     assert 0 < bundle.card.score.accept < 1 and bundle.card.calibration.depth_scale != 1.0
     figures = RunFolder(finished).metrics()
+    assert figures["export"]["int8"] == (bundle.int8_path is not None)
     assert figures["export"]["parity"]["cosine"] > 0.9999 and figures["publish"]["megabytes"] < 20
     assert figures["evaluate"]["held_out"]["n"] == 12
     assert figures["labels1"]["asked"] == PHOTOS and 0 < figures["train1"]["labels_kept"] <= PHOTOS
