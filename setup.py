@@ -37,7 +37,7 @@ setup(
         (str(SHARE), ["package.xml"]),
         *share_files("engines", "config", "launch"),
     ],
-    install_requires=["numpy", "opencv-python-headless", "onnxruntime", "numba", "PyYAML", "tqdm"],
+    install_requires=["numpy", "opencv-python-headless", "onnxruntime", "numba", "Pillow", "PyYAML", "tqdm"],
     extras_require={
         # Optional backends, see engines/README.md. TensorRT proper comes from NVIDIA (JetPack, or its own index).
         "openvino": ["openvino"],

@@ -109,6 +109,20 @@ def test_camera_file_hfov_and_assumption(bundle, scenes, tmp_path, capsys):
     assert distance["hfov"] / distance["file"] == pytest.approx(focal_ratio, rel=0.1)
 
 
+def test_camera_that_the_photograph_tells(bundle, scenes, tmp_path, capsys):
+    Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    exif = Image.Exif()
+    exif[0x0110] = "the camera's model"
+    exif.get_ifd(0x8769)[0xA405] = 50  # focal length in 35 mm film
+    with Image.open(scenes[0] / "a.png") as picture:
+        picture.save(tmp_path / "a.png", exif=exif)
+    assert estimate(tmp_path / "a.png", "--bundle", bundle) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["camera"]["from"] == "exif"
+    assert json.loads(captured.out)["camera"]["fx"] == pytest.approx(800 * 50 / np.hypot(36, 24))
+    assert "the field of view comes from the focal length in the pictures (EXIF)" in captured.err
+
+
 def test_camera_of_another_image_size_is_refused(bundle, scenes, tmp_path, capsys):
     save(tmp_path / "small.png", np.zeros((240, 320, 3), np.uint8))
     (tmp_path / "c.yaml").write_text(CAMERA_INFO)

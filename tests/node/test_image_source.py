@@ -85,6 +85,21 @@ def test_folder_in_order_with_camera_and_bad_files_named(viewer, folder, tmp_pat
     assert "4 images published, 2 skipped" in source.output
 
 
+def test_camera_that_photographs_tell(viewer, folder, tmp_path):
+    Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    exif = Image.Exif()
+    exif[0x0110] = "the camera's model"
+    exif.get_ifd(0x8769)[0xA405] = 35  # focal length in 35 mm film
+    for path in folder.iterdir():
+        with Image.open(path) as picture:
+            picture.save(path, exif=exif)
+    view = viewer()
+    source = start_node("image_source_node", tmp_path / "log", NAMESPACE, path=str(folder))
+    assert view.watch(source) == 0, source.output
+    assert view.infos[0].k[0] == pytest.approx(80 * 35 / np.hypot(36, 24))
+    assert source.output.count("EXIF") == 1 and "is assumed" not in source.output
+
+
 def test_rate_and_clock_stamps(viewer, folder, tmp_path):
     view = viewer()
     before = time.time()

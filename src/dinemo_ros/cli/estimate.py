@@ -26,7 +26,8 @@ Estimate the 6D pose of every object of the bundle's category in an image, a fol
 One JSON line per image:
   file        its name; NAME:000012 is frame 12 of a video or bag
   stamp_s     seconds
-  camera      calibration used: width, height, fx, fy, cx, cy, and where it came from
+  camera      calibration used: width, height, fx, fy, cx, cy, and where it came from: file, hfov, source (camera_info),
+              exif (focal length in the picture) or assumed
   objects     best score first, each with
     category, score (0 to 1), visible (share of the surface explained, 0 to 1)
     T_cam_obj   4x4, object frame to camera optical frame, metres (object: x forward, y left, z up, centre of its box)
@@ -58,7 +59,8 @@ def add_parser(subparsers) -> None:
     camera.add_argument("--camera", metavar="FILE", help="camera_info YAML as camera_calibration writes it (default: "
                         "the camera_info.yaml of the folder, or the CameraInfo of the bag)")
     camera.add_argument("--hfov", type=options.hfov, metavar="DEG", help="horizontal field of view in degrees where "
-                        f"there is no calibration (assumed, and said so: {options.DEFAULT_HFOV_DEG:g})")
+                        "there is no calibration (default: what the pictures' EXIF data tell, otherwise assumed, and "
+                        f"said so: {options.DEFAULT_HFOV_DEG:g})")
     parser.add_argument("--roi", type=options.roi, action="append", metavar="X0,Y0,X1,Y1", help="where to look, in "
                         "pixels; may be given several times (default: the bundle's own proposals)")
     parser.add_argument("--topic", metavar="NAME", help="image topic of a bag (default: the first with a camera_info)")
@@ -120,14 +122,18 @@ class _CameraChoice:
         self._hfov = arguments.hfov
 
     def of(self, frame: Frame, tally: _Tally) -> tuple[Camera, str]:
-        """The camera and where it came from: "file", "hfov", "source" or "assumed"."""
+        """The camera and where it came from: "file", "hfov", "source", "exif" or "assumed"."""
         height, width = frame.image_rgb.shape[:2]
         if self._file is not None:
             return self._file, "file"
         if self._hfov is not None:
             return Camera.from_hfov(width, height, self._hfov), "hfov"
-        if frame.camera is not None:
+        if frame.camera is not None and frame.calibrated:
             return frame.camera, "source"
+        if frame.camera is not None:
+            tally.say("no calibration: the field of view comes from the focal length in the pictures (EXIF), distances "
+                      "scale with it and are wrong where a picture was cropped; give --camera FILE or --hfov DEG")
+            return frame.camera, "exif"
         tally.say(f"no calibration: a horizontal field of view of {options.DEFAULT_HFOV_DEG:g} degrees is assumed, "
                   "distances scale with it; give --camera FILE or --hfov DEG")
         return Camera.from_hfov(width, height, options.DEFAULT_HFOV_DEG), "assumed"

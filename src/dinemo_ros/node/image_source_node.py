@@ -108,20 +108,22 @@ class ImageSourceNode(Node):
         return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
 
     def _camera_of(self, frame: Frame) -> Camera:
-        """The camera of the file, of the source, or of the field of view; a file is scaled to the image."""
+        """The camera of the file, of a given field of view, of the source, or an assumed one; a file is scaled."""
         height, width = frame.image_rgb.shape[:2]
         if self._camera:
             return self._camera.scaled(width, height)
         if self._settings.hfov_deg:
             return Camera.from_hfov(width, height, self._settings.hfov_deg)
-        if frame.camera:
+        if frame.camera and frame.calibrated:
             return frame.camera
+        camera = frame.camera or Camera.from_hfov(width, height, _DEFAULT_HFOV_DEG)
         if not self._said_hfov:
             self._said_hfov = True
+            origin = "taken from its pictures' EXIF data" if frame.camera else "assumed"
             self.get_logger().warning(f"{self._source.description} has no camera: a horizontal field of view of "
-                                      f"{_DEFAULT_HFOV_DEG:g} deg is assumed; distances depend on it (parameters "
+                                      f"{camera.hfov_deg:.3g} deg is {origin}; distances depend on it (parameters "
                                       "hfov_deg, camera_file)")
-        return Camera.from_hfov(width, height, _DEFAULT_HFOV_DEG)
+        return camera
 
 
 def main(args: list[str] | None = None) -> int:

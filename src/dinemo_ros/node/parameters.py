@@ -142,8 +142,8 @@ IMAGE_SOURCE = (
               "forward).", changes=START),
     Parameter("camera_file", "", "camera_info YAML of camera_calibration; empty takes the source's own camera.",
               changes=START),
-    Parameter("hfov_deg", 0.0, "Horizontal field of view where no camera is known; 0 assumes 60 and says so.",
-              unit="deg", bounds=(1.0, 170.0), or_zero=True, changes=START),
+    Parameter("hfov_deg", 0.0, "Horizontal field of view where no camera is known; 0 takes the pictures' EXIF "
+              "data or assumes 60, and says so.", unit="deg", bounds=(1.0, 170.0), or_zero=True, changes=START),
     Parameter("stamps", "auto", "Stamp of an image: clock (now), source (recorded time), auto (source for bags, clock "
               "otherwise).", choices=("auto", "clock", "source"), changes=START),
     Parameter("compressed", False, "Publish CompressedImage (JPEG) instead of Image.", changes=START),

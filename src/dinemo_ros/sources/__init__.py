@@ -18,7 +18,8 @@ def open_source(path: str | Path, fps: float | None = None, topic: str | None = 
     """Open ``path`` as the source it is.
 
     Args:
-        path: an image file, a folder of images (natural order; a ``camera_info.yaml`` in it is used), a video, or a
+        path: an image file, a folder of images (natural order; a ``camera_info.yaml`` in it is used,
+            otherwise the pictures' EXIF data), a video, or a
             rosbag2 (its folder, or one ``.mcap`` or ``.db3`` file).
         fps: frames per second of the stamps; None takes the video's own, and 10 for images. A bag keeps its stamps.
         topic: image topic of a bag; None takes the first colour image topic, one with a camera_info if there is one.

@@ -12,6 +12,7 @@ import numpy as np
 from ..camera import Camera
 from ..errors import DatasetError, ImageError
 from ..image_codec import decode_compressed
+from .exif import camera_from_exif
 from .frame import Frame, Source
 
 CAMERA_FILE = "camera_info.yaml"
@@ -24,6 +25,8 @@ _SIDECARS = (".yaml", ".yml", ".json", ".jsonl", ".md")
 
 class FolderSource(Source):
     """Images of one folder (sub-folders left out) in natural order; a file that cannot be read is skipped and named.
+
+    Without a ``camera_info.yaml`` in the folder each picture's own EXIF data tells its camera, where it has any.
 
     Raises:
         DatasetError: the folder cannot be read or holds nothing that could be an image.
@@ -59,7 +62,8 @@ class FolderSource(Source):
             except ImageError as error:
                 self.skipped.append(str(error))
                 continue
-            yield Frame(index * self._period, image, self._camera, file.name)
+            camera = self._camera or camera_from_exif(file, image.shape[1], image.shape[0])
+            yield Frame(index * self._period, image, camera, file.name, calibrated=self._camera is not None)
             index += 1
 
 

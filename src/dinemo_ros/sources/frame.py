@@ -20,6 +20,7 @@ class Frame:
         stamp_s: seconds; since the first frame, or the header's stamp for a bag.
         image_rgb: uint8 [H, W, 3].
         camera: intrinsics that came with the source, None where it has none.
+        calibrated: whether these were measured; False: computed from the focal length in the picture's EXIF data.
         name: file name, or ``NAME:000012`` for the frame number in a video or bag.
         frame_id: TF frame of the camera, "" where the source has none.
     """
@@ -29,6 +30,7 @@ class Frame:
     camera: Camera | None
     name: str
     frame_id: str = ""
+    calibrated: bool = True
 
 
 class Source(ABC):
