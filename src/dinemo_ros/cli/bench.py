@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         "threads": arguments.threads, "frames": arguments.frames, "image": [width, height],
         "followed": {"stages": followed, "total": followed_total},
         "auto": {"stages": auto, "total": auto_total}, **doubtful,
-        "objects": stages.objects_against_one(estimator, jobs, _OBJECTS, max(1, arguments.frames // 2)),
+        "objects": stages.objects_against_one(estimator, jobs, _OBJECTS, arguments.frames),
         "solver_device": estimator.pipeline.device, "peak_memory_mb": peak_memory_mb(),
     }
     gpu = _gpu(estimator, jobs[0], arguments.frames)
@@ -206,7 +206,7 @@ def _show(report: dict) -> None:
           f"{report.get('hypotheses_per_s', float('nan')):.2g} hypotheses/s")
     objects = report["objects"]
     print(f"{objects['objects']} objects in one frame             {objects['median_ms']:6.1f} ms, "
-          f"{objects['ratio']:.2f} times one object")
+          f"{objects['ratio']:.2f} times one object (the smallest times: {objects['smallest_ratio']:.2f})")
     if "gpu" in report:
         _show_gpu(report)
     for name, start in report.get("startup", {}).items():

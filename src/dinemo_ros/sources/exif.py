@@ -20,8 +20,8 @@ _POSSIBLE_MM = (4.0, 2000.0)
 def camera_from_exif(path: Path, width: int, height: int) -> Camera | None:
     """Camera of a picture file whose image, turned upright, has ``width`` x ``height`` pixels.
 
-    None if it tells nothing. Right for pictures as the camera made them, resized ones too; a cropped one shows less than
-    it says. The axis is assumed in the middle, distortion is not known.
+    None if it tells nothing. Right for pictures as the camera made them, resized ones too; a cropped one shows less
+    than it says. The axis is assumed in the middle, distortion is not known.
     """
     focal_mm = _focal_length_in_35mm_film(path)
     if focal_mm is None or not _POSSIBLE_MM[0] <= focal_mm <= _POSSIBLE_MM[1]:  # 0 stands for unknown
