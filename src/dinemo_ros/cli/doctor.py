@@ -66,8 +66,9 @@ def _bundle(name: str) -> Finding:
     except (BundleError, ImportError) as error:
         return Finding("!!", "bundle", str(error))
     size = sum(file.stat().st_size for file in path.iterdir() if file.is_file()) / 1e6
-    return Finding("ok", "bundle", f"{loaded.card.category} {loaded.card.version}, {size:.1f} MB, hashes right, in "
-                   f"{path}")
+    networks = "fp32 and int8" if loaded.int8_path else "fp32"
+    return Finding("ok", "bundle", f"{loaded.card.category} {loaded.card.version}, {size:.1f} MB, network in "
+                   f"{networks}, hashes right, in {path}")
 
 
 def _ros() -> Iterator[Finding]:
