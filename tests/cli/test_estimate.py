@@ -6,6 +6,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from photographs import exif
 
 from dinemo_ros.cli.main import main
 from dinemo_ros.cli.options import DEFAULT_HFOV_DEG
@@ -111,11 +112,8 @@ def test_camera_file_hfov_and_assumption(bundle, scenes, tmp_path, capsys):
 
 def test_camera_that_the_photograph_tells(bundle, scenes, tmp_path, capsys):
     Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
-    exif = Image.Exif()
-    exif[0x0110] = "the camera's model"
-    exif.get_ifd(0x8769)[0xA405] = 50  # focal length in 35 mm film
     with Image.open(scenes[0] / "a.png") as picture:
-        picture.save(tmp_path / "a.png", exif=exif)
+        picture.save(tmp_path / "a.png", exif=exif(50))
     assert estimate(tmp_path / "a.png", "--bundle", bundle) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["camera"]["from"] == "exif"

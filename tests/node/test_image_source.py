@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
+from photographs import exif
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from ros_support.processes import start_node
@@ -86,13 +87,10 @@ def test_folder_in_order_with_camera_and_bad_files_named(viewer, folder, tmp_pat
 
 
 def test_camera_that_photographs_tell(viewer, folder, tmp_path):
-    Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
-    exif = Image.Exif()
-    exif[0x0110] = "the camera's model"
-    exif.get_ifd(0x8769)[0xA405] = 35  # focal length in 35 mm film
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
     for path in folder.iterdir():
-        with Image.open(path) as picture:
-            picture.save(path, exif=exif)
+        with pillow.open(path) as picture:
+            picture.save(path, exif=exif(35))
     view = viewer()
     source = start_node("image_source_node", tmp_path / "log", NAMESPACE, path=str(folder))
     assert view.watch(source) == 0, source.output

@@ -8,16 +8,14 @@ import pytest
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 
-from dinemo_ros.sources import open_source  # noqa: E402
+from photographs import exif  # noqa: E402
 
-ORIENTATION, DIRECTORY, FOCAL_LENGTH = 0x0112, 0x8769, 0xA405
+from dinemo_ros.sources import open_source  # noqa: E402
 
 
 def photograph(path, focal_mm, size=(400, 300), orientation=1):
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    exif.get_ifd(DIRECTORY)[FOCAL_LENGTH] = focal_mm
-    Image.fromarray(np.full((size[1], size[0], 3), 90, np.uint8)).save(path, exif=exif)
+    picture = Image.fromarray(np.full((size[1], size[0], 3), 90, np.uint8))
+    picture.save(path, exif=exif(focal_mm, orientation))
     return path
 
 
