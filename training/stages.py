@@ -46,8 +46,6 @@ from .train import TrainConfig, train
 
 _TEMPLATES = 72        # posed views that photographs are compared with
 _ROUND_CHECK = 60      # held-out renders that every round is measured on
-
-
 _LIKE_CAMERAS = ("photographs", "sequences", "synthetic")  # pools, the one first that looks most like what robots see
 
 

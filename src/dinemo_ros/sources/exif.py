@@ -7,14 +7,12 @@ import math
 import warnings
 from pathlib import Path
 
-import numpy as np
-
 from ..camera import Camera
 
 # Focal lengths "in 35 mm film" compare diagonals (CIPA DCG-001), that of a 36 x 24 mm frame.
 _DIAGONAL_MM = math.hypot(36.0, 24.0)
 _EXIF_DIRECTORY, _FOCAL_LENGTH_IN_35MM_FILM = 0x8769, 0xA405  # tags of EXIF 2.32
-_POSSIBLE_MM = (4.0, 2000.0)
+_POSSIBLE_DEG = (1.0, 150.0)  # horizontally
 
 
 def camera_from_exif(path: Path, width: int, height: int) -> Camera | None:
@@ -24,10 +22,11 @@ def camera_from_exif(path: Path, width: int, height: int) -> Camera | None:
     than it says. The axis is assumed in the middle, distortion is not known.
     """
     focal_mm = _focal_length_in_35mm_film(path)
-    if focal_mm is None or not _POSSIBLE_MM[0] <= focal_mm <= _POSSIBLE_MM[1]:  # 0 stands for unknown
+    if not focal_mm:  # 0 stands for unknown
         return None
     focal = focal_mm / _DIAGONAL_MM * math.hypot(width, height)
-    return Camera(width, height, np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]]))
+    hfov_deg = math.degrees(2 * math.atan(0.5 * width / focal))
+    return Camera.from_hfov(width, height, hfov_deg) if _POSSIBLE_DEG[0] <= hfov_deg <= _POSSIBLE_DEG[1] else None
 
 
 def _focal_length_in_35mm_film(path: Path) -> float | None:
