@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped bundles on photographs that ship with the tests; ``real_photographs/README.md`` tells what is true of them.
+"""The shipped bundles on photographs that ship with the tests; ``real_photographs/README.md`` tells what they show.
 
 Every box is tried as given and with eleven other ones whose sides are some 3 % off. The bars are the worst of these
 twelve, measured with car 1.5 and cup 1.1, plus a little for another processor's rounding.
