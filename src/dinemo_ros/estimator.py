@@ -235,7 +235,9 @@ class PoseEstimator:
     def _warm_up(self) -> None:
         spec, mesh = self.bundle.card.image, self.bundle.mesh
         camera, roi = Camera.from_hfov(spec.size, spec.size, 60.0), (0.0, 0.0, float(spec.size), float(spec.size))
-        self.estimate(np.full((spec.size, spec.size, 3), 114, np.uint8), camera, [roi])
+        image = np.full((spec.size, spec.size, 3), 114, np.uint8)
+        self.estimate(image, camera, [roi])
+        self.proposer(image)
         # An empty picture leaves nothing to refine: the object's own features compile the rest of the kernels.
         cells = spec.size // spec.stride
         features = mesh.features[np.arange(cells * cells) % len(mesh.features)].T.reshape(-1, cells, cells)

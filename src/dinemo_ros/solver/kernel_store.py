@@ -48,16 +48,18 @@ class Survey(NamedTuple):
 
 
 class KernelStore:
-    """Entries in ``folder``, which is made if it can be. While this object lives nobody sweeps the folder away.
+    """Entries in ``folder``. While this object lives nobody sweeps the folder away.
+
+    make: the folder, where it is not there.
 
     Raises:
         UntrustedError: what is in the folder cannot be trusted.
         OSError: it is not there and cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make: bool = True) -> None:
         self.folder = folder
-        self._handle = _opened(folder)
+        self._handle = _opened(folder, make)
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
@@ -198,19 +200,21 @@ def _removed(folder: Path) -> None:
         os.close(handle)
 
 
-def _opened(folder: Path) -> int:
-    """A handle of ``folder``, made if need be, with a lock that keeps it from being swept away."""
+def _opened(folder: Path, make: bool) -> int:
+    """A handle of ``folder`` with a lock that keeps it from being swept away."""
     if not folder.is_absolute():
         raise UntrustedError("is no absolute path")
     for _ in range(3):
-        if not folder.is_symlink():
+        if make and not folder.is_symlink():
             folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 folder.mkdir(mode=0o755)
         try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except FileNotFoundError:  # swept away just now
-            continue
+        except FileNotFoundError:
+            if make:  # swept away just now
+                continue
+            raise
         except OSError:
             if folder.is_symlink():
                 raise UntrustedError("is a link") from None
