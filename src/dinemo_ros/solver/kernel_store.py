@@ -132,12 +132,12 @@ class KernelStore:
             return None
         except OSError as error:  # a link among them
             raise DamagedError(f"{file} cannot be opened ({error.strerror})") from None
+        about = os.fstat(handle)
+        why = _untrusted(about) if stat.S_ISREG(about.st_mode) else "is no regular file"
+        if why:
+            os.close(handle)
+            raise DamagedError(f"{file} {why}")
         with os.fdopen(handle, "rb") as opened:
-            about = os.fstat(handle)
-            if not stat.S_ISREG(about.st_mode):
-                raise DamagedError(f"{file} is no regular file")
-            if why := _untrusted(about):
-                raise DamagedError(f"{file} {why}")
             try:
                 return opened.read(limit)
             except OSError as error:
