@@ -44,5 +44,5 @@ def compile_ahead(bundles: Sequence[Path] = (), say: Callable[[str], None] | Non
 
 def missing_kernels() -> list[str]:
     """Names of the kernels that are not on disk for these sources and this machine."""
-    ready = set(SHELF.store.survey().ready) if SHELF.store else set()
+    ready = SHELF.store.survey().kernels() if SHELF.store else set()
     return sorted(set(kernels()) - ready)

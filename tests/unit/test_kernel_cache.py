@@ -49,6 +49,7 @@ class Start:
 @pytest.fixture(autouse=True)
 def _kernels_of_tests_count(monkeypatch):
     monkeypatch.setattr(kernel_cache, "covers", lambda function: True)
+    monkeypatch.setattr(kernel_cache, "_CALLED", {})
 
 
 @pytest.fixture
@@ -127,7 +128,8 @@ def removed(path):
     path.unlink()
 
 
-DAMAGES = [*((damage, suffix) for damage in (emptied, cut, overwritten, linked_elsewhere, made_a_pipe, writable_for_all)
+DAMAGES = [*((damage, suffix) for damage in (emptied, cut, overwritten, linked_elsewhere, made_a_folder, made_a_pipe,
+                                            writable_for_all)
              for suffix in (".nbi", ".nbc")), (one_bit, ".nbc"), (other_json, ".nbi"), (removed, ".nbc"),
            pytest.param(given_away, ".nbc", marks=ROOT_ONLY), pytest.param(given_away, ".nbi", marks=ROOT_ONLY)]
 
@@ -143,12 +145,6 @@ def test_what_is_damaged_is_compiled_again_with_one_sentence(filled, caplog, dam
     mended = Start(filled)
     assert (mended.compiled, mended.answer) == (0, 10.0), "the entry was not replaced"
     assert not warnings(caplog)
-
-
-def test_a_folder_in_the_place_of_a_file_is_left_and_told(filled, caplog):
-    made_a_folder(only(filled, "*.nbc"))
-    assert Start(filled).answer == 10.0
-    assert any("damaged" in sentence for sentence in warnings(caplog))
 
 
 def test_a_removed_index_is_an_entry_that_is_not_there(filled, caplog):
@@ -173,6 +169,7 @@ def test_a_whole_entry_of_no_use_is_compiled_again(filled, caplog):
 def test_every_damaged_kernel_together_are_one_sentence(folder, caplog):
     shelf = Shelf()
     shelf.folder = folder
+    assert shelf.load("a") is None
     for name in "abc":
         shelf.keep(name, b"content")
         (folder / f"{name}.nbc").write_bytes(b"")
@@ -310,6 +307,21 @@ def test_a_writer_that_was_stopped_keeps_nobody_waiting(folder):
         store.write("kernel", b"content")
         assert time.monotonic() - begin < 30.0
     assert store.read("kernel") == b"content"
+
+
+def test_what_calls_a_damaged_kernel_is_compiled_again_with_it(folder, monkeypatch, caplog):
+    """Only the outermost kernels are ever asked for: a damaged inner one would stay damaged, and doctor complain."""
+    called = {"outer": {"middle", "inner"}, "middle": {"inner"}, "inner": set(), "apart": set()}
+    store = KernelStore(folder)
+    for name in called:
+        store.write(f"{name}-0", b"content")
+    (folder / "inner-0.nbi").write_bytes(b"")
+    monkeypatch.setattr(kernel_cache, "_CALLED", {name: lambda name=name: called[name] for name in called})
+    shelf = Shelf()
+    shelf.folder = folder
+    assert shelf.load("apart-0") == b"content"
+    assert [shelf.load(f"{name}-0") for name in ("outer", "middle", "inner")] == [None] * 3
+    assert len(warnings(caplog)) == 1
 
 
 class TestSweep:

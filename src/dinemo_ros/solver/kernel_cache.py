@@ -22,11 +22,12 @@ from numba.core.serialize import dumps
 
 from ..cache_home import default_folder
 from ..errors import told
-from .kernel_key import covers, folder_key, frozen
-from .kernel_store import DamagedError, KernelStore, UntrustedError, sweep
+from .kernel_key import called, covers, folder_key, frozen
+from .kernel_store import DamagedError, KernelStore, UntrustedError, kernel_of, sweep
 
 _log = logging.getLogger(__name__)
 _REMEDY = "NUMBA_CACHE_DIR names another folder"
+_CALLED: dict[str, Callable[[], set[str]]] = {}  # of every kernel that is kept, the names of those that it calls
 
 
 def base_folder() -> Path:
@@ -56,7 +57,9 @@ class Shelf:
     def store(self) -> KernelStore | None:
         """None where there is none to use; why has been said."""
         try:
-            return KernelStore(self.folder)
+            store = KernelStore(self.folder)
+            self._mend(store)
+            return store
         except UntrustedError as error:
             self.say("folder", f"{self.folder}: the folder of compiled kernels {error}, so nothing is read from it and "
                      f"every start compiles them again; {_REMEDY}")
@@ -64,6 +67,20 @@ class Shelf:
             self.say("folder", f"{self.folder}: compiled kernels cannot be kept here ({error.strerror or error}), so "
                      f"every start compiles them again; {_REMEDY}")
         return None
+
+    def _mend(self, store: KernelStore) -> None:
+        """Have what is damaged or missing compiled again, by this start.
+
+        Only kernels that are called from Python are asked for. Those that others call are compiled on the way to their
+        callers, so with such a one its callers have to go.
+        """
+        survey = store.survey()
+        if survey.damaged:
+            first, *others = survey.damaged.values()
+            self.damaged(f"{first}{f' and {len(others)} more are damaged' if others else ''}")
+        absent = set(_CALLED) - survey.kernels()
+        callers = {name for name, others in _CALLED.items() if not absent.isdisjoint(others())}
+        store.remove([*survey.damaged, *(entry for entry in survey.ready if kernel_of(entry) in callers)])
 
     def say(self, kind: str, sentence: str) -> None:
         """Warn, once for each kind of trouble: one full disk is one sentence and not one for every kernel."""
@@ -75,7 +92,7 @@ class Shelf:
     def load(self, name: str) -> bytes | None:
         try:
             return self.store.read(name) if self.store else None
-        except DamagedError as error:
+        except (DamagedError, OSError) as error:
             self.damaged(error)
             return None
 
@@ -99,6 +116,10 @@ class Shelf:
 SHELF = Shelf()
 
 
+def _name(function: Callable) -> str:
+    return f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+
+
 class KernelCache:
     """What numba asks for the machine code of one kernel: the interface of its ``FunctionCache``.
 
@@ -107,8 +128,10 @@ class KernelCache:
 
     def __init__(self, function: Callable, compiling: Callable[[], None], shelf: Shelf = SHELF) -> None:
         self._function, self._compiling, self._shelf = function, compiling, shelf
-        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        self._name = _name(function)
         self._enabled = covers(function)
+        if self._enabled:
+            _CALLED[self._name] = lambda: {_name(other) for other in called(function)}
 
     @property
     def cache_path(self) -> str:

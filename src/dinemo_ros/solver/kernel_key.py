@@ -100,6 +100,19 @@ def frozen(function: Callable) -> str:
     return hashlib.sha256("\n".join(_described(function, set())).encode()).hexdigest()
 
 
+def called(function: Callable) -> set[Callable]:
+    """The package's compiled kernels that ``function`` calls, and those that they call."""
+    found: set[Callable] = set()
+    todo = [function]
+    while todo:
+        here = todo.pop()
+        values = [here.__globals__.get(name) for name in here.__code__.co_names]
+        new = {value.py_func for value in values if hasattr(value, "py_func")} - found
+        found |= new
+        todo += new
+    return found
+
+
 def _described(value: object, seen: set[int]) -> Iterator[str]:
     """Lines that differ where machine code made with ``value`` may differ."""
     function = getattr(value, "py_func", value)  # a kernel, compiled or not

@@ -19,7 +19,7 @@ import re
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,10 +41,19 @@ class UntrustedError(Exception):
 
 
 class Survey(NamedTuple):
-    """Entries of a folder: names of kernels that are whole, once per signature, and what is wrong with the others."""
+    """Entries of a folder: the names of those that are whole, and of the others what is wrong with them by name."""
 
     ready: list[str]
-    damaged: list[str]
+    damaged: dict[str, str]
+
+    def kernels(self) -> set[str]:
+        """The kernels that have whole entries."""
+        return {kernel_of(name) for name in self.ready}
+
+
+def kernel_of(entry: str) -> str:
+    """The kernel that an entry is of: the name without what tells its signatures apart."""
+    return entry.rpartition("-")[0]
 
 
 class KernelStore:
@@ -104,16 +113,25 @@ class KernelStore:
 
     def survey(self) -> Survey:
         """Look at every entry."""
-        ready, damaged = [], []
+        ready, damaged = [], {}
         for file in sorted(os.listdir(self._handle)):
             if not file.endswith(".nbi") or not _OURS.fullmatch(file):
                 continue
             try:
                 if self.read(file[:-4]) is not None:
-                    ready.append(file.rpartition("-")[0])
+                    ready.append(file[:-4])
             except DamagedError as error:
-                damaged.append(str(error))
+                damaged[file[:-4]] = str(error)
         return Survey(ready, damaged)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Forget entries, as far as the disk lets itself be written; what lies in their place goes with them."""
+        for file in (f"{name}{suffix}" for name in names for suffix in (".nbi", ".nbc")):
+            with contextlib.suppress(OSError):
+                try:
+                    os.unlink(file, dir_fd=self._handle)
+                except IsADirectoryError:
+                    os.rmdir(file, dir_fd=self._handle)
 
     def writable(self) -> str:
         """Empty if entries can be written, else why not."""
