@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Prepare a checkout: virtual environment, ROS 2, message packages, colcon build. Called by demo.sh and test.sh.
+# Prepare a checkout: virtual environment, ROS 2, message packages, colcon build, compiled solver. Called by demo.sh and
+# test.sh.
 #
 #   bash scripts/setup.sh [--test] [--train]
 #
@@ -20,7 +21,7 @@ for argument in "$@"; do
   case $argument in
     --test) TEST=1 ;;
     --train) TRAIN=1 ;;
-    *) sed -n '3,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+    *) sed -n '3,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
   esac
 done
 
@@ -106,6 +107,18 @@ colcon_build() {
     > "$log" 2>&1 || { cat "$log" >&2; die "colcon build failed"; }
 }
 
+# The folder depends on the contents of the sources alone: the venv's installation and colcon's share it.
+compile_kernels() {
+  say "compiling the solver for this machine (half a minute)"
+  local log=$WORK/compile.log
+  if "$VENV/bin/python" -m dinemo_ros.cli.main compile > "$log" 2>&1; then
+    sed -n '$s/.* in //p' "$log" > "$WORK/kernels"
+  else
+    say "it cannot be kept, so every start takes half a minute: $(tail -1 "$log")"
+    printf %s "$ROOT" > "$WORK/kernels"
+  fi
+}
+
 install_training() {
   rm -rf "$ROOT/.venv-train"
   require_space 9500 "the training half (scripts/test.sh --no-train does without)"  # 7 GB, and the wheels meanwhile
@@ -140,6 +153,11 @@ command -v "$PYTHON" > "$WORK/python"
 if ((TEST)); then touch "$WORK/has_test"; fi
 once build "$(find src training launch config engines package.xml setup.py setup.cfg -type f -not -path '*/__pycache__/*' \
   -not -path '*.egg-info/*' -printf '%p %s %T@\n' | sort | sha256sum)" colcon_build
+# Again as well where the folder is gone: somebody has emptied the cache.
+[[ -d $(cat "$WORK/kernels" 2> /dev/null) ]] || rm -f "$STAMPS/kernels"
+once kernels "$(find src -name '*.py' -print0 | sort -z | xargs -0 cat | sha256sum) $(<"$STAMPS/runtime") $(
+  grep -m3 -E '^(model name|flags|Features|CPU part)' /proc/cpuinfo | sha256sum) ${NUMBA_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-}}}" \
+  compile_kernels
 if ((TRAIN)); then
   STAMPS=$ROOT/.venv-train/.dinemo/stamps once training "$python_id $(fingerprint setup.py)" install_training
 fi

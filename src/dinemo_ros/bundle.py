@@ -180,15 +180,24 @@ class Bundle:
 
 def find_bundle(category: str) -> Path:
     """Folder of the bundle shipped for ``category``: sourced ROS workspaces, this Python's share, the source tree."""
-    roots = [Path(prefix) / "share" / "dinemo_ros" for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":")
-             if prefix]
-    roots += [Path(sys.prefix) / "share" / "dinemo_ros", Path(__file__).resolve().parents[2]]
-    for root in roots:
+    for root in _roots():
         if (root / "engines" / category / CARD_FILE).is_file():
             return root / "engines" / category
-    known = sorted({card.parent.name for root in roots for card in root.glob(f"engines/*/{CARD_FILE}")})
-    raise BundleError(f"no bundle for category {category!r} is installed (found: {', '.join(known) or 'none'}); "
-                      "name one of these, or give the folder of a bundle")
+    known = ", ".join(shipped_categories()) or "none"
+    raise BundleError(f"no bundle for category {category!r} is installed (found: {known}); name one of these, or give "
+                      "the folder of a bundle")
+
+
+def shipped_categories() -> list[str]:
+    """Every name that :func:`find_bundle` finds."""
+    return sorted({card.parent.name for root in _roots() for card in root.glob(f"engines/*/{CARD_FILE}")})
+
+
+def _roots() -> list[Path]:
+    """Folders in which engines/CATEGORY may be."""
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(":")
+    return [*(Path(prefix) / "share" / "dinemo_ros" for prefix in prefixes if prefix),
+            Path(sys.prefix) / "share" / "dinemo_ros", Path(__file__).resolve().parents[2]]
 
 
 def load_bundle(path: str | Path) -> Bundle:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from .solver.coarse import Target
 from .solver.jit import compilation_told
 from .symmetry import NO_SYMMETRY, Symmetry
 
+_log = logging.getLogger(__name__)
 Roi = tuple[float, float, float, float]
 
 _SECOND_LOOK = 0.5  # overlap of ROI and found object below which a better crop is worth its time
@@ -47,11 +48,12 @@ class PoseEstimator:
         threads: CPU threads for the backbone and for the solver.
         backend, precision, engine_cache: what runs the network, see :func:`dinemo_ros.features.create_extractor`.
         device: what the solver runs on, see :func:`dinemo_ros.cuda.selection.create_pipeline`.
-        say: told now and then how far the compilation of the kernels is, where it takes long.
+        say: told when the kernels have to be compiled, and then how far that is; the log otherwise.
         evidence: "clutter" or "posterior", see :mod:`dinemo_ros.solver.similarity`.
 
-    Building one loads the model, compiles the kernels (half a minute once, then from numba's cache) and runs once on an
-    empty crop, so that the first image costs what every image costs. Not for two callers at a time: buffers are reused.
+    Building one loads the model, compiles the kernels (half a minute once, see ``solver/kernel_cache.py``) and runs
+    once on an empty crop, so that the first image costs what every image costs. Not for two callers at a time: buffers
+    are reused.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 2, backend: str = "auto", evidence: str = "clutter",
@@ -59,7 +61,7 @@ class PoseEstimator:
                  device: str = "auto") -> None:
         self.bundle = bundle
         self.extractor = create_extractor(bundle, backend, threads, precision, engine_cache)
-        with compilation_told(say) if say else nullcontext():
+        with compilation_told(say or _log.info):
             self._prepare(device, threads, evidence)
 
     def _prepare(self, device: str, threads: int, evidence: str) -> None:
@@ -233,7 +235,9 @@ class PoseEstimator:
     def _warm_up(self) -> None:
         spec, mesh = self.bundle.card.image, self.bundle.mesh
         camera, roi = Camera.from_hfov(spec.size, spec.size, 60.0), (0.0, 0.0, float(spec.size), float(spec.size))
-        self.estimate(np.full((spec.size, spec.size, 3), 114, np.uint8), camera, [roi])
+        image = np.full((spec.size, spec.size, 3), 114, np.uint8)
+        self.estimate(image, camera, [roi])
+        self.proposer(image)
         # An empty picture leaves nothing to refine: the object's own features compile the rest of the kernels.
         cells = spec.size // spec.stride
         features = mesh.features[np.arange(cells * cells) % len(mesh.features)].T.reshape(-1, cells, cells)

@@ -18,6 +18,7 @@ def painted_faces(pixels: np.ndarray, depth: np.ndarray, faces: np.ndarray, side
     """
     canvas = np.full((side, side), -1, np.int32)
     corners = np.round(pixels[faces] * 2**_FRACTION_BITS).astype(np.int32)
-    for face in np.argsort(-depth[faces].mean(axis=1)):
-        cv2.fillConvexPoly(canvas, corners[face], int(face), cv2.LINE_8, _FRACTION_BITS)
+    order = np.argsort(-depth[faces].mean(axis=1))
+    for face, triangle in zip(order.tolist(), corners[order], strict=True):
+        cv2.fillConvexPoly(canvas, triangle, face, cv2.LINE_8, _FRACTION_BITS)
     return canvas

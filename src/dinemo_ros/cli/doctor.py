@@ -13,6 +13,7 @@ from ..errors import BundleError
 from . import options
 from .bench import cpu_name
 from .doctor_backends import backends, engine_cache
+from .doctor_kernels import kernel_cache
 from .finding import Finding, installed, version
 from .output import AtomicFile, to_json
 
@@ -51,6 +52,7 @@ def examine(bundle: str, cache: str = "") -> Iterator[Finding]:
                   f"{platform.machine()}, Python {platform.python_version()}")
     yield from backends()
     yield engine_cache(cache)
+    yield kernel_cache()
     yield _bundle(bundle)
     yield from _ros()
     yield _fast_dds()

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import DinemoError
-from . import bench, build_engine, doctor, estimate, evaluate, options, train
+from . import bench, build_engine, compile_kernels, doctor, estimate, evaluate, options, train
 
 # One module per sub-command; each has ``add_parser(subparsers)`` that sets ``run`` to a function of the arguments.
-COMMANDS = (estimate, evaluate, bench, build_engine, doctor, train)
+COMMANDS = (estimate, evaluate, bench, build_engine, compile_kernels, doctor, train)
 
 _EXAMPLES = """\
 examples:
@@ -26,6 +26,7 @@ examples:
   dinemo estimate drive.mcap --json poses.jsonl   the same for every image of a bag
   dinemo eval kitti DIR --json report.json        errors against KITTI's 3-D labels
   dinemo bench --json bench.json                  where the milliseconds go on this machine
+  dinemo compile                                  the solver ahead of time: the first start takes seconds
   dinemo build-engine car --precision fp16        TensorRT engine ahead of time
   dinemo train --category mug --shape cad/ --size 0.12x0.09x0.10   teach a category of your own
 """

@@ -14,12 +14,11 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..cache_home import default_folder
 from ..files import replace_files, sweep
 
 _log = logging.getLogger(__name__)
@@ -142,15 +141,6 @@ class EngineCache:
             except OSError as error:  # some network file systems have no locks
                 _log.debug("%s: no lock (%s)", self.folder, error)
             yield
-
-
-def default_folder() -> Path:
-    """``dinemo_ros`` in the user's cache folder (XDG base directory specification)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "dinemo_ros"
-    except RuntimeError:  # a service user without a home
-        return Path(tempfile.gettempdir()) / f"dinemo_ros-{os.getuid()}"
 
 
 def _pack(key: EngineKey, content: bytes) -> bytes:

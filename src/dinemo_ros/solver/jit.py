@@ -6,33 +6,63 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numba
 
+from .kernel_cache import SHELF, KernelCache
+
 _KERNELS: list = []
+_TELLERS: list[threading.Event] = []  # one for each body of compilation_told: set as soon as something is compiled
+
+
+class Progress(NamedTuple):
+    """How many of the kernels can be called without waiting, and how many were compiled here, not read from disk."""
+
+    ready: int
+    total: int
+    compiled: int
+
+
+_compiled = 0
 
 
 def kernel(function: Callable) -> Callable:
-    """Compile ``function`` with numba, without the GIL, cached on disk where a cache can be written."""
+    """Compile ``function`` with numba, without the GIL, kept on disk where that can be (see ``kernel_cache.py``).
+
+    With NUMBA_DISABLE_JIT=1 it stays the Python function that it is.
+    """
     options = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy"}
-    try:
-        compiled = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # "no locator available": read-only installation and home
-        compiled = numba.njit(**options)(function)
-    _KERNELS.append(compiled)
+    compiled = numba.njit(**options)(function)
+    if compiled is not function:
+        compiled._cache = KernelCache(function, _compiling)  # what Dispatcher.enable_caching does with numba's own
+        _KERNELS.append(compiled)
     return compiled
+
+
+def kernels() -> list[str]:
+    """Names of the kernels that are imported so far."""
+    return [kernel._cache._name for kernel in _KERNELS]
+
+
+def progress() -> Progress:
+    """Of the kernels that are imported so far; costs nothing, for whoever reports while another thread compiles."""
+    return Progress(sum(bool(k.signatures) for k in _KERNELS), len(_KERNELS), _compiled)
 
 
 @contextmanager
 def compilation_told(say: Callable[[str], None], period_s: float = 3.0) -> Iterator[None]:
-    """While the body runs, say every ``period_s`` how many kernels are compiled; nothing where it is over before."""
-    over = threading.Event()
+    """While the body runs, say when compiling starts, then every ``period_s`` how far it is; else nothing."""
+    started, over = threading.Event(), threading.Event()
+    _TELLERS.append(started)
 
     def tell() -> None:
+        started.wait()
+        if not over.is_set():
+            say(f"compiling the solver: {_kept()}")
         while not over.wait(period_s):
-            ready = sum(bool(k.signatures) for k in _KERNELS)
-            say(f"compiling the solver: {ready} of {len(_KERNELS)} kernels; only the first start on this machine waits "
-                "for this, later ones read numba's cache")
+            state = progress()
+            say(f"compiling the solver: {state.ready} of {state.total} kernels")
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
@@ -40,4 +70,20 @@ def compilation_told(say: Callable[[str], None], period_s: float = 3.0) -> Itera
         yield
     finally:
         over.set()
+        started.set()
+        _TELLERS.remove(started)
         teller.join()
+
+
+def _kept() -> str:
+    if SHELF.store is None:
+        return "every start waits for this, because they cannot be kept"
+    return f"only the first start waits for this, later ones read them from {SHELF.folder}"
+
+
+def _compiling() -> None:
+    """Called before numba compiles a kernel."""
+    global _compiled
+    _compiled += 1
+    for started in list(_TELLERS):
+        started.set()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,8 +37,22 @@ class Surface:
     elevations: int
 
 
+_prepared: dict[int, Surface] = {}  # of the meshes that are in use, by identity
+
+
 def prepare_surface(mesh: NeuralMesh) -> Surface:
-    """Order, turn faces outwards, smooth the features, and compute what is visible from where."""
+    """Order, turn faces outwards, smooth the features, and compute what is visible from where.
+
+    It takes half a second, and solver and proposals both ask: as long as ``mesh`` lives, it is done once.
+    """
+    surface = _prepared.get(id(mesh))
+    if surface is None:
+        surface = _prepared[id(mesh)] = _surface(mesh)
+        weakref.finalize(mesh, _prepared.pop, id(mesh), None)
+    return surface
+
+
+def _surface(mesh: NeuralMesh) -> Surface:
     order = farthest_point_order(mesh.vertices.astype(np.float64))
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
