@@ -119,8 +119,10 @@ def free_memory() -> None:
     """Give back what torch keeps of the GPU's memory for later."""
     import torch
 
+    from .capture import empty_cache
+
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        empty_cache()
 
 
 def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, device: str, evidence: str) -> Pipeline:
