@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: E402  (imports after importorskip)
-"""Solver, warp and the fp32 network compute without TF32, whatever the process allows, and leave its choice alone."""
+"""Solver, warp and the network compute without TF32, whatever the process allows, and leave its choice alone."""
 
 from contextlib import contextmanager
 
@@ -96,12 +96,13 @@ def test_solver_and_warp():
     assert seen(lambda: warp_crops(image, lens, crops, twins)) == {(False, False)}
 
 
-@pytest.mark.parametrize(("precision", "setting"), [("fp32", (False, False)), ("bf16", (True, True))])
-def test_network(precision, setting):
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_network(precision):
+    """Also in 16 bits: what is left in fp32 there, norms and the like, is left in it to be exact."""
     pytest.importorskip("onnx", reason="backend torch reads networks with onnx")
     from dinemo_ros.features.torch_backend import TorchExtractor
 
     bundle = load_bundle(ROOT / "engines" / "car")
     extractor = TorchExtractor(bundle, 1, precision)
     images = torch.zeros(1, 64, 64, 3, dtype=torch.uint8, device=extractor.tensor_device)
-    assert seen(lambda: extractor.on_device(images)) == {setting}
+    assert seen(lambda: extractor.on_device(images)) == {(False, False)}

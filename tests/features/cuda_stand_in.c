@@ -18,8 +18,8 @@ int cuInit(unsigned flags) { return flags ? INVALID : OK; }
 int cuDeviceGet(int *device, int index) { *device = 7; return index ? INVALID : OK; }
 int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "stand-in", size); return device == 7 ? OK : INVALID; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
-    *value = attribute == 75 ? 8 : 9;
-    return device == 7 && (attribute == 75 || attribute == 76) ? OK : INVALID;
+    *value = attribute == 75 ? 8 : attribute == 76 ? 9 : 24;
+    return device == 7 && (attribute == 75 || attribute == 76 || attribute == 16) ? OK : INVALID;
 }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = MEMORY; return device == 7 ? OK : INVALID; }
 int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &context_handle; contexts++; return device == 7 ? OK : INVALID; }

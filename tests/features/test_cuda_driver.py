@@ -12,7 +12,8 @@ from dinemo_ros.features.cuda_driver import CudaError, CudaOutOfMemory, CudaStre
 
 def test_gpu_is_described(driver):
     gpu = find_gpu()
-    assert (gpu.name, gpu.arch, gpu.memory) == ("stand-in", "sm89", 2 ** 30)
+    assert (gpu.name, gpu.arch, gpu.memory, gpu.processors) == ("stand-in", "sm89", 2 ** 30, 24)
+    assert gpu.model == "stand-in, 24 SMs, 1 GiB"
 
 
 def test_no_such_gpu(driver):

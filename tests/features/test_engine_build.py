@@ -155,12 +155,13 @@ def build_engine(*arguments):
 
 class TestCommand:
     def test_ahead_of_time(self, trt, bundle, tmp_path):
+        """In the precision that the node tries first; the onnx package is there."""
         result = build_engine(bundle.path, "--for-arch", "8.9", "--for-arch", "sm120", "--cache", tmp_path)
         assert result.returncode == 0, result.stderr
-        assert "sm89-fp32" in result.stdout and "sm120-fp32" in result.stdout
+        assert "sm89-fp16" in result.stdout and "sm120-fp16" in result.stdout
         for arch in ("sm89", "sm120"):
             cache = EngineCache(tmp_path)
-            assert cache.load(CachedEngine(bundle, trt, arch, "fp32", cache).key)
+            assert cache.load(CachedEngine(bundle, trt, arch, "fp16", cache).key)
 
     def test_int8_for_cpu_and_gpu(self, tmp_path):
         """The demo's pictures serve as photographs; the network is used from then on."""
@@ -187,7 +188,7 @@ class TestCommand:
 
     @pytest.mark.parametrize("arguments, says", [
         (["--for-arch", "sm90"], "builds no engines for sm90"),
-        (["--calibration", "x"], "--calibration is for int8, the precision is fp32"),
+        (["--calibration", "x"], "--calibration is for int8, the precision is fp16"),
         (["--precision", "int8", "--calibration", "{tmp}"], "no JPEG or PNG to calibrate with"),
         (["--ship"], "--ship writes an int8 network: give --precision int8 and --calibration"),
         (["--precision", "int8", "--for-arch", "sm89"], "there is no int8 network of car")])

@@ -163,7 +163,7 @@ def test_cuda_of_onnxruntime_that_does_not_start(bundle, driver, monkeypatch, ca
     """The provider is there, CUDA's libraries are not: asked for by name, it is warned of once, and the CPU works."""
     monkeypatch.setattr(onnxruntime, "get_available_providers",
                         lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
-    chosen = create_extractor(bundle, "onnxruntime", cache=tmp_path)
+    chosen = create_extractor(bundle, "onnxruntime", precision="fp32", cache=tmp_path)
     assert (chosen.name, chosen.precision, chosen.device) == ("onnxruntime", "fp32", "CPU")
     assert len(warnings(caplog)) == 1 and "onnxruntime with CUDA in fp32 cannot be used" in chosen.reason
 

@@ -5,13 +5,12 @@ The CUDA driver is a stand-in on host memory, and an engine computes with ONNX R
 given. So batches, shapes, profiles, copies and errors are tested as they are; kernels are not.
 """
 
-import ctypes
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import onnxruntime
 import pytest
+from features.engine_stand_in import Engine, tensorrt_with
 
 from dinemo_ros.bundle import write_bundle
 from dinemo_ros.errors import BackendError
@@ -19,74 +18,7 @@ from dinemo_ros.features.cuda_driver import CudaOutOfMemory, CudaStream
 from dinemo_ros.features.engine_cache import EngineCache
 from dinemo_ros.features.engines import shapes_of
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
-from dinemo_ros.features.tensorrt_api import TensorRt
 from dinemo_ros.features.tensorrt_backend import TensorRtExtractor
-
-
-class Context:
-    """One execution context: reads pictures from an address, writes features to another."""
-
-    def __init__(self, engine):
-        self._engine, self._address, self._shape = engine, {}, None
-        self.profile, self.runs, self.streams = None, [], []
-
-    def set_optimization_profile_async(self, index, stream):
-        self.profile = index
-        return True
-
-    def set_tensor_address(self, name, address):
-        self._address[name] = address
-
-    def set_input_shape(self, name, shape):
-        low, high = self._engine.profiles[self.profile].least, self._engine.profiles[self.profile].most
-        self._shape = tuple(shape)
-        return all(a <= n <= b for a, n, b in zip(low, shape, high, strict=False))
-
-    def execute_async_v3(self, stream):
-        self.runs.append(self._shape)
-        self.streams.append(stream)
-        images = np.ctypeslib.as_array((ctypes.c_uint8 * int(np.prod(self._shape))).from_address(
-            self._address["image"])).reshape(self._shape)
-        features = self._engine.session.run(["features"], {"image": images})[0] * self._engine.gain
-        ctypes.memmove(self._address["features"], np.ascontiguousarray(features).ctypes.data, features.nbytes)
-        return not self._engine.fails
-
-
-class Engine:
-    def __init__(self, model, profiles, gain=1.0, contexts=2, fails=False):
-        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-        self.profiles, self.gain, self.fails = profiles, np.float32(gain), fails
-        self._left, self.contexts = contexts, []
-
-    def create_execution_context(self):
-        if not self._left:
-            return None
-        self._left -= 1
-        self.contexts.append(Context(self))
-        return self.contexts[-1]
-
-
-def tensorrt_with(engine) -> TensorRt:
-    """An API whose runtime gives ``engine`` for the plan b"plan" and nothing for others."""
-
-    class Logger:
-        ERROR = 1
-
-        def __init__(self):
-            pass
-
-    class Runtime:
-        def __init__(self, logger):
-            self._logger = logger
-
-        def deserialize_cuda_engine(self, plan):
-            if plan == b"plan":
-                return engine
-            self._logger.log(1, "Serialization assertion\nfailed")
-            self._logger.log(1, "a consequence")
-            return None
-
-    return TensorRt(SimpleNamespace(ILogger=Logger, Runtime=Runtime), "tensorrt", "10.3.0")
 
 
 @pytest.fixture
@@ -229,21 +161,21 @@ def test_a_wrong_engine_is_found_out(bundle, stream, monkeypatch, tmp_path, capl
     wrong = Engine(bundle.backbone_path.read_bytes(), shapes_of(bundle), gain=float("nan"))
     monkeypatch.setattr(tensorrt_api, "load_tensorrt", lambda: tensorrt_with(wrong))
     monkeypatch.setattr(engines, "build_plan", lambda *arguments: b"plan")
-    chosen = create_extractor(bundle, "tensorrt", cache=tmp_path)
+    chosen = create_extractor(bundle, "tensorrt", precision="fp32", cache=tmp_path)
     assert chosen.name == "onnxruntime"
     assert "tensorrt in fp32 cannot be used: its features of car 0 are wrong (cosine with ONNX Runtime nan" in (
         caplog.text)
     (noted, _), = EngineCache(tmp_path).entries()
     assert f"{noted} notes that, remove it to have the engine built again" in chosen.reason
     monkeypatch.setattr(engines, "build_plan", unexpected)
-    again = create_extractor(bundle, "tensorrt", cache=tmp_path)
+    again = create_extractor(bundle, "tensorrt", precision="fp32", cache=tmp_path)
     assert f"{noted}: the engine that was built gave wrong features; remove the file" in again.reason
     noted.unlink()
     monkeypatch.setattr(engines, "build_plan", lambda *arguments: b"plan")
     right = Engine(bundle.backbone_path.read_bytes(), shapes_of(bundle), gain=1.0001, contexts=4)
     monkeypatch.setattr(tensorrt_api, "load_tensorrt", lambda: tensorrt_with(right))
     for backend in ("auto", "tensorrt"):
-        chosen = create_extractor(bundle, backend, cache=tmp_path)
+        chosen = create_extractor(bundle, backend, precision="fp32", cache=tmp_path)
         assert (chosen.name, chosen.device) == ("tensorrt", "stand-in")
         assert (chosen.reason == "backend tensorrt was asked for") == (backend == "tensorrt")
 
@@ -264,7 +196,7 @@ class TestPlanOfAnEarlierStart:
         def start(engine, plan=b"plan"):
             monkeypatch.setattr(tensorrt_api, "load_tensorrt", lambda: tensorrt_with(engine))
             monkeypatch.setattr(engines, "build_plan", lambda *arguments: built.append(plan) or plan)
-            return create_extractor(bundle, "tensorrt", cache=tmp_path), len(built)
+            return create_extractor(bundle, "tensorrt", precision="fp32", cache=tmp_path), len(built)
 
         return start
 
@@ -306,7 +238,7 @@ def test_auto_tries_every_backend_in_fp32_before_the_cpu(bundle, driver, monkeyp
     monkeypatch.setattr(engines, "build_plan", lambda *arguments: b"plan")
     chosen = create_extractor(bundle, precision="fp16", cache=tmp_path)
     assert (chosen.name, chosen.precision, chosen.device) == ("tensorrt", "fp32", "stand-in")
-    assert "tensorrt: its features of car 0 are wrong" in chosen.reason
+    assert "tensorrt in fp16: its features of car 0 are wrong" in chosen.reason
 
 
 @pytest.mark.parametrize("size", [448, 1024])
@@ -319,5 +251,5 @@ def test_bundles_with_large_crops(bundle, driver, monkeypatch, tmp_path, size):
     engine = Engine(large.backbone_path.read_bytes(), shapes_of(large))
     monkeypatch.setattr(tensorrt_api, "load_tensorrt", lambda: tensorrt_with(engine))
     monkeypatch.setattr(engines, "build_plan", lambda *arguments: b"plan")
-    chosen = create_extractor(large, "tensorrt", cache=tmp_path)
+    chosen = create_extractor(large, "tensorrt", precision="fp32", cache=tmp_path)
     assert chosen.name == "tensorrt", chosen.reason

@@ -37,7 +37,8 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser("build-engine", help="build engines ahead of time", description=_DESCRIPTION,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", metavar="BUNDLE", help="a folder, or the name of a shipped category")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="(default: %(default)s)")
+    parser.add_argument("--precision", choices=("auto", *PRECISIONS), default="auto", help="auto: what the node tries "
+                        "first on a GPU, fp16, or fp32 where the onnx package is missing (default: %(default)s)")
     parser.add_argument("--for-arch", action="append", metavar="SM", type=_arch, help="GPU architecture, like sm89; "
                         "may be given several times (default: this machine's GPU)")
     parser.add_argument("--calibration", metavar="DIR", help="pictures that ranges are measured on, for int8")
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     options.log_to_stderr()
     bundle = load_bundle(options.bundle_folder(arguments.bundle))
     cache = EngineCache(arguments.cache)
+    if arguments.precision == "auto":
+        arguments.precision = "fp16" if _has_onnx() else "fp32"
     if arguments.calibration and arguments.precision != "int8":
         raise BackendError(f"--calibration is for int8, the precision is {arguments.precision}")
     if arguments.ship and not arguments.calibration:
@@ -75,6 +78,18 @@ def run(arguments: argparse.Namespace) -> int:
     made += _build(arguments, bundle, cache)
     _report(made)
     return 0
+
+
+def _has_onnx() -> bool:
+    """Whether networks in other precisions than the bundle's can be made here."""
+    from ..features.variants import require_onnx
+
+    try:
+        require_onnx("networks in fp16 and bf16")
+    except BackendError as error:
+        _log.info("the engine is built in fp32: %s", error)
+        return False
+    return True
 
 
 def _report(paths: list[Path]) -> None:
@@ -97,7 +112,7 @@ def _build(arguments: argparse.Namespace, bundle: Bundle, cache: EngineCache) ->
     from ..features.tensorrt_api import load_tensorrt
 
     try:
-        present = find_gpu().arch
+        present = find_gpu()
     except CudaError as error:
         present, reason = None, error
     try:
@@ -107,7 +122,7 @@ def _build(arguments: argparse.Namespace, bundle: Bundle, cache: EngineCache) ->
             _log.info("no engine for a GPU: %s", error)
             return []
         raise
-    archs = arguments.for_arch or ([present] if present else [])
+    archs = arguments.for_arch or ([present.arch] if present else [])
     if not archs and not arguments.calibration:
         raise BackendError(f"there is no GPU to build for ({reason}); name one with --for-arch, {trt.flavour} "
                            f"{trt.version} can for {', '.join(trt.archs) or 'none but the one present'}")
@@ -115,7 +130,7 @@ def _build(arguments: argparse.Namespace, bundle: Bundle, cache: EngineCache) ->
     for arch in archs:
         engine = CachedEngine(bundle, trt, arch, arguments.precision, cache, present)
         made.append(_kept(cache, engine.key, engine.plan()))
-    check = arguments.check if arguments.check is not None else present in archs
+    check = arguments.check if arguments.check is not None else present is not None and present.arch in archs
     if check and present is None:
         raise BackendError(f"--check needs the GPU ({reason}); the engine is built and will be checked at its start")
     if check:

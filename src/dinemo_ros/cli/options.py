@@ -34,7 +34,8 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the network (default: the "
                         "fastest that works)")
     parser.add_argument("--precision", choices=PRECISION_CHOICES, default="auto", help="what the network computes in "
-                        "(default: int8 on a CPU that is fast in it, where the bundle brings it, else fp32)")
+                        "(default: on a GPU fp16 or bf16, where they are right; int8 on a CPU that is fast in it, "
+                        "where the bundle brings it; else fp32)")
     parser.add_argument("--device", choices=(*DEVICES, TWINS), default="auto", metavar="{" + ",".join(DEVICES) + "}",
                         help="what the solver runs on; auto: a GPU where torch and Triton can use one (default: "
                         "%(default)s)")

@@ -10,6 +10,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .capture import captured
+
 _WARM_UP = 3  # runs before a capture, which compile the kernels and fill the allocator
 
 #: Batches that graphs are made for; larger ones go in parts. A graph keeps the memory that it works in.
@@ -28,7 +30,7 @@ class GraphCache:
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self._function = function
         self._graphs: dict[tuple, tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]] = {}
-        self._pool = None
+        self._pool: tuple[int, int] | None = None
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         most = SIZES[-1]
@@ -54,14 +56,14 @@ class GraphCache:
         return output[:count]
 
     def _capture(self, buffers: list[Tensor]):
-        graph = torch.cuda.CUDAGraph()
-        with _beside(buffers[0].device) as stream:
+        graph, device = torch.cuda.CUDAGraph(), buffers[0].device
+        pool, self._pool = self._pool or torch.cuda.graph_pool_handle(), None  # not again where the capture fails
+        with _beside(device):
             for _ in range(_WARM_UP):
                 self._function(*buffers)
-            # Other threads of a node (a network in TensorRT, another camera) may allocate memory meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+            with captured(graph, pool, device):
                 output = self._function(*buffers)
-        self._pool = graph.pool()
+        self._pool = pool
         return graph, buffers, output
 
 

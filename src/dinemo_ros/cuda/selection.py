@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from subprocess import CalledProcessError
@@ -97,7 +98,16 @@ def usable_gpu() -> str:
 
 
 def remedy_for(error: Exception) -> str:
-    """What to do about what Triton misses: it builds a launcher in C against Python's headers, into a cache."""
+    """What to do about what Triton misses: it builds a launcher in C against Python's headers, into a cache.
+
+    And it brings assemblers of its own, which may be older than the GPU.
+    """
+    unknown = re.search(r"Value '(sm_(\d+)\w*)' is not defined", str(error))
+    if unknown:
+        variable = "TRITON_PTXAS_BLACKWELL_PATH" if int(unknown[2]) >= 100 else "TRITON_PTXAS_PATH"
+        return (f". Triton's assembler is older than this GPU ({unknown[1]}): take Triton 3.7 or later, and where that "
+                f"does not know it either, let {variable} name the ptxas of a newer CUDA toolkit, e.g. "
+                "/usr/local/cuda/bin/ptxas")
     if isinstance(error, CalledProcessError):
         return (". Triton's C compiler failed, its own output tells why; most often Python's headers are missing: apt "
                 "install python3-dev")
@@ -119,8 +129,10 @@ def free_memory() -> None:
     """Give back what torch keeps of the GPU's memory for later."""
     import torch
 
+    from .capture import empty_cache
+
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        empty_cache()
 
 
 def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, device: str, evidence: str) -> Pipeline:

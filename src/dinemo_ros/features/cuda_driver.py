@@ -17,6 +17,7 @@ from ..errors import BackendError
 
 _OUT_OF_MEMORY = 2
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+_PROCESSORS = 16  # CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
 
 
 class CudaError(BackendError):
@@ -34,25 +35,32 @@ class Gpu:
     Attributes:
         arch: compute capability as TensorRT writes it, like "sm87".
         memory: bytes in all.
+        processors: streaming multiprocessors that are switched on, which a Jetson's power mode decides about, too.
     """
 
     name: str
     arch: str
     memory: int
+    processors: int = 0
+
+    @property
+    def model(self) -> str:
+        """What tells it from others of the same architecture, for whom other kernels are the fastest."""
+        return f"{self.name}, {self.processors} SMs, {self.memory / 2 ** 30:.0f} GiB"
 
 
 def find_gpu(index: int = 0) -> Gpu:
     """The GPU that would be used; CudaError says why there is none. Takes no memory on it."""
     cuda = _library()
     _check(cuda, cuda.cuInit(0), "starting CUDA")
-    device, major, minor, memory = ctypes.c_int(), ctypes.c_int(), ctypes.c_int(), ctypes.c_size_t()
+    device, major, minor, processors, memory = *(ctypes.c_int() for _ in range(4)), ctypes.c_size_t()
     _check(cuda, cuda.cuDeviceGet(ctypes.byref(device), index), f"opening CUDA device {index}")
     name = ctypes.create_string_buffer(256)
     _check(cuda, cuda.cuDeviceGetName(name, len(name), device), "asking for the GPU's name")
-    for value, attribute in ((major, _MAJOR), (minor, _MINOR)):
-        _check(cuda, cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device), "asking for its capability")
+    for value, attribute in ((major, _MAJOR), (minor, _MINOR), (processors, _PROCESSORS)):
+        _check(cuda, cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device), "asking what it is")
     _check(cuda, cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device), "asking for its memory")
-    return Gpu(name.value.decode(), f"sm{major.value}{minor.value}", memory.value)
+    return Gpu(name.value.decode(), f"sm{major.value}{minor.value}", memory.value, processors.value)
 
 
 class CudaStream:

@@ -15,6 +15,7 @@ from ..bundle import Bundle
 from ..errors import BackendError
 from .protocol import LARGEST_SIDE
 from .tensorrt_api import TensorRt, make_logger
+from .timing_cache import TimingCache
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_REPORTS = 2.0
@@ -42,13 +43,15 @@ def profiles(bundle: Bundle, max_batch: int = 8, max_side: int = LARGEST_SIDE) -
             Profile((1, 32, 32), (1, frame_side, frame_side), (1, max_side, max_side)))
 
 
-def build_plan(trt: TensorRt, model: bytes, shapes: tuple[Profile, ...], arch: str, name: str) -> bytes:
+def build_plan(trt: TensorRt, model: bytes, shapes: tuple[Profile, ...], arch: str, name: str,
+               timings: TimingCache | None = None) -> bytes:
     """Build an engine; progress goes to the log.
 
     Args:
         model: ONNX bytes in the precision that the engine shall have.
         arch: like "sm89". With ordinary TensorRT it must be the GPU that is present.
         name: of the bundle, for messages.
+        timings: of earlier builds; None where nothing is measured, as by TensorRT-RTX.
 
     Raises:
         BackendError: TensorRT refuses; the message has its reason.
@@ -62,6 +65,22 @@ def build_plan(trt: TensorRt, model: bytes, shapes: tuple[Profile, ...], arch: s
         raise BackendError(f"{name}: {trt.flavour} {trt.version} cannot read the network "
                            f"({parser.get_error(0).desc().splitlines()[0]}); a bundle of an older version is "
                            "rewritten for it where the onnx package is installed: pip install onnx")
+    config = _config(trt, builder, shapes, arch, name)
+    if timings:
+        timings.give(config)
+    _log.info("%s: building an engine with %s %s for %s", name, trt.flavour, trt.version, arch)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise BackendError(f"{name}: {trt.flavour} {trt.version} could not build an engine for {arch} "
+                           f"({logger.last_error or 'it gave no reason'})")
+    if timings:
+        timings.keep(config)
+    data = bytes(plan)
+    _log.info("%s: engine of %.1f MB built in %.1f s", name, len(data) / 1e6, time.monotonic() - started)
+    return data
+
+
+def _config(trt: TensorRt, builder, shapes: tuple[Profile, ...], arch: str, name: str):
     config = builder.create_builder_config()
     config.clear_flag(trt.api.BuilderFlag.TF32)  # fp32 means fp32; who wants speed takes fp16
     config.progress_monitor = _monitor(trt, name)
@@ -71,14 +90,7 @@ def build_plan(trt: TensorRt, model: bytes, shapes: tuple[Profile, ...], arch: s
         profile.set_shape("image", *((*extent, 3) for extent in (shape.least, shape.best, shape.most)))
         if config.add_optimization_profile(profile) < 0:
             raise BackendError(f"{name}: {trt.flavour} refuses the shapes {shape}")
-    _log.info("%s: building an engine with %s %s for %s", name, trt.flavour, trt.version, arch)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise BackendError(f"{name}: {trt.flavour} {trt.version} could not build an engine for {arch} "
-                           f"({logger.last_error or 'it gave no reason'})")
-    data = bytes(plan)
-    _log.info("%s: engine of %.1f MB built in %.1f s", name, len(data) / 1e6, time.monotonic() - started)
-    return data
+    return config
 
 
 def check_arch(trt: TensorRt, arch: str, present: str | None) -> None:

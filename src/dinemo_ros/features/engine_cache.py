@@ -38,6 +38,8 @@ class EngineKey:
         arch: GPU architecture like "sm87", or "any".
         precision: see :data:`dinemo_ros.features.PRECISIONS`.
         shapes: shape profiles as text, or "any".
+        gpu: the very GPU that it was tuned on, see :attr:`dinemo_ros.features.cuda_driver.Gpu.model`; empty: every one
+            of the architecture is as good.
     """
 
     name: str
@@ -46,10 +48,16 @@ class EngineKey:
     arch: str
     precision: str
     shapes: str
+    gpu: str = ""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """As it is written; what holds on every GPU keeps the key that it had before there was ``gpu``."""
+        return {name: value for name, value in asdict(self).items() if value or name != "gpu"}
 
     @property
     def file(self) -> str:
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        digest = hashlib.sha256(json.dumps(self.fields, sort_keys=True).encode()).hexdigest()[:12]
         return f"{self.name}-{self.builder.replace(' ', '_')}-{self.arch}-{self.precision}-{digest}{SUFFIX}"
 
 
@@ -98,16 +106,16 @@ class EngineCache:
                 self.store(key, content)
         return content
 
-    def store(self, key: EngineKey, content: bytes) -> Path | None:
+    def store(self, key: EngineKey, content: bytes, warn: bool = True) -> Path | None:
         """Write an entry; None (and a warning) if the disk will not have it."""
         path = self.path(key)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             replace_files(self.folder, {path.name: _pack(key, content)})
         except OSError as error:
-            _log.warning("%s: the engine of %.1f MB cannot be kept (%s), so every start builds it again; make room, or "
-                         "name another folder (parameter engine_cache, option --cache)", path, len(content) / 1e6,
-                         error.strerror)
+            _log.log(logging.WARNING if warn else logging.DEBUG, "%s: the engine of %.1f MB cannot be kept (%s), so "
+                     "every start builds it again; make room, or name another folder (parameter engine_cache, option "
+                     "--cache)", path, len(content) / 1e6, error.strerror)
             return None
         return path
 
@@ -115,6 +123,22 @@ class EngineCache:
         """Forget an entry that turned out to be of no use."""
         with contextlib.suppress(OSError):
             self.path(key).unlink()
+
+    def sweep_keys(self, outdated: Callable[[dict], bool]) -> list[Path]:
+        """Remove entries by their keys, as they are written; those that cannot be read stay.
+
+        Args:
+            outdated: whether nothing will ask for an entry with this key any more.
+        """
+        removed = []
+        for path, _ in self.entries():
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                with path.open("rb") as file:
+                    start = file.read(_MAX_HEADER)
+                if start.startswith(_MAGIC) and outdated(_header(start)[0]["key"]):
+                    path.unlink()
+                    removed.append(path)
+        return removed
 
     def entries(self) -> list[tuple[Path, int]]:
         """Files of this cache and their sizes in bytes."""
@@ -144,7 +168,7 @@ class EngineCache:
 
 
 def _pack(key: EngineKey, content: bytes) -> bytes:
-    header = {"key": asdict(key), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    header = {"key": key.fields, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return _MAGIC + json.dumps(header, sort_keys=True).encode() + b"\n" + content
 
 
@@ -152,19 +176,23 @@ def _unpack(data: bytes, key: EngineKey) -> tuple[bytes | None, str]:
     """Content and an empty string, or None and what is wrong."""
     if not data.startswith(_MAGIC):
         return None, "not an engine of this package"
-    end = data.find(b"\n", len(_MAGIC), _MAX_HEADER)
     try:
-        header = json.loads(data[len(_MAGIC):end])
+        header, content = _header(data)
         found, size, digest = header["key"], header["bytes"], header["sha256"]
     except (ValueError, KeyError, TypeError):
         return None, "its header is damaged"
-    if found != asdict(key):
-        wrong = [f"{name} {found.get(name)} instead of {value}" for name, value in asdict(key).items()
-                 if found.get(name) != value] if isinstance(found, dict) else ["no key"]
+    if found != key.fields:
+        wrong = [f"{name} {found.get(name)} instead of {key.fields.get(name)}" for name in {**key.fields, **found}
+                 if found.get(name) != key.fields.get(name)] if isinstance(found, dict) else ["no key"]
         return None, f"an engine for something else ({', '.join(wrong)})"
-    content = data[end + 1:]
     if len(content) != size:
         return None, f"truncated ({len(content)} of {size} bytes)"
     if hashlib.sha256(content).hexdigest() != digest:
         return None, "damaged (its content has another sha256)"
     return content, ""
+
+
+def _header(data: bytes) -> tuple[dict, bytes]:
+    """What an entry says of itself, and what comes behind that; ValueError if it says nothing."""
+    end = data.find(b"\n", len(_MAGIC), _MAX_HEADER)
+    return json.loads(data[len(_MAGIC):end]), data[end + 1:]

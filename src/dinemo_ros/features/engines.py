@@ -10,9 +10,11 @@ from typing import TypeVar
 
 from ..bundle import Bundle
 from ..errors import BackendError, RefusedEngineError, WrongFeaturesError
+from .cuda_driver import Gpu
 from .engine_build import Profile, build_plan, check_arch, profiles
 from .engine_cache import EngineCache, EngineKey
 from .tensorrt_api import TensorRt
+from .timing_cache import TimingCache
 from .variants import network, require_onnx
 
 _log = logging.getLogger(__name__)
@@ -32,24 +34,27 @@ class CachedEngine:
 
     Args:
         arch: GPU architecture to build for, like "sm89".
-        present: that of this machine's GPU, if another.
+        present: this machine's GPU; None: there is none, or it does not matter.
 
     Attributes:
         key: under which it is cached; whatever changes the engine is part of it. That includes the very network it is
-            built from: backbone.onnx stays the same when int8 is calibrated on other pictures.
+            built from: backbone.onnx stays the same when int8 is calibrated on other pictures. And the very GPU, where
+            TensorRT tunes for it: the Orins are all sm87, with 4 to 16 multiprocessors.
 
     Raises:
         BackendError: no such engine can be built here.
     """
 
     def __init__(self, bundle: Bundle, trt: TensorRt, arch: str, precision: str, cache: EngineCache,
-                 present: str | None = None) -> None:
-        check_arch(trt, arch, present or arch)
+                 present: Gpu | None = None) -> None:
+        check_arch(trt, arch, present.arch if present else arch)
         self._bundle, self._trt, self._arch, self._precision, self._cache = bundle, trt, arch, precision, cache
         self._model = network(bundle, precision, cache, "gpu")
         shapes = " ".join(f"{part.least}-{part.best}-{part.most}" for part in shapes_of(bundle))
         self.key = EngineKey(bundle.card.category, hashlib.sha256(self._model).hexdigest(),
-                             f"{trt.flavour} {trt.version} recipe {_RECIPE}", arch, precision, shapes)
+                             f"{trt.flavour} {trt.version} recipe {_RECIPE}", arch, precision, shapes,
+                             present.model if present and not trt.archs else "")
+        self._timings = TimingCache(cache, self.key) if self.key.gpu else None
 
     def plan(self) -> bytes:
         """The serialised engine, built if need be.
@@ -73,10 +78,12 @@ class CachedEngine:
             except (RefusedEngineError, WrongFeaturesError) as error:
                 _log.warning("%s: %s; it is built again", path, str(error))  # the error itself would hold GPU memory
                 self._cache.remove(self.key)
+                self._forget_times()
         try:
             return use(self._believed(self._cache.built(self.key, self._build)))
         except WrongFeaturesError as error:
             self._cache.store(self.key, _WRONG)
+            self._forget_times()
             raise BackendError(f"{error}; {path} notes that, remove it to have the engine built again") from error
 
     def _believed(self, plan: bytes) -> bytes:
@@ -85,12 +92,26 @@ class CachedEngine:
                                "again")
         return plan
 
+    def _forget_times(self) -> None:
+        """Measured again, TensorRT may choose other kernels than those that were wrong."""
+        if self._timings:
+            self._timings.forget()
+
     def _build(self) -> bytes:
+        if self.key.gpu:
+            self._sweep()
         name = f"{self._bundle.card.category} {self._bundle.card.version} {self._precision}"
         # In other precisions the network was rewritten before it was converted, and could not be compared any more:
         # ONNX Runtime has no bf16 convolutions on a CPU.
         model = _readable(self._model) if self._precision == "fp32" else self._model
-        return build_plan(self._trt, model, shapes_of(self._bundle), self._arch, name)
+        return build_plan(self._trt, model, shapes_of(self._bundle), self._arch, name, self._timings)
+
+    def _sweep(self) -> None:
+        """Drop engines of this architecture from before their keys named the GPU: nothing asks for them any more."""
+        old = self._cache.sweep_keys(lambda key: key["builder"].startswith(f"{self._trt.flavour} ") and
+                                     key["arch"] == self._arch and "gpu" not in key)
+        if old:
+            _log.info("%s: removed %d engines that do not say which GPU they are for", self._cache.folder, len(old))
 
 
 def _readable(model: bytes) -> bytes:

@@ -17,6 +17,7 @@ from ..errors import BackendError, NotInstalledError, WrongFeaturesError, told
 from .cuda_driver import CudaError, CudaStream, find_gpu
 from .engine_cache import EngineCache
 from .onnxruntime_backend import OnnxRuntimeExtractor, has_vnni
+from .optional import imported
 from .parity import THRESHOLD, sample_pictures, smallest_cosine
 from .protocol import FeatureExtractor
 from .variants import network
@@ -26,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 _CUDA = "onnxruntime with CUDA"
 _CUDA_PRECISIONS = ("fp32", "fp16")
+_HALF = ("fp16", "bf16")
+_BF16_SINCE = 80  # compute capability, times ten
 
 
 class Selection:
@@ -58,13 +61,20 @@ class Selection:
         return "int8" if self._bundle.int8_path and has_vnni() else "fp32"
 
     def _on_gpu(self, precision: str) -> tuple[str, ...]:
-        """The precisions to try, best first."""
-        return ("fp32",) if precision in ("auto", "fp32") else (precision, "fp32")
+        """The precisions to try, best first.
+
+        "auto": 16 bits are what tensor cores are made for, and the check at the start is what allows them. bf16 has the
+        range of fp32 where fp16 overflows, and is nothing but slow on GPUs before Ampere. TF32 is never one of them.
+        """
+        if precision == "auto":
+            return tuple(name for name in _HALF if name != "bf16" or _has_bf16()) + ("fp32",)
+        return ("fp32",) if precision == "fp32" else (precision, "fp32")
 
     def _wanted(self, backend: str, precision: str) -> list[tuple[str, str]]:
         """What to try where a backend was asked for by name, in this order."""
         if backend in ("tensorrt", "torch"):
-            return [(backend, name) for name in self._on_gpu(precision)]
+            on_gpu = _gpu_is_there() and not (backend == "torch" and _torch_without_cuda())
+            return [(backend, name) for name in self._on_gpu(precision if on_gpu or precision != "auto" else "fp32")]
         cpu = [(backend, self._on_cpu(precision)), (backend, "fp32")]
         if backend == "openvino" or not _cuda_provider() or not _gpu_is_there():
             return cpu
@@ -77,21 +87,28 @@ class Selection:
             gpu = find_gpu()
         except CudaError as error:
             return self._first([on_cpu], f"there is no GPU to use: {error}")
-        problems: dict[str, None] = {}  # in order, each once: what is not installed is missing in every precision
-        for backend, name in [(b, p) for p in self._on_gpu(precision) for b in ("tensorrt", _CUDA, "torch")]:
+        problems: dict[str, str] = {}  # in order, by text: what is not installed is missing in every precision
+        for backend, name in self._gpu_candidates(precision):
+            if backend == "torch" and _torch_without_cuda():  # checked in fp16 on a CPU it would take half a minute
+                problems[backend] = f"{backend} has no CUDA here"
+                continue
             try:
-                extractor = self._made(backend, name, "; ".join([f"it is the fastest that works on {gpu.name}",
-                                                                 *problems]))
-                if extractor.device != "CPU":
-                    return extractor
-                problems[f"{backend} has no CUDA here"] = None
+                return self._made(backend, name, "; ".join([f"it is the fastest that works on {gpu.name}",
+                                                            *problems.values()]))
             except BackendError as error:
-                if (problem := f"{backend}: {error}") not in problems:
-                    # What is merely not installed is no news to somebody who asked for nothing in particular.
-                    level = logging.INFO if isinstance(error, NotInstalledError) else logging.WARNING
-                    _log.log(level, "%s in %s cannot be used: %s", backend, name, str(error))
-                    problems[problem] = None
-        return self._first([on_cpu], f"nothing works on {gpu.name}: {'; '.join(problems)}")
+                # What is merely not installed is no news to somebody who asked for nothing in particular.
+                missing = isinstance(error, NotInstalledError)
+                known = f"{name}: {error}" if isinstance(error, WrongFeaturesError) else str(error)
+                if known not in problems:
+                    _log.log(logging.INFO if missing else logging.WARNING, "%s in %s cannot be used: %s", backend, name,
+                             str(error))
+                    problems[known] = f"{backend}: {error}" if missing else f"{backend} in {name}: {error}"
+        return self._first([on_cpu], f"nothing works on {gpu.name}: {'; '.join(problems.values())}")
+
+    def _gpu_candidates(self, precision: str) -> list[tuple[str, str]]:
+        """Backends and precisions for ``backend: auto``, best first."""
+        return [(backend, name) for name in self._on_gpu(precision) for backend in ("tensorrt", _CUDA, "torch")
+                if precision != "auto" or backend != _CUDA or name in _CUDA_PRECISIONS]
 
     def _first(self, wanted: list[tuple[str, str]], reason: str) -> FeatureExtractor:
         """The first (backend, precision) that works; ONNX Runtime in fp32 on the CPU always does."""
@@ -100,8 +117,8 @@ class Selection:
                 return self._made(backend, precision, reason)
             except BackendError as error:
                 problem = f"{backend} in {precision} cannot be used: {error}"
-                if str(error) not in reason:  # what is not installed is missing in every precision
-                    _log.warning("%s", problem)
+                if problem not in reason and (isinstance(error, WrongFeaturesError) or str(error) not in reason):
+                    _log.warning("%s", problem)  # once for all precisions where it is merely not installed
                     reason = problem
         self.reference.reason = reason
         return self.reference
@@ -151,7 +168,7 @@ class Selection:
 
         trt, gpu = load_tensorrt(), find_gpu()
         shapes = shapes_of(self._bundle)
-        return CachedEngine(self._bundle, trt, gpu.arch, precision, self._cache).used(lambda plan: self._checked(
+        return CachedEngine(self._bundle, trt, gpu.arch, precision, self._cache, gpu).used(lambda plan: self._checked(
             TensorRtExtractor(self._bundle, plan, shapes, trt, CudaStream(), precision, gpu.name)))
 
     def _torch(self, precision: str) -> FeatureExtractor:
@@ -171,6 +188,23 @@ def _gpu_is_there() -> bool:
     except CudaError:
         return False
     return True
+
+
+def _torch_without_cuda() -> bool:
+    """Whether torch is installed, works, and cannot use a GPU."""
+    try:
+        torch = imported("torch", "networks on PyTorch", "pip install torch")
+    except BackendError:
+        return False  # whoever needs it says so
+    return not torch.cuda.is_available()
+
+
+def _has_bf16() -> bool:
+    """Whether the GPU multiplies bf16 itself (compute capability 8.0 and later)."""
+    try:
+        return int(find_gpu().arch.removeprefix("sm")) >= _BF16_SINCE
+    except CudaError:
+        return False
 
 
 def check(reference: FeatureExtractor, extractor: FeatureExtractor, bundle: Bundle) -> float:

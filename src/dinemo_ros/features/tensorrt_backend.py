@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import traceback
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +30,7 @@ class TensorRtExtractor:
         bundle: whose backbone this is.
         plan: the serialised engine.
         shapes: its profiles, in their order.
-        stream: of the GPU that the engine was built for.
+        stream: of the GPU that the engine was built for; kept until the engine is gone.
 
     Raises:
         RefusedEngineError: the plan is not for this GPU and this TensorRT. BackendError: the GPU has no room for it.
@@ -41,26 +43,54 @@ class TensorRtExtractor:
     def __init__(self, bundle: Bundle, plan: bytes, shapes: tuple[Profile, ...], trt: TensorRt, stream: CudaStream,
                  precision: str = "fp32", device: str = "GPU") -> None:
         self.precision, self.device = precision, device
-        self._shapes, self._stream = shapes, stream
+        self._shapes = shapes
         self._dim, self._stride = bundle.card.features.dim, bundle.card.image.stride
-        stream.enter()
+        self._contexts: list = []
+        self._engine = self._runtime = None
+        self._stream: CudaStream | None = stream
+        try:
+            self._load(plan, trt)
+            self._allocate()
+            size = bundle.card.image.size
+            self(np.zeros((1, size, size, 3), np.uint8))  # kernels are loaded, and with RTX compiled, at first use
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # they hold contexts, which would outlive their engine
+            self.close()
+            raise
+
+    def _load(self, plan: bytes, trt: TensorRt) -> None:
+        self._stream.enter()
         logger = make_logger(trt)
-        self._runtime = trt.api.Runtime(logger)  # must outlive the engine
+        self._runtime = trt.api.Runtime(logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise RefusedEngineError(f"{trt.flavour} {trt.version} cannot load the engine "
                                      f"({logger.last_error or 'it gave no reason'})")
-        self._contexts = []
-        for index in range(len(shapes)):
-            context = _context(self._engine, trt)
-            if context is None:
+        for index in range(len(self._shapes)):
+            self._contexts.append(_context(self._engine, trt))
+            if self._contexts[-1] is None:
                 raise BackendError(f"{trt.flavour} {trt.version}: no room for the engine on the GPU "
                                    f"({logger.last_error or 'it gave no reason'})")
-            context.set_optimization_profile_async(index, stream.handle)
-            self._contexts.append(context)
-        self._allocate()
-        size = bundle.card.image.size
-        self(np.zeros((1, size, size, 3), np.uint8))  # kernels are loaded, and with RTX compiled, at first use
+            self._contexts[-1].set_optimization_profile_async(index, self._stream.handle)
+
+    def close(self) -> None:
+        """Give back what runs on the GPU: contexts, their engine, its runtime, and last the stream that they work on.
+
+        The destructor does it, too. Afterwards the engine cannot be run any more.
+        """
+        if self._stream is None:
+            return
+        with contextlib.suppress(BackendError):  # a GPU that failed has nothing left to wait for
+            self._stream.enter()
+            self._stream.synchronize()  # on_device waits for nothing, so there may be work left
+        self._contexts.clear()
+        self._engine = None
+        self._runtime = None
+        self._stream = None
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # at the end of the process TensorRT may be gone already
+            self.close()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         n, height, width = images.shape[:3]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +26,8 @@ _log = logging.getLogger(__name__)
 class TorchExtractor:
     """A backbone as a callable; see :class:`dinemo_ros.features.FeatureExtractor`.
 
-    fp16 and bf16 are PyTorch's automatic mixed precision, which keeps norms and reductions in fp32.
+    fp16 and bf16 are PyTorch's automatic mixed precision, which keeps norms and reductions in fp32; weights are
+    converted once. What is left in fp32 is never in TF32.
 
     Attributes:
         tensor_device: "cuda" or "cpu", where :meth:`on_device` takes and gives tensors.
@@ -55,8 +55,9 @@ class TorchExtractor:
         self.device = torch.cuda.get_device_name() if self._where.type == "cuda" else "CPU"
         dtype = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
         self._autocast = torch.autocast(self._where.type, dtype, enabled=dtype is not None)
-        self._exact: Callable[[], AbstractContextManager] = full_float32 if precision == "fp32" else nullcontext
-        self._module = OnnxModule(bundle.backbone()).to(self._where).eval()
+        self._exact = full_float32
+        module = OnnxModule(bundle.backbone())
+        self._module = (module if dtype is None else module.weights_in(dtype)).to(self._where).eval()
         # Crops are of one size and come in each frame; whole frames (``__call__``) would need a graph for every camera.
         self._captured: Callable[[torch.Tensor], torch.Tensor] = (
             GraphCache(self._run) if self._where.type == "cuda" else self._run)

@@ -19,6 +19,8 @@ from ..errors import BackendError
 from .onnx_graph import engine_ready, parse
 
 _DTYPES = {1: torch.float32, 2: torch.uint8, 6: torch.int32, 7: torch.int64, 9: torch.bool, 10: torch.float16}
+# What autocast computes in 16 bits, and what computes in whatever it is given.
+_IN_16_BITS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Mul"}
 
 
 class OnnxModule(nn.Module):
@@ -51,6 +53,18 @@ class OnnxModule(nn.Module):
                 self._on_host[tensor.name] = values
         self._steps = [(_OPERATORS[node.op_type], list(node.input), list(node.output), _attributes(node))
                        for node in graph.node]
+        elsewhere = {name for node in graph.node if node.op_type not in _IN_16_BITS for name in node.input}
+        self._weights = [buffer for name, buffer in self._buffer_of.items() if name not in elsewhere]
+
+    def weights_in(self, dtype: torch.dtype) -> OnnxModule:
+        """Itself, with the weights of what autocast computes in ``dtype`` (16 bits) stored in it.
+
+        Autocast alone would convert every one of them in every call: as many copies as there are weights and biases.
+        """
+        largest = torch.finfo(dtype).max
+        for buffer in self._weights:
+            setattr(self, buffer, getattr(self, buffer).clamp(-largest, largest).to(dtype))
+        return self
 
     def forward(self, image: Tensor) -> Tensor:
         values = {name: getattr(self, buffer) for name, buffer in self._buffer_of.items()}

@@ -76,7 +76,7 @@ def variant_key(bundle: Bundle, precision: str, device: str = "any") -> EngineKe
 
 
 def _half(model: bytes, precision: str) -> bytes:
-    require_onnx(f"networks in {precision}")
+    require_onnx("networks in fp16 and bf16")
     from .precision import half_precision
 
     return half_precision(model, precision)

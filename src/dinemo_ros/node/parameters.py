@@ -86,8 +86,9 @@ POSE_NODE = (
               changes=CONFIGURE),
     Parameter("backend", "auto", "What runs the network; auto takes the fastest that works.",
               choices=BACKENDS, changes=CONFIGURE),
-    Parameter("precision", "auto", "What the network computes in; auto takes int8 on a CPU that is fast in it, where "
-              "the bundle brings it, else fp32. What cannot be had here becomes fp32.", choices=PRECISION_CHOICES,
+    Parameter("precision", "auto", "What the network computes in; auto takes fp16 or bf16 on a GPU, where they are "
+              "right, int8 on a CPU that is fast in it, where the bundle brings it, else fp32. What cannot be had here "
+              "becomes fp32.", choices=PRECISION_CHOICES,
               changes=CONFIGURE),
     Parameter("device", "auto", "What the solver runs on; auto takes a GPU where torch and Triton can use one.",
               choices=DEVICES, changes=CONFIGURE),
