@@ -73,7 +73,8 @@ def _text(records: list[dict], judgements: dict, named: int, alive: list[str], s
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/mutants.sh", description=__doc__)
-    parser.add_argument("--only", nargs="+", default=[], metavar="FILE", help="below src/dinemo_ros, as solver/refine.py")
+    parser.add_argument("--only", nargs="+", default=[], metavar="FILE",
+                        help="as solver/refine.py, below src/dinemo_ros")
     parser.add_argument("--named", action="store_true", help="the named mutants only")
     parser.add_argument("--sampled", action="store_true", help="the sampled mutants only")
     parser.add_argument("--again", nargs="+", default=[], choices=["survived", "killed", "timeout"],

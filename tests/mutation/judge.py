@@ -20,7 +20,7 @@ _NO_TESTS, _USAGE = 5, 4  # of pytest's exit codes
 
 
 class Verdict(NamedTuple):
-    """outcome: killed, survived or timeout; by: the test that noticed, or how the process ended; seconds: wall clock."""
+    """outcome: killed, survived or timeout; by: the test that noticed, or how the process ended; seconds: in all."""
 
     outcome: str
     by: str

@@ -49,7 +49,7 @@ NAMED = [
     Named("smoothing turns the wrong way", "tracker.py", "so3_exp(-smoothing * turned)", "so3_exp(smoothing * turned)",
           f"{_TRACKER}::test_smoothing_turns_from_the_measured_rotation_towards_the_predicted_one"),
     Named("smoothing moves the wrong way", "tracker.py", "[:3, 3] - smoothing * moved", "[:3, 3] + smoothing * moved",
-          "tests/unit/test_tracker.py::test_smoothing_lies_between_prediction_and_measurement"),
+          f"{_TRACKER}::test_smoothing_turns_from_the_measured_rotation_towards_the_predicted_one"),
     Named("proposals of any score are poses", "estimator.py", "if pose is not None and pose.score >= accept]",
           "if pose is not None]",
           f"{_ESTIMATOR}::test_own_proposals_below_the_accepted_score_are_no_poses"),
@@ -63,8 +63,8 @@ def job(root: Path, named: Named) -> Job:
     path = SOURCE + named.path
     text = (root / path).read_text()
     if text.count(named.before) != 1:
-        raise ValueError(f"tests/mutation/named.py, {named.name!r}: {path} holds {named.before!r} {text.count(named.before)}"
-                         " times; name the line as it is now")
+        raise ValueError(f"tests/mutation/named.py, {named.name!r}: {named.before!r} stands {text.count(named.before)} "
+                         f"times in {path}; name the line as it is now")
     start = text.index(named.before)
     mutant = Mutant(path, "", False, named.name, text.count("\n", 0, start) + 1, named.before, named.after, start,
                     start + len(named.before))

@@ -87,8 +87,8 @@ class _Finder:
         for operator, after in _changes(node, in_kernel):
             if not any(word in self._around(node) for word in _TIMING):
                 start, end = self._offsets(node)
-                yield Mutant(self._path, function, in_kernel, operator, node.lineno, self._text[start:end], after, start,
-                             end)
+                before = self._text[start:end]
+                yield Mutant(self._path, function, in_kernel, operator, node.lineno, before, after, start, end)
         for child in _children(node):
             yield from self.places(child, function, in_kernel)
 

@@ -47,7 +47,7 @@ def tallies(records: Sequence[dict], judgements: dict[str, dict]) -> dict[str, T
 
 def table(records: Sequence[dict], judgements: dict[str, dict]) -> str:
     """Markdown."""
-    lines = ["| file | mutants | killed | timeout | survived | of these equivalent | noticed | without equivalent ones |",
+    lines = ["| file | mutants | killed | timeout | survived | of these equivalent | noticed | without those |",
              "|---|---|---|---|---|---|---|---|"]
     lines += [tally.row(name.removeprefix("src/dinemo_ros/")) for name, tally in tallies(records, judgements).items()]
     return "\n".join(lines)

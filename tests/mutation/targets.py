@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files are broken, how often, and which tests judge each: the cheapest first, since the first failure ends it."""
+"""Which files are broken, how often, and which tests judge each: the cheapest first, the first failure ends it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _twins(*names: str) -> list[str]:
 
 
 class Target(NamedTuple):
-    """A file below ``src/dinemo_ros``, how many mutants of it are drawn, how many of these inside kernels, its tests."""
+    """A file below ``src/dinemo_ros``, how many mutants are drawn, how many of them inside kernels, its tests."""
 
     path: str
     mutants: int

@@ -46,7 +46,7 @@ class Tree:
                 "PYTHONPYCACHEPREFIX": str(self.root.parent / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
 
     def _of_checkout(self, path: str) -> bool:
-        """Its sources or its installation must not be imported in place of the copy's; the environment's packages may."""
+        """Its sources and its installation must not be imported in place of the copy's; a venv's packages may."""
         path_ = Path(path).resolve()
         return path_.is_relative_to(self._origin) and not any(part.startswith(".venv") for part in path_.parts)
 

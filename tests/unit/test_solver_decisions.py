@@ -54,7 +54,7 @@ def test_a_followed_distance_stays_the_cards():
 
 @pytest.mark.parametrize("azimuth", [20.0, 40.0])
 def test_several_whole_views_are_starts(azimuth):
-    """Of an object with four equal readings none may be missing among the hypotheses: a tracker may know which it is."""
+    """Of an object with four equal readings none may be missing: whoever tracks it may know which it is."""
     R, features, target = block_scene(azimuth)
     solved = PoseSolver(prepare_category(block_mesh(), block_card()), threads=1).solve(features, target)
     angles = [np.degrees(rotation_angle(s.T_crop_obj[:3, :3], R)) for s in solved]
