@@ -136,9 +136,9 @@ def _statement(node: ast.stmt, in_kernel: bool) -> Iterator[tuple[str, str]]:
         value = ast.unparse(node.value)
         if isinstance(node.value, ast.Compare | ast.BoolOp):
             yield "return value", f"return not ({value})"
-        elif not in_kernel:
+        elif not in_kernel and value != "None":
             yield "return value", "return None"
-        elif not isinstance(node.value, ast.Tuple | ast.Constant):
+        elif in_kernel and not isinstance(node.value, ast.Tuple | ast.Constant):
             yield "return value", f"return -({value})"
 
 

@@ -36,11 +36,12 @@ TARGETS = [
                                _UNIT + "test_crop.py"]),
     Target("crop.py", 9, 0, [_UNIT + "test_convention_camera.py", _UNIT + "test_crop.py"]),
     Target("symmetry.py", 8, 0, [_UNIT + "test_convention_symmetry.py", _UNIT + "test_bundle.py"]),
-    Target("tracker.py", 14, 0, [_UNIT + "test_tracker.py"]),
-    Target("estimator.py", 8, 0, [_UNIT + "test_estimator.py", _UNIT + "test_proposals.py", _UNIT + "test_tracker.py"]),
+    Target("tracker.py", 14, 0, [_UNIT + "test_tracker_decisions.py", _UNIT + "test_tracker.py"]),
+    Target("estimator.py", 8, 0, [_UNIT + "test_estimator_decisions.py", _UNIT + "test_estimator.py",
+                                  _UNIT + "test_proposals.py"]),
     Target("proposals.py", 8, 3, [_UNIT + "test_proposals.py"]),
     Target("sliding.py", 8, 5, [_UNIT + "test_sliding.py", _UNIT + "test_proposals.py"]),
-    Target("features/parity.py", 5, 0, ["tests/features/test_selection.py"]),
+    Target("features/parity.py", 5, 0, ["tests/features/test_parity.py"]),
     Target("node/validation.py", 6, 0, ["tests/node/test_validation.py"]),
     Target("solver/ambiguity.py", 6, 0, [_UNIT + "test_ambiguity.py"]),
     Target("solver/category.py", 3, 0, [*SOLVED, _UNIT + "test_upright_prior.py", _UNIT + "test_mirror.py"]),
@@ -48,7 +49,7 @@ TARGETS = [
                                                 "select_distinct_keeps_flips_and_drops_neighbours"), *SOLVED]),
     Target("solver/compare.py", 13, 13, [*_twins("rendering_and_cosines_equal_the_ray_cast",
                                                  "render_and_compare_gradient_equals_finite_differences"), *SOLVED]),
-    Target("solver/crop_solver.py", 10, 0, SOLVED),
+    Target("solver/crop_solver.py", 10, 0, [_UNIT + "test_solver_decisions.py", *SOLVED]),
     Target("solver/likelihood.py", 13, 13, [*_twins(
         "window_moments_equal_their_twin", "window_off_the_map_is_empty",
         "information_of_a_gaussian_match_is_the_inverse_of_both_variances",
@@ -69,6 +70,7 @@ TARGETS = [
         "only_noisy_features_are_smoothed"), *SOLVED]),
     Target("solver/upright_prior.py", 5, 4, [_UNIT + "test_upright_prior.py"]),
     Target("solver/views.py", 3, 0, SOLVED),
-    Target("solver/visibility.py", 8, 6, _twins("visible_vertices_face_the_camera_and_are_not_hidden")),
+    Target("solver/visibility.py", 8, 6, [
+        _UNIT + "test_visibility.py", *_twins("visible_vertices_face_the_camera_and_are_not_hidden")]),
     Target("solver/workspace.py", 2, 0, SOLVED),
 ]

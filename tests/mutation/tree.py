@@ -30,10 +30,12 @@ class Tree:
         self._warm, self._cache = place / "kernels", place / "kernels_of_mutant"
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True)
-        for name in _COPIED:
-            copy_ = shutil.copytree if (root / name).is_dir() else shutil.copy2
-            copy_(root / name, self.root / name, **({"ignore": _NOT_COPIED} if copy_ is shutil.copytree else {}))
-        for name in _LINKED:
+        for name in (n for n in _COPIED if (root / n).exists()):
+            if (root / name).is_dir():
+                shutil.copytree(root / name, self.root / name, ignore=_NOT_COPIED)
+            else:
+                shutil.copy2(root / name, self.root / name)
+        for name in (n for n in _LINKED if (root / n).exists()):
             (self.root / name).symlink_to((root / name).resolve(), target_is_directory=True)
         self._importers = importers(self.root / "src" / _PACKAGE)
         self._serial = 0

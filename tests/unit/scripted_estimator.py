@@ -20,8 +20,7 @@ _CUBE = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (
 
 def pose_at(x: float, z: float, score: float = 0.8, R: np.ndarray | None = None) -> ObjectPose:
     """A cube with sides of a metre."""
-    return ObjectPose(se3(np.eye(3) if R is None else R, np.array([x, 0.0, z])), score, np.ones(3), category="cube", covariance=np.eye(6),
-                      roi=(0.0, 0.0, 1.0, 1.0), runners_up=(), visible=1.0)
+    return ObjectPose(se3(np.eye(3) if R is None else R, np.array([x, 0.0, z])), score, np.ones(3), category="cube")
 
 
 class ScriptedEstimator:
