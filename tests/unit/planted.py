@@ -20,8 +20,8 @@ _CELL = 0.25  # metres between the car's vertices
 
 def car_mesh(seed: int = 0) -> NeuralMesh:
     """A box with a cabin on it, like a car left-right symmetric in shape but not front-back; about 700 vertices."""
-    lower = _box((-2.2, -0.9, -0.75), (2.2, 0.9, 0.1))
-    cabin = _box((-1.6, -0.8, 0.1), (0.7, 0.8, 0.75))
+    lower = box_surface((-2.2, -0.9, -0.75), (2.2, 0.9, 0.1))
+    cabin = box_surface((-1.6, -0.8, 0.1), (0.7, 0.8, 0.75))
     vertices = np.concatenate([lower[0], cabin[0]])
     normals = np.concatenate([lower[1], cabin[1]])
     faces = np.concatenate([lower[2], cabin[2] + len(lower[0])])
@@ -71,7 +71,7 @@ def render(mesh: NeuralMesh, T: np.ndarray, focal: float, cells: int = 32, scale
     x, y = np.meshgrid(at, at)
     rays = np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 3)
     vertices = (mesh.vertices * np.asarray(scale)) @ T[:3, :3].T + T[:3, 3]
-    hit, face, barycentric = _cast(rays, vertices[mesh.faces])
+    hit, face, barycentric = cast_rays(rays, vertices[mesh.faces])
     corner = mesh.faces[face]
     points = np.einsum("nk,nkc->nc", barycentric, mesh.vertices[corner])
     normals = _unit(np.einsum("nk,nkc->nc", barycentric, mesh.normals[corner]))
@@ -83,7 +83,7 @@ def render(mesh: NeuralMesh, T: np.ndarray, focal: float, cells: int = 32, scale
     return Scene(features.T.reshape(DIM, cells, cells).astype(np.float32), hit.reshape(cells, cells))
 
 
-def _cast(rays: np.ndarray, triangles: np.ndarray):
+def cast_rays(rays: np.ndarray, triangles: np.ndarray):
     """Nearest hit of rays [N, 3] from the origin with triangles [F, 3, 3]: hit [N], face [N], barycentric [N, 3]."""
     a, ab, ac = triangles[:, 0], triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
     p = np.cross(rays[:, None], ac[None])
@@ -101,7 +101,7 @@ def _cast(rays: np.ndarray, triangles: np.ndarray):
     return np.isfinite(depth[row, face]), face, np.nan_to_num(np.stack([1 - u - v, u, v], axis=1))
 
 
-def _box(low, high):
+def box_surface(low, high):
     """Vertices, normals and faces of a box whose six sides are grids of their own (as NeMo's cuboids)."""
     low, high = np.array(low), np.array(high)
     vertices, normals, faces, offset = [], [], [], 0
