@@ -57,7 +57,8 @@ def _none(name: str, way_out: str = "") -> Content:
 
 
 JPEG, PNG, TIFF = _picture("a JPEG picture"), _picture("a PNG picture"), _picture("a TIFF picture")
-GIF = _video("a GIF animation")
+GIF = Content(Kind.VIDEO, "a GIF animation", "give it by itself, it is read as a video, or take its pictures out: "
+              "ffmpeg -i FILE frame_%03d.png")
 EMPTY = _none("an empty file", "it holds nothing; copy or download it again")
 _HEIC = _none("a HEIC/HEIF picture", "OpenCV does not read it; convert it: heif-convert FILE picture.jpg")
 _RAW = _none("a camera's raw picture", "develop it to JPEG or PNG first, for instance with dcraw -w or darktable-cli")
@@ -106,8 +107,8 @@ _MAGIC: tuple[tuple[int, bytes, Content], ...] = (
     (0, b"fLaC", _AUDIO),
     (0, b"\x89MCAP0\r\n", Content(Kind.BAG, "an mcap bag")),
     (0, b"SQLite format 3\0", Content(Kind.BAG, "an SQLite database", "a bag of ROS 2 is one with the suffix .db3")),
-    (0, b"#ROSBAG V", _none("a bag of ROS 1", "convert it: pip install rosbags; rosbags-convert --src FILE --dst FOLDER, "
-                            "then give the folder")),
+    (0, b"#ROSBAG V", _none("a bag of ROS 1", "convert it with rosbags-convert --src FILE --dst FOLDER (pip install "
+                            "rosbags) and give the folder")),
     (0, b"\x28\xb5\x2f\xfd", _none("a file compressed with Zstandard", "give the bag's folder with its metadata.yaml, "
                                    "or unpack it first: zstd -d FILE")),
     (0, b"PK\x03\x04", _none("a ZIP archive", "unpack it first: unzip FILE")),
@@ -128,11 +129,12 @@ _BRANDS = {b"avif": _picture("an AVIF picture"), b"avis": _picture("an AVIF sequ
 _MP4, _QUICKTIME = _video("an MP4 video"), _video("a QuickTime video")
 _H26X = re.compile(rb"\x00\x00\x00?\x01(?:[\x67\x27\x47\x09\x06\x68]|[\x40\x42\x44\x46]\x01)")
 _TEXTS: tuple[tuple[re.Pattern, Content], ...] = (
-    (re.compile(rb"version https://git-lfs"), _none("a Git LFS pointer", "the file itself was not fetched: git lfs pull")),
+    (re.compile(rb"version https://git-lfs"),
+     _none("a Git LFS pointer", "the file itself was not fetched: git lfs pull")),
     (re.compile(rb"(?s)(<\?xml.{0,1000})?(<!--.{0,1000}-->\s*)?(<!DOCTYPE svg.{0,500}>\s*)?<svg[\s>]", re.I),
      _none("an SVG drawing", "draw it as PNG: rsvg-convert FILE -o picture.png")),
     (re.compile(rb"(?s)(<\?xml.{0,300})?(<!--.{0,1000}-->\s*)?<(!doctype html|html|head|body)\b", re.I),
-     _none("a web page (HTML)", "the download brought an error or a login page instead of the file; download it again")),
+     _none("a web page (HTML)", "the download brought an error page instead of the file; download it again")),
     (re.compile(rb"#EXTM3U|ffconcat version"), _none("a playlist, not a video", "give the video that it names")),
 )
 
@@ -167,16 +169,15 @@ def _iso_media(head: bytes) -> Content | None:
         if brands[0] in (b"mif1", b"msf1") and b"avif" in brands:  # the general brand before the special one
             return _BRANDS[b"avif"]
         return _BRANDS.get(brands[0], _MP4)
-    if name in (b"moov", b"mdat", b"wide", b"pnot", b"skip", b"free", b"styp", b"moof") and (length >= 8 or length < 2):
-        return _QUICKTIME
-    return None
+    first = (b"moov", b"mdat", b"wide", b"pnot", b"skip", b"free", b"styp", b"moof")
+    return _QUICKTIME if name in first and (length >= 8 or length < 2) else None
 
 
 def _netpbm(head: bytes) -> Content | None:
     if re.match(rb"P[1-7F f][\s#]", head) or re.match(rb"Pf\s", head):
         return _picture("a portable bitmap (PBM, PGM, PPM, PAM, PFM)")
     # "BM" alone begins many a text: the size of the second header tells.
-    if head[:2] == b"BM" and head[14:18] and int.from_bytes(head[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124):
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124):
         return _picture("a BMP picture")
     return None
 

@@ -147,8 +147,9 @@ def _decode_jpeg(data: bytes) -> np.ndarray:
         require_all_rows(bgr, len(data))
     if warning and not is_padding(warning, data):
         said = warning.decode("ascii", "replace").removeprefix("Corrupt JPEG data: ")
-        raise ImageError(f"JPEG of {len(data)} bytes is damaged, the decoder says {quoted(said)}: a part of the picture "
-                         "is not what it was; look at the camera's cable and the network, or copy the file again")
+        raise ImageError(f"JPEG of {len(data)} bytes is damaged, the decoder says {quoted(said)}: a part of the "
+                         "picture is not what it was; look at the camera's cable and the network, or copy the file "
+                         "again")
     return bgr
 
 
@@ -195,13 +196,10 @@ def _require_whole_png(data: bytes) -> None:
         if end > len(data):
             break
         if name[:1].isupper() and zlib.crc32(view[at + 4:end - 4]) != int.from_bytes(data[end - 4:end], "big"):
-            raise ImageError(f"PNG of {len(data)} bytes is damaged: the checksum of its chunk {quoted(_ascii(name))} is "
-                             "wrong; copy the file again, or look at the network")
+            raise ImageError(f"PNG of {len(data)} bytes is damaged: the checksum of its chunk "
+                             f"{quoted(name.decode('ascii', 'replace'))} is wrong; copy the file again, or look at the "
+                             "network")
         if name == b"IEND":
             return
         at = end
     raise ImageError(f"PNG of {len(data)} bytes has no end marker: it was cut short, or is damaged")
-
-
-def _ascii(name: bytes) -> str:
-    return name.decode("ascii", "replace")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text that others chose (names, formats, encodings) in our sentences: on one line, printable, and of a size to read."""
+"""Text that others chose (names, formats, encodings) in our sentences: one line, printable, of a size to read."""
 
 from __future__ import annotations
 
