@@ -174,8 +174,10 @@ def _iso_media(head: bytes) -> Content | None:
 
 
 def _netpbm(head: bytes) -> Content | None:
-    if re.match(rb"P[1-7F f][\s#]", head) or re.match(rb"Pf\s", head):
-        return _picture("a portable bitmap (PBM, PGM, PPM, PAM, PFM)")
+    if re.match(rb"P[1-7][\s#]", head):
+        return _picture("a portable bitmap (PBM, PGM, PPM, PAM)")
+    if re.match(rb"P[Ff]\s", head):
+        return _none("a PFM file of floating-point values", "depth or disparity is no picture; save a picture as PNG")
     # "BM" alone begins many a text: the size of the second header tells.
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124):
         return _picture("a BMP picture")

@@ -124,16 +124,20 @@ def _decode(data: bytes, samples: SampleRange) -> np.ndarray:
     header = read_header(data)
     if header is not None:
         require_size(header.width, header.height)
+        if header.bits > 16:
+            raise ImageError(f"its samples have {header.bits} bits: depth, disparity or radiance, not a picture; a "
+                             "picture of 8 or 16 bits a sample is needed, and a colour one is best")
     if data[:2] == _JPEG:
         return cv2.cvtColor(_decode_jpeg(data), cv2.COLOR_BGR2RGB)
     if data[:8] == _PNG:
         _require_whole_png(data)
     deep = header is not None and 8 < header.bits <= 16
     bgr = _imdecode(data, _FLAGS | (cv2.IMREAD_ANYDEPTH if deep else 0))
-    if bgr is None:
+    if bgr is None or bgr.dtype not in (np.uint8, np.uint16):
         raise _undecodable(data)
-    if bgr.dtype != np.uint8:
-        bgr = samples.to_8_bits(bgr) if bgr.dtype == np.uint16 else cv2.convertScaleAbs(bgr, alpha=255.0)
+    if bgr.dtype == np.uint16:
+        samples.grey |= header is not None and header.channels == 1
+        bgr = samples.to_8_bits(bgr)
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 

@@ -13,15 +13,18 @@ from .isobmff import boxes, primary_properties
 #: Pixels of the largest picture that is decoded: 120 megapixels, more than a telephone's 108, take 360 MB.
 MAX_PIXELS = 120_000_000
 
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class PictureHeader(NamedTuple):
-    """Width and height in pixels as stored (before any turn that the file asks for), bits of a sample (0: not told)."""
+    """Width and height in pixels as stored (before any turn that the file asks for), bits of a sample, and samples of a
+    pixel; 0: not told."""
 
     width: int
     height: int
     bits: int = 0
+    channels: int = 0
 
 
 def read_header(data: bytes) -> PictureHeader | None:
@@ -30,7 +33,7 @@ def read_header(data: bytes) -> PictureHeader | None:
         if data[:2] == b"\xff\xd8":
             return _jpeg(data)
         if data[:8] == _PNG:
-            return PictureHeader(_big(data, 16, 4), _big(data, 20, 4), data[24])
+            return PictureHeader(_big(data, 16, 4), _big(data, 20, 4), data[24], _PNG_CHANNELS.get(data[25], 0))
         reader = next((r for magic, at, r in _READERS if data.startswith(magic, at)), None)
         return reader(data) if reader else _netpbm(data)
     except (IndexError, ValueError):  # it breaks off within the header
@@ -70,7 +73,8 @@ def _tiff(data: bytes) -> PictureHeader | None:
     tags = tiff.directory(data)
     if tiff.WIDTH not in tags or tiff.HEIGHT not in tags:
         return None
-    return PictureHeader(tags[tiff.WIDTH], tags[tiff.HEIGHT], tags.get(tiff.BITS_PER_SAMPLE, 1))
+    return PictureHeader(tags[tiff.WIDTH], tags[tiff.HEIGHT], tags.get(tiff.BITS_PER_SAMPLE, 1),
+                         tags.get(tiff.SAMPLES_PER_PIXEL, 1))
 
 
 def _riff(data: bytes) -> PictureHeader | None:
@@ -127,14 +131,14 @@ def _netpbm(data: bytes) -> PictureHeader | None:
     if found is not None:
         kind, numbers = found[1], [int(float(number)) for number in found.groups()[1:]]
         bits = {b"P1": 1, b"P4": 1, b"PF": 32, b"Pf": 32}.get(kind) or numbers[2].bit_length()
-        return PictureHeader(numbers[0], numbers[1], bits)
+        return PictureHeader(numbers[0], numbers[1], bits, 3 if kind in (b"P3", b"P6", b"PF") else 1)
     found = re.match(rb"P[14]" + rb"(?:\s|#[^\n]*\n)+(\d+)" * 2, head)
     return PictureHeader(int(found[1]), int(found[2]), 1) if found else None
 
 
 def _hdr(data: bytes) -> PictureHeader | None:
     found = re.search(rb"\n[-+]Y (\d{1,9}) [-+]X (\d{1,9})\n", data[:4096])
-    return PictureHeader(int(found[2]), int(found[1]), 32) if found else None
+    return PictureHeader(int(found[2]), int(found[1]), 8) if found else None  # OpenCV makes 8 bits of them
 
 
 def _sun_raster(data: bytes) -> PictureHeader:

@@ -18,6 +18,7 @@ class SampleRange:
 
     def __init__(self) -> None:
         self.bits = 0  # no sample of 16 bits was seen
+        self.grey = False  # whether some were of grey picture files, which depth is stored as, too
 
     def to_8_bits(self, samples: np.ndarray) -> np.ndarray:
         """uint16 of any shape [H, W(, C)] to uint8, the range 0 to 2^bits - 1 onto 0 to 255, rounded."""
@@ -28,6 +29,10 @@ class SampleRange:
     @property
     def note(self) -> str:
         """What a user should know, "" if nothing."""
-        if self.bits in (0, 16):
-            return ""
-        return f"its samples of 16 bits hold at most {self.bits}: taken as {self.bits} bits, not as nearly black"
+        parts = []
+        if self.bits not in (0, 16):
+            parts.append(f"its samples of 16 bits hold at most {self.bits} and are taken as {self.bits} bits")
+        if self.grey:
+            parts.append("its grey pictures of 16 bits are taken as brightness; if they are depth, give the colour "
+                         "pictures instead")
+        return "; ".join(parts)

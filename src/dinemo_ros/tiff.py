@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 
-WIDTH, HEIGHT, BITS_PER_SAMPLE, ORIENTATION = 256, 257, 258, 274
+WIDTH, HEIGHT, BITS_PER_SAMPLE, ORIENTATION, SAMPLES_PER_PIXEL = 256, 257, 258, 274, 277
 _SUBFILE_TYPE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 330, 50706
 _FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of the kinds of number that the tags above have
 
