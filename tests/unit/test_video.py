@@ -9,13 +9,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from video_files import VIDEOS
 
 from dinemo_ros.errors import DatasetError
 from dinemo_ros.sources import open_source
 from dinemo_ros.sources.video import _Clock
 from dinemo_ros.sources.video_end import missing_bytes
 
-VIDEOS = Path(__file__).parent.parent / "data" / "videos"
 LUMA = np.arange(40, 200, 30)
 GREYS = 1.164 * (LUMA - 16)  # ITU-R BT.601, limited range
 VARIABLE = (0.0, 0.033, 0.066, 1.066, 1.1, 5.0)
@@ -38,7 +38,7 @@ def greys(frames):
 def test_every_kind_is_read_with_the_stamps_of_its_container(suffix, stamps):
     frames, source = read(VIDEOS / f"grey.{suffix}")
     assert [f.stamp_s for f in frames] == pytest.approx(stamps, abs=5e-4)
-    assert greys(frames) == pytest.approx(GREYS, abs=15 if suffix == "gif" else 3)  # a GIF has few colours
+    assert greys(frames) == pytest.approx(GREYS, abs=25 if suffix == "gif" else 3)  # a GIF has few colours
     assert [f.name for f in frames] == [f"grey.{suffix}:{i:06d}" for i in range(6)]
     assert source.skipped == []
     assert [n for n in source.notes if "no time stamps" in n] == (
