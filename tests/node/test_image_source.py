@@ -164,7 +164,8 @@ def test_topic_of_a_bag_and_what_the_source_has_to_say(viewer, tmp_path):
         for name, encoding, grey in (("/a/image", "mono8", 40), ("/b/image", "mono8", 90), ("/c/image", "16UC1", 9)):
             channel = writer.add_connection(name, "sensor_msgs/msg/Image", typestore=store)
             size = 64 if encoding == "mono8" else 128
-            image = kinds["sensor_msgs/msg/Image"](header, 48, 64, encoding, 0, size, np.full(48 * size, grey, np.uint8))
+            pixels = np.full(48 * size, grey, np.uint8)
+            image = kinds["sensor_msgs/msg/Image"](header, 48, 64, encoding, 0, size, pixels)
             writer.write(channel, 5 * 10**9, store.serialize_cdr(image, image.__msgtype__))
     for topic, grey in (("", 40), ("/b/image", 90)):
         view = viewer()
