@@ -1,117 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the bytes of a ROS image to RGB pixels.
+"""From the bytes of a ROS image, or of a picture file, to RGB pixels.
 
 Free of ROS: takes the fields of ``sensor_msgs/Image`` and ``sensor_msgs/CompressedImage``, so that the node, the bag
-reader and the folder reader decode alike. Encodings are those of ``sensor_msgs/image_encodings.hpp``; what YUV means
-is ITU-R BT.601 with limited range (Y 16 to 235), as cameras and cv_bridge have it.
+reader and the folder reader decode alike. Pixels of a message come out as they are stored, for its CameraInfo describes
+those; a file's are turned upright by :func:`decode_file`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import zlib
 
 import cv2
 import numpy as np
 
+from .content import HEAD_BYTES, Content, Kind, content_of
 from .errors import ImageError
+from .image_encodings import LAYOUTS, encoding_of_format, is_depth, standard_name
 from .jpeg_end import lacks_end, require_all_rows, with_end
+from .jpeg_warnings import is_padding, with_warnings
+from .orientation import as_stored, is_tiff, orientation_of, upright
+from .picture_header import read_header, require_size
+from .quoting import quoted
+from .sample_range import SampleRange
 
-# A wrong header must not make us allocate the whole memory; 400 megapixels is beyond any camera in use.
-_MAX_PIXELS = 400_000_000
+SUPPORTED_ENCODINGS = tuple(LAYOUTS)
 
-
-@dataclass(frozen=True)
-class _Encoding:
-    """How the pixels of one encoding lie in memory.
-
-    Attributes:
-        row_bytes: bytes per pixel along a row of the first plane.
-        to_rgb: uint8 or uint16 rows [rows, width(, channels)] to RGB uint8 [height, width, 3].
-        channels: trailing dimension; 1 means none.
-        depth: bytes per sample.
-        rows: (numerator, denominator) of stored rows per image row; 3/2 with a half-height chroma plane below.
-        even: (height, width) must be multiples of these (chroma subsampling, colour filter).
-        least: smallest height and width (OpenCV leaves an image of two rows black when it demosaics).
-    """
-
-    to_rgb: Callable[[np.ndarray], np.ndarray]
-    channels: int = 1
-    depth: int = 1
-    rows: tuple[int, int] = (1, 1)
-    even: tuple[int, int] = (1, 1)
-    least: int = 1
-
-    @property
-    def row_bytes(self) -> int:
-        return self.channels * self.depth
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8"
+# IGNORE_ORIENTATION: the standard says nothing of EXIF data within a message, and versions of OpenCV differ in which
+# kinds of file they turn.
+_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def _cv(code: int) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda pixels: cv2.cvtColor(pixels, code)
-
-
-def _mono16_to_rgb(pixels: np.ndarray) -> np.ndarray:
-    # 65535 / 255 = 257: the full range of 16 bits maps onto the full range of 8, rounded.
-    return cv2.cvtColor(((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8), cv2.COLOR_GRAY2RGB)
-
-
-_RGB = _Encoding(np.copy, channels=3)
-_BGR = _Encoding(_cv(cv2.COLOR_BGR2RGB), channels=3)
-_MONO = _Encoding(_cv(cv2.COLOR_GRAY2RGB))
-_UYVY = _Encoding(_cv(cv2.COLOR_YUV2RGB_UYVY), channels=2, even=(1, 2))
-_YUY2 = _Encoding(_cv(cv2.COLOR_YUV2RGB_YUY2), channels=2, even=(1, 2))
-
-_ENCODINGS = {
-    "rgb8": _RGB,
-    "bgr8": _BGR,
-    "8UC3": _BGR,  # OpenCV's own channel order, which is what drivers that publish 8UC3 fill in
-    "rgba8": _Encoding(_cv(cv2.COLOR_RGBA2RGB), channels=4),
-    "bgra8": _Encoding(_cv(cv2.COLOR_BGRA2RGB), channels=4),
-    "mono8": _MONO,
-    "8UC1": _MONO,
-    "mono16": _Encoding(_mono16_to_rgb, depth=2),
-    # OpenCV names a pattern by the pixels of the second row and column: ROS "rggb" is OpenCV's "BG".
-    "bayer_rggb8": _Encoding(_cv(cv2.COLOR_BayerBG2RGB), even=(2, 2), least=4),
-    "bayer_bggr8": _Encoding(_cv(cv2.COLOR_BayerRG2RGB), even=(2, 2), least=4),
-    "bayer_gbrg8": _Encoding(_cv(cv2.COLOR_BayerGR2RGB), even=(2, 2), least=4),
-    "bayer_grbg8": _Encoding(_cv(cv2.COLOR_BayerGB2RGB), even=(2, 2), least=4),
-    "yuv422": _UYVY,
-    "uyvy": _UYVY,
-    "yuv422_yuy2": _YUY2,
-    "yuyv": _YUY2,
-    "nv12": _Encoding(_cv(cv2.COLOR_YUV2RGB_NV12), rows=(3, 2), even=(2, 2)),
-    "nv21": _Encoding(_cv(cv2.COLOR_YUV2RGB_NV21), rows=(3, 2), even=(2, 2)),
-}
-
-SUPPORTED_ENCODINGS = tuple(_ENCODINGS)
-
-
-def decode_image(encoding: str, height: int, width: int, step: int, data, is_bigendian: bool = False) -> np.ndarray:
+def decode_image(encoding: str, height: int, width: int, step: int, data, is_bigendian: bool = False,
+                 samples: SampleRange | None = None) -> np.ndarray:
     """RGB uint8 [height, width, 3] of a ``sensor_msgs/Image``.
 
     Args:
-        encoding: one of :data:`SUPPORTED_ENCODINGS`.
+        encoding: one of :data:`SUPPORTED_ENCODINGS`, in any case.
         height, width: pixels.
         step: bytes from one row to the next; may exceed the row (padding).
         data: anything with the buffer protocol (``bytes``, ``array.array``, numpy array).
         is_bigendian: byte order of 16-bit samples.
+        samples: of the stream that the image is of; None takes the image by itself.
 
     Returns:
         A new array that shares no memory with ``data``.
 
     Raises:
-        ImageError: unknown encoding, size that is not positive or not even where chroma is subsampled, ``step``
-            smaller than a row, or fewer bytes than ``step`` x rows.
+        ImageError: a depth image, unknown encoding, size that is not positive, too large (120 megapixels) or not even
+            where chroma is subsampled, ``step`` smaller than a row, or fewer bytes than ``step`` x rows.
     """
-    layout = _ENCODINGS.get(encoding)
+    layout = LAYOUTS.get(encoding) or LAYOUTS.get(standard_name(encoding))
     if layout is None:
-        raise ImageError(f"image encoding {encoding!r} is not supported; supported are {', '.join(_ENCODINGS)}: set "
+        _refuse_depth(encoding, f"image encoding {quoted(encoding)}")
+        raise ImageError(f"image encoding {quoted(encoding)} is not supported; supported are {', '.join(LAYOUTS)}: set "
                          "the camera driver to one of them, or convert with image_proc")
     height, width, step = int(height), int(width), int(step)
-    if height <= 0 or width <= 0 or height * width > _MAX_PIXELS:
-        raise ImageError(f"image size is {width}x{height}; both must be positive and the product at most "
-                         f"{_MAX_PIXELS}: the publisher filled the header wrongly")
+    require_size(width, height)
     if height % layout.even[0] or width % layout.even[1] or min(height, width) < layout.least:
         raise ImageError(f"encoding {encoding!r} needs a width divisible by {layout.even[1]}, a height divisible by "
                          f"{layout.even[0]} and at least {layout.least} pixels of each, the image is {width}x{height}")
@@ -124,45 +70,112 @@ def decode_image(encoding: str, height: int, width: int, step: int, data, is_big
     if flat.size < rows * step:
         raise ImageError(f"image data has {flat.size} bytes, {width}x{height} in {encoding!r} with step {step} takes "
                          f"{rows * step}: the message was cut short")
-    pixels = flat[: rows * step].reshape(rows, step)[:, :row]
-    if layout.depth == 2:
-        pixels = np.ascontiguousarray(pixels).view(">u2" if is_bigendian else "<u2")
-    if layout.channels > 1:
-        pixels = pixels.reshape(rows, width, layout.channels)
-    return layout.to_rgb(np.ascontiguousarray(pixels))
+    stored = flat[: rows * step].reshape(rows, step)
+    return layout.rgb(layout.pixels(stored, height, width, is_bigendian), samples or SampleRange())
 
 
-def decode_compressed(image_format: str, data) -> np.ndarray:
-    """RGB uint8 [H, W, 3] of a ``sensor_msgs/CompressedImage`` or of the bytes of an image file.
+def decode_compressed(image_format: str, data, samples: SampleRange | None = None) -> np.ndarray:
+    """RGB uint8 [H, W, 3] of a ``sensor_msgs/CompressedImage``, as stored: EXIF data in it turn nothing.
 
     Args:
-        image_format: the message's ``format``, e.g. ``"jpeg"`` or ``"rgb8; jpeg compressed bgr8"``; for a file its
-            suffix. Only depth is told apart by it, the codec is recognised by the data.
+        image_format: the message's ``format``, e.g. ``"jpeg"`` or ``"rgb8; jpeg compressed bgr8"``. Only depth is told
+            apart by it, the codec is recognised by the data.
         data: anything with the buffer protocol.
+        samples: see :func:`decode_image`.
 
     Raises:
-        ImageError: empty, cut short (a JPEG that lacks rows, a PNG without its end), a depth image, or no image at all.
+        ImageError: empty, larger than 120 megapixels, cut short (a JPEG that lacks rows, a PNG without its end),
+            damaged (as far as JPEG and PNG show it), a depth image, or no image at all.
     """
-    if "compresseddepth" in image_format.replace(" ", "").lower():
-        raise ImageError(f"format {image_format!r} is a depth image; a colour image is needed: choose the colour topic")
+    name = f"format {quoted(image_format)}"
+    _refuse_depth(encoding_of_format(image_format), name)
     flat = _as_bytes(data)
     if flat.size == 0:
-        raise ImageError(f"compressed image ({image_format or 'no format given'}) is empty")
-    size, cut = flat.size, lacks_end(flat.tobytes())
-    if cut:
-        flat = np.frombuffer(with_end(flat.tobytes()), np.uint8)
-    _require_png_end(flat)
-    try:
-        bgr = cv2.imdecode(flat, cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise ImageError(f"compressed image ({image_format}, {size} bytes) cannot be decoded: "
-                         f"{error.err}") from error
-    if bgr is None:
-        raise ImageError(f"{size} bytes ({image_format or 'no format given'}) are not an image that can be "
-                         "decoded; jpeg and png can")
-    if cut:
-        require_all_rows(bgr, size)
+        raise ImageError(f"compressed image ({name if image_format else 'no format given'}) is empty")
+    picture = flat.tobytes()
+    rgb = _decode(picture, samples or SampleRange())
+    return as_stored(rgb, orientation_of(picture)) if is_tiff(picture) else rgb
+
+
+def decode_file(data: bytes, samples: SampleRange | None = None) -> np.ndarray:
+    """RGB uint8 [H, W, 3] of the bytes of a picture file, turned upright as the file says; ImageError as above."""
+    rgb = _decode(data, samples or SampleRange())
+    return rgb if is_tiff(data) else upright(rgb, orientation_of(data))
+
+
+def peek_size(image_format: str, data) -> tuple[int, int] | None:
+    """(width, height) in pixels of a ``sensor_msgs/CompressedImage`` from its header alone; None if it does not tell.
+
+    Takes microseconds: whoever knows the camera's size can refuse an image of another before it is decoded.
+    """
+    del image_format  # the data tell
+    header = read_header(_as_bytes(data)[:1 << 20].tobytes())
+    return None if header is None else (header.width, header.height)
+
+
+def _refuse_depth(encoding: str, what: str) -> None:
+    if is_depth(encoding):
+        raise ImageError(f"{what} is a depth image (or labels), not a picture; a colour image is needed: choose the "
+                         "colour topic, or publish a grey picture as mono16")
+
+
+def _decode(data: bytes, samples: SampleRange) -> np.ndarray:
+    """RGB uint8 [H, W, 3] of a compressed picture as stored (a TIFF: upright)."""
+    header = read_header(data)
+    if header is not None:
+        require_size(header.width, header.height)
+        if header.bits > 16:
+            raise ImageError(f"its samples have {header.bits} bits: depth, disparity or radiance, not a picture; a "
+                             "picture of 8 or 16 bits a sample is needed, and a colour one is best")
+    if data[:2] == _JPEG:
+        return cv2.cvtColor(_decode_jpeg(data), cv2.COLOR_BGR2RGB)
+    if data[:8] == _PNG:
+        _require_whole_png(data)
+    deep = header is not None and 8 < header.bits <= 16
+    bgr = _imdecode(data, _FLAGS | (cv2.IMREAD_ANYDEPTH if deep else 0))
+    if bgr is None or bgr.dtype not in (np.uint8, np.uint16):
+        raise _undecodable(data)
+    if bgr.dtype == np.uint16:
+        samples.grey |= header is not None and header.channels == 1
+        bgr = samples.to_8_bits(bgr)
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def _decode_jpeg(data: bytes) -> np.ndarray:
+    """BGR uint8 [H, W, 3] of a JPEG; :class:`ImageError` where libjpeg found it damaged."""
+    cut = lacks_end(data)
+    bgr, warning = with_warnings(lambda: _imdecode(with_end(data) if cut else data, _FLAGS))
+    if bgr is None:
+        raise _undecodable(data)
+    if cut:
+        require_all_rows(bgr, len(data))
+    if warning and not is_padding(warning, data):
+        said = warning.decode("ascii", "replace").removeprefix("Corrupt JPEG data: ")
+        raise ImageError(f"JPEG of {len(data)} bytes is damaged, the decoder says {quoted(said)}: a part of the "
+                         "picture is not what it was; look at the camera's cable and the network, or copy the file "
+                         "again")
+    return bgr
+
+
+def _imdecode(data: bytes, flags: int) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # a header that leads it astray
+        return None
+
+
+def _undecodable(data: bytes) -> ImageError:
+    found = content_of(data[:HEAD_BYTES])
+    return ImageError(f"{len(data)} bytes are {undecodable(found)}")
+
+
+def undecodable(found: Content | None) -> str:
+    """The end of a sentence about a picture that does not come out: what it is, and what to do."""
+    if found is None:
+        return "not an image that can be decoded; jpeg and png can"
+    if found.kind is Kind.PICTURE:
+        return f"{found.name} that is damaged, or of a kind that this OpenCV does not read; jpeg and png can be decoded"
+    return f"not an image that can be decoded but {found}"
 
 
 def _as_bytes(data) -> np.ndarray:
@@ -177,7 +190,20 @@ def _as_bytes(data) -> np.ndarray:
         raise ImageError(f"image data of type {type(data).__name__} has no buffer of bytes") from error
 
 
-def _require_png_end(flat: np.ndarray) -> None:
-    """Refuse a PNG without its last chunk, which other bytes may follow: decoders leave the missing rows black."""
-    if flat[:8].tobytes() == b"\x89PNG\r\n\x1a\n" and b"IEND\xaeB`\x82" not in flat.tobytes():
-        raise ImageError(f"PNG of {flat.size} bytes has no end marker: it was cut short")
+def _require_whole_png(data: bytes) -> None:
+    """Refuse a PNG with a damaged chunk, or without its last one, which other bytes may follow: decoders leave the
+    missing rows black."""
+    view, at = memoryview(data), 8
+    while at + 12 <= len(data):
+        size, name = int.from_bytes(data[at:at + 4], "big"), data[at + 4:at + 8]
+        end = at + 12 + size
+        if end > len(data):
+            break
+        if name[:1].isupper() and zlib.crc32(view[at + 4:end - 4]) != int.from_bytes(data[end - 4:end], "big"):
+            raise ImageError(f"PNG of {len(data)} bytes is damaged: the checksum of its chunk "
+                             f"{quoted(name.decode('ascii', 'replace'))} is wrong; copy the file again, or look at the "
+                             "network")
+        if name == b"IEND":
+            return
+        at = end
+    raise ImageError(f"PNG of {len(data)} bytes has no end marker: it was cut short, or is damaged")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The image source over real DDS: a folder, a video and a bag come out as Image + CameraInfo with the right stamps."""
 
+import os
 import time
 
 import cv2
@@ -12,6 +13,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from ros_support.processes import start_node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from video_files import VIDEOS
 
 from dinemo_ros.camera import Camera
 from dinemo_ros.node.conversions import image_to_rgb, nanoseconds
@@ -138,6 +140,59 @@ def test_video(viewer, tmp_path):
     assert view.watch(source) == 0, source.output
     assert view.greys() == pytest.approx(GREYS, abs=3)
     assert np.diff(view.stamps()) == pytest.approx(0.05)
+
+
+def test_video_plays_by_the_stamps_of_its_container(viewer, tmp_path):
+    view = viewer()
+    source = start_node("image_source_node", tmp_path / "log", NAMESPACE, path=str(VIDEOS / "grey.mkv"),
+                        stamps="source")
+    assert view.watch(source) == 0, source.output
+    expected = [0.0, 0.033, 0.066, 1.066, 1.1, 5.0]
+    assert view.stamps() == pytest.approx(expected, abs=1e-3)
+    assert view.arrivals[3] - view.arrivals[2] > 0.5 and view.arrivals[5] - view.arrivals[4] > 3.0
+    assert "skipped:" not in source.output
+
+
+def test_topic_of_a_bag_and_what_the_source_has_to_say(viewer, tmp_path):
+    pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed (extra 'bag')")
+    from rosbags.rosbag2 import Writer
+    from rosbags.typesys import Stores, get_typestore
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    kinds = store.types
+    with Writer(tmp_path / "bag", version=8) as writer:
+        header = kinds["std_msgs/msg/Header"](kinds["builtin_interfaces/msg/Time"](5, 0), "bag_camera")
+        for name, encoding, grey in (("/a/image", "mono8", 40), ("/b/image", "mono8", 90), ("/c/image", "16UC1", 9)):
+            channel = writer.add_connection(name, "sensor_msgs/msg/Image", typestore=store)
+            size = 64 if encoding == "mono8" else 128
+            pixels = np.full(48 * size, grey, np.uint8)
+            image = kinds["sensor_msgs/msg/Image"](header, 48, 64, encoding, 0, size, pixels)
+            writer.write(channel, 5 * 10**9, store.serialize_cdr(image, image.__msgtype__))
+    for topic, grey in (("", 40), ("/b/image", 90)):
+        view = viewer()
+        source = start_node("image_source_node", tmp_path / "log", NAMESPACE, path=str(tmp_path / "bag"), topic=topic)
+        assert view.watch(source) == 0, source.output
+        assert view.greys() == [grey]
+        assert ("has 3 image topics, /a/image is used" in source.output) == (topic == "")
+        assert "has no camera_info beside" in source.output
+    source = start_node("image_source_node", tmp_path / "log", NAMESPACE, path=str(tmp_path / "bag"), topic="/c/image")
+    assert source.process.wait(30) == 1
+    assert "holds depth images (16UC1)" in source.output and "Traceback" not in source.output
+
+
+def test_video_whose_name_is_no_utf8(viewer, tmp_path):
+    """Parameters of ROS are UTF-8, so the folder is what gives such a name; the node must not die of it."""
+    (tmp_path / "frames").mkdir()
+    for index, grey in enumerate(GREYS[:2]):
+        data = cv2.imencode(".png", np.full((48, 64, 3), grey, np.uint8))[1].tobytes()
+        with open(os.fsencode(tmp_path / "frames") + b"/%d\xf6.png" % index, "wb") as file:
+            file.write(data)
+    with open(os.fsencode(tmp_path / "frames") + b"/\xf6.txt", "wb") as file:
+        file.write(b"words")
+    view = viewer()
+    source = start_node("image_source_node", tmp_path / "log", NAMESPACE, path=str(tmp_path / "frames"))
+    assert view.watch(source) == 0, source.output
+    assert view.greys() == list(GREYS[:2])
+    assert r"skipped: \xf6.txt: not an image file but a text file" in source.output
 
 
 def test_bag_keeps_stamps_frame_and_camera(viewer, tmp_path):

@@ -49,12 +49,10 @@ def test_names_with_digits_that_are_no_numbers_are_sorted_too(tmp_path):
     assert sorted(f.name for f in open_source(tmp_path)) == sorted(["1²2.png", "①.png", "3.png"])
 
 
-def test_gif_says_what_to_do(folder, tmp_path):
+def test_gif_among_pictures_says_what_to_do(folder):
     (folder / "a.gif").write_bytes(b"GIF89a")
     source = open_source(folder)
-    assert len(list(source)) == 3 and "ffmpeg -i" in source.skipped[0]
-    with pytest.raises(DatasetError, match="a GIF is not read"):
-        open_source(folder / "a.gif")
+    assert len(list(source)) == 3 and "ffmpeg -i" in source.skipped[0] and "read as a video" in source.skipped[0]
 
 
 @pytest.mark.parametrize("suffix", [".jfif", ".jp2", ".avif"])
@@ -140,6 +138,9 @@ def test_video_is_read_as_rgb_with_its_own_rate(video):
 
 def test_video_that_is_none_is_an_error(tmp_path):
     (tmp_path / "x.mp4").write_bytes(b"no video" * 100)
+    with pytest.raises(DatasetError, match="cannot be opened as a video but is a text file"):
+        open_source(tmp_path / "x.mp4")
+    (tmp_path / "x.mp4").write_bytes(bytes(range(256)) * 10)
     with pytest.raises(DatasetError, match="cannot be opened as a video"):
         open_source(tmp_path / "x.mp4")
 

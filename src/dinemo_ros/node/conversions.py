@@ -15,6 +15,7 @@ from vision_msgs.msg import Detection2DArray, Detection3D, Detection3DArray, Obj
 from ..camera import Camera
 from ..image_codec import decode_compressed, decode_image
 from ..pose import Hypothesis, ObjectPose
+from ..sample_range import SampleRange
 
 #: First entry of a covariance that is not known, as in sensor_msgs/Imu.
 _UNKNOWN_COVARIANCE = [-1.0] + [0.0] * 35
@@ -25,12 +26,15 @@ def nanoseconds(stamp) -> int:
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
-def image_to_rgb(message: Image | CompressedImage) -> np.ndarray:
-    """RGB uint8 [H, W, 3]; :class:`ImageError` on anything that is not such an image."""
+def image_to_rgb(message: Image | CompressedImage, samples: SampleRange | None = None) -> np.ndarray:
+    """RGB uint8 [H, W, 3]; :class:`ImageError` on anything that is not such an image.
+
+    ``samples`` is of the topic: whoever keeps one has all 16-bit images of a stream scaled alike.
+    """
     if isinstance(message, CompressedImage):
-        return decode_compressed(message.format, message.data)
+        return decode_compressed(message.format, message.data, samples)
     return decode_image(message.encoding, message.height, message.width, message.step, message.data,
-                        bool(message.is_bigendian))
+                        bool(message.is_bigendian), samples)
 
 
 def rgb_to_image(header: Header, rgb: np.ndarray) -> Image:

@@ -37,7 +37,7 @@ class ImageSourceNode(Node):
         settings = self._settings = parameters.read(self, parameters.IMAGE_SOURCE)
         if not settings.path:
             raise parameters.ParameterError("parameter 'path' is empty: give a folder, a video or a rosbag2")
-        self._source = open_source(settings.path, fps=settings.rate_hz or None)
+        self._source = open_source(settings.path, fps=settings.rate_hz or None, topic=settings.topic or None)
         self._camera = Camera.from_yaml(settings.camera_file) if settings.camera_file else None
         self._recorded_stamps = settings.stamps == "source" or (
             settings.stamps == "auto" and isinstance(self._source, BagSource))
@@ -49,22 +49,32 @@ class ImageSourceNode(Node):
         if settings.lockstep:
             self.create_subscription(Detection3DArray, "detections", self._on_answer, QoSProfile(depth=10))
         self._said_hfov = False
+        self._told: set[str] = set()
         self.published = 0
 
     def play(self) -> None:
         """Publish every frame at its time, once or for ever."""
         self.get_logger().info(f"playing {self._source.description}")
+        self._tell_notes()
         while not self._ready():
             rclpy.spin_once(self, timeout_sec=_WAIT_S)
         self._wait_until(time.monotonic() + _MATCH_S)
         while True:
             self._play_once()
+            self._tell_notes()
             for sentence in self._source.skipped:
                 self.get_logger().warning(f"skipped: {sentence}")
             if not self._settings.loop:
                 break
         self._wait_until(time.monotonic() + _LINGER_S)
         self.get_logger().info(f"done: {self.published} images published, {len(self._source.skipped)} skipped")
+
+    def _tell_notes(self) -> None:
+        """What the source has to say of itself, each sentence once."""
+        for sentence in self._source.notes:
+            if sentence not in self._told:
+                self._told.add(sentence)
+                self.get_logger().info(sentence)
 
     def _ready(self) -> bool:
         seen = self._images.get_subscription_count() > 0 or not self._settings.wait_for_subscriber

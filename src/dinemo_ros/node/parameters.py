@@ -136,6 +136,8 @@ POSE_NODE = (
 
 IMAGE_SOURCE = (
     Parameter("path", "", "Folder of images, video file, or rosbag2 (folder or .mcap/.db3).", changes=START),
+    Parameter("topic", "", "Image topic of a bag; empty takes the best one that holds no depth: with a camera_info, in "
+              "colour, first by name.", changes=START),
     Parameter("rate_hz", 0.0, "Images per second; 0 keeps the source's own timing (folders: 10).", unit="Hz",
               bounds=(0.0, 1000.0), changes=START),
     Parameter("loop", False, "Start again at the end instead of ending.", changes=START),

@@ -7,26 +7,29 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from ..camera import Camera
+from ..content import Kind
 from ..errors import DatasetError, ImageError
-from ..image_codec import decode_compressed
+from ..quoting import shown, shown_path
+from ..sample_range import SampleRange
 from .exif import camera_from_exif
 from .frame import Frame, Source
+from .picture import IMAGE_SUFFIXES, content_of_file, read_image
+
+__all__ = ["CAMERA_FILE", "IMAGE_SUFFIXES", "FolderSource", "images_by_stem", "read_image"]
 
 CAMERA_FILE = "camera_info.yaml"
 DEFAULT_FPS = 10.0
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".avif")
-_GIF = "a GIF is not read; take the pictures that it was made from, or convert it: ffmpeg -i FILE frame_%03d.png"
 # Files that belong beside images and need no word; anything else that is no image is named.
 _SIDECARS = (".yaml", ".yml", ".json", ".jsonl", ".md")
+_NAMED = 3  # kinds of things that are named where a folder holds no image
 
 
 class FolderSource(Source):
     """Images of one folder (sub-folders left out) in natural order; a file that cannot be read is skipped and named.
 
-    Without a ``camera_info.yaml`` in the folder each picture's own EXIF data tells its camera, where it has any.
+    What a file is, its content says, not its name. Without a ``camera_info.yaml`` in the folder each picture's own EXIF
+    data tells its camera, where it has any.
 
     Raises:
         DatasetError: the folder cannot be read or holds nothing that could be an image.
@@ -34,17 +37,17 @@ class FolderSource(Source):
     """
 
     def __init__(self, path: Path, fps: float | None = None) -> None:
-        super().__init__(f"images of {path}" if path.is_dir() else f"image {path}")
+        super().__init__(f"{'images of' if path.is_dir() else 'image'} {shown_path(path)}")
         self._period = 1.0 / (fps or DEFAULT_FPS)
         try:
             folder, files = (path, sorted(path.iterdir(), key=_natural)) if path.is_dir() else (path.parent, [path])
         except OSError as error:
-            raise DatasetError(f"{path}: folder cannot be read ({error.strerror})") from error
+            raise DatasetError(f"{shown_path(path)}: folder cannot be read ({error.strerror})") from error
         self._files = [f for f in files if _worth_a_look(f)] if path.is_dir() else files
-        if not any(f.suffix.lower() in IMAGE_SUFFIXES for f in self._files):
-            gif = f"; {_GIF}" if any(f.suffix.lower() == ".gif" for f in self._files) else ""
-            raise DatasetError(f"{path}: no image here; known are {', '.join(IMAGE_SUFFIXES)}, a video, or a "
-                               f"rosbag2{gif}")
+        # A look into every file costs, so the first that is called an image will do, and only then is looked.
+        if not any(f.suffix.lower() in IMAGE_SUFFIXES for f in self._files) and all(map(_no_picture, self._files)):
+            raise DatasetError(f"{shown_path(path)}: no image here; known are {', '.join(IMAGE_SUFFIXES)}, a video, or "
+                               f"a rosbag2{_what_is_there(self._files)}")
         camera_file = folder / CAMERA_FILE
         self._camera = Camera.from_yaml(camera_file) if camera_file.is_file() else None
 
@@ -52,19 +55,21 @@ class FolderSource(Source):
         return len(self._files)
 
     def _frames(self) -> Iterator[Frame]:
-        index = 0
+        index, samples = 0, SampleRange()
         for file in self._files:
-            if file.suffix.lower() not in IMAGE_SUFFIXES:
-                self.skipped.append(f"{file.name}: {_GIF if file.suffix.lower() == '.gif' else 'not an image file'}")
-                continue
             try:
-                image = read_image(file)
+                reason = _no_picture(file)
+                if reason:
+                    raise ImageError(f"{shown(file.name)}: {reason}")
+                image = read_image(file, samples)
             except ImageError as error:
                 self.skipped.append(str(error))
                 continue
             camera = self._camera or camera_from_exif(file, image.shape[1], image.shape[0])
             yield Frame(index * self._period, image, camera, file.name, calibrated=self._camera is not None)
             index += 1
+        if samples.note:
+            self.note(f"{self.description}: {samples.note}")
 
 
 def images_by_stem(folder: Path) -> dict[str, Path]:
@@ -77,16 +82,21 @@ def images_by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_image(path: Path) -> np.ndarray:
-    """RGB uint8 [H, W, 3] of an image file; ImageError names the file and what is wrong with it."""
+def _no_picture(path: Path) -> str:
+    """Why the file is not one to decode, in words; "" for one that is worth the try."""
     try:
-        data = path.read_bytes()
+        found = content_of_file(path)
     except OSError as error:
-        raise ImageError(f"{path.name}: cannot be read ({error.strerror})") from error
-    try:
-        return decode_compressed(path.suffix, data)
-    except ImageError as error:
-        raise ImageError(f"{path.name}: {error}") from error
+        return f"cannot be read ({error.strerror})"
+    if found is None:
+        return "" if path.suffix.lower() in IMAGE_SUFFIXES else "not an image file"
+    return "" if found.kind is Kind.PICTURE else f"not an image file but {found}"
+
+
+def _what_is_there(files: list[Path]) -> str:
+    reasons = list(dict.fromkeys(_no_picture(file) for file in files))
+    named = [reason.removeprefix("not an image file but ") for reason in reasons if " but " in reason]
+    return f"; here is {'; '.join(named[:_NAMED])}" if named else ""
 
 
 def _worth_a_look(path: Path) -> bool:

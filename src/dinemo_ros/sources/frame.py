@@ -17,7 +17,8 @@ class Frame:
     """One image.
 
     Attributes:
-        stamp_s: seconds; since the first frame, or the header's stamp for a bag.
+        stamp_s: seconds; the header's stamp for a bag, the container's for a video (mostly 0 for the first frame),
+            otherwise since the first frame.
         image_rgb: uint8 [H, W, 3].
         camera: intrinsics that came with the source, None where it has none.
         calibrated: whether these were measured; False: computed from the focal length in the picture's EXIF data.
@@ -39,7 +40,7 @@ class Source(ABC):
     Attributes:
         description: what is read, in words.
         skipped: one sentence for every input that could not be used, filled while iterating.
-        notes: what a user should know about the source as a whole (said once).
+        notes: what a user should know about the source as a whole (said once); some only turn up while iterating.
     """
 
     def __init__(self, description: str) -> None:
@@ -51,9 +52,15 @@ class Source(ABC):
         self.skipped.clear()
         return self._frames()
 
+    def note(self, sentence: str) -> None:
+        """Add to :attr:`notes`, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
     @abstractmethod
     def __len__(self) -> int:
-        """Frames to expect, unreadable ones included; a container that does not say counts 0."""
+        """Frames to expect, unreadable ones included; of a video an estimate, and 0 where the container does not say.
+        """
 
     @abstractmethod
     def _frames(self) -> Iterator[Frame]:

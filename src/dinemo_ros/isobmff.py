@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boxes of ISO media files (ISO/IEC 14496-12), as AVIF pictures and MP4 videos are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
+    """(name, start, end) of the content of every box between two places; ends at the first that leads out of it."""
+    end = len(data) if end is None else end
+    while start + 8 <= end:
+        size, name, header = int.from_bytes(data[start:start + 4], "big"), data[start + 4:start + 8], 8
+        if size == 1:
+            size, header = int.from_bytes(data[start + 8:start + 16], "big"), 16
+        elif size == 0:
+            size = end - start
+        if size < header or start + size > end:
+            return
+        yield name, start + header, start + size
+        start += size
+
+
+def child(data: bytes, place: tuple[int, int], name: bytes) -> tuple[int, int] | None:
+    """(start, end) of the content of the first box of that name among the boxes of ``place``."""
+    return next(((start, end) for found, start, end in boxes(data, *place) if found == name), None)
+
+
+def primary_properties(data: bytes) -> list[tuple[bytes, bytes]]:
+    """(name, content) of the properties of a HEIF or AVIF file's primary picture, in their order; [] if damaged."""
+    meta = child(data, (0, len(data)), b"meta")
+    if meta is None:
+        return []
+    inside = (meta[0] + 4, meta[1])  # behind version and flags
+    pitm, iprp = child(data, inside, b"pitm"), child(data, inside, b"iprp")
+    ipco = child(data, iprp, b"ipco") if iprp else None
+    ipma = child(data, iprp, b"ipma") if iprp else None
+    if pitm is None or ipco is None or ipma is None:
+        return []
+    properties = [(name, data[start:end]) for name, start, end in boxes(data, *ipco)]
+    primary = int.from_bytes(data[pitm[0] + 4:pitm[0] + (6 if data[pitm[0]] == 0 else 8)], "big")
+    chosen = _associations(data[ipma[0]:ipma[1]], primary)
+    return [properties[index - 1] for index in chosen if 0 < index <= len(properties)]
+
+
+def _associations(ipma: bytes, item: int) -> list[int]:
+    """Numbers (from 1) of the properties of ``item``."""
+    if len(ipma) < 8:
+        return []
+    id_bytes, wide = (2 if ipma[0] == 0 else 4), bool(ipma[3] & 1)
+    at = 8
+    for _ in range(int.from_bytes(ipma[4:8], "big")):
+        if at + id_bytes + 1 > len(ipma):
+            return []
+        found, count = int.from_bytes(ipma[at:at + id_bytes], "big"), ipma[at + id_bytes]
+        at += id_bytes + 1
+        step = 2 if wide else 1
+        entries = [ipma[at + step * i:at + step * (i + 1)] for i in range(count)]
+        at += step * count
+        if found == item:
+            return [int.from_bytes(e, "big") & (0x7FFF if wide else 0x7F) for e in entries]
+    return []
