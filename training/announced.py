@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,11 @@ class Errors:
     def squares(self, scale: np.ndarray) -> np.ndarray:
         """[N] squared errors in units of the covariance, standard deviations multiplied by ``scale`` [N, 1 or k]."""
         error = self.error / scale
-        return np.einsum("ni,ni->n", error, np.linalg.solve(self.covariance, error[..., None])[..., 0])
+        return np.sum((self._information @ error[..., None])[..., 0] * error, axis=1)
+
+    @cached_property
+    def _information(self) -> np.ndarray:
+        return np.linalg.inv(self.covariance)
 
     def only(self, axes: Sequence[int]) -> Errors:
         """The marginal of some of the axes."""
@@ -74,18 +79,34 @@ class Announced:
 
     def only(self, chosen: np.ndarray) -> Announced:
         """Of some of the pictures, by index or mask."""
-        parts = {name: getattr(self, name) for name in ("rotation", "position", "size")}
-        return Announced(*(getattr(self, name)[chosen] for name in ("network", "level", "asset", "evidence",
-                                                                    "error_deg")),
-                         **{name: Errors(e.error[chosen], e.covariance[chosen]) for name, e in parts.items()})
+        parts = [getattr(self, name) for name in _ERRORS]
+        return Announced(*(getattr(self, name)[chosen] for name in _TEXTS + _NUMBERS),
+                         *(Errors(e.error[chosen], e.covariance[chosen]) for e in parts))
+
+
+    def save(self, path: Path) -> None:
+        """Write npz, without pickles."""
+        plain = {name: getattr(self, name) for name in _TEXTS + _NUMBERS}
+        blocks = {f"{name}_{part}": getattr(getattr(self, name), part) for name in _ERRORS
+                  for part in ("error", "covariance")}
+        np.savez_compressed(path, **plain, **blocks)
+
+    @classmethod
+    def load(cls, path: Path) -> Announced:
+        """What :meth:`save` wrote."""
+        with np.load(path, allow_pickle=False) as data:
+            return cls(*(data[name] for name in _TEXTS + _NUMBERS),
+                       *(Errors(data[f"{name}_error"], data[f"{name}_covariance"]) for name in _ERRORS))
+
+
+_TEXTS, _NUMBERS, _ERRORS = ("network", "level", "asset"), ("evidence", "error_deg"), ("rotation", "position", "size")
 
 
 def gathered(rows: Sequence[dict]) -> Announced:
     """From rows of :func:`announced`, each with ``network``, ``level`` and ``asset``."""
-    pairs = {name: Errors(np.array([row[name][0] for row in rows]), np.array([row[name][1] for row in rows]))
-             for name in ("rotation", "position", "size")}
-    return Announced(*(np.array([row[name] for row in rows])
-                       for name in ("network", "level", "asset", "evidence", "error_deg")), **pairs)
+    pairs = [Errors(np.array([row[name][0] for row in rows]), np.array([row[name][1] for row in rows]))
+             for name in _ERRORS]
+    return Announced(*(np.array([row[name] for row in rows]) for name in _TEXTS + _NUMBERS), *pairs)
 
 
 def announced(pose: ObjectPose, T_true: np.ndarray, size_true: np.ndarray, symmetry: Symmetry) -> dict:

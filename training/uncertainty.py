@@ -14,9 +14,11 @@ Take renders of objects that the network was not trained on, and evaluate on oth
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ from dinemo_ros.evaluation.tables import coverage_markdown, reliability_markdown
 from dinemo_ros.symmetry import UNIFORM_VARIANCE
 from dinemo_ros.uncertainty import UncertaintySpec
 
-from .announced import Announced, measure
+from .announced import Announced, Errors, measure
 from .left_out import left_out
 
 _KNOTS = (0.1, 0.4, 0.7, 0.95)  # quantiles of the probability
@@ -36,15 +38,17 @@ _PARTS = 5  # groups of like probability
 _SOFT = 0.1  # of the logarithm of a squared error: makes a count differentiable enough to search
 _RIDGE = 1e-3
 FEWEST = 40  # poses
-_WIDEST, _STEP, _SMALLEST_STEP = 7.0, 0.8, 0.02  # of the logarithm of a factor
+_WIDEST, _STEP, _SMALLEST_STEP = 6.8, 0.4, 0.02  # of the logarithm of a factor
+_LEVELS = np.arange(-2.5, 3.6, 0.5)  # of flat functions
+_FLAT, _MARGINAL = 0.02, 0.2  # pull to flat functions; weight of single axes beside the quantity that they belong to
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """Coverage that a search tries to get right: squared errors as a function of the logarithms of factors.
+    """Coverage that a search tries to get right: squared errors as a function of factors.
 
     Attributes:
-        squares: from the parameters [P] to squared errors [N] in units of the covariance.
+        squares: from logarithms [functions, K] to squared errors [N] in units of the covariance.
         freedom: degrees of freedom. weight: against the others of the search.
     """
 
@@ -58,50 +62,103 @@ def fit(announced: Announced) -> UncertaintySpec:
     weights = logistic(announced.evidence, announced.right)
     probability = probabilities(weights, announced.evidence)
     knots = np.unique(np.quantile(probability, _KNOTS).round(4))
-    groups = _groups(announced, probability)
-    K, basis = len(knots), _hats(probability, knots)
+    logarithms = _Factors(_hats(probability, knots), _groups(announced, probability)).fitted(announced)
+    flat = {"turn": np.zeros(len(knots))}  # of a category without one
+    return UncertaintySpec(tuple(_short(w) for w in weights), tuple(float(k) for k in knots),
+                           **{name: tuple(_short(v) for v in np.exp(values))
+                              for name, values in (flat | logarithms).items()})
 
-    def search(quantities: Sequence[Quantity], functions: int) -> np.ndarray:
-        return _search(lambda x: sum(q.weight * _miss(q, x, groups) for q in quantities), functions, K)
 
-    def scale(x: np.ndarray, k: int) -> np.ndarray:
-        return np.exp(basis @ falling(x[k * K:(k + 1) * K]))
+@dataclass(frozen=True)
+class _Factors:
+    """hats: [N, K] weights of the knots in each picture; groups: [G, N] shares of the pictures, rows sum to one."""
 
-    rotation, position, size = announced.rotation, announced.position, announced.size
-    factors = {"turn": np.zeros(K)}
-    if rotation.freedom == 3:
-        known = np.sqrt(UNIFORM_VARIANCE / rotation.covariance[:, 2, 2])
+    hats: np.ndarray
+    groups: np.ndarray
+
+    def fitted(self, announced: Announced) -> dict[str, np.ndarray]:
+        """Logarithms [K] of the factors, by name."""
+        position, size = announced.position, announced.size
+        found = self._rotation(announced.rotation)
+        along = position.only([2])
+        (found["along"],) = self._search([Quantity(lambda x: along.squares(self._scale(x[0])), 1)], 1)
+        ray, sideways = self._scale(found["along"]), position.only([0, 1])
 
         def scales(x: np.ndarray) -> np.ndarray:
-            tilt = scale(x, 0)
-            return np.stack([tilt, tilt, np.minimum(scale(x, 1), known)], axis=1)
+            across = self._scale(x[0])
+            return np.c_[across, across, ray]
 
-        found = search([Quantity(lambda x: rotation.squares(scales(x)), 3),
-                        Quantity(lambda x: rotation.only([0, 1]).squares(scales(x)[:, :2]), 2, 0.2),
-                        Quantity(lambda x: rotation.only([2]).squares(scales(x)[:, 2:]), 1, 0.2)], 2)
-        factors |= {"tilt": falling(found[:K]), "turn": falling(found[K:])}
-    else:
-        found = search([Quantity(lambda x: rotation.squares(scale(x, 0)[:, None]), 2)], 1)
-        factors["tilt"] = falling(found)
-    along = search([Quantity(lambda x: position.only([2]).squares(scale(x, 0)[:, None]), 1)], 1)
-    ray = np.exp(basis @ falling(along))
+        (found["across"],) = self._search([Quantity(lambda x: position.squares(scales(x)), 3),
+                                           Quantity(lambda x: sideways.squares(self._scale(x[0])), 2, _MARGINAL)], 1)
+        (found["size"],) = self._search([Quantity(lambda x: size.squares(self._scale(x[0])), size.freedom)], 1)
+        return found
 
-    def sideways(x: np.ndarray) -> np.ndarray:
-        return np.stack([scale(x, 0), scale(x, 0), ray], axis=1)
+    def _rotation(self, rotation: Errors) -> dict[str, np.ndarray]:
+        if rotation.freedom == 2:
+            return {"tilt": self._search([Quantity(lambda x: rotation.squares(self._scale(x[0])), 2)], 1)[0]}
+        known = np.sqrt(UNIFORM_VARIANCE / rotation.covariance[:, 2, 2])[:, None]  # as UncertaintySpec.covariance
+        tilt, turn = rotation.only([0, 1]), rotation.only([2])
 
-    found = search([Quantity(lambda x: position.squares(sideways(x)), 3),
-                    Quantity(lambda x: position.only([0, 1]).squares(sideways(x)[:, :2]), 2, 0.2)], 1)
-    factors |= {"along": falling(along), "across": falling(found)}
-    found = search([Quantity(lambda x: size.squares(scale(x, 0)[:, None]), size.freedom)], 1)
-    factors["size"] = falling(found)
-    return UncertaintySpec(tuple(_short(w) for w in weights), tuple(float(k) for k in knots),
-                           **{name: tuple(_short(np.exp(v)) for v in values) for name, values in factors.items()})
+        def turned(x: np.ndarray) -> np.ndarray:
+            return np.minimum(self._scale(x[1]), known)
+
+        def scales(x: np.ndarray) -> np.ndarray:
+            tilted = self._scale(x[0])
+            return np.c_[tilted, tilted, turned(x)]
+
+        found = self._search([Quantity(lambda x: rotation.squares(scales(x)), 3),
+                              Quantity(lambda x: tilt.squares(self._scale(x[0])), 2, _MARGINAL),
+                              Quantity(lambda x: turn.squares(turned(x)), 1, _MARGINAL)], 2)
+        return {"tilt": found[0], "turn": found[1]}
+
+    def _scale(self, logarithms: np.ndarray) -> np.ndarray:
+        """[N, 1] factors from logarithms [K] at the knots."""
+        return np.exp(self.hats @ logarithms)[:, None]
+
+    def _search(self, quantities: Sequence[Quantity], functions: int) -> np.ndarray:
+        """Logarithms [functions, K] under which the coverage of ``quantities`` misses least.
+
+        Flat functions on a grid first, then a pattern search from the best: counts have no slope to follow. Where all
+        or no errors are inside there is nothing to tell two factors apart, hence the pull to flat functions.
+        """
+        K = self.hats.shape[1]
+
+        def cost(x: np.ndarray) -> float:
+            logarithms = np.array([falling(part) for part in x])
+            return sum(q.weight * self._miss(q, logarithms) for q in quantities) + _FLAT * float(np.sum(x[:, :-1] ** 2))
+
+        starts = [np.c_[np.zeros((functions, K - 1)), levels]
+                  for levels in itertools.product(_LEVELS, repeat=functions)]
+        x = min(starts, key=cost)
+        value, step = cost(x), _STEP
+        while step > _SMALLEST_STEP:
+            before = value
+            for k in np.ndindex(x.shape):
+                for move in (step, -step):
+                    tried = x.copy()
+                    tried[k] += move
+                    if (found := cost(tried)) < value:
+                        x, value = tried, found
+                        break
+            if value >= before:
+                step *= 0.5
+        return np.array([falling(part) for part in x])
+
+    def _miss(self, quantity: Quantity, logarithms: np.ndarray) -> float:
+        """How far the coverage of all groups lies from what it should be, in half widths of the bounds, squared."""
+        squares, total = np.log(np.maximum(quantity.squares(logarithms), 1e-12)), 0.0
+        for level in LEVELS:
+            outside = (squares - np.log(quantile(level, quantity.freedom))) / _SOFT
+            inside = 1 / (1 + np.exp(np.clip(outside, -30, 30)))
+            half = 0.5 * (BOUNDS[level][1] - BOUNDS[level][0])
+            total += float(np.mean(((self.groups @ inside - level) / half) ** 2))
+        return total
 
 
 def falling(parameters: np.ndarray) -> np.ndarray:
     """[K] logarithms that never rise, from any [K] numbers: the last one, and how much higher each one before lies."""
     steps = np.abs(parameters[:-1])
-    return np.r_[parameters[-1] + np.cumsum(steps[::-1])[::-1], parameters[-1]].clip(-_WIDEST + 0.2, _WIDEST - 0.2)
+    return np.r_[parameters[-1] + np.cumsum(steps[::-1])[::-1], parameters[-1]].clip(-_WIDEST, _WIDEST)
 
 
 def logistic(evidence: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -150,17 +207,7 @@ def _groups(announced: Announced, probability: np.ndarray) -> np.ndarray:
     return members / members.sum(1, keepdims=True)
 
 
-def _miss(quantity: Quantity, x: np.ndarray, groups: np.ndarray) -> float:
-    """How far the coverage of all groups lies from what it should be, in half widths of the bounds, squared."""
-    squares = np.log(np.maximum(quantity.squares(x), 1e-12))
-    total = 0.0
-    for level in LEVELS:
-        inside = 1 / (1 + np.exp(-np.clip((np.log(quantile(level, quantity.freedom)) - squares) / _SOFT, -30, 30)))
-        half = 0.5 * (BOUNDS[level][1] - BOUNDS[level][0])
-        total += float(np.mean(((groups @ inside - level) / half) ** 2))
-    return total
-
-
+@lru_cache
 def quantile(level: float, freedom: int) -> float:
     """Where chi-square with ``freedom`` degrees of freedom has ``level`` of its mass below, by bisection."""
     low, high = 0.0, 100.0
@@ -168,29 +215,6 @@ def quantile(level: float, freedom: int) -> float:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if chi_square_content(middle, freedom) < level else (low, middle)
     return 0.5 * (low + high)
-
-
-def _search(cost: Callable[[np.ndarray], float], functions: int, K: int) -> np.ndarray:
-    """Parameters [functions * K] of least cost by a pattern search from several flat starts: counts have no slope."""
-    best, least = np.zeros(functions * K), np.inf
-    for level in (-0.5, 0.5, 1.5):
-        x = np.tile(np.r_[np.full(K - 1, 0.1), level], functions)
-        value, step = cost(x), _STEP
-        while step > _SMALLEST_STEP:
-            before = value
-            for k in range(len(x)):
-                for move in (step, -step):
-                    tried = x.copy()
-                    tried[k] += move
-                    found = cost(tried)
-                    if found < value:
-                        x, value = tried, found
-                        break
-            if value >= before:
-                step *= 0.5
-        if value < least:
-            best, least = x, value
-    return best
 
 
 def _short(value: float) -> float:
@@ -208,8 +232,13 @@ def report(announced: Announced, uncertainty: UncertaintySpec) -> dict:
             "coverage": coverage_rows(records), "reliability": reliability_rows(records)}
 
 
-def calibrate(bundle: Path, renders: Sequence[Path], count: int, version: str | None = None) -> dict:
+def calibrate(bundle: Path, renders: Sequence[Path], count: int, version: str | None = None,
+              measured: Path | None = None) -> dict:
     """Measure the bundle in folder ``bundle`` and write the ``uncertainty`` that was fitted into its card.
+
+    Args:
+        version: written into the card, too. measured: file that keeps what was measured; what it holds is not measured
+            again.
 
     Returns:
         See :func:`report`.
@@ -218,7 +247,12 @@ def calibrate(bundle: Path, renders: Sequence[Path], count: int, version: str | 
         ValueError: too few pictures, or all of them right or wrong, so that no probability can be fitted.
     """
     loaded = load_bundle(bundle)
-    announced = measure(loaded, renders, count)
+    if measured is not None and measured.is_file():
+        announced = Announced.load(measured)
+    else:
+        announced = measure(loaded, renders, count)
+        if measured is not None:
+            announced.save(measured)
     if len(announced) < FEWEST or announced.right.all() or not announced.right.any():
         raise ValueError(f"{bundle}: {int(announced.right.sum())} of {len(announced)} poses are right; at least "
                          f"{FEWEST} are needed, right and wrong ones among them, to tell how likely one is right")
@@ -233,10 +267,12 @@ def main() -> None:
     parser.add_argument("--renders", type=Path, action="append", required=True, help="posed crops of objects that the "
                         "network was not trained on; may be given several times")
     parser.add_argument("--count", type=int, default=300, help="pictures of each (default: %(default)s)")
+    parser.add_argument("--measured", type=Path, help="keep what was measured in this file (.npz); if it is there, "
+                        "nothing is measured again")
     parser.add_argument("--version", help="write this version into the card, too")
     parser.add_argument("--json", type=Path, help="write what the fit says of itself here")
     args = parser.parse_args()
-    told = calibrate(args.bundle, args.renders, args.count, args.version)
+    told = calibrate(args.bundle, args.renders, args.count, args.version, args.measured)
     print(f"{args.bundle}: fitted to {told['pictures']} estimates of {', '.join(told['assets'])}; probability of a "
           f"rotation within 30 degrees {told['right']:.3f}, ECE {told['ece']:.3f}")
     if told["coverage"]:

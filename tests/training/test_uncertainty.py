@@ -45,7 +45,7 @@ def scenes(seed, symmetry=NO_SYMMETRY, wider=1.0, flips=True, count=COUNT):
             R = R @ turn(np.pi)
         size_true = symmetry.size(size + wider * rng.multivariate_normal(np.zeros(3), S))
         yield pose, se3(R, T[:3, 3] + error[:3]), size_true, {
-            "network": ("fp32", "int8")[k % 2], "level": "L0" if score > 0.4 else "L3", "asset": "abcd"[k % 4]}
+            "network": ("fp32", "int8")[k % 2], "level": ("L0", "L3")[k // 2 % 2], "asset": "abcd"[k // 4 % 4]}
 
 
 def gather(symmetry=NO_SYMMETRY, **options):
@@ -57,10 +57,10 @@ def gather(symmetry=NO_SYMMETRY, **options):
 @pytest.mark.parametrize("wider", [0.4, 1.0, 5.0])
 def test_the_factors_undo_what_the_covariance_got_wrong(symmetry, wider):
     """Too wide and too narrow alike; other scenes are covered as promised, and were not before."""
-    found = fit(gather(symmetry, wider=wider, flips=False) if symmetry.continuous else gather(symmetry, wider=wider))
-    for name in FACTORS[0 if not symmetry.continuous else 1:]:
-        assert found.factor(name, 0.95) == pytest.approx(wider, rel=0.3), (name, found)
-    fresh = gather(symmetry, seed=1, wider=wider, flips=not symmetry.continuous)
+    found = fit(gather(symmetry, wider=wider, flips=False))
+    for name in FACTORS[1 if symmetry.continuous else 0:]:
+        assert found.factor(name, 0.95) == pytest.approx(wider, rel=0.15), (name, found)
+    fresh = gather(symmetry, seed=1, wider=wider, flips=False)
     flat = replace(found, **{name: (1.0,) * len(found.knots) for name in FACTORS})
     before, after = (coverage_rows(experienced(fresh, spec)) for spec in (flat, found))
     assert [row["holds"] for row in after] == [True] * len(after), after
@@ -70,8 +70,12 @@ def test_the_factors_undo_what_the_covariance_got_wrong(symmetry, wider):
 
 def test_flips_are_covered_where_they_are_likely_and_do_not_widen_what_is_sure():
     found = fit(gather())
-    assert found.factor("turn", 0.5) > 20 * found.factor("turn", 0.99)
-    assert found.factor("turn", 0.99) < 1.5 and max(found.along) < 2.0
+    assert found.factor("turn", 0.5) > 20 * found.factor("turn", 0.999)
+    assert found.factor("turn", 0.999) < 2.0 and max(found.along) < 1.3
+    fresh = gather(seed=1)
+    assert 0.7 < fresh.right.mean() < 0.85
+    rows = coverage_rows(experienced(fresh, found))
+    assert all(row["holds"] for row in rows), rows
 
 
 def test_the_probability_is_the_one_that_poses_were_drawn_with():
