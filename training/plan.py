@@ -139,7 +139,7 @@ def _result(recipe: Recipe, folder: RunFolder, work: Work, out: Path, pools: set
         Stage("export", "mean weights as a checked bundle", work.export,
               {"average": recipe.average, "card": _card(recipe)}, ("shape", last), (),
               (run / "bundle", run / "student.pt")),
-        Stage("calibrate", "distance and accepted score", work.calibrate, {"count": recipe.evaluate},
+        Stage("calibrate", "distance, accepted score, uncertainty", work.calibrate, {"count": recipe.evaluate},
               ("export", *measured), (), (run / "calibration.npz",)),
         Stage("evaluate", "errors on held-out pictures", work.evaluate,
               {"count": recipe.evaluate, "spins": recipe.data.spin_names}, ("calibrate", *measured),

@@ -18,6 +18,7 @@ from dinemo_ros.bundle import load_bundle
 from dinemo_ros.estimator import PoseEstimator
 
 from . import calibrate as calibration
+from . import uncertainty
 from .assets.kitchen import Shelf
 from .augment import AugmentConfig
 from .batches import CorrespondenceSampler
@@ -275,7 +276,20 @@ class Work:
         result = calibration.calibrate(self.bundle, posed, negatives, self.recipe.evaluate, exact,
                                        self.recipe.data.photographs is not None)
         result.save(self.run / "calibration.npz")
-        return result.summary()
+        return result.summary() | (self._uncertainty() if exact else {})
+
+    def _uncertainty(self) -> dict:
+        """How likely poses are right, and how wide their covariances have to be; a model that is always right or
+        never goes without."""
+        out = self.run / "uncertainty.json"
+        out.unlink(missing_ok=True)
+        try:
+            told = uncertainty.calibrate(self.bundle, [self.held_out], self.recipe.evaluate)
+        except ValueError as error:
+            print(f"the bundle goes without a probability and with the solver's own covariance: {error}")
+            return {}
+        out.write_text(json.dumps(told, indent=1))
+        return {"probability_error": told["ece"]}
 
     def evaluate(self) -> dict:
         """The finished bundle on held-out renders and, where the recipe names them, on spins."""

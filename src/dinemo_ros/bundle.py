@@ -26,6 +26,7 @@ from .files import replace_files
 from .mirror import counterparts
 from .neural_mesh import NeuralMesh
 from .symmetry import Symmetry
+from .uncertainty import UncertaintySpec
 
 FORMAT = "dinemo-bundle/1"
 CARD_FILE, BACKBONE_FILE, MESH_FILE, INT8_FILE = "model.yaml", "backbone.onnx", "mesh.npz", "backbone_int8.onnx"
@@ -144,6 +145,7 @@ class Card:
     features: FeatureSpec = field(default_factory=FeatureSpec)
     score: ScoreSpec = field(default_factory=ScoreSpec)
     calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
+    uncertainty: UncertaintySpec = field(default_factory=UncertaintySpec)
     search: SearchSpec = field(default_factory=SearchSpec)
     files: dict[str, str] = field(default_factory=dict)
 
@@ -244,6 +246,8 @@ def rewrite_card(bundle: Bundle, card: Card) -> Bundle:
 
 def _card_text(card: Card) -> str:
     document = _plain(asdict(card)) | {"symmetry": card.symmetry.document()}
+    if not card.uncertainty:
+        del document["uncertainty"]  # versions that do not know the key read the card, too
     order = ["format"] + [name for name in document if name != "format"]
     return yaml.safe_dump({name: document[name] for name in order}, sort_keys=False, default_flow_style=None, width=110)
 

@@ -42,6 +42,9 @@ class ObjectPose(Hypothesis):
         roi: (x_min, y_min, x_max, y_max) in image pixels that was looked at.
         runners_up: other hypotheses, best first; a front/back flip shows up here with its score.
         visible: share of the vertices that face the camera and are explained by the object, 0 to 1.
+        size_covariance: [3, 3] of the size, square metres.
+        probability: that the rotation is within 30 degrees of the true one, calibrated on renders; None where the
+            bundle does not tell.
         track_id: number of the object over a sequence of images, from the tracker; None without one.
     """
 
@@ -50,4 +53,6 @@ class ObjectPose(Hypothesis):
     roi: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     runners_up: tuple[Hypothesis, ...] = ()
     visible: float = 0.0
+    size_covariance: np.ndarray = field(default_factory=lambda: np.eye(3))
+    probability: float | None = None
     track_id: int | None = None

@@ -123,6 +123,19 @@ class Symmetry:
             length = width = math.sqrt(length * width)
         return np.array([length, width, height])
 
+    def size_covariance(self, covariance: np.ndarray, size: np.ndarray) -> np.ndarray:
+        """Covariance [3, 3] of what :meth:`size` makes of a ``size`` [3] with ``covariance`` [3, 3].
+
+        Where length and width are one number their errors are one, too.
+        """
+        if not (self.continuous or self.order > 2):
+            return np.asarray(covariance)
+        length, width, _ = (float(value) for value in size)
+        mean = math.sqrt(length * width)
+        share = np.array([mean / length, mean / width, 0.0]) / 2.0  # derivatives of the geometric mean
+        change = np.stack([share, share, [0.0, 0.0, 1.0]])
+        return change @ np.asarray(covariance) @ change.T
+
     def covariance(self, covariance: np.ndarray, R: np.ndarray) -> np.ndarray:
         """Covariance [6, 6] of a pose with rotation ``R`` (both along the same camera axes), honest about the axis.
 

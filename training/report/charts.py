@@ -100,6 +100,24 @@ def score_histograms(path: Path, panels: dict[str, dict[str, np.ndarray]], lines
     return _save(figure, path)
 
 
+def reliability_diagram(path: Path, rows: Sequence[dict]) -> str:
+    """Share of right poses over their announced probability, one panel per model, all levels of occlusion together.
+
+    rows: of :func:`dinemo_ros.evaluation.reliability.reliability_rows`.
+    """
+    last = {row["model"]: row for row in rows}  # the row of all levels comes last
+    figure, axes = _figure(3.6 * len(last), 3.4, len(last))
+    for ax, (name, row) in zip(axes, last.items(), strict=True):
+        x, y = (np.array([b[key] for b in row["bins"]]) for key in ("probability", "right"))
+        low, high = np.array([b["interval"] for b in row["bins"]]).T
+        ax.plot([0, 1], [0, 1], color=_SOFT, linestyle="--", linewidth=1)
+        ax.errorbar(x, y, [np.maximum(y - low, 0), np.maximum(high - y, 0)], color=_INK, marker="o", markersize=4,
+                    capsize=2, linewidth=1.2)
+        ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="announced probability", ylabel="share within 30 degrees")
+        ax.set_title(f"{name}: n {row['n']}, ECE {row['ece']:.3f}", fontsize=10)
+    return _save(figure, path)
+
+
 def error_plots(path: Path, errors: np.ndarray, azimuths: np.ndarray | None) -> str:
     """Cumulative errors [N] degrees (180 without a pose), and errors over the true azimuth [N] radians."""
     figure, axes = _figure(9.0, 2.9, 1 if azimuths is None else 2)

@@ -12,7 +12,7 @@ import numpy as np
 from ..posed_crops import load_posed_crops
 from ..recipe import Recipe
 from ..run_folder import RunFolder
-from .charts import error_plots, score_histograms, stage_times
+from .charts import error_plots, reliability_diagram, score_histograms, stage_times
 from .data_section import azimuth
 from .page import Picture, Section, Table, duration, number, percent
 
@@ -114,4 +114,26 @@ def calibration(folder: RunFolder, out: Path) -> Section:
         lines["true over estimated distance"] = depth
     section.pictures.append(Picture(score_histograms(out / "calibration.png", panels, lines),
                                     "Dashed: what was chosen."))
+    _uncertainty(section, folder.path / "uncertainty.json", out)
     return section
+
+
+def _uncertainty(section: Section, path: Path, out: Path) -> None:
+    """Coverage and reliability, each model under what was fitted to the others."""
+    if not path.is_file():
+        section.text.append("No probability was fitted, and the covariance is the solver's own.")
+        return
+    told = json.loads(path.read_text())
+    section.text.append(f"Probability and covariance were fitted to {told['pictures']} estimates of "
+                        f"{', '.join(told['assets'])}, clean and occluded; error of the probability (ECE) on these "
+                        f"{told['ece']:.3f}.")
+    if not told["coverage"]:
+        section.text.append("There is one model only: whether that holds for others was not measured.")
+        return
+    section.pictures.append(Picture(reliability_diagram(out / "reliability.png", told["reliability"]),
+                                    "Announced probability of a rotation within 30 degrees, and the share that is; "
+                                    "each model under what was fitted to the others. Bars: 95 %."))
+    rows = [[row["model"], row["occlusion"], row["quantity"], str(row["n"]), *map(percent, row["coverage"].values()),
+             {True: "yes", False: "no", None: ""}[row["holds"]]] for row in told["coverage"]]
+    section.tables.append(Table(["network", "level", "quantity", "n", "inside 68.3 %", "inside 95.4 %",
+                                 "within bounds"], rows, "Errors inside the announced ellipsoids, likewise."))

@@ -30,6 +30,8 @@ One JSON line per image:
               exif (focal length in the picture) or assumed
   objects     best score first, each with
     category, score (0 to 1), visible (share of the surface explained, 0 to 1)
+    probability that the rotation is within 30 degrees of the true one, as measured on renders; null where the bundle
+                does not tell
     T_cam_obj   4x4, object frame to camera optical frame, metres (object: x forward, y left, z up, centre of its box)
     azimuth, elevation, theta   degrees, PASCAL3D+: azimuth 0 sees the front, 90 the object's left side; azimuth is
                 null where nothing is known about it (a bottle, a cup whose handle is hidden), T_cam_obj then has some

@@ -32,6 +32,10 @@ and where the truth is a full pose
   translation_median_m      median error of the position, metres
   add_median_m, add_within  median ADD, share below a tenth of the diameter
   pck                       share of key points within 0.1 of the box
+Where poses come with a covariance, "coverage" has a row per model, level and quantity: n frames, the share of errors
+inside the ellipsoids of 68.3 and 95.4 % with its interval of 95 % (Wilson), and whether both lie within bounds (0.60 to
+0.76, 0.92 to 0.98; null below 400 frames). "reliability" compares the announced probability of a rotation within 30
+degrees with the share that is (docs/evaluation.md).
 """
 
 
@@ -58,15 +62,17 @@ def _tell_skipped(records: list[dict], frames: int) -> None:
 def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict], rows: list[dict],
            extra: dict | None = None) -> int:
     """Print and write everything; returns the exit code."""
+    from ..evaluation.coverage import coverage_rows
+    from ..evaluation.reliability import reliability_rows
     from ..evaluation.runner import split
     from ..evaluation.sample import ALL
-    from ..evaluation.tables import markdown
+    from ..evaluation.tables import coverage_markdown, markdown, reliability_markdown
 
     frames = split(records)
     report = {
         "bundle": setting.competitors[0].name, "models": [c.name for c in setting.competitors],
         "rois": arguments.rois, "seed": getattr(arguments, "seed", None), **(extra or {}),
-        "split": frames, "rows": rows,
+        "split": frames, "rows": rows, "coverage": coverage_rows(records), "reliability": reliability_rows(records),
     }
     if not arguments.brief:
         report["frames"] = records
@@ -80,6 +86,11 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
     print()
     # Of the others the report has every set, the table only all of them together.
     print(markdown([r for r in rows if r["model"] == main or r["group"] == ALL or len(sets) == 1]))
+    if report["coverage"]:
+        print(f"\nerrors inside the announced ellipsoids:\n\n{coverage_markdown(report['coverage'])}")
+    if report["reliability"]:
+        print(f"\nthe announced probability of a rotation within 30 degrees:\n\n"
+              f"{reliability_markdown(report['reliability'])}")
     _write(arguments, setting, records, report)  # last: a full disk does not cost the table
     return 0
 

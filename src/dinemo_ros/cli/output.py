@@ -111,6 +111,7 @@ def object_entry(pose: ObjectPose) -> dict:
     return {
         "category": pose.category,
         **_hypothesis_entry(pose, known),
+        "probability": pose.probability,
         "covariance": pose.covariance,
         "roi": pose.roi,
         "visible": pose.visible,

@@ -13,7 +13,7 @@ FAMILIES = {
     "train": "contrastive training; train0, train1, ... for one round",
     "bundle": "weights of a round as a bundle, measured on held-out renders; bundle0, bundle1, ...",
     "export": "mean weights as a bundle, refused unless ONNX and torch agree",
-    "calibrate": "distance bias and accepted score on held-out pictures",
+    "calibrate": "distance bias, accepted score, covariance and probability on held-out pictures",
     "evaluate": "errors on held-out renders, and on spins where given",
     "publish": "the checked bundle to --out",
     "report": "report/index.html of the run folder",

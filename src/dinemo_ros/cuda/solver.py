@@ -118,7 +118,7 @@ class DeviceSolver:
 
     def _solved(self, poses: list[Candidate]) -> list[SolvedPose]:
         """On the host: with covariance, the first one's with the doubt about its turn."""
-        solved = [_solved(pose, self._host) for pose in poses]
+        solved = [cpu.solved_pose(pose, self._host) for pose in poses]
         if solved and self._host.symmetry.uncertain_azimuth:
             covariance = widened(solved[0].covariance, poses[0].R, poses[0].azimuth)
             solved[0] = replace(solved[0], covariance=covariance)
@@ -147,13 +147,6 @@ def candidates(found: Hypotheses, b: int) -> list[Candidate]:
     for pose in finite:
         pose.R = _orthonormal(pose.R)
     return finite
-
-
-def _solved(pose: Candidate, category: Category) -> SolvedPose:
-    T = np.eye(4)
-    T[:3, :3], T[:3, 3] = pose.R, pose.t * category.depth_scale
-    return SolvedPose(T, category.mean_size * np.exp(pose.log_size), float(pose.score), float(pose.visible),
-                      cpu.pose_covariance(pose, category.prior, category.covariance_scale, category.dimension))
 
 
 def _orthonormal(R: np.ndarray) -> np.ndarray:

@@ -94,7 +94,7 @@ class NearestView:
         scores = self._templates @ self._describe(picture)
         best = int(np.argmax(scores))
         return ObjectPose(self._placed(self._views[best], crop), float(np.clip(scores[best], 0.0, 1.0)), self._size,
-                          category=self._category, roi=roi)
+                          category=self._category, covariance=np.full((6, 6), np.nan), roi=roi)
 
     def _gradients(self, picture: np.ndarray) -> np.ndarray:
         grey = cv2.cvtColor(picture[0], cv2.COLOR_RGB2GRAY)

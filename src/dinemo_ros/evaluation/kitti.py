@@ -13,7 +13,7 @@ from ..sources.folder import read_image
 from .boxes import area, intersection, iou, match_greedily
 from .kitti_labels import KittiFrame, KittiObject
 from .metrics import summarise
-from .runner import Setting, evaluate, skipped
+from .runner import Setting, evaluate, judged, skipped
 from .sample import CLEAN, Entry, Sample
 from .truth import PoseTruth
 
@@ -76,7 +76,7 @@ def _evaluate_own(setting: Setting, frames: Iterable[KittiFrame]) -> tuple[list[
                           "file": f"{frame.image.name}#{number}", "score": None, "error_deg": None, **reason}
                 if pose is not None:
                     truth = PoseTruth(car.T_cam_obj, car.size, camera)
-                    record |= {"score": float(pose.score), **truth.errors(pose, setting.reference)}
+                    record |= judged(pose, truth, setting.reference)
                 records.append(record)
                 if setting.worst is not None and not reason:
                     setting.worst.offer(record, image, camera, pose)

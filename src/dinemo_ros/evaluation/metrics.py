@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 FLIP_DEG = 150.0
+RIGHT_DEG = 30.0  # below it a pose counts as right: Acc@pi/6
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ def azimuth_error_deg(estimate_deg: float, truth_deg: float) -> float:
     return abs((estimate_deg - truth_deg + 180.0) % 360.0 - 180.0)
 
 
+def wilson_interval(count: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Interval of a share of which ``count`` of ``n`` were seen (Wilson 1927), 95 % unless ``z`` says otherwise."""
+    share, spread = count / n, z * z / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def summarise_angles(errors_deg: Sequence[float | None]) -> AngleSummary:
     """Summary of the errors of all frames; None stands for a frame without a pose. At least one frame is needed."""
     if len(errors_deg) == 0:
@@ -45,7 +54,7 @@ def summarise_angles(errors_deg: Sequence[float | None]) -> AngleSummary:
     missing = np.array([error is None for error in errors_deg])
     return AngleSummary(
         n=len(found),
-        acc30=float(np.mean((found < 30.0) & ~missing)),
+        acc30=float(np.mean((found < RIGHT_DEG) & ~missing)),
         acc10=float(np.mean((found < 10.0) & ~missing)),
         median_deg=float(np.median(found)),
         flips=float(np.mean((found > FLIP_DEG) & ~missing)),

@@ -16,7 +16,7 @@ from .extent import silhouette
 from .metrics import summarise
 from .occlusion import Level, Occluder
 from .sample import ALL, Entry, Roi, Sample, mask_box
-from .truth import ReferenceObject
+from .truth import ReferenceObject, Truth
 from .worst import WorstFrames
 
 
@@ -110,11 +110,17 @@ def _records(setting: Setting, entry: Entry) -> list[dict]:
                 records.append(record | skipped(entry.name, error))
                 continue
             if poses:
-                record |= {"score": float(poses[0].score), **sample.truth.errors(poses[0], setting.reference)}
+                record |= judged(poses[0], sample.truth, setting.reference)
             records.append(record)
             if setting.worst is not None:
                 setting.worst.offer(record, image, sample.camera, poses[0] if poses else None)
     return records
+
+
+def judged(pose: ObjectPose, truth: Truth, reference: ReferenceObject) -> dict:
+    """What a record says about a pose: ``score``, ``probability`` where the bundle tells it, and its errors."""
+    known = {} if pose.probability is None else {"probability": float(pose.probability)}
+    return {"score": float(pose.score), **known, **truth.errors(pose, reference)}
 
 
 def skipped(file: str, error: DinemoError) -> dict[str, str]:

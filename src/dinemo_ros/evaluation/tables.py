@@ -41,8 +41,12 @@ def markdown(rows: Sequence[dict]) -> str:
     columns = [c for c in _COLUMNS if any(row.get(c[0]) is not None for row in rows)]
     cells = [[heading for _, heading, _ in columns]]
     cells += [[_written(row.get(key), form) for key, _, form in columns] for row in rows]
-    widths = [max(3, *(len(line[k]) for line in cells)) for k in range(len(columns))]
-    left = [key in ("model", "occlusion", "group") for key, _, _ in columns]
+    return _aligned(cells, [key in ("model", "occlusion", "group") for key, _, _ in columns])
+
+
+def _aligned(cells: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
+    """Markdown table of texts, the first line its head; ``left``: which columns are not numbers."""
+    widths = [max(3, *(len(line[k]) for line in cells)) for k in range(len(left))]
     rule = ["-" * width if is_left else "-" * (width - 1) + ":"
             for width, is_left in zip(widths, left, strict=True)]
     return "\n".join("| " + " | ".join(cell.ljust(width) if is_left else cell.rjust(width)
@@ -56,6 +60,29 @@ def _written(value, form: str | None) -> str:
     return {_PERCENT: lambda: f"{100 * value:.1f} %", _POINTS: lambda: f"{value:.1f} %",
             _SIGNED_POINTS: lambda: f"{value:+.1f} %", _SIGNED_DEGREES: lambda: f"{value:+.1f}°",
             _DEGREES: lambda: f"{value:.1f}°", _METRES: lambda: f"{value:.2f} m"}.get(form, lambda: str(value))()
+
+
+def coverage_markdown(rows: Sequence[dict]) -> str:
+    """Table of :func:`dinemo_ros.evaluation.coverage.coverage_rows`, shares with their intervals of 95 %."""
+    levels = list(rows[0]["coverage"])
+    verdict = {True: "yes", False: "no", None: "–"}
+    cells = [["model", "level", "quantity", "n", *(f"inside {level} %" for level in levels), "within bounds"]]
+    cells += [[row["model"], row["occlusion"], row["quantity"], str(row["n"]),
+               *(_with_interval(row["coverage"][level], row["interval"][level]) for level in levels),
+               verdict[row["holds"]]] for row in rows]
+    return _aligned(cells, [True, True, True, False, *[False] * len(levels), True])
+
+
+def reliability_markdown(rows: Sequence[dict]) -> str:
+    """Table of :func:`dinemo_ros.evaluation.reliability.reliability_rows`."""
+    cells = [["model", "level", "n", "mean probability", "within 30°", "ECE"]]
+    cells += [[row["model"], row["occlusion"], str(row["n"]), _written(row["mean_probability"], _PERCENT),
+               _with_interval(row["right"], row["interval"]), f"{row['ece']:.3f}"] for row in rows]
+    return _aligned(cells, [True, True, False, False, False, False])
+
+
+def _with_interval(share: float, interval: Sequence[float]) -> str:
+    return f"{100 * share:.1f} % ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
 
 
 def comma_separated(records: Sequence[dict]) -> str:

@@ -16,9 +16,10 @@ import numpy as np
 from ..bundle import Bundle
 from ..camera import Camera
 from ..geometry import ray_rotation, rotation_from_viewpoint
-from ..pose import Hypothesis
+from ..pose import Hypothesis, ObjectPose
 from ..solver.surface import farthest_point_order
 from ..symmetry import Symmetry
+from .coverage import azimuth_content, contents
 
 KEYPOINTS = 24
 ADD_THRESHOLD = 0.1  # of the object's diameter
@@ -54,8 +55,14 @@ class ReferenceObject:
 class Truth(Protocol):
     """Something an estimate can be compared with."""
 
-    def errors(self, pose: Hypothesis, reference: ReferenceObject) -> dict[str, float]:
-        """Errors of ``pose`` by name; ``error_deg`` is among them."""
+    def errors(self, pose: Hypothesis, reference: ReferenceObject) -> dict:
+        """Errors of ``pose`` by name; ``error_deg`` is among them, and ``contents`` (:mod:`.coverage`) of a pose that
+        comes with a covariance."""
+
+
+def announces(pose: Hypothesis) -> bool:
+    """Whether ``pose`` says how uncertain it is; that of a baseline does not."""
+    return isinstance(pose, ObjectPose) and bool(np.isfinite(pose.covariance).all())
 
 
 @dataclass(frozen=True)
@@ -64,11 +71,13 @@ class AzimuthTruth:
 
     azimuth_deg: float
 
-    def errors(self, pose: Hypothesis, reference: ReferenceObject) -> dict[str, float]:
+    def errors(self, pose: Hypothesis, reference: ReferenceObject) -> dict:
         azimuth = pose.viewpoint()[0]
         error = reference.symmetry.distance(rotation_from_viewpoint(azimuth, 0.0, 0.0),
                                             rotation_from_viewpoint(math.radians(self.azimuth_deg), 0.0, 0.0))
-        return {"error_deg": math.degrees(error), "azimuth": math.degrees(azimuth), "azimuth_true": self.azimuth_deg}
+        known = {"contents": {"azimuth": azimuth_content(pose, error)}} if announces(pose) else {}
+        return {"error_deg": math.degrees(error), "azimuth": math.degrees(azimuth), "azimuth_true": self.azimuth_deg,
+                **known}
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ class PoseTruth:
     size: np.ndarray
     camera: Camera
 
-    def errors(self, pose: Hypothesis, reference: ReferenceObject) -> dict[str, float]:
+    def errors(self, pose: Hypothesis, reference: ReferenceObject) -> dict:
         """Rotation (``error_deg``), azimuth where the category has one, elevation, translation, distance, ADD and PCK.
 
         Two carry a sign: ``elevation_offset_deg`` is positive where the object is taken to be seen from higher than it
@@ -126,6 +135,7 @@ class PoseTruth:
             "add_m": add,
             "add_within": float(add < ADD_THRESHOLD * diameter(points)),
             "pck": self._pck(T, pose.size, reference),
+            **({"contents": contents(pose, T_true, self.size, reference.symmetry)} if announces(pose) else {}),
         }
 
     def _pck(self, T: np.ndarray, size: np.ndarray, reference: ReferenceObject) -> float:

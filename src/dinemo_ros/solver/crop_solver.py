@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 import cv2
@@ -50,6 +50,7 @@ class SolvedPose:
         score: mean evidence of the visible vertices; visible: share of them that the object explains.
         covariance: [6, 6] of (x, y, z, rot_x, rot_y, rot_z) along the crop camera's axes, rotation about the object's
             origin; metres and radians.
+        size_covariance: [3, 3] of the size, square metres.
     """
 
     T_crop_obj: np.ndarray
@@ -57,6 +58,7 @@ class SolvedPose:
     score: float
     visible: float
     covariance: np.ndarray
+    size_covariance: np.ndarray = field(default_factory=lambda: np.eye(3))
 
 
 @dataclass(frozen=True)
@@ -218,14 +220,21 @@ class CropSolver:
         return replace(solved, covariance=widened(solved.covariance, pose.R, self._azimuths(volume, target, pose)))
 
     def _solved(self, pose: Refined) -> SolvedPose:
-        c, T = self._category, np.eye(4)
-        T[:3, :3], T[:3, 3] = pose.R, pose.t * c.depth_scale
-        return SolvedPose(T, c.mean_size * np.exp(pose.log_size), float(pose.score), float(pose.visible),
-                          pose_covariance(pose, c.prior, c.covariance_scale, c.dimension))
+        return solved_pose(pose, self._category)
 
 
-def pose_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: float) -> np.ndarray:
-    """[6, 6] marginal of the inverse Gauss-Newton matrix: the size, known from picture and prior, is integrated out.
+def solved_pose(pose: Refined, category: Category) -> SolvedPose:
+    """A refined hypothesis of either solver in metres, with what is known about it."""
+    T, size = np.eye(4), category.mean_size * np.exp(pose.log_size)
+    T[:3, :3], T[:3, 3] = pose.R, pose.t * category.depth_scale
+    covariance = state_covariance(pose, category.prior, category.covariance_scale, category.dimension)
+    return SolvedPose(T, size, float(pose.score), float(pose.visible), covariance[:6, :6],
+                      covariance[6:, 6:] * np.outer(size, size))
+
+
+def state_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: float) -> np.ndarray:
+    """[9, 9] inverse Gauss-Newton matrix of position, rotation and log-sizes; each block is what is known of that
+    quantity when the others are integrated out.
 
     The measured residual weakens the data, and so do the correlation of neighbouring cells and the bundle's
     ``covariance_scale``. Scaling the object and its distance together leaves the picture unchanged, so the prior's
@@ -236,7 +245,7 @@ def pose_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: f
     unit = np.array([pose.t[2]] * 3 + [1.0] * 6)  # metres to shares of the distance: a matrix of like numbers
     # A direction that the picture says nothing about (nearly all occluded) gets a huge but finite variance.
     scaled = information * np.outer(unit, unit) + 1e-4 * np.eye(PARAMETERS)
-    return (np.linalg.inv(scaled) * np.outer(unit, unit))[:6, :6]
+    return np.linalg.inv(scaled) * np.outer(unit, unit)
 
 
 def inside_maps(foreground: np.ndarray, sigmas: np.ndarray) -> np.ndarray:

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what the solver announces to what experience confirms.
+
+The solver's covariance describes the peak that it stands on. How much wider errors really are depends on how likely the
+peak is the right one: a car of low score may as well be turned back to front. So the bundle holds two things, fitted by
+``training.uncertainty`` on renders with exact poses, occluded ones among them:
+
+* a logistic model of the probability that the rotation is within 30 degrees of the true one, from the score, the share
+  of the object that is explained, and how far the next hypothesis lies behind;
+* factors for standard deviations as functions of this probability, linear between knots: of the turn about the object's
+  z axis, of the tilt of this axis, of the position across and along the viewing ray, and of the size.
+
+Applied to every pose that leaves the estimator, whatever device it was solved on. A Gaussian cannot say "this or its
+opposite"; one wide enough for both is the honest second best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from .errors import BundleError
+from .symmetry import UNIFORM_VARIANCE
+
+EVIDENCE = ("one", "score", "visible", "lead")  # what the coefficients of the probability multiply
+_WIDEST, _SURE = 1000.0, 1e-3  # largest factor; probabilities keep this distance from 0 and 1
+
+
+@dataclass(frozen=True)
+class UncertaintySpec:
+    """Key ``uncertainty`` of a bundle's card; without it nothing is changed and no probability announced.
+
+    Attributes:
+        probability: [4] coefficients of :data:`EVIDENCE`.
+        knots: [K] rising probabilities, 0 to 1, at which the factors are given.
+        turn, tilt, across, along, size: [K] factors of standard deviations.
+    """
+
+    probability: tuple[float, ...] = ()
+    knots: tuple[float, ...] = ()
+    turn: tuple[float, ...] = ()
+    tilt: tuple[float, ...] = ()
+    across: tuple[float, ...] = ()
+    along: tuple[float, ...] = ()
+    size: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not any(getattr(self, item.name) for item in fields(self)):
+            return
+        if len(self.probability) != len(EVIDENCE):
+            raise BundleError(f"uncertainty.probability is {list(self.probability)!r}; allowed: {len(EVIDENCE)} "
+                              "numbers")
+        knots = self.knots
+        if not knots or min(knots) < 0 or max(knots) > 1 or any(b <= a for a, b in zip(knots, knots[1:], strict=False)):
+            raise BundleError(f"uncertainty.knots is {list(knots)!r}; allowed: rising probabilities, 0 to 1")
+        for name in FACTORS:
+            values = getattr(self, name)
+            if len(values) != len(knots) or min(values) < 1 / _WIDEST or max(values) > _WIDEST:
+                raise BundleError(f"uncertainty.{name} is {list(values)!r}; allowed: a factor for each of the "
+                                  f"{len(knots)} knots, {1 / _WIDEST:g} to {_WIDEST:g}")
+
+    def __bool__(self) -> bool:
+        return bool(self.probability)
+
+    def probability_of(self, evidence: Sequence[float]) -> float:
+        """Probability of a rotation within 30 degrees, from [4] numbers in the order of :data:`EVIDENCE`."""
+        x = sum(weight * value for weight, value in zip(self.probability, evidence, strict=True))
+        return min(max(0.5 + 0.5 * math.tanh(0.5 * x), _SURE), 1.0 - _SURE)
+
+    def factor(self, name: str, probability: float) -> float:
+        """The factor called ``name`` of :data:`FACTORS`; between knots its logarithm is linear."""
+        return float(math.exp(np.interp(probability, self.knots, np.log(getattr(self, name)))))
+
+    def covariance(self, covariance: np.ndarray, T_cam_obj: np.ndarray, probability: float) -> np.ndarray:
+        """``covariance`` [6, 6] of a pose (both in the camera's frame) with its factors; correlations stay.
+
+        An angle cannot be less known than not at all: the turn's variance ends at that of a uniform angle.
+        """
+        ray, axis = T_cam_obj[:3, 3] / np.linalg.norm(T_cam_obj[:3, 3]), T_cam_obj[:3, 2]
+        turn = self.factor("turn", probability)
+        known = float(axis @ covariance[3:, 3:] @ axis)
+        turn = min(turn, math.sqrt(UNIFORM_VARIANCE / known))
+        stretch = np.zeros((6, 6))
+        for block, direction, names in ((stretch[:3, :3], ray, ("along", "across")), (stretch[3:, 3:], axis, None)):
+            own, other = (self.factor(name, probability) for name in names) if names else \
+                (turn, self.factor("tilt", probability))
+            block[:] = other * np.eye(3) + (own - other) * np.outer(direction, direction)
+        return stretch @ covariance @ stretch
+
+    def size_covariance(self, covariance: np.ndarray, probability: float) -> np.ndarray:
+        """``covariance`` [3, 3] of the size with its factor."""
+        return self.factor("size", probability) ** 2 * covariance
+
+
+FACTORS = ("turn", "tilt", "across", "along", "size")
+
+
+def evidence_of(score: float, visible: float, next_score: float | None) -> tuple[float, float, float, float]:
+    """What the probability is computed from, in the order of :data:`EVIDENCE`.
+
+    Args:
+        next_score: of the best other hypothesis, None without one. The lead is how far it lies behind, as a share of
+            ``score``.
+    """
+    lead = 1.0 if next_score is None or score <= 0.0 else min(max(1.0 - next_score / score, -1.0), 1.0)
+    return 1.0, score, visible, lead

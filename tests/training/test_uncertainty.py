@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E402  (imports after importorskip)
+"""The stage that fits probability and covariance: on errors drawn from a known law it must find that law."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training extra is not installed")
+for _module in ("numba", "tqdm"):
+    pytest.importorskip(_module, reason="training extra is not installed")
+
+from unit.test_uncertainty import SPEC
+
+from dinemo_ros.estimator import as_experienced
+from dinemo_ros.evaluation.coverage import BOUNDS, contents, coverage_rows
+from dinemo_ros.evaluation.reliability import reliability_rows
+from dinemo_ros.geometry import se3, so3_exp
+from dinemo_ros.pose import Hypothesis, ObjectPose
+from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry, turn
+from dinemo_ros.uncertainty import FACTORS
+from training.announced import announced, gathered
+from training.left_out import experienced, left_out
+from training.uncertainty import FEWEST, falling, fit, logistic, quantile
+
+COUNT = 1600
+
+
+def scenes(seed, symmetry=NO_SYMMETRY, wider=1.0, flips=True, count=COUNT):
+    """Poses with what they announce and the truth: Gaussian errors ``wider`` times as wide, and where the score is low
+    now and then half a turn. Two networks, two levels of occlusion, four models."""
+    rng = np.random.default_rng(seed)
+    for k in range(count):
+        score = rng.uniform(0.1, 0.8)
+        T = se3(so3_exp(rng.normal(size=3)), rng.normal(size=3) + [0, 0, 9])
+        root = rng.normal(size=(6, 6)) * np.repeat([0.03, 0.01], 3)[:, None]
+        C, S = root @ root.T + 1e-5 * np.eye(6), np.diag([0.01, 0.02, 0.01])
+        size = symmetry.size(np.array([4.0, 1.7, 1.5]))
+        pose = ObjectPose(T, score, size, covariance=C, size_covariance=symmetry.size_covariance(S, size), visible=0.5,
+                          runners_up=(Hypothesis(T, 0.5 * score, size),))
+        error = wider * rng.multivariate_normal(np.zeros(6), C)
+        R = so3_exp(error[3:]) @ T[:3, :3]
+        if flips and rng.random() > 1 / (1 + np.exp(-12 * (score - 0.3))):
+            R = R @ turn(np.pi)
+        size_true = symmetry.size(size + wider * rng.multivariate_normal(np.zeros(3), S))
+        yield pose, se3(R, T[:3, 3] + error[:3]), size_true, {
+            "network": ("fp32", "int8")[k % 2], "level": ("L0", "L3")[k // 2 % 2], "asset": "abcd"[k // 4 % 4]}
+
+
+def gather(symmetry=NO_SYMMETRY, **options):
+    return gathered([announced(pose, T, size, symmetry) | where for pose, T, size, where in scenes(
+        **{"seed": 0, "symmetry": symmetry, **options})])
+
+
+@pytest.mark.parametrize("symmetry", [NO_SYMMETRY, Symmetry("z", 0)], ids=["none", "all"])
+@pytest.mark.parametrize("wider", [0.4, 1.0, 5.0])
+def test_the_factors_undo_what_the_covariance_got_wrong(symmetry, wider):
+    """Too wide and too narrow alike; other scenes are covered as promised, and were not before."""
+    found = fit(gather(symmetry, wider=wider, flips=False))
+    for name in FACTORS[1 if symmetry.continuous else 0:]:
+        assert found.factor(name, 0.95) == pytest.approx(wider, rel=0.15), (name, found)
+    fresh = gather(symmetry, seed=1, wider=wider, flips=False)
+    flat = replace(found, **{name: (1.0,) * len(found.knots) for name in FACTORS})
+    before, after = (coverage_rows(experienced(fresh, spec)) for spec in (flat, found))
+    assert [row["holds"] for row in after] == [True] * len(after), after
+    if wider != 1.0:
+        assert not any(row["holds"] for row in before)
+
+
+def test_flips_are_covered_where_they_are_likely_and_do_not_widen_what_is_sure():
+    found = fit(gather())
+    assert found.factor("turn", 0.5) > 20 * found.factor("turn", 0.999)
+    assert found.factor("turn", 0.999) < 2.0 and max(found.along) < 1.3
+    fresh = gather(seed=1)
+    assert 0.7 < fresh.right.mean() < 0.85
+    rows = coverage_rows(experienced(fresh, found))
+    assert all(row["holds"] for row in rows), rows
+
+
+def test_the_probability_is_the_one_that_poses_were_drawn_with():
+    found = fit(gather())
+    fresh = gather(seed=1)
+    for row in reliability_rows(experienced(fresh, found)):
+        assert row["ece"] < 0.05 and abs(row["mean_probability"] - row["right"]) < 0.04, row
+    swapped = [r | {"probability": 1 - r["probability"]} for r in experienced(fresh, found)]
+    assert min(row["ece"] for row in reliability_rows(swapped)) > 0.2
+
+
+def test_evidence_that_speaks_against_itself_is_left_out():
+    rng = np.random.default_rng(0)
+    evidence = np.c_[np.ones(4000), rng.uniform(size=(4000, 3))]
+    right = rng.random(4000) < 1 / (1 + np.exp(-(4 * evidence[:, 1] - 2 * evidence[:, 2] - 1)))
+    weights = logistic(evidence, right)
+    assert weights[1] == pytest.approx(4.0, abs=0.6) and weights[2] == 0.0 and weights[3] < 0.4
+
+
+def test_measured_and_applied_are_the_same_thing():
+    """``experienced`` computes for all pictures at once what the estimator and the evaluation do for one."""
+    for symmetry in (NO_SYMMETRY, Symmetry("z", 0), Symmetry("z", 1)):
+        shown = list(scenes(2, symmetry, count=30))
+        records = experienced(gathered([announced(p, T, size, symmetry) | where for p, T, size, where in shown]), SPEC)
+        for record, (pose, T, size, _) in zip(records, shown, strict=True):
+            after = as_experienced(pose, SPEC)
+            assert record["probability"] == pytest.approx(after.probability)
+            for name, value in contents(after, T, size, symmetry).items():
+                assert record["contents"][name] == pytest.approx(value, abs=1e-6), (name, symmetry)
+
+
+def test_each_model_is_judged_by_what_was_fitted_to_the_others():
+    """The errors of one model are four times as wide: its own fit would cover them, that of the others must not."""
+    rows = []
+    for (pose, T, size, where), (_, wide_T, wide_size, _) in zip(scenes(3, flips=True), scenes(3, wider=4.0),
+                                                                 strict=True):
+        odd = where["asset"] == "d"
+        rows.append(announced(pose, wide_T if odd else T, wide_size if odd else size, NO_SYMMETRY) | where)
+    records = left_out(gathered(rows), fit)
+    assert len(records) == COUNT
+    share = {asset: np.mean([r["contents"]["translation"] <= 0.683 for r in records if r["group"] == asset])
+             for asset in "abcd"}
+    assert share["d"] < 0.3 and min(share[a] for a in "abc") > 0.6, share
+
+
+def test_a_single_model_has_no_others():
+    assert left_out(gather(count=50).only(np.arange(0, 50, 4)), fit) == []
+
+
+def test_factors_never_rise():
+    assert (np.diff(falling(np.array([-2.0, 0.5, 1.0, -0.3]))) <= 0).all()
+    assert falling(np.array([1.0, 2.0, 0.5]))[-1] == 0.5
+
+
+def test_quantiles_of_chi_square():
+    for (level, _), values in zip(sorted(BOUNDS.items()), ((1.00, 2.30, 3.53), (3.98, 6.16, 8.00)), strict=True):
+        assert [quantile(level, k) for k in (1, 2, 3)] == pytest.approx(values, abs=0.03)
+    assert FEWEST >= 10

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a bundle announces of its own errors, and what these really are, on renders with exact poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dinemo_ros.bundle import Bundle
+from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.evaluation.coverage import errors
+from dinemo_ros.evaluation.cutouts import DrawnCutOuts
+from dinemo_ros.evaluation.metrics import RIGHT_DEG
+from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
+from dinemo_ros.evaluation.sample import CLEAN
+from dinemo_ros.evaluation.synthetic import SyntheticFrame, read_synthetic, synthetic_entries
+from dinemo_ros.pose import ObjectPose
+from dinemo_ros.symmetry import Symmetry
+from dinemo_ros.uncertainty import UncertaintySpec, evidence_of
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors [N, k] with their covariances [N, k, k], along axes in which factors act one by one."""
+
+    error: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def freedom(self) -> int:
+        return self.error.shape[1]
+
+    def squares(self, scale: np.ndarray) -> np.ndarray:
+        """[N] squared errors in units of the covariance, standard deviations multiplied by ``scale`` [N, 1 or k]."""
+        error = self.error / scale
+        return np.sum((self._information @ error[..., None])[..., 0] * error, axis=1)
+
+    @cached_property
+    def _information(self) -> np.ndarray:
+        return np.linalg.inv(self.covariance)
+
+    def only(self, axes: Sequence[int]) -> Errors:
+        """The marginal of some of the axes."""
+        return Errors(self.error[:, axes], self.covariance[:, axes][:, :, axes])
+
+
+@dataclass(frozen=True)
+class Announced:
+    """One entry per estimated picture.
+
+    Attributes:
+        network, level, asset: [N] text; the level of occlusion, the model that was rendered.
+        evidence: [N, 4], see :data:`dinemo_ros.uncertainty.EVIDENCE`. error_deg: [N] of the rotation.
+        rotation: along the object's axes, two of a category that is the same from all around.
+        position: two axes across the ray, one along it. size: as :mod:`dinemo_ros.evaluation.coverage` counts it.
+    """
+
+    network: np.ndarray
+    level: np.ndarray
+    asset: np.ndarray
+    evidence: np.ndarray
+    error_deg: np.ndarray
+    rotation: Errors
+    position: Errors
+    size: Errors
+
+    @property
+    def right(self) -> np.ndarray:
+        """[N] bool, rotation within 30 degrees."""
+        return self.error_deg < RIGHT_DEG
+
+    def __len__(self) -> int:
+        return len(self.error_deg)
+
+    def only(self, chosen: np.ndarray) -> Announced:
+        """Of some of the pictures, by index or mask."""
+        parts = [getattr(self, name) for name in _ERRORS]
+        return Announced(*(getattr(self, name)[chosen] for name in _TEXTS + _NUMBERS),
+                         *(Errors(e.error[chosen], e.covariance[chosen]) for e in parts))
+
+
+    def save(self, path: Path) -> None:
+        """Write npz, without pickles."""
+        plain = {name: getattr(self, name) for name in _TEXTS + _NUMBERS}
+        blocks = {f"{name}_{part}": getattr(getattr(self, name), part) for name in _ERRORS
+                  for part in ("error", "covariance")}
+        np.savez_compressed(path, **plain, **blocks)
+
+    @classmethod
+    def load(cls, path: Path) -> Announced:
+        """What :meth:`save` wrote."""
+        with np.load(path, allow_pickle=False) as data:
+            return cls(*(data[name] for name in _TEXTS + _NUMBERS),
+                       *(Errors(data[f"{name}_error"], data[f"{name}_covariance"]) for name in _ERRORS))
+
+
+_TEXTS, _NUMBERS, _ERRORS = ("network", "level", "asset"), ("evidence", "error_deg"), ("rotation", "position", "size")
+
+
+def gathered(rows: Sequence[dict]) -> Announced:
+    """From rows of :func:`announced`, each with ``network``, ``level`` and ``asset``."""
+    pairs = [Errors(np.array([row[name][0] for row in rows]), np.array([row[name][1] for row in rows]))
+             for name in _ERRORS]
+    return Announced(*(np.array([row[name] for row in rows]) for name in _TEXTS + _NUMBERS), *pairs)
+
+
+def announced(pose: ObjectPose, T_true: np.ndarray, size_true: np.ndarray, symmetry: Symmetry) -> dict:
+    """Evidence of a pose and its errors with their covariances in the axes of :class:`Announced`.
+
+    ``pose``: with the covariance of the solver, that is, of a bundle without ``uncertainty``.
+    """
+    R, ray = pose.T_cam_obj[:3, :3], pose.T_cam_obj[:3, 3] / np.linalg.norm(pose.T_cam_obj[:3, 3])
+    found = errors(pose, T_true, size_true, symmetry)
+    rotation, position = found["rotation"], found["translation"]
+    if not symmetry.continuous:
+        rotation = R.T @ rotation[0], R.T @ rotation[1] @ R
+    view = np.linalg.svd(ray[None])[2][[1, 2, 0]]
+    return {"evidence": evidence_of(pose.score, pose.visible,
+                                    max((other.score for other in pose.runners_up), default=None)),
+            "error_deg": float(np.degrees(symmetry.distance(R, T_true[:3, :3]))),
+            "rotation": rotation, "position": (view @ position[0], view @ position[1] @ view.T),
+            "size": found["size"]}
+
+
+def measure(bundle: Bundle, folders: Sequence[Path], count: int, threads: int = 2) -> Announced:
+    """Run every network of the bundle on every render, clean and occluded, in the box of its mask.
+
+    Args:
+        folders: as ``training.render`` writes them. count: pictures of each, evenly chosen.
+    """
+    plain = replace(bundle, card=replace(bundle.card, uncertainty=UncertaintySpec()))
+    networks = ["fp32"] + (["int8"] if bundle.int8_path else [])
+    estimators = {name: PoseEstimator(plain, threads=threads, precision=name) for name in networks}
+    frames = [frame for folder in folders for frame in _chosen(read_synthetic(folder), count)]
+    occluder, rows = Occluder(DrawnCutOuts()), []
+    for frame, entry in zip(tqdm(frames, desc="uncertainty", mininterval=5), synthetic_entries(frames), strict=True):
+        sample = entry.load()
+        for level in (None, *LEVELS.values()):
+            image = sample.image if level is None else \
+                occluder(sample.image, sample.mask, level, f"{entry.group}/{entry.name}").image
+            for network, estimator in estimators.items():
+                poses = estimator.estimate(image, sample.camera, [sample.roi])
+                if poses:
+                    rows.append(announced(poses[0], frame.T_cam_obj, frame.size, bundle.card.symmetry)
+                                | {"network": network, "level": level.name if level else CLEAN,
+                                   "asset": frame.asset})
+    return gathered(rows)
+
+
+def _chosen(frames: list[SyntheticFrame], count: int) -> list[SyntheticFrame]:
+    return [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int))]

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does a fitted uncertainty hold for objects that it was not fitted on? Each model in turn is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dinemo_ros.evaluation.coverage import chi_square_content
+from dinemo_ros.symmetry import UNIFORM_VARIANCE
+from dinemo_ros.uncertainty import FACTORS, UncertaintySpec
+
+from .announced import Announced
+
+
+def left_out(announced: Announced, fit: Callable[[Announced], UncertaintySpec]) -> list[dict]:
+    """Records for ``coverage_rows`` and ``reliability_rows``: of each model, under what was fitted to all others.
+
+    With a single model there are no others, and no records.
+    """
+    records = []
+    for asset in np.unique(announced.asset):
+        others = announced.only(announced.asset != asset)
+        if len(others) and not others.right.all() and others.right.any():
+            records += experienced(announced.only(announced.asset == asset), fit(others))
+    return records
+
+
+def experienced(announced: Announced, uncertainty: UncertaintySpec) -> list[dict]:
+    """One record per picture: ``model`` (the network), ``occlusion``, ``group``, ``error_deg``, ``probability`` and
+    ``contents``, as an evaluation of a bundle with this ``uncertainty`` would have them."""
+    probability = np.array([uncertainty.probability_of(row) for row in announced.evidence])
+    factor = {name: np.array([uncertainty.factor(name, p) for p in probability]) for name in FACTORS}
+    rotation, position, size = announced.rotation, announced.position, announced.size
+    scales = np.stack([factor["tilt"]] * 2, axis=1)
+    if rotation.freedom == 3:
+        known = np.sqrt(UNIFORM_VARIANCE / rotation.covariance[:, 2, 2])
+        scales = np.c_[scales, np.minimum(factor["turn"], known)]
+    squares = {
+        "rotation": (rotation.squares(scales), rotation.freedom),
+        "translation": (position.squares(np.stack([factor[n] for n in ("across", "across", "along")], axis=1)), 3),
+        "distance": (position.only([2]).squares(factor["along"][:, None]), 1),
+        "size": (size.squares(factor["size"][:, None]), size.freedom),
+    }
+    contents = {name: [chi_square_content(value, freedom) for value in values]
+                for name, (values, freedom) in squares.items()}
+    return [{"model": str(announced.network[i]), "occlusion": str(announced.level[i]), "group": str(announced.asset[i]),
+             "error_deg": float(announced.error_deg[i]), "probability": float(probability[i]),
+             "contents": {name: values[i] for name, values in contents.items()}} for i in range(len(announced))]

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Fit a bundle's ``uncertainty``: how likely a pose is the right one, and how wide its covariance has to be.
+
+    python -m training.uncertainty --bundle engines/car --renders runs/car/held_out [--renders MORE] [--json FILE]
+
+Every render is estimated clean and at the three levels of occlusion, with every network that the bundle has. The
+probability is a logistic regression. The factors are those under which the coverage of every quantity
+(``dinemo_ros.evaluation.coverage``) is nearest to what its ellipsoid promises, at 68.3 and 95.4 % alike, for each
+network and level, and for each fifth of the probability. A factor never rises with the probability.
+
+Take renders of objects that the network was not trained on, and evaluate on others again. Poses stay what they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from dinemo_ros.bundle import load_bundle, rewrite_card
+from dinemo_ros.evaluation.coverage import BOUNDS, LEVELS, chi_square_content, coverage_rows
+from dinemo_ros.evaluation.reliability import expected_calibration_error, reliability_rows
+from dinemo_ros.evaluation.tables import coverage_markdown, reliability_markdown
+from dinemo_ros.symmetry import UNIFORM_VARIANCE
+from dinemo_ros.uncertainty import UncertaintySpec
+
+from .announced import Announced, Errors, measure
+from .left_out import left_out
+
+_KNOTS = (0.1, 0.4, 0.7, 0.95)  # quantiles of the probability
+_PARTS = 5  # groups of like probability
+_SOFT = 0.1  # of the logarithm of a squared error: makes a count differentiable enough to search
+_RIDGE = 1e-3
+FEWEST = 40  # poses
+_WIDEST, _STEP, _SMALLEST_STEP = 6.8, 0.4, 0.02  # of the logarithm of a factor
+_LEVELS = np.arange(-2.5, 3.6, 0.5)  # of flat functions
+_FLAT, _MARGINAL = 0.02, 0.2  # pull to flat functions; weight of single axes beside the quantity that they belong to
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Coverage that a search tries to get right: squared errors as a function of factors.
+
+    Attributes:
+        squares: from logarithms [functions, K] to squared errors [N] in units of the covariance.
+        freedom: degrees of freedom. weight: against the others of the search.
+    """
+
+    squares: Callable[[np.ndarray], np.ndarray]
+    freedom: int
+    weight: float = 1.0
+
+
+def fit(announced: Announced) -> UncertaintySpec:
+    """The ``uncertainty`` of a bundle that announced what it did, see the head of this file."""
+    weights = logistic(announced.evidence, announced.right)
+    probability = probabilities(weights, announced.evidence)
+    knots = np.unique(np.quantile(probability, _KNOTS).round(4))
+    logarithms = _Factors(_hats(probability, knots), _groups(announced, probability)).fitted(announced)
+    flat = {"turn": np.zeros(len(knots))}  # of a category without one
+    return UncertaintySpec(tuple(_short(w) for w in weights), tuple(float(k) for k in knots),
+                           **{name: tuple(_short(v) for v in np.exp(values))
+                              for name, values in (flat | logarithms).items()})
+
+
+@dataclass(frozen=True)
+class _Factors:
+    """hats: [N, K] weights of the knots in each picture; groups: [G, N] shares of the pictures, rows sum to one."""
+
+    hats: np.ndarray
+    groups: np.ndarray
+
+    def fitted(self, announced: Announced) -> dict[str, np.ndarray]:
+        """Logarithms [K] of the factors, by name."""
+        position, size = announced.position, announced.size
+        found = self._rotation(announced.rotation)
+        along = position.only([2])
+        (found["along"],) = self._search([Quantity(lambda x: along.squares(self._scale(x[0])), 1)], 1)
+        ray, sideways = self._scale(found["along"]), position.only([0, 1])
+
+        def scales(x: np.ndarray) -> np.ndarray:
+            across = self._scale(x[0])
+            return np.c_[across, across, ray]
+
+        (found["across"],) = self._search([Quantity(lambda x: position.squares(scales(x)), 3),
+                                           Quantity(lambda x: sideways.squares(self._scale(x[0])), 2, _MARGINAL)], 1)
+        (found["size"],) = self._search([Quantity(lambda x: size.squares(self._scale(x[0])), size.freedom)], 1)
+        return found
+
+    def _rotation(self, rotation: Errors) -> dict[str, np.ndarray]:
+        if rotation.freedom == 2:
+            return {"tilt": self._search([Quantity(lambda x: rotation.squares(self._scale(x[0])), 2)], 1)[0]}
+        known = np.sqrt(UNIFORM_VARIANCE / rotation.covariance[:, 2, 2])[:, None]  # as UncertaintySpec.covariance
+        tilt, turn = rotation.only([0, 1]), rotation.only([2])
+
+        def turned(x: np.ndarray) -> np.ndarray:
+            return np.minimum(self._scale(x[1]), known)
+
+        def scales(x: np.ndarray) -> np.ndarray:
+            tilted = self._scale(x[0])
+            return np.c_[tilted, tilted, turned(x)]
+
+        found = self._search([Quantity(lambda x: rotation.squares(scales(x)), 3),
+                              Quantity(lambda x: tilt.squares(self._scale(x[0])), 2, _MARGINAL),
+                              Quantity(lambda x: turn.squares(turned(x)), 1, _MARGINAL)], 2)
+        return {"tilt": found[0], "turn": found[1]}
+
+    def _scale(self, logarithms: np.ndarray) -> np.ndarray:
+        """[N, 1] factors from logarithms [K] at the knots."""
+        return np.exp(self.hats @ logarithms)[:, None]
+
+    def _search(self, quantities: Sequence[Quantity], functions: int) -> np.ndarray:
+        """Logarithms [functions, K] under which the coverage of ``quantities`` misses least.
+
+        Flat functions on a grid first, then a pattern search from the best: counts have no slope to follow. Where all
+        or no errors are inside there is nothing to tell two factors apart, hence the pull to flat functions.
+        """
+        K = self.hats.shape[1]
+
+        def cost(x: np.ndarray) -> float:
+            logarithms = np.array([falling(part) for part in x])
+            return sum(q.weight * self._miss(q, logarithms) for q in quantities) + _FLAT * float(np.sum(x[:, :-1] ** 2))
+
+        starts = [np.c_[np.zeros((functions, K - 1)), levels]
+                  for levels in itertools.product(_LEVELS, repeat=functions)]
+        x = min(starts, key=cost)
+        value, step = cost(x), _STEP
+        while step > _SMALLEST_STEP:
+            before = value
+            for k in np.ndindex(x.shape):
+                for move in (step, -step):
+                    tried = x.copy()
+                    tried[k] += move
+                    if (found := cost(tried)) < value:
+                        x, value = tried, found
+                        break
+            if value >= before:
+                step *= 0.5
+        return np.array([falling(part) for part in x])
+
+    def _miss(self, quantity: Quantity, logarithms: np.ndarray) -> float:
+        """How far the coverage of all groups lies from what it should be, in half widths of the bounds, squared."""
+        squares, total = np.log(np.maximum(quantity.squares(logarithms), 1e-12)), 0.0
+        for level in LEVELS:
+            outside = (squares - np.log(quantile(level, quantity.freedom))) / _SOFT
+            inside = 1 / (1 + np.exp(np.clip(outside, -30, 30)))
+            half = 0.5 * (BOUNDS[level][1] - BOUNDS[level][0])
+            total += float(np.mean(((self.groups @ inside - level) / half) ** 2))
+        return total
+
+
+def falling(parameters: np.ndarray) -> np.ndarray:
+    """[K] logarithms that never rise, from any [K] numbers: the last one, and how much higher each one before lies."""
+    steps = np.abs(parameters[:-1])
+    return np.r_[parameters[-1] + np.cumsum(steps[::-1])[::-1], parameters[-1]].clip(-_WIDEST, _WIDEST)
+
+
+def logistic(evidence: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """[E] coefficients of the probability that ``right`` [N] is true by ``evidence`` [N, E], the first of them 1.
+
+    Maximum likelihood with a slight pull to zero. More evidence for a pose never makes it less probable: a coefficient
+    that comes out below zero is left out.
+    """
+    mean, spread = evidence[:, 1:].mean(0), evidence[:, 1:].std(0) + 1e-9
+    x = np.c_[np.ones(len(evidence)), (evidence[:, 1:] - mean) / spread]
+    used = np.ones(x.shape[1], bool)
+    while True:
+        weights = np.zeros(x.shape[1])
+        for _ in range(50):
+            p = 1 / (1 + np.exp(-np.clip(x[:, used] @ weights[used], -30, 30)))
+            gradient = x[:, used].T @ (right - p) - _RIDGE * len(x) * weights[used] * (np.arange(used.sum()) > 0)
+            hessian = (x[:, used] * (p * (1 - p))[:, None]).T @ x[:, used] + _RIDGE * len(x) * np.eye(used.sum())
+            weights[used] += np.linalg.solve(hessian, gradient)
+        if (weights[1:] >= 0).all():
+            break
+        used[1:] &= weights[1:] > 0
+    weights[1:] /= spread
+    weights[0] -= weights[1:] @ mean
+    return weights
+
+
+def probabilities(weights: Sequence[float], evidence: np.ndarray) -> np.ndarray:
+    """[N] as :meth:`UncertaintySpec.probability_of` gives them."""
+    spec = UncertaintySpec(tuple(map(float, weights)), (0.5,), *((1.0,),) * 5)
+    return np.array([spec.probability_of(row) for row in evidence])
+
+
+def _hats(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """[N, K] weights of the knots in a linear interpolation at ``x`` [N]."""
+    return np.stack([np.interp(x, knots, unit) for unit in np.eye(len(knots))], axis=1)
+
+
+def _groups(announced: Announced, probability: np.ndarray) -> np.ndarray:
+    """[G, N] shares of the frames: each network at each level, each part of like probability; rows sum to one."""
+    members = [(announced.network == network) & (announced.level == level)
+               for network in np.unique(announced.network) for level in np.unique(announced.level)]
+    edges = np.quantile(probability, np.linspace(0, 1, _PARTS + 1)[1:-1])
+    part = np.searchsorted(edges, probability)
+    members += [part == k for k in range(_PARTS)]
+    members = np.array([m for m in members if m.any()], float)
+    return members / members.sum(1, keepdims=True)
+
+
+@lru_cache
+def quantile(level: float, freedom: int) -> float:
+    """Where chi-square with ``freedom`` degrees of freedom has ``level`` of its mass below, by bisection."""
+    low, high = 0.0, 100.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if chi_square_content(middle, freedom) < level else (low, middle)
+    return 0.5 * (low + high)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def report(announced: Announced, uncertainty: UncertaintySpec) -> dict:
+    """What the fit says of itself: ``fitted``, how many ``pictures`` (estimates) of which ``assets`` it saw, ``ece`` on
+    these; and ``coverage`` and ``reliability`` (rows of :mod:`dinemo_ros.evaluation`) of every model under what was
+    fitted to the others, empty where there is one model only."""
+    records = left_out(announced, fit)
+    probability = probabilities(uncertainty.probability, announced.evidence)
+    return {"fitted": asdict(uncertainty), "pictures": len(announced), "assets": sorted(set(announced.asset.tolist())),
+            "right": float(announced.right.mean()), "ece": expected_calibration_error(probability, announced.right),
+            "coverage": coverage_rows(records), "reliability": reliability_rows(records)}
+
+
+def calibrate(bundle: Path, renders: Sequence[Path], count: int, version: str | None = None,
+              measured: Path | None = None) -> dict:
+    """Measure the bundle in folder ``bundle`` and write the ``uncertainty`` that was fitted into its card.
+
+    Args:
+        version: written into the card, too. measured: file that keeps what was measured; what it holds is not measured
+            again.
+
+    Returns:
+        See :func:`report`.
+
+    Raises:
+        ValueError: too few pictures, or all of them right or wrong, so that no probability can be fitted.
+    """
+    loaded = load_bundle(bundle)
+    if measured is not None and measured.is_file():
+        announced = Announced.load(measured)
+    else:
+        announced = measure(loaded, renders, count)
+        if measured is not None:
+            announced.save(measured)
+    if len(announced) < FEWEST or announced.right.all() or not announced.right.any():
+        raise ValueError(f"{bundle}: {int(announced.right.sum())} of {len(announced)} poses are right; at least "
+                         f"{FEWEST} are needed, right and wrong ones among them, to tell how likely one is right")
+    uncertainty = fit(announced)
+    rewrite_card(loaded, replace(loaded.card, uncertainty=uncertainty, version=version or loaded.card.version))
+    return report(announced, uncertainty)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--renders", type=Path, action="append", required=True, help="posed crops of objects that the "
+                        "network was not trained on; may be given several times")
+    parser.add_argument("--count", type=int, default=300, help="pictures of each (default: %(default)s)")
+    parser.add_argument("--measured", type=Path, help="keep what was measured in this file (.npz); if it is there, "
+                        "nothing is measured again")
+    parser.add_argument("--version", help="write this version into the card, too")
+    parser.add_argument("--json", type=Path, help="write what the fit says of itself here")
+    args = parser.parse_args()
+    told = calibrate(args.bundle, args.renders, args.count, args.version, args.measured)
+    print(f"{args.bundle}: fitted to {told['pictures']} estimates of {', '.join(told['assets'])}; probability of a "
+          f"rotation within 30 degrees {told['right']:.3f}, ECE {told['ece']:.3f}")
+    if told["coverage"]:
+        print(f"each model under what was fitted to the others:\n\n{coverage_markdown(told['coverage'])}\n\n"
+              f"{reliability_markdown(told['reliability'])}")
+    if args.json:
+        args.json.write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
