@@ -147,10 +147,12 @@ def _pictures(folder: str, size: int) -> list[np.ndarray]:
     """uint8 [1, size, size, 3] each: evenly spread pictures of a folder, their middle as a square."""
     import cv2
 
+    from ..overlay_file import OVERLAY_SUFFIXES, is_overlay
     from ..sources.folder import read_image
 
     skipped = 0
-    paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in OVERLAY_SUFFIXES
+             and not is_overlay(path)]
     pictures = []
     for k in np.unique(np.linspace(0, len(paths) - 1, _PICTURES).astype(int)) if paths else []:
         try:

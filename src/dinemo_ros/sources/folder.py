@@ -12,6 +12,7 @@ import numpy as np
 from ..camera import Camera
 from ..errors import DatasetError, ImageError
 from ..image_codec import decode_compressed
+from ..overlay_file import is_overlay
 from .exif import camera_from_exif
 from .frame import Frame, Source
 
@@ -26,6 +27,7 @@ _SIDECARS = (".yaml", ".yml", ".json", ".jsonl", ".md")
 class FolderSource(Source):
     """Images of one folder (sub-folders left out) in natural order; a file that cannot be read is skipped and named.
 
+    Pictures with poses drawn into them (:mod:`dinemo_ros.overlay_file`) are left out and counted in ``notes``.
     Without a ``camera_info.yaml`` in the folder each picture's own EXIF data tells its camera, where it has any.
 
     Raises:
@@ -36,6 +38,7 @@ class FolderSource(Source):
     def __init__(self, path: Path, fps: float | None = None) -> None:
         super().__init__(f"images of {path}" if path.is_dir() else f"image {path}")
         self._period = 1.0 / (fps or DEFAULT_FPS)
+        self._chosen_by_us = path.is_dir()
         try:
             folder, files = (path, sorted(path.iterdir(), key=_natural)) if path.is_dir() else (path.parent, [path])
         except OSError as error:
@@ -52,10 +55,13 @@ class FolderSource(Source):
         return len(self._files)
 
     def _frames(self) -> Iterator[Frame]:
-        index = 0
+        index = drawn = 0
         for file in self._files:
             if file.suffix.lower() not in IMAGE_SUFFIXES:
                 self.skipped.append(f"{file.name}: {_GIF if file.suffix.lower() == '.gif' else 'not an image file'}")
+                continue
+            if self._chosen_by_us and is_overlay(file):
+                drawn += 1
                 continue
             try:
                 image = read_image(file)
@@ -65,6 +71,9 @@ class FolderSource(Source):
             camera = self._camera or camera_from_exif(file, image.shape[1], image.shape[0])
             yield Frame(index * self._period, image, camera, file.name, calibrated=self._camera is not None)
             index += 1
+        note = f"{drawn} pictures into which poses are drawn are left out; name one of them alone to have it read"
+        if drawn and note not in self.notes:
+            self.notes.append(note)
 
 
 def images_by_stem(folder: Path) -> dict[str, Path]:
