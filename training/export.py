@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from dinemo_ros.bundle import INT8_FILE, Card, FeatureSpec, ImageSpec, SizePrior, load_bundle, write_bundle
+from dinemo_ros.console import command_main
 from dinemo_ros.features.onnx_graph import engine_ready
 from dinemo_ros.neural_mesh import NeuralMesh
 
@@ -209,4 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
 from dinemo_ros.geometry import mirror_rotation
 
 from .flip_checks import HALF_TURN
@@ -125,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -27,6 +27,7 @@ import yaml
 from tqdm import tqdm
 
 from dinemo_ros.bundle import load_bundle
+from dinemo_ros.console import command_main
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import viewpoint_from_rotation
 from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry
@@ -200,4 +201,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -24,6 +24,9 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_file
+
 from .category_shape import CategoryShape
 from .foreground import SaliencyMask, mask_box
 from .posed_crops import CROP_SIDE, save_labels, save_picture, square_around
@@ -232,9 +235,9 @@ def main() -> None:
     azimuths = read_reference_azimuths(args.azimuths, reference.name, reference.files)
     aligned = align(reference, azimuths, others)
     write_templates([reference, *others], aligned, reference.name, shape, args.out)
-    (args.out / "azimuths.json").write_text(json.dumps(
+    write_file(args.out / "azimuths.json", json.dumps(
         {name: np.rad2deg(a).round(2).tolist() for name, a in aligned.items()}, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -15,10 +15,12 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
 from dinemo_ros.evaluation.spin import SpinFrame, read_spins
 from dinemo_ros.sources.folder import read_image
 
 from .foreground import SaliencyMask
+from .picture_file import write_picture
 
 
 def write_masks(frames: list[SpinFrame], out: Path, saliency: SaliencyMask) -> None:
@@ -29,8 +31,7 @@ def write_masks(frames: list[SpinFrame], out: Path, saliency: SaliencyMask) -> N
             continue
         mask = saliency(read_image(frame.path))
         file.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(file), mask, [cv2.IMWRITE_PNG_BILEVEL, 1]):
-            raise OSError(f"cannot write {file}: check that the folder is writable and the disk is not full")
+        write_picture(file, mask, [cv2.IMWRITE_PNG_BILEVEL, 1])
 
 
 def main() -> None:
@@ -43,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

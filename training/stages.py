@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import torch
 
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.files import write_file
 
 from . import calibrate as calibration
 from .assets.kitchen import Shelf
@@ -247,7 +247,7 @@ class Work:
         """Mean weights of the last rounds, as a checked bundle in the run folder."""
         rounds = range(len(self.recipe.rounds))[-self.recipe.average:]
         student = average_checkpoints([self.round(n) / "student.pt" for n in rounds], self.run / "student.pt")
-        shutil.copyfile(self.round(rounds[-1]) / "train.json", self.run / "train.json")
+        write_file(self.run / "train.json", (self.round(rounds[-1]) / "train.json").read_bytes())
         parity = export_bundle(student, self._mesh(), self.recipe.bundle_card(), self.bundle)
         return {"parity": parity, "rounds_averaged": len(rounds), "int8": self._add_int8()}
 
@@ -297,9 +297,7 @@ class Work:
         size = check_bundle(self.bundle, self.recipe.learning.backbone)
         out.mkdir(parents=True, exist_ok=True)
         for file in sorted(self.bundle.iterdir()):  # model.yaml is last: until then its hashes refuse a mixture
-            temporary = out / (file.name + ".tmp")
-            shutil.copyfile(file, temporary)
-            temporary.replace(out / file.name)
+            write_file(out / file.name, file.read_bytes())
         load_bundle(out)
         return {"bundle": str(out), "megabytes": round(size / 1e6, 2)}
 

@@ -25,6 +25,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_file
+
 from .augment import AugmentConfig
 from .batches import BatchConfig, CorrespondenceSampler
 from .category_shape import CategoryShape
@@ -153,9 +156,7 @@ def _done(folder: Path) -> int:
 
 
 def _write_progress(folder: Path, identity: str, done: int) -> None:
-    temporary = folder / (_PROGRESS + ".tmp")
-    temporary.write_text(json.dumps({"identity": identity, "done": done}))
-    temporary.replace(folder / _PROGRESS)
+    write_file(folder / _PROGRESS, json.dumps({"identity": identity, "done": done}), durable=False)
 
 
 def main() -> None:
@@ -179,4 +180,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -28,6 +28,9 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_file
+
 from .augment import AugmentConfig
 from .batches import CorrespondenceSampler
 from .category_shape import CategoryShape
@@ -144,7 +147,7 @@ def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfi
     final = out / "student.pt"
     if accelerator.is_main_process:
         save_checkpoint(final, mean.module.backbone, mean.module.features, config.steps)
-        (out / "train.json").write_text(json.dumps(asdict(config), indent=1))
+        write_file(out / "train.json", json.dumps(asdict(config), indent=1))
     accelerator.wait_for_everyone()
     return final
 
@@ -249,4 +252,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -13,11 +13,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from .errors import DinemoError, OutputError
 from .files import readable
-
 
 _CLOSED = "standard output is closed; redirect it to a file, or to /dev/null where nobody wants it"
 
@@ -51,6 +50,15 @@ def run_command(work: Callable[[], int | None]) -> int:
         except BrokenPipeError:
             _drop_output()
             return 0
+
+
+def command_main(work: Callable[[], int | None]) -> NoReturn:
+    """The end of a module that is a command: do the work, which prints, and leave with its exit code."""
+    def printing() -> int | None:
+        require_output()
+        return work()
+
+    sys.exit(run_command(printing))
 
 
 def require_output() -> None:

@@ -18,6 +18,9 @@ import argparse
 import json
 from pathlib import Path
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_file
+
 from ..augment import AugmentConfig
 from ..batches import CorrespondenceSampler
 from ..bidirectional import BidirectionalLabeller
@@ -118,10 +121,10 @@ def main() -> None:
             by_group = {g: summarise([o for o in outcomes if o.group == g]) for g in groups}
             rows.append({"teacher": short(text), "variant": name, "all": summarise(outcomes), **by_group})
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".json").write_text(json.dumps({"split": split, "rows": rows}, indent=1) + "\n")
-    args.out.with_suffix(".md").write_text(markdown(split, rows))
+    write_file(args.out.with_suffix(".json"), json.dumps({"split": split, "rows": rows}, indent=1) + "\n")
+    write_file(args.out.with_suffix(".md"), markdown(split, rows))
     print(markdown(split, rows))
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

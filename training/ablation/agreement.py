@@ -15,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dinemo_ros.console import command_main
 from dinemo_ros.evaluation.metrics import FLIP_DEG
+from dinemo_ros.files import write_file
 from dinemo_ros.geometry import rotation_angle
 
 from ..label_store import read_labels
@@ -55,11 +57,11 @@ def main() -> None:
             if label is not None and label.margin >= args.min_margin}
     rows = [{"check": path.stem} | compare_labels(read_labels(path), sure) for path in args.labels]
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
+    write_file(args.out.with_suffix(".json"), json.dumps(rows, indent=1) + "\n")
     text = markdown([{key: row[key] for key in ("check", *(f"{s:.0%}" for s in SHARES))} for row in rows])
-    args.out.with_suffix(".md").write_text(text)
+    write_file(args.out.with_suffix(".md"), text)
     print(json.dumps([{k: v for k, v in row.items() if "%" not in k} for row in rows], indent=1), text, sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -24,10 +24,12 @@ import torch
 from tqdm import tqdm
 
 from dinemo_ros.bundle import load_bundle
+from dinemo_ros.console import command_main
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.cutouts import DrawnCutOuts
 from dinemo_ros.evaluation.metrics import FLIP_DEG
 from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
+from dinemo_ros.files import write_file
 
 from ..augment import AugmentConfig
 from ..batches import CorrespondenceSampler
@@ -199,10 +201,10 @@ def main() -> None:
              "flips": int((errors > FLIP_DEG).sum()), "looks": args.looks,
              "labels": "render-and-compare" if args.bundle else "correspondence"}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".json").write_text(json.dumps({"split": split, "rows": rows}, indent=1) + "\n")
-    args.out.with_suffix(".md").write_text(json.dumps(split) + "\n\n" + markdown(rows))
+    write_file(args.out.with_suffix(".json"), json.dumps({"split": split, "rows": rows}, indent=1) + "\n")
+    write_file(args.out.with_suffix(".md"), json.dumps(split) + "\n\n" + markdown(rows))
     print(split, markdown(rows), sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -14,9 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from training.assets.asset import Asset
 from training.assets.fleet import load_fleet
+from training.picture_file import write_picture
 
 from .dataset import Pose, add_source_arguments, draw, source_folders
 from .environment import Environment
@@ -70,9 +72,8 @@ def main() -> None:
     args = parser.parse_args()
     assets, _ = load_fleet(source_folders(args), args.assets)
     rows = [np.hstack([portrait(asset, azimuth) for azimuth in _AZIMUTHS]) for asset in assets]
-    if not cv2.imwrite(str(args.out), np.vstack(rows)[..., ::-1]):
-        raise SystemExit(f"cannot write {args.out}: check that the folder exists and the name ends in .png")
+    write_picture(args.out, np.vstack(rows)[..., ::-1])
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

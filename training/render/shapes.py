@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import trimesh
 
+from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint
 from training.assets.asset import Asset, Material, Part, assemble
 from training.inputs import cad_files
@@ -182,4 +183,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

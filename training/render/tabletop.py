@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from training.assets.asset import Asset, Material
 from training.assets.kitchen import CATEGORIES, Shelf
@@ -244,4 +245,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -15,9 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from training.assets.kitchen import CATEGORIES, Shelf
 from training.assets.vessel import Vessel
+from training.picture_file import write_picture
 
 from .rasterizer import rasterize
 
@@ -49,9 +51,8 @@ def main() -> None:
     args = parser.parse_args()
     vessels = [vessel for held_out in (False, True) for vessel in Shelf(args.category, args.cad, held_out).plain()]
     rows = [np.hstack([portrait(vessel, *view) for view in _VIEWS]) for vessel in vessels]
-    if not cv2.imwrite(str(args.out), np.vstack(rows)[..., ::-1]):
-        raise SystemExit(f"cannot write {args.out}: check that the folder exists and the name ends in .png")
+    write_picture(args.out, np.vstack(rows)[..., ::-1])
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
+
+from dinemo_ros.files import write_file
 
 from ..posed_crops import load_posed_crops
 from ..recipe import Recipe
@@ -88,7 +89,7 @@ def _worst(folder: Path, out: Path, title: str) -> list[Picture]:
     pictures = []
     for file in sorted(folder.glob("*.png")):
         name = f"worst_{folder.name}_{file.name}"
-        shutil.copyfile(file, out / name)
+        write_file(out / name, file.read_bytes())
         pictures.append(Picture(name, f"{title}: number {len(pictures) + 1} of the worst."))
     return pictures
 

@@ -19,6 +19,9 @@ import trimesh
 from scipy import ndimage
 from skimage import measure
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_arrays
+
 from .occupancy import body_bounds, solid_occupancy, surface_points
 from .symmetric_remesh import symmetric_remesh
 
@@ -140,8 +143,8 @@ def save_shape(path: Path, vertices: np.ndarray, faces: np.ndarray, places: np.n
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     more = {} if places is None else {"places": places.astype(np.float32)}
-    np.savez(path, vertices=vertices.astype(np.float32), faces=faces.astype(np.int32),
-             normals=vertex_normals(vertices, faces).astype(np.float32), **more)
+    write_arrays(path, vertices=vertices.astype(np.float32), faces=faces.astype(np.int32),
+                 normals=vertex_normals(vertices, faces).astype(np.float32), **more)
 
 
 def parse_size(text: str) -> np.ndarray:
@@ -177,4 +180,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dinemo_ros.console import command_main
 from training.assets.kitchen import CATEGORIES, Shelf
 from training.assets.vessel import Vessel, lathe, sweep
 
@@ -134,4 +135,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -24,6 +24,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+
 from .projection import FrozenProjection, load_projections, save_projections
 from .protocol import prepare_picture
 
@@ -145,4 +147,4 @@ def _spread(folder: Path, count: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

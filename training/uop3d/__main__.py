@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dinemo_ros.console import command_main
 from training.render.dataset import add_source_arguments
 
 from .evaluation import check_command, synthetic_command
@@ -62,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -17,7 +17,6 @@ from ..errors import DinemoError
 from ..files import readable
 from ..overlay import draw_poses
 from ..overlay_file import is_overlay, write_overlay
-from ..pose import ObjectPose
 from ..sources import Frame, open_source
 from . import options
 from .input_guard import identity, input_files, refuse_inputs

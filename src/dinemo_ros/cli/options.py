@@ -40,8 +40,8 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=(*DEVICES, TWINS), default="auto", metavar="{" + ",".join(DEVICES) + "}",
                         help="what the solver runs on; auto: a GPU where torch and Triton can use one (default: "
                         "%(default)s)")
-    parser.add_argument("--quiet", action="store_true", help="on standard error only warnings and errors, no line about "
-                        "what computes")
+    parser.add_argument("--quiet", action="store_true", help="only warnings and errors, no line about what "
+                        "computes")
     add_cache_option(parser)
 
 
