@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..errors import OutputError
-from ..files import readable
+from ..files import destination, readable
 
 Identity = tuple[int, int]  # device and number of a file on it
 
@@ -75,8 +76,11 @@ def input_files(inputs: Iterable[str | Path | None], deep: bool = False) -> Iter
 def _refuse_twins(given: Mapping[str, Path]) -> None:
     seen: dict[object, str] = {}
     for option, path in given.items():
+        with contextlib.suppress(OSError):  # what cannot be written is told by who opens it
+            if destination(path).in_place:
+                continue  # two may well go to one terminal
         key = identity(path) or os.path.realpath(path)
-        if key in seen and (not path.exists() or path.is_file()):  # two may well go to one terminal
+        if key in seen:
             raise OutputError(f"{seen[key]} and {option} name the same file, {_name(path)}; give two names")
         seen[key] = option
 

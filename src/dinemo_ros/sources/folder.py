@@ -71,7 +71,7 @@ class FolderSource(Source):
             camera = self._camera or camera_from_exif(file, image.shape[1], image.shape[0])
             yield Frame(index * self._period, image, camera, file.name, calibrated=self._camera is not None)
             index += 1
-        note = f"{drawn} pictures into which poses are drawn are left out; name one of them alone to have it read"
+        note = f"left out: {drawn} pictures that have poses drawn into them; name one of them alone to have it read"
         if drawn and note not in self.notes:
             self.notes.append(note)
 
