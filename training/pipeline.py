@@ -15,6 +15,7 @@ from pathlib import Path
 from dinemo_ros.cli.train_stages import FAMILIES
 
 from .inputs import resolve
+from .leakage import notes, require_separate
 from .plan import stages_of
 from .recipe import Recipe, dump_recipe, load_recipe
 from .run_folder import RunError, RunFolder, Stage, now, versions, write_text
@@ -30,7 +31,10 @@ def run(arguments: Namespace) -> int:
     folder = RunFolder(path)
     recipe = _recipe(arguments, folder)
     out = Path(arguments.out or _out_of(path)).resolve()
+    require_separate(recipe)
     stages = stages_of(recipe, folder, out)
+    for note in notes(recipe):
+        print(f"note: {note}")
     if arguments.dry_run:
         for stage in stages:
             folder.key(stage)

@@ -26,8 +26,9 @@ from .checkpoint import average_checkpoints
 from .correspondence import ONE_WAY
 from .export import check_bundle, export_bundle
 from .foreground import SaliencyMask
-from .inputs import cad_files, parse_size
+from .inputs import parse_size
 from .label_store import read_labels, write_labels
+from .leakage import mean_files, notes
 from .look_alikes import settle
 from .measure import evaluate_bundle
 from .negatives import write_negatives
@@ -79,7 +80,10 @@ class Work:
             shelf = Shelf(self.recipe.mesh.profile, Path(sources[0]))
             save_shape(out, *vessel_mesh(shelf.plain(), size, shelf.category.open, self.recipe.mesh.vertices))
         else:
-            files = cad_files(sources)
+            files, left_out = mean_files(self.recipe)
+            if left_out and files:
+                print(f"held out, and so not in the mean shape: {', '.join(f.name for f in left_out)}")
+            files = files or left_out
             models = [read_cad(f, self.recipe.mesh.axes) for f in files]
             print(f"mean shape of {len(files)} CAD models: {', '.join(f.name for f in files)}")
             save_shape(out, *mean_mesh(models, size, self.recipe.mesh.vertices))
@@ -284,7 +288,7 @@ class Work:
         if self.held_out.is_dir():
             result = evaluate_bundle(self.bundle, self.held_out, limit=self.recipe.evaluate, worst=worst / "held_out")
             result.save(self.run / "evaluation_held_out.json")
-            figures["held_out"] = result.summary()
+            figures["held_out"] = result.summary() | ({"notes": remarks} if (remarks := notes(self.recipe)) else {})
         if data.spins:
             result = evaluate_bundle(self.bundle, spins=Path(data.spins), names=data.spin_names or None,
                                      worst=worst / "spins")

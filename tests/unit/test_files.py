@@ -139,8 +139,8 @@ def test_standard_output_by_name(tmp_path, name):
 
 def test_the_substitution_of_a_shell(tmp_path):
     script = f'"{sys.executable}" -c "{WRITE}" >(cat > {tmp_path}/got; mv {tmp_path}/got {tmp_path}/done)'
-    subprocess.run(["bash", "-c", f"{script}; for i in $(seq 100); do [ -e {tmp_path}/done ] && break; sleep 0.1; done"],
-                   check=True, timeout=60)
+    wait = f"for i in $(seq 100); do [ -e {tmp_path}/done ] && break; sleep 0.1; done"
+    subprocess.run(["bash", "-c", f"{script}; {wait}"], check=True, timeout=60)
     assert (tmp_path / "done").read_text() == "new"
 
 
@@ -210,7 +210,8 @@ def test_a_bundle_of_links_keeps_its_links(tmp_path):
     os.mkfifo(tmp_path / "mesh.npz")
     with pytest.raises(OSError, match="is a pipe or a device"):
         replace_files(tmp_path, {"model.yaml": b"newer", "mesh.npz": b"new"})
-    assert (tmp_path / "store" / "blob").read_bytes() == b"new" and stat.S_ISFIFO((tmp_path / "mesh.npz").stat().st_mode)
+    assert (tmp_path / "store" / "blob").read_bytes() == b"new"
+    assert stat.S_ISFIFO((tmp_path / "mesh.npz").stat().st_mode)
 
 
 def test_a_library_that_fails_leaves_nothing(tmp_path):

@@ -26,7 +26,7 @@ from dinemo_ros.console import command_main
 from dinemo_ros.files import write_arrays
 from dinemo_ros.geometry import ray_rotation, rotation_from_viewpoint, se3
 from training.assets.asset import Asset
-from training.assets.fleet import HELD_OUT, load_fleet
+from training.assets.fleet import FLEET, HELD_OUT, load_fleet
 from training.picture_file import write_picture
 
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
@@ -252,6 +252,21 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
 def source_folders(args: argparse.Namespace) -> dict[str, Path | None]:
     """What :func:`add_source_arguments` read, for :func:`load_fleet`."""
     return {source: getattr(args, source) for source in _SOURCES}
+
+
+def one_folder(value: str | list | None) -> Path | None:
+    """What a renderer that takes one folder makes of an option of a recipe."""
+    value = value[-1] if isinstance(value, list) and value else value
+    return Path(value) if value else None
+
+
+def model_files(options: dict) -> list[Path]:
+    """The meshes that a command with these options draws, see :mod:`training.leakage`."""
+    sources = {source: one_folder(options.get(source)) for source in _SOURCES}
+    names = options.get("assets")
+    chosen = [e for e in FLEET if sources.get(e.source) and (
+        e.name in names if names else (e.name in HELD_OUT) == bool(options.get("held_out")))]
+    return [file for entry in chosen for file in entry.meshes(sources[entry.source])]
 
 
 def main() -> None:

@@ -158,6 +158,13 @@ def chosen_models(files: list[Path], held_out: bool) -> list[Path]:
     return [f for k, f in enumerate(files) if (k % _EVERY == _EVERY - 1) == held_out]
 
 
+def model_files(options: dict) -> list[Path]:
+    """The CAD files that a command with these options draws, see :mod:`training.leakage`."""
+    folders = options.get("cad") or []
+    files = cad_files(folders if isinstance(folders, list) else [folders])
+    return chosen_models(files, bool(options.get("held_out")))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)

@@ -33,6 +33,7 @@ from .dataset import (
     draw,
     draw_blob,
     framed_pose,
+    one_folder,
     sun_shadow,
     supersampled,
     write_dataset,
@@ -223,6 +224,15 @@ def _surface(asset: Asset, fragments: Fragments, K: np.ndarray, T_cam_obj: np.nd
     ray = ray @ T_cam_obj[:3, :3]
     length = np.linalg.norm(ray, axis=1) * np.maximum(np.linalg.norm(normal, axis=1), 1e-9)
     return uv, np.abs(np.sum(ray * normal, axis=1)) / length
+
+
+def model_files(options: dict) -> list[Path]:
+    """The CAD files that a command with these options draws, see :mod:`training.leakage`."""
+    folder, category = one_folder(options.get("cad")), CATEGORIES.get(options.get("category"))
+    if folder is None or category is None:
+        return []
+    entries = [e for e in category.entries if e.held_out == bool(options.get("held_out"))]
+    return [file for e in entries if (file := folder / f"{e.file}.obj").is_file()]
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dinemo_ros.files import write_file
 
+from ..leakage import notes
 from ..posed_crops import load_posed_crops
 from ..recipe import Recipe
 from ..run_folder import RunFolder
@@ -49,6 +50,7 @@ def _figures(metrics: dict) -> str:
 def evaluation(recipe: Recipe, folder: RunFolder, out: Path) -> Section:
     """A row per round and for the bundle, plots of the errors, and the worst pictures."""
     section, run, figures = Section("Evaluation"), folder.path, folder.metrics()
+    section.text += [f"Note: {note}." for note in notes(recipe)]
     for name, title in _SETS.items():
         rows = []
         if name == "held_out":
