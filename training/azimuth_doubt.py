@@ -28,6 +28,7 @@ from dinemo_ros.geometry import so3_log
 from dinemo_ros.solver.visibility import direction_index, visibility_table
 from dinemo_ros.symmetry import Symmetry, axis_variance
 
+from .arguments import parsed
 from .batches import camera_centre
 from .foreground import mask_box
 from .posed_crops import PosedCrop, load_posed_crops
@@ -120,7 +121,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="only the first so many")
     parser.add_argument("--fit", action="store_true", help="choose the covariance scale, write it into the card")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    args = parser.parse_args()
+    args = parsed(parser)
     check_output_file(args.json)
     bundle, crops = load_bundle(args.bundle), load_posed_crops(args.renders, args.count)
     bundle, doubt = fitted(bundle, crops) if args.fit else (bundle, measure(bundle, crops))

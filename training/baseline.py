@@ -23,6 +23,7 @@ from dinemo_ros.evaluation.spin import read_spins
 from dinemo_ros.files import check_output_file, write_file
 from dinemo_ros.geometry import ray_rotation, viewpoint_from_rotation
 
+from .arguments import parsed
 from .foreground import SaliencyMask
 from .posed_crops import load_posed_crops
 from .sequences import BINS, azimuth_votes, describe
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--spin", type=Path, required=True)
     parser.add_argument("--only", nargs="+", help="sequences to evaluate")
     parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    args = parsed(parser)
     check_output_file(args.json)
     teacher = CnnTeacher()
     bank, azimuths = template_views(args.templates, args.names, teacher)

@@ -26,6 +26,7 @@ from dinemo_ros.files import write_file
 from dinemo_ros.overlay_file import is_overlay
 from dinemo_ros.sources.folder import read_image
 
+from .arguments import parsed
 from .foreground import SaliencyMask, mask_box
 from .posed_crops import CROP_SIDE, save_picture, square_around
 
@@ -155,7 +156,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--find-object", action="store_true", help="the object does not fill the photograph: find it")
     parser.add_argument("--limit", type=int)
-    args = parser.parse_args()
+    args = parsed(parser)
     prepare(args.images, args.out, args.find_object, args.limit)
 
 

@@ -21,6 +21,7 @@ from .leakage import notes, require_separate
 from .plan import stages_of
 from .recipe import Recipe, dump_recipe, load_recipe
 from .run_folder import RunError, RunFolder, Stage, now, versions, write_text
+from .teachers.specification import require_teacher
 
 
 def run(arguments: Namespace) -> int:
@@ -33,6 +34,7 @@ def run(arguments: Namespace) -> int:
     folder = RunFolder(path)
     recipe = _recipe(arguments, folder)
     out = Path(arguments.out or _out_of(path)).resolve()
+    require_teacher(recipe.teacher)
     require_separate(recipe)
     stages = stages_of(recipe, folder, out)
     _require_own_places(stages, out)

@@ -29,6 +29,7 @@ from dinemo_ros.console import command_main
 from dinemo_ros.errors import DinemoError
 from dinemo_ros.files import completed
 
+from .arguments import parsed
 from .augment import AugmentConfig
 from .category_shape import CategoryShape
 from .export import export_bundle
@@ -263,7 +264,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=300, help="how many of them")
     parser.add_argument("--spins", type=Path, help="sequences with known azimuth, none of them trained on")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="which of the spins")
-    args = parser.parse_args()
+    args = parsed(parser)
     try:
         setting, folder = setting_of(args), RunFolder(args.out)
         with folder.locked():

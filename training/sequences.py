@@ -27,6 +27,7 @@ from tqdm import tqdm
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_file
 
+from .arguments import parsed
 from .category_shape import CategoryShape
 from .foreground import SaliencyMask, mask_box
 from .posed_crops import CROP_SIDE, save_labels, save_picture, square_around
@@ -227,7 +228,7 @@ def main() -> None:
     parser.add_argument("--sequence", type=Path, nargs="*", default=[], help="folders of unposed sequences")
     parser.add_argument("--shape", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parsed(parser)
     shape = CategoryShape.load(args.shape)
     saliency, teacher = SaliencyMask(), CnnTeacher()
     reference = read_sequence(args.reference, saliency, teacher)

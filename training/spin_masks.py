@@ -19,6 +19,7 @@ from dinemo_ros.console import command_main
 from dinemo_ros.evaluation.spin import SpinFrame, read_spins
 from dinemo_ros.sources.folder import read_image
 
+from .arguments import parsed
 from .foreground import SaliencyMask
 from .picture_file import write_picture
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("spins", type=Path, metavar="SPIN_DIR")
     parser.add_argument("out", type=Path, metavar="MASKS")
     parser.add_argument("--sequence", action="append", metavar="NAME", help="only this one; may be given several times")
-    args = parser.parse_args()
+    args = parsed(parser)
     write_masks(read_spins(args.spins, args.sequence), args.out, SaliencyMask())
 
 

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_file
 
+from .arguments import parsed
 from .augment import AugmentConfig
 from .batches import BatchConfig, CorrespondenceSampler
 from .category_shape import CategoryShape
@@ -171,7 +172,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--bf16", action="store_true", help="bfloat16: quicker on processors with avx512_bf16 or AMX")
-    args = parser.parse_args()
+    args = parsed(parser)
     backbone = create_student(args.backbone, freeze=True)
     load_pretrained(backbone, args.weights)
     sampler = CorrespondenceSampler(CategoryShape.load(args.shape), AugmentConfig(size=args.size), LINKS)

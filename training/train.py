@@ -31,6 +31,7 @@ from tqdm import tqdm
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_file
 
+from .arguments import parsed
 from .augment import AugmentConfig
 from .batches import CorrespondenceSampler
 from .category_shape import CategoryShape
@@ -238,7 +239,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=AugmentConfig().size, help="side of the training crops in pixels")
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--workers", type=int, default=1)
-    args = parser.parse_args()
+    args = parsed(parser)
     if not args.data and not args.tokens:
         parser.error("nothing to learn from: give --data, or --tokens with --freeze")
     pools = [parse_pool(d) for d in args.data]

@@ -97,7 +97,7 @@ def parse() -> argparse.Namespace:
                         "all: every switch, for the first teacher; or words of the rows that are wanted")
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="without ending")
-    return parser.parse_args()
+    return parsed(parser, endings=(".json", ".md"))
 
 
 def main() -> None:

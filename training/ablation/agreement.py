@@ -20,6 +20,7 @@ from dinemo_ros.evaluation.metrics import FLIP_DEG
 from dinemo_ros.files import write_file
 from dinemo_ros.geometry import rotation_angle
 
+from ..arguments import parsed
 from ..label_store import read_labels
 from ..mirror_check import Label
 from .flips import SHARES, markdown
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--min-margin", type=float, default=0.1, help="of the reference's labels that count")
     parser.add_argument("--labels", type=Path, nargs="+", required=True, help="npz files that are compared with it")
     parser.add_argument("--out", type=Path, required=True, help="without ending")
-    args = parser.parse_args()
+    args = parsed(parser, endings=(".json", ".md"))
     for path in (args.reference, *args.labels):
         if not path.is_file():
             parser.error(f"{path}: no such file; write it with python -m training.pseudo_labels")

@@ -31,6 +31,7 @@ from dinemo_ros.evaluation.metrics import FLIP_DEG
 from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
 from dinemo_ros.files import write_file
 
+from ..arguments import parsed
 from ..augment import AugmentConfig
 from ..batches import CorrespondenceSampler
 from ..bidirectional import BidirectionalLabeller
@@ -163,7 +164,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--template-every", type=int, default=3)
     parser.add_argument("--shape", type=Path, help="correspondence: category shape")
     parser.add_argument("--out", type=Path, required=True, help="without ending")
-    args = parser.parse_args()
+    args = parsed(parser, endings=(".json", ".md"))
     if (args.bundle is None) == (args.teacher is None):
         parser.error("give either --bundle or --teacher")
     if args.teacher and not (args.templates and args.shape):

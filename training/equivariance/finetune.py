@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from dinemo_ros.console import command_main
 from dinemo_ros.files import completed, write_file
+from training.arguments import parsed
 from training.render.dataset import SIDE
 from training.student import VIT
 from training.teachers.protocol import prepare_picture
@@ -113,7 +114,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--side", type=int, default=336, help="of the pictures the transformer sees, pixels")
     parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
+    args = parsed(parser)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     args.out.mkdir(parents=True, exist_ok=True)

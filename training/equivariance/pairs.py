@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_arrays
+from training.arguments import parsed
 from training.assets.asset import Asset
 from training.assets.fleet import HELD_OUT, load_fleet
 from training.render.background import Photos, View, random_background
@@ -147,7 +148,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--held-out", action="store_true", help=f"only the held-out cars: {', '.join(HELD_OUT)}")
     add_source_arguments(parser)
-    args = parser.parse_args()
+    args = parsed(parser)
     cv2.setNumThreads(1)
     assets, weights = load_fleet(source_folders(args))
     chosen = [k for k, asset in enumerate(assets) if (asset.name in HELD_OUT) == args.held_out]

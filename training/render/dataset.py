@@ -25,6 +25,7 @@ from tqdm import tqdm
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_arrays
 from dinemo_ros.geometry import ray_rotation, rotation_from_viewpoint, se3
+from training.arguments import parsed
 from training.assets.asset import Asset
 from training.assets.fleet import FLEET, HELD_OUT, load_fleet
 from training.picture_file import write_picture
@@ -280,7 +281,7 @@ def main() -> None:
     parser.add_argument("--photo-corners", type=Path, help="folder of photographs of a centred object: only the "
                         "upper corners become background")
     add_source_arguments(parser)
-    args = parser.parse_args()
+    args = parsed(parser)
     cv2.setNumThreads(1)
     assets, weights = load_fleet(source_folders(args), args.assets)
     if not args.assets:

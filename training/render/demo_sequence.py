@@ -21,6 +21,7 @@ from tqdm import tqdm
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_file
 from dinemo_ros.geometry import se3, viewpoint_from_rotation
+from training.arguments import parsed
 from training.assets.asset import Asset, Material, Part, assemble
 from training.assets.fleet import load_fleet
 from training.picture_file import write_picture
@@ -196,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gazebo", type=Path, required=True, help="folder gazebo_cars")
     parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parsed(parser)
     write_sequence(args.out, args.gazebo)
     first = json.loads((args.out / "ground_truth.json").read_text())["frames"]["000.jpg"]
     azimuth = np.degrees(viewpoint_from_rotation(np.array(first["T_cam_obj"])[:3, :3])[0])

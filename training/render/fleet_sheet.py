@@ -16,6 +16,7 @@ import numpy as np
 
 from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from training.arguments import parsed
 from training.assets.asset import Asset
 from training.assets.fleet import load_fleet
 from training.picture_file import write_picture
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--assets", nargs="*", help="names of cars; default: all")
     add_source_arguments(parser)
-    args = parser.parse_args()
+    args = parsed(parser)
     assets, _ = load_fleet(source_folders(args), args.assets)
     rows = [np.hstack([portrait(asset, azimuth) for azimuth in _AZIMUTHS]) for asset in assets]
     write_picture(args.out, np.vstack(rows)[..., ::-1])

@@ -22,6 +22,7 @@ import trimesh
 
 from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint
+from training.arguments import parsed
 from training.assets.asset import Asset, Material, Part, assemble
 from training.inputs import cad_files
 from training.shape.mean_mesh import AXES, parse_size, read_cad
@@ -179,7 +180,7 @@ def main() -> None:
     parser.add_argument("--tilt", type=float, default=4.0, help="spread of the in-plane turn, degrees")
     parser.add_argument("--held-out", action="store_true", help="draw the models that training never sees")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs without the object")
-    args = parser.parse_args()
+    args = parsed(parser)
     cv2.setNumThreads(1)
     files = chosen_models(cad_files(args.cad), args.held_out)
     print(f"{len(files)} models: {', '.join(f.stem for f in files)}")

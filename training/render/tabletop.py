@@ -18,6 +18,7 @@ import numpy as np
 
 from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from training.arguments import parsed
 from training.assets.asset import Asset, Material
 from training.assets.kitchen import CATEGORIES, Shelf
 from training.assets.skin import Skin, colour
@@ -246,7 +247,7 @@ def main() -> None:
     parser.add_argument("--elevation", type=float, nargs=2, default=(0.0, 70.0), metavar=("LEAST", "MOST"),
                         help="degrees")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs without vessels")
-    args = parser.parse_args()
+    args = parsed(parser)
     cv2.setNumThreads(1)
     shelf = Shelf(args.category, args.cad, args.held_out)
     print(f"{args.category}: {', '.join(e.file for e in shelf.entries) or 'invented ones'}")

@@ -17,6 +17,7 @@ import numpy as np
 
 from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from training.arguments import parsed
 from training.assets.kitchen import CATEGORIES, Shelf
 from training.assets.vessel import Vessel
 from training.picture_file import write_picture
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
     parser.add_argument("--cad", type=Path, required=True, help="folder of the category's CAD files")
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
-    args = parser.parse_args()
+    args = parsed(parser)
     vessels = [vessel for held_out in (False, True) for vessel in Shelf(args.category, args.cad, held_out).plain()]
     rows = [np.hstack([portrait(vessel, *view) for view in _VIEWS]) for vessel in vessels]
     write_picture(args.out, np.vstack(rows)[..., ::-1])

@@ -22,6 +22,7 @@ from skimage import measure
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_arrays
 
+from ..arguments import parsed
 from .occupancy import body_bounds, solid_occupancy, surface_points
 from .symmetric_remesh import symmetric_remesh
 
@@ -167,7 +168,7 @@ def main() -> None:
     parser.add_argument("--vertices", type=int, default=800)
     parser.add_argument("--axes", choices=AXES, default="pascal3d", help="axes of the CAD files (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="npz to write")
-    args = parser.parse_args()
+    args = parsed(parser)
     if args.box:
         vertices, faces = box_mesh(parse_size(args.box))
     else:
