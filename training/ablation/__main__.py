@@ -21,6 +21,7 @@ from pathlib import Path
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_file
 
+from ..arguments import parsed
 from ..augment import AugmentConfig
 from ..batches import CorrespondenceSampler
 from ..bidirectional import BidirectionalLabeller
