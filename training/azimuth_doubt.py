@@ -21,11 +21,14 @@ from tqdm import tqdm
 
 from dinemo_ros.bundle import Bundle, load_bundle, rewrite_card
 from dinemo_ros.camera import Camera
+from dinemo_ros.console import command_main
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.files import check_output_file, write_file
 from dinemo_ros.geometry import so3_log
 from dinemo_ros.solver.visibility import direction_index, visibility_table
 from dinemo_ros.symmetry import Symmetry, axis_variance
 
+from .arguments import parsed
 from .batches import camera_centre
 from .foreground import mask_box
 from .posed_crops import PosedCrop, load_posed_crops
@@ -118,7 +121,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="only the first so many")
     parser.add_argument("--fit", action="store_true", help="choose the covariance scale, write it into the card")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    args = parser.parse_args()
+    args = parsed(parser)
+    check_output_file(args.json)
     bundle, crops = load_bundle(args.bundle), load_posed_crops(args.renders, args.count)
     bundle, doubt = fitted(bundle, crops) if args.fit else (bundle, measure(bundle, crops))
     if args.fit:
@@ -126,8 +130,8 @@ def main() -> None:
     summary = {"covariance_scale": bundle.card.score.covariance_scale, **doubt.summary()}
     print(json.dumps(summary, indent=1))
     if args.json:
-        args.json.write_text(json.dumps(summary, indent=1) + "\n")
+        write_file(args.json, json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

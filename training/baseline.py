@@ -17,10 +17,13 @@ import cv2
 import numpy as np
 import torch
 
+from dinemo_ros.console import command_main
 from dinemo_ros.evaluation.metrics import azimuth_error_deg, summarise_angles
 from dinemo_ros.evaluation.spin import read_spins
+from dinemo_ros.files import check_output_file, write_file
 from dinemo_ros.geometry import ray_rotation, viewpoint_from_rotation
 
+from .arguments import parsed
 from .foreground import SaliencyMask
 from .posed_crops import load_posed_crops
 from .sequences import BINS, azimuth_votes, describe
@@ -57,7 +60,8 @@ def main() -> None:
     parser.add_argument("--spin", type=Path, required=True)
     parser.add_argument("--only", nargs="+", help="sequences to evaluate")
     parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    args = parsed(parser)
+    check_output_file(args.json)
     teacher = CnnTeacher()
     bank, azimuths = template_views(args.templates, args.names, teacher)
     result = evaluate(args.spin, bank, azimuths, teacher, args.only)
@@ -65,8 +69,8 @@ def main() -> None:
         print(f"{name:12s} n {row['n']:3d}  Acc@30 {row['acc30']:.3f}  Acc@10 {row['acc10']:.3f}  "
               f"median {row['median_deg']:.1f}  flips {row['flips']:.3f}")
     if args.json:
-        args.json.write_text(json.dumps(result, indent=1))
+        write_file(args.json, json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -28,7 +28,9 @@ from tqdm import tqdm
 
 from dinemo_ros.bundle import Bundle, CalibrationSpec, ScoreSpec, load_bundle, rewrite_card
 from dinemo_ros.camera import Camera
+from dinemo_ros.console import command_main
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.files import write_arrays
 from dinemo_ros.geometry import so3_log
 
 from .batches import project
@@ -75,8 +77,8 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         """Write npz."""
-        np.savez_compressed(path, scores=self.scores, negatives=self.negatives, ratios=self.ratios, accept=self.accept,
-                            sure=self.sure, depth_scale=self.depth_scale, covariance_scale=self.covariance_scale)
+        write_arrays(path, scores=self.scores, negatives=self.negatives, ratios=self.ratios, accept=self.accept,
+                     sure=self.sure, depth_scale=self.depth_scale, covariance_scale=self.covariance_scale)
 
 
 def object_box(crop: PosedCrop, unit: np.ndarray, image: np.ndarray) -> tuple[float, float, float, float]:
@@ -223,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

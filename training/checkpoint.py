@@ -8,16 +8,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from dinemo_ros.files import completed
+
 from .neural_mesh import NeuralMeshFeatures
 from .student import CNN, create_student
 
 
 def save_checkpoint(path: Path, backbone: nn.Module, features: nn.Module, step: int = 0, **extra) -> None:
     """Atomic: a kill during the write leaves the previous checkpoint. ``extra``: further state dicts (optimiser)."""
-    temporary = path.with_suffix(".tmp")
-    torch.save({"architecture": getattr(backbone, "architecture", CNN), "backbone": backbone.state_dict(),
-                "features": features.state_dict(), "step": step, **extra}, temporary)
-    temporary.replace(path)
+    with completed(path) as part:
+        torch.save({"architecture": getattr(backbone, "architecture", CNN), "backbone": backbone.state_dict(),
+                    "features": features.state_dict(), "step": step, **extra}, part)
 
 
 def load_checkpoint(path: Path, backbone: nn.Module, features: nn.Module) -> dict:
@@ -51,7 +52,6 @@ def average_checkpoints(paths: list[Path], out: Path) -> Path:
     states = [torch.load(path, map_location="cpu", weights_only=True) for path in paths]
     mean = {part: {name: torch.stack([s[part][name] for s in states]).mean(0) if value.is_floating_point() else value
                    for name, value in states[-1][part].items()} for part in ("backbone", "features")}
-    temporary = out.with_suffix(".tmp")
-    torch.save({**states[-1], **mean}, temporary)
-    temporary.replace(out)
+    with completed(out) as part:
+        torch.save({**states[-1], **mean}, part)
     return out

@@ -20,9 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from dinemo_ros.bundle import INT8_FILE, Card, FeatureSpec, ImageSpec, SizePrior, load_bundle, write_bundle
+from dinemo_ros.console import command_main
 from dinemo_ros.features.onnx_graph import engine_ready
 from dinemo_ros.neural_mesh import NeuralMesh
 
+from .arguments import parsed
 from .category_shape import CategoryShape
 from .checkpoint import load_student
 from .student import CNN, STRIDE, is_transformer
@@ -193,7 +195,7 @@ def main() -> None:
                         help="spread of log length, width, height over the category")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--margin", type=float, default=1.15)
-    args = parser.parse_args()
+    args = parsed(parser)
     shape = CategoryShape.load(args.shape)
     if args.size:
         shape = shape.resized(np.array(args.size))
@@ -209,4 +211,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

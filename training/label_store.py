@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dinemo_ros.files import write_arrays
+
 from .mirror_check import Label
 
 _FIELDS = ("T_cam_obj", "size", "score", "margin", "agreement_deg")
@@ -15,11 +17,8 @@ _FIELDS = ("T_cam_obj", "size", "score", "margin", "agreement_deg")
 def write_labels(path: Path, labels: dict[str, Label | None]) -> None:
     """Name -> label, or None for a photograph without one; atomic, so a kill leaves the old file."""
     given = {name: label for name, label in labels.items() if label is not None}
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, names=np.array(list(given)),
-                        rejected=np.array([name for name in labels if name not in given]),
-                        **{f: np.array([getattr(label, f) for label in given.values()]) for f in _FIELDS})
-    temporary.replace(path)
+    write_arrays(path, names=np.array(list(given)), rejected=np.array([name for name in labels if name not in given]),
+                 **{f: np.array([getattr(label, f) for label in given.values()]) for f in _FIELDS})
 
 
 def read_labels(path: Path) -> dict[str, Label | None]:

@@ -23,8 +23,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
 from dinemo_ros.geometry import mirror_rotation
 
+from .arguments import parsed
 from .flip_checks import HALF_TURN
 from .label_store import read_labels, write_labels
 from .mirror_check import Label
@@ -112,7 +114,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="folder written by training.photos")
     parser.add_argument("--labels", type=Path, required=True, help="npz written by training.pseudo_labels")
     parser.add_argument("--out", type=Path, required=True, help="npz to write, not the same")
-    args = parser.parse_args()
+    args = parsed(parser)
     if not args.labels.is_file():
         parser.error(f"--labels {args.labels}: no such file; write it with python -m training.pseudo_labels")
     if args.out == args.labels:  # settled twice, every look-alike would count twice
@@ -125,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

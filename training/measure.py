@@ -18,6 +18,7 @@ from dinemo_ros.evaluation.spin import read_spins, spin_entries
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import ReferenceObject
 from dinemo_ros.evaluation.worst import WorstFrames
+from dinemo_ros.files import write_file
 
 _WORST = 8
 _SHOWN = ("n", "acc30", "acc10", "median_deg", "flips", "missing", "distance_median_pct", "add_within", "pck")
@@ -38,7 +39,7 @@ class Measurement:
 
     def save(self, path: Path) -> None:
         """Write JSON: rows and records."""
-        path.write_text(json.dumps({"rows": self.rows, "records": self.records}, indent=1))
+        write_file(path, json.dumps({"rows": self.rows, "records": self.records}, indent=1))
 
 
 def evaluate_bundle(bundle: Path, renders: Path | None = None, limit: int | None = None, spins: Path | None = None,

@@ -17,8 +17,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 
+from .arguments import parsed
 from .posed_crops import CROP_SIDE, save_labels, save_picture
 
 _BIG = 2 * CROP_SIDE
@@ -117,9 +119,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1500)
     parser.add_argument("--photographs", type=Path, help="folder of photographs without the object")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parsed(parser)
     write_negatives(args.out, args.count, args.photographs, args.seed)
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -20,9 +20,13 @@ import numpy as np
 from tqdm import tqdm
 
 from dinemo_ros.camera import Camera
+from dinemo_ros.console import command_main
 from dinemo_ros.errors import ImageError
+from dinemo_ros.files import write_file
+from dinemo_ros.overlay_file import is_overlay
 from dinemo_ros.sources.folder import read_image
 
+from .arguments import parsed
 from .foreground import SaliencyMask, mask_box
 from .posed_crops import CROP_SIDE, save_picture, square_around
 
@@ -99,7 +103,7 @@ def prepare(images: Path, out: Path, find_object: bool = False, limit: int | Non
 
     The record holds the object's box per name, null for a photograph that was left out.
     """
-    files = sorted(p for p in images.iterdir() if p.suffix.lower() in _EXTENSIONS)[:limit]
+    files = sorted(p for p in images.iterdir() if p.suffix.lower() in _EXTENSIONS and not is_overlay(p))[:limit]
     if not files:
         raise FileNotFoundError(f"{images}: no photographs ({', '.join(sorted(_EXTENSIONS))})")
     out.mkdir(parents=True, exist_ok=True)
@@ -142,9 +146,7 @@ def _read_record(path: Path) -> dict:
 
 
 def _write(path: Path, data: dict) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(data))
-    temporary.replace(path)
+    write_file(path, json.dumps(data))
     _read_record.cache_clear()
 
 
@@ -154,9 +156,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--find-object", action="store_true", help="the object does not fill the photograph: find it")
     parser.add_argument("--limit", type=int)
-    args = parser.parse_args()
+    args = parsed(parser)
     prepare(args.images, args.out, args.find_object, args.limit)
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

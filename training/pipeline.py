@@ -12,12 +12,16 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from dinemo_ros.bundle import BACKBONE_FILE, CARD_FILE, INT8_FILE, MESH_FILE
 from dinemo_ros.cli.train_stages import FAMILIES
+from dinemo_ros.files import check_output_file
 
 from .inputs import resolve
+from .leakage import notes, require_separate
 from .plan import stages_of
 from .recipe import Recipe, dump_recipe, load_recipe
 from .run_folder import RunError, RunFolder, Stage, now, versions, write_text
+from .teachers.specification import require_teacher
 
 
 def run(arguments: Namespace) -> int:
@@ -30,12 +34,18 @@ def run(arguments: Namespace) -> int:
     folder = RunFolder(path)
     recipe = _recipe(arguments, folder)
     out = Path(arguments.out or _out_of(path)).resolve()
+    require_teacher(recipe.teacher)
+    require_separate(recipe)
     stages = stages_of(recipe, folder, out)
+    _require_own_places(stages, out)
+    for note in notes(recipe):
+        print(f"note: {note}")
     if arguments.dry_run:
         for stage in stages:
             folder.key(stage)
             print(f"{stage.name:12s} {folder.state(stage):8s} {stage.about}")
         return 0
+    check_output_file(out / CARD_FILE)  # hours before it is written
     with folder.locked():
         write_text(path / _CONFIG, dump_recipe(recipe))
         write_text(path / _START, _pretty({"time": now(), "command": sys.argv, "out": str(out)}))
@@ -43,6 +53,23 @@ def run(arguments: Namespace) -> int:
         _do(stages, folder, arguments.stage)
     print(f"{path}: done, see report/index.html there" if not arguments.stage else f"{path}: done")
     return 0
+
+
+def _require_own_places(stages: list[Stage], out: Path) -> None:
+    """Results are removed when their stage starts over: none may be, or hold, what somebody brought along.
+
+    Raises:
+        RunError: names the result and the input.
+    """
+    inputs = {path.resolve() for stage in stages for path in stage.inputs}
+    results = {path for stage in stages for path in stage.outputs} | {
+        out / name for name in (CARD_FILE, BACKBONE_FILE, MESH_FILE, INT8_FILE)}
+    for result in sorted(results):
+        place = result.resolve()
+        taken = next((path for path in sorted(inputs) if path == place or place in path.parents), None)
+        if taken is not None:
+            raise RunError(f"{result} is written by this run and would replace {taken}, which it reads; name another "
+                           "folder with --run or --out")
 
 
 def _recipe(arguments: Namespace, folder: RunFolder) -> Recipe:

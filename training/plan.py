@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dinemo_ros.bundle import CARD_FILE
 
+from .leakage import mean_files
 from .recipe import Learning, Recipe
 from .report import write_report
 from .run_folder import RunFolder, Stage
@@ -42,6 +43,8 @@ def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
 def _shape(recipe: Recipe, work: Work) -> Stage:
     files = tuple(Path(s) for s in recipe.data.shape if not s.startswith("box:"))
     settings = {"size": recipe.size, "mesh": asdict(recipe.mesh), "shape": recipe.data.shape}
+    if files and not recipe.mesh.profile and (left_out := mean_files(recipe)[1]):
+        settings["left_out"] = [file.name for file in left_out]
     return Stage("shape", "mesh of the category", work.shape, settings, (), files, (work.run / "shape.npz",))
 
 

@@ -14,6 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dinemo_ros.files import write_arrays
+
+from .picture_file import write_picture
+
 CROP_SIDE = 288  # pixels of stored crops: the trainer shrinks them, so details survive a random framing
 
 
@@ -42,19 +46,17 @@ def save_picture(folder: Path, name: str, image: np.ndarray, mask: np.ndarray | 
     """Store one picture (RGB uint8) and, where known, its mask under their place in ``folder``."""
     for sub in ("images", "masks"):
         (folder / sub).mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(folder / "images" / f"{name}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 93])
+    write_picture(folder / "images" / f"{name}.jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 93])
     if mask is not None:
-        cv2.imwrite(str(folder / "masks" / f"{name}.png"), mask)
+        write_picture(folder / "masks" / f"{name}.png", mask)
 
 
 def save_labels(folder: Path, names: list[str], K: np.ndarray, T_cam_obj: np.ndarray, size: np.ndarray,
                 weight: np.ndarray | None = None) -> None:
     """Write ``labels.npz`` of pictures that are already in ``folder``; atomic, so a kill leaves the old one."""
-    temporary = folder / "labels.tmp.npz"
-    np.savez_compressed(temporary, names=np.array(names), K=K.astype(np.float64),
-                        T_cam_obj=T_cam_obj.astype(np.float64), size=size.astype(np.float64),
-                        weight=np.ones(len(names)) if weight is None else weight)
-    temporary.replace(folder / "labels.npz")
+    write_arrays(folder / "labels.npz", names=np.array(names), K=K.astype(np.float64),
+                 T_cam_obj=T_cam_obj.astype(np.float64), size=size.astype(np.float64),
+                 weight=np.ones(len(names)) if weight is None else weight)
 
 
 def load_posed_crops(folder: str | Path, limit: int | None = None) -> list[PosedCrop]:

@@ -27,10 +27,12 @@ import yaml
 from tqdm import tqdm
 
 from dinemo_ros.bundle import load_bundle
+from dinemo_ros.console import command_main
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import viewpoint_from_rotation
 from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry
 
+from .arguments import parsed
 from .augment import AugmentConfig
 from .batches import CorrespondenceSampler
 from .bidirectional import BidirectionalLabeller
@@ -179,7 +181,7 @@ def main() -> None:
     parser.add_argument("--keep", type=int, default=0, metavar="N",
                         help="select: at most N, those of the largest margin (default: all)")
     parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
+    args = parsed(parser)
     if args.method == "select":
         select(args.photos, args.out, args.min_score, args.min_margin, args.previous, args.previous_margin,
                drop=args.drop, keep=args.keep, symmetry=args.symmetry or NO_SYMMETRY)
@@ -200,4 +202,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -31,6 +31,7 @@ from pathlib import Path
 
 from dinemo_ros import __version__
 from dinemo_ros.errors import DinemoError
+from dinemo_ros.files import write_file
 
 _PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "numba", "torch", "torchvision", "timm", "onnx",
              "trimesh", "scikit-image", "scipy")
@@ -81,7 +82,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keep other runs out; a process that dies, however it does, leaves the folder free."""
         self._make()
-        with (self.path / "lock").open("w") as file:
+        with (self.path / "lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -140,7 +141,7 @@ class RunFolder:
         try:
             metrics = stage.run() or {}
         except (Exception, SystemExit) as error:
-            (self.path / "stages" / f"{stage.name}.error.txt").write_text(traceback.format_exc())
+            write_text(self.path / "stages" / f"{stage.name}.error.txt", traceback.format_exc())
             self.log(stage.name, "failed", seconds=round(time.monotonic() - began, 2), error=str(error))
             raise RunError(self._reason(stage, error)) from error
         except KeyboardInterrupt:
@@ -242,9 +243,7 @@ def now() -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file in one step."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, text)
 
 
 def _append(path: Path, entry: dict) -> None:

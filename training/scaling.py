@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +25,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from dinemo_ros.bundle import Card, load_bundle
+from dinemo_ros.console import command_main
 from dinemo_ros.errors import DinemoError
+from dinemo_ros.files import completed
 
+from .arguments import parsed
 from .augment import AugmentConfig
 from .category_shape import CategoryShape
 from .export import export_bundle
@@ -144,10 +148,11 @@ def table(rows: list[dict]) -> list[dict]:
 
 def write_results(out: Path, lines: list[dict], command: str) -> None:
     """scaling.csv, scaling.md and scaling.png."""
-    with (out / "scaling.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=list(lines[0]))
+    writer.writeheader()
+    writer.writerows(lines)
+    write_text(out / "scaling.csv", table.getvalue())
     text = ["| pictures | photographs | trusted labels | n | " + " | ".join(_HEADS.values()) + " |",
             "|---|---|---|---|" + "---|" * len(_HEADS)]
     for line in lines:
@@ -182,7 +187,8 @@ def _plot(path: Path, lines: list[dict]) -> None:
     axes[0][0].set_ylabel("percent of pictures")
     axes[0][0].legend(frameon=False)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    with completed(path) as part:
+        figure.savefig(part, dpi=120)
     plt.close(figure)
 
 
@@ -258,7 +264,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=300, help="how many of them")
     parser.add_argument("--spins", type=Path, help="sequences with known azimuth, none of them trained on")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="which of the spins")
-    args = parser.parse_args()
+    args = parsed(parser)
     try:
         setting, folder = setting_of(args), RunFolder(args.out)
         with folder.locked():
@@ -282,4 +288,4 @@ def measure_all(setting: Setting, folder: RunFolder, args: argparse.Namespace) -
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -24,6 +24,10 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_file
+
+from .arguments import parsed
 from .category_shape import CategoryShape
 from .foreground import SaliencyMask, mask_box
 from .posed_crops import CROP_SIDE, save_labels, save_picture, square_around
@@ -224,7 +228,7 @@ def main() -> None:
     parser.add_argument("--sequence", type=Path, nargs="*", default=[], help="folders of unposed sequences")
     parser.add_argument("--shape", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parsed(parser)
     shape = CategoryShape.load(args.shape)
     saliency, teacher = SaliencyMask(), CnnTeacher()
     reference = read_sequence(args.reference, saliency, teacher)
@@ -232,9 +236,9 @@ def main() -> None:
     azimuths = read_reference_azimuths(args.azimuths, reference.name, reference.files)
     aligned = align(reference, azimuths, others)
     write_templates([reference, *others], aligned, reference.name, shape, args.out)
-    (args.out / "azimuths.json").write_text(json.dumps(
+    write_file(args.out / "azimuths.json", json.dumps(
         {name: np.rad2deg(a).round(2).tolist() for name, a in aligned.items()}, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

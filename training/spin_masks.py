@@ -15,10 +15,13 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
 from dinemo_ros.evaluation.spin import SpinFrame, read_spins
 from dinemo_ros.sources.folder import read_image
 
+from .arguments import parsed
 from .foreground import SaliencyMask
+from .picture_file import write_picture
 
 
 def write_masks(frames: list[SpinFrame], out: Path, saliency: SaliencyMask) -> None:
@@ -29,8 +32,7 @@ def write_masks(frames: list[SpinFrame], out: Path, saliency: SaliencyMask) -> N
             continue
         mask = saliency(read_image(frame.path))
         file.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(file), mask, [cv2.IMWRITE_PNG_BILEVEL, 1]):
-            raise OSError(f"cannot write {file}: check that the folder is writable and the disk is not full")
+        write_picture(file, mask, [cv2.IMWRITE_PNG_BILEVEL, 1])
 
 
 def main() -> None:
@@ -38,9 +40,9 @@ def main() -> None:
     parser.add_argument("spins", type=Path, metavar="SPIN_DIR")
     parser.add_argument("out", type=Path, metavar="MASKS")
     parser.add_argument("--sequence", action="append", metavar="NAME", help="only this one; may be given several times")
-    args = parser.parse_args()
+    args = parsed(parser)
     write_masks(read_spins(args.spins, args.sequence), args.out, SaliencyMask())
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import torch
 
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.files import write_file
 
 from . import calibrate as calibration
 from . import uncertainty
@@ -27,8 +27,9 @@ from .checkpoint import average_checkpoints
 from .correspondence import ONE_WAY
 from .export import check_bundle, export_bundle
 from .foreground import SaliencyMask
-from .inputs import cad_files, parse_size
+from .inputs import parse_size
 from .label_store import read_labels, write_labels
+from .leakage import mean_files, notes
 from .look_alikes import settle
 from .measure import evaluate_bundle
 from .negatives import write_negatives
@@ -80,7 +81,10 @@ class Work:
             shelf = Shelf(self.recipe.mesh.profile, Path(sources[0]))
             save_shape(out, *vessel_mesh(shelf.plain(), size, shelf.category.open, self.recipe.mesh.vertices))
         else:
-            files = cad_files(sources)
+            files, left_out = mean_files(self.recipe)
+            if left_out and files:
+                print(f"held out, and so not in the mean shape: {', '.join(f.name for f in left_out)}")
+            files = files or left_out
             models = [read_cad(f, self.recipe.mesh.axes) for f in files]
             print(f"mean shape of {len(files)} CAD models: {', '.join(f.name for f in files)}")
             save_shape(out, *mean_mesh(models, size, self.recipe.mesh.vertices))
@@ -248,7 +252,7 @@ class Work:
         """Mean weights of the last rounds, as a checked bundle in the run folder."""
         rounds = range(len(self.recipe.rounds))[-self.recipe.average:]
         student = average_checkpoints([self.round(n) / "student.pt" for n in rounds], self.run / "student.pt")
-        shutil.copyfile(self.round(rounds[-1]) / "train.json", self.run / "train.json")
+        write_file(self.run / "train.json", (self.round(rounds[-1]) / "train.json").read_bytes())
         parity = export_bundle(student, self._mesh(), self.recipe.bundle_card(), self.bundle)
         return {"parity": parity, "rounds_averaged": len(rounds), "int8": self._add_int8()}
 
@@ -298,7 +302,7 @@ class Work:
         if self.held_out.is_dir():
             result = evaluate_bundle(self.bundle, self.held_out, limit=self.recipe.evaluate, worst=worst / "held_out")
             result.save(self.run / "evaluation_held_out.json")
-            figures["held_out"] = result.summary()
+            figures["held_out"] = result.summary() | ({"notes": remarks} if (remarks := notes(self.recipe)) else {})
         if data.spins:
             result = evaluate_bundle(self.bundle, spins=Path(data.spins), names=data.spin_names or None,
                                      worst=worst / "spins")
@@ -311,9 +315,7 @@ class Work:
         size = check_bundle(self.bundle, self.recipe.learning.backbone)
         out.mkdir(parents=True, exist_ok=True)
         for file in sorted(self.bundle.iterdir()):  # model.yaml is last: until then its hashes refuse a mixture
-            temporary = out / (file.name + ".tmp")
-            shutil.copyfile(file, temporary)
-            temporary.replace(out / file.name)
+            write_file(out / file.name, file.read_bytes())
         load_bundle(out)
         return {"bundle": str(out), "megabytes": round(size / 1e6, 2)}
 

@@ -25,6 +25,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_file
+
+from .arguments import parsed
 from .augment import AugmentConfig
 from .batches import BatchConfig, CorrespondenceSampler
 from .category_shape import CategoryShape
@@ -153,9 +157,7 @@ def _done(folder: Path) -> int:
 
 
 def _write_progress(folder: Path, identity: str, done: int) -> None:
-    temporary = folder / (_PROGRESS + ".tmp")
-    temporary.write_text(json.dumps({"identity": identity, "done": done}))
-    temporary.replace(folder / _PROGRESS)
+    write_file(folder / _PROGRESS, json.dumps({"identity": identity, "done": done}), durable=False)
 
 
 def main() -> None:
@@ -170,7 +172,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--bf16", action="store_true", help="bfloat16: quicker on processors with avx512_bf16 or AMX")
-    args = parser.parse_args()
+    args = parsed(parser)
     backbone = create_student(args.backbone, freeze=True)
     load_pretrained(backbone, args.weights)
     sampler = CorrespondenceSampler(CategoryShape.load(args.shape), AugmentConfig(size=args.size), LINKS)
@@ -179,4 +181,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -28,6 +28,10 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_file
+
+from .arguments import parsed
 from .augment import AugmentConfig
 from .batches import CorrespondenceSampler
 from .category_shape import CategoryShape
@@ -144,7 +148,7 @@ def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfi
     final = out / "student.pt"
     if accelerator.is_main_process:
         save_checkpoint(final, mean.module.backbone, mean.module.features, config.steps)
-        (out / "train.json").write_text(json.dumps(asdict(config), indent=1))
+        write_file(out / "train.json", json.dumps(asdict(config), indent=1))
     accelerator.wait_for_everyone()
     return final
 
@@ -235,7 +239,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=AugmentConfig().size, help="side of the training crops in pixels")
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--workers", type=int, default=1)
-    args = parser.parse_args()
+    args = parsed(parser)
     if not args.data and not args.tokens:
         parser.error("nothing to learn from: give --data, or --tokens with --freeze")
     pools = [parse_pool(d) for d in args.data]
@@ -249,4 +253,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

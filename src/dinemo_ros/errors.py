@@ -26,6 +26,10 @@ class DatasetError(DinemoError):
     """A folder, video, bag or annotation file that does not have the layout it should have."""
 
 
+class OutputError(DinemoError):
+    """A file, or standard output, that cannot be written, or that must not be: it is read as well."""
+
+
 # What one picture's pixels, calibration or region can be guilty of: the pictures after it may be fine.
 FRAME_ERRORS = (CameraError, ImageError, RoiError)
 

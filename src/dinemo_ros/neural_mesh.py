@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from .errors import BundleError
+from .files import write_arrays
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,11 @@ class NeuralMesh:
 
     def save(self, path: str | Path | BinaryIO) -> None:
         """Write ``path``, or into an open file, as a compressed npz without pickles."""
-        np.savez_compressed(path, **{f.name: getattr(self, f.name) for f in fields(self)})
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        if isinstance(path, (str, Path)):
+            write_arrays(path, **arrays)
+        else:
+            np.savez_compressed(path, **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> NeuralMesh:

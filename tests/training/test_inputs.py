@@ -12,8 +12,10 @@ import pytest
 pytest.importorskip("torch", reason="training extra is not installed")
 
 from dinemo_ros.cli import train as command
+from dinemo_ros.errors import OutputError
 from training.inputs import parse_size, resolve
 from training.recipe import RecipeError
+from training.run_folder import RunError
 
 CAD = ["--category", "mug", "--shape", "cad", "--size", "1x1x1"]
 WEDGE = "v 0 -3 0\nv 2 0 0\nv 0 0 1\nf 1 2 3\n"
@@ -139,3 +141,26 @@ def test_a_dry_run_leaves_nothing_behind(place, capsys):
 def test_sizes_that_are_none(text):
     with pytest.raises(RecipeError, match="is not LENGTHxWIDTHxHEIGHT"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["--images", "data/photographs", "--run", "data"], "data/photographs is written by this run and would replace"),
+    (["--shape", "bundle/mesh.npz", "--out", "bundle", "--run", "run"], "bundle/mesh.npz is written by this run"),
+])
+def test_results_do_not_take_the_place_of_inputs(place, words, says):
+    """A stage that starts over removes what it had made: never what somebody brought along."""
+    (place / "photos").rename(place / "data")
+    (place / "data" / "photographs").mkdir()
+    (place / "data" / "0.jpg").rename(place / "data" / "photographs" / "0.jpg")
+    (place / "bundle").mkdir()
+    np.savez(place / "bundle" / "mesh.npz")
+    before = sorted(place.rglob("*"))
+    with pytest.raises(RunError, match=says):
+        command.run(options(*CAD, *words))
+    assert sorted(place.rglob("*")) == before
+
+
+def test_a_place_for_the_bundle_is_tried_before_the_work(place):
+    with pytest.raises(OutputError, match="photos/0.jpg/bundle/model.yaml: cannot be written .Not a directory"):
+        command.run(options(*CAD, "--run", "run", "--out", "photos/0.jpg/bundle"))
+    assert not (place / "run").exists()

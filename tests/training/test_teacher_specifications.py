@@ -12,9 +12,10 @@ from posed_car import draw, look_at
 
 from training.checkpoint import save_checkpoint
 from training.neural_mesh import NeuralMeshFeatures
+from training.recipe import RecipeError
 from training.student import StudentBackbone
 from training.teachers import CachedTeacher, FusedTeacher, TimmCnnTeacher, create_teacher, prepare_picture
-from training.teachers.specification import identity_of
+from training.teachers.specification import identity_of, require_teacher
 
 CNN, VIT = "test_resnet", "test_vit"  # timm's own test models
 
@@ -163,3 +164,18 @@ def test_pictures_are_brought_to_size():
     np.testing.assert_array_equal(same[0].permute(1, 2, 0).numpy(), image)
     block = image[10:12, 20:22].astype(float).mean((0, 1))
     np.testing.assert_allclose(small[0, :, 5, 10], block, atol=1)
+
+
+def test_what_a_teacher_needs_is_asked_before_the_work(files, monkeypatch):
+    """Its stage may come after hours of rendering."""
+    for good in ("cnn", f"cnn:{CNN}@{files}/{CNN}.pth", "vit", f"vit:{VIT}#1@{files}/{VIT}.pth",
+                 f"student:{files}/student.pt", f"fused:0.5(cnn|vit:{VIT}@{files}/{VIT}.pth)"):
+        require_teacher(good)
+    for wrong, says in {"owl": "is no teacher", "student": "is no teacher", "sd": "is no teacher",
+                        f"cnn@{files}/none": "there is no file", f"fused:0.5(cnn|student:{files}/none)": "no file",
+                        "fused:x(a|b)": "expected fused:ALPHA"}.items():
+        with pytest.raises(RecipeError, match=says):
+            require_teacher(wrong)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RecipeError, match="needs diffusers, which is not installed: pip install diffusers"):
+        require_teacher(f"sd@{files}/student.pt")

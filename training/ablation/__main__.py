@@ -18,6 +18,10 @@ import argparse
 import json
 from pathlib import Path
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_file
+
+from ..arguments import parsed
 from ..augment import AugmentConfig
 from ..batches import CorrespondenceSampler
 from ..bidirectional import BidirectionalLabeller
@@ -94,7 +98,7 @@ def parse() -> argparse.Namespace:
                         "all: every switch, for the first teacher; or words of the rows that are wanted")
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="without ending")
-    return parser.parse_args()
+    return parsed(parser, endings=(".json", ".md"))
 
 
 def main() -> None:
@@ -118,10 +122,10 @@ def main() -> None:
             by_group = {g: summarise([o for o in outcomes if o.group == g]) for g in groups}
             rows.append({"teacher": short(text), "variant": name, "all": summarise(outcomes), **by_group})
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".json").write_text(json.dumps({"split": split, "rows": rows}, indent=1) + "\n")
-    args.out.with_suffix(".md").write_text(markdown(split, rows))
+    write_file(args.out.with_suffix(".json"), json.dumps({"split": split, "rows": rows}, indent=1) + "\n")
+    write_file(args.out.with_suffix(".md"), markdown(split, rows))
     print(markdown(split, rows))
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -15,9 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dinemo_ros.console import command_main
 from dinemo_ros.evaluation.metrics import FLIP_DEG
+from dinemo_ros.files import write_file
 from dinemo_ros.geometry import rotation_angle
 
+from ..arguments import parsed
 from ..label_store import read_labels
 from ..mirror_check import Label
 from .flips import SHARES, markdown
@@ -47,7 +50,7 @@ def main() -> None:
     parser.add_argument("--min-margin", type=float, default=0.1, help="of the reference's labels that count")
     parser.add_argument("--labels", type=Path, nargs="+", required=True, help="npz files that are compared with it")
     parser.add_argument("--out", type=Path, required=True, help="without ending")
-    args = parser.parse_args()
+    args = parsed(parser, endings=(".json", ".md"))
     for path in (args.reference, *args.labels):
         if not path.is_file():
             parser.error(f"{path}: no such file; write it with python -m training.pseudo_labels")
@@ -55,11 +58,11 @@ def main() -> None:
             if label is not None and label.margin >= args.min_margin}
     rows = [{"check": path.stem} | compare_labels(read_labels(path), sure) for path in args.labels]
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n")
+    write_file(args.out.with_suffix(".json"), json.dumps(rows, indent=1) + "\n")
     text = markdown([{key: row[key] for key in ("check", *(f"{s:.0%}" for s in SHARES))} for row in rows])
-    args.out.with_suffix(".md").write_text(text)
+    write_file(args.out.with_suffix(".md"), text)
     print(json.dumps([{k: v for k, v in row.items() if "%" not in k} for row in rows], indent=1), text, sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -19,6 +19,7 @@ from ..foreground import SaliencyMask, mask_box
 from ..label_store import read_labels
 from ..mirror_check import Candidate, along_ray
 from ..photos import PHOTO_MARGIN, Photo, crop_photo, load_photo
+from ..picture_file import write_picture
 from ..posed_crops import PosedCrop, load_posed_crops, square_around
 from ..templates import instance_name
 
@@ -109,5 +110,5 @@ class _Masks:
         path = self.folder / f"{hashlib.sha256(image.tobytes()).hexdigest()[:24]}.png"
         if not path.is_file():
             self.saliency = self.saliency or SaliencyMask()
-            cv2.imwrite(str(path), self.saliency(image))
+            write_picture(path, self.saliency(image))
         return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)

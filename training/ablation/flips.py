@@ -24,11 +24,14 @@ import torch
 from tqdm import tqdm
 
 from dinemo_ros.bundle import load_bundle
+from dinemo_ros.console import command_main
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.cutouts import DrawnCutOuts
 from dinemo_ros.evaluation.metrics import FLIP_DEG
 from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
+from dinemo_ros.files import write_file
 
+from ..arguments import parsed
 from ..augment import AugmentConfig
 from ..batches import CorrespondenceSampler
 from ..bidirectional import BidirectionalLabeller
@@ -161,7 +164,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--template-every", type=int, default=3)
     parser.add_argument("--shape", type=Path, help="correspondence: category shape")
     parser.add_argument("--out", type=Path, required=True, help="without ending")
-    args = parser.parse_args()
+    args = parsed(parser, endings=(".json", ".md"))
     if (args.bundle is None) == (args.teacher is None):
         parser.error("give either --bundle or --teacher")
     if args.teacher and not (args.templates and args.shape):
@@ -199,10 +202,10 @@ def main() -> None:
              "flips": int((errors > FLIP_DEG).sum()), "looks": args.looks,
              "labels": "render-and-compare" if args.bundle else "correspondence"}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.with_suffix(".json").write_text(json.dumps({"split": split, "rows": rows}, indent=1) + "\n")
-    args.out.with_suffix(".md").write_text(json.dumps(split) + "\n\n" + markdown(rows))
+    write_file(args.out.with_suffix(".json"), json.dumps({"split": split, "rows": rows}, indent=1) + "\n")
+    write_file(args.out.with_suffix(".md"), json.dumps(split) + "\n\n" + markdown(rows))
     print(split, markdown(rows), sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

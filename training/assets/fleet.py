@@ -30,6 +30,7 @@ from .wheel import wheel_parts
 # Never in the training set: they measure what the model makes of cars it has not seen.
 HELD_OUT = ("hatchback", "p406", "beetle")
 
+_MESHES = {".obj", ".gltf", ".glb", ".bin", ".acc"}
 # Front of the file's model along -y (PASCAL3D+, most of Gazebo), along +y, along -z with y up (glTF of metadrive).
 _FRONT_MINUS_Y = np.array([[0, -1.0, 0], [1.0, 0, 0], [0, 0, 1.0]])
 _FRONT_PLUS_Y = np.array([[0, 1.0, 0], [-1.0, 0, 0], [0, 0, 1.0]])
@@ -49,12 +50,19 @@ _HATCHBACK_WINDOWS = tuple(tuple((x / 1400, y / 1400) for x, y in outline) for o
 
 @dataclass(frozen=True)
 class Entry:
-    """One car of the fleet: how to read it, and how often it is drawn."""
+    """One car of the fleet: how to read it, how often it is drawn, and the file or folder of its source that it is."""
 
     name: str
     source: str
     weight: float
     read: Callable[[Path], Asset]
+    place: str
+
+    def meshes(self, root: Path) -> list[Path]:
+        """Its files that hold shape, below the folder of its source."""
+        path = root / self.place
+        return sorted(f for f in (path.rglob("*") if path.is_dir() else [path])
+                      if f.suffix.lower() in _MESHES and f.is_file())
 
 
 def _gazebo(name: str, folder: str, mesh: str, textures: dict[str, tuple[str, str]], axes: np.ndarray,
@@ -62,7 +70,7 @@ def _gazebo(name: str, folder: str, mesh: str, textures: dict[str, tuple[str, st
     def read(root: Path) -> Asset:
         files = {key: root / car / "materials/textures" / file for key, (car, file) in textures.items()}
         return assemble(name, read_obj_car(root / folder / "meshes" / mesh, files, glass, windows), axes, size)
-    return Entry(name, "gazebo", 1.5, read)
+    return Entry(name, "gazebo", 1.5, read, f"{folder}/meshes/{mesh}")
 
 
 def _metadrive(folder: str, front: float, rear: float, track: float, radius: float, width: float,
@@ -77,18 +85,18 @@ def _metadrive(folder: str, front: float, rear: float, track: float, radius: flo
         return [wheel for forward in (front - forward_shift, -rear - forward_shift) for side in (-1.0, 1.0)
                 for wheel in wheel_parts(np.array([side * track, floor - 0.14 + radius, -forward]), radius, width,
                                          axle=0, outward=side)]
-    return Entry(folder, "metadrive", 1.0, read)
+    return Entry(folder, "metadrive", 1.0, read, folder)
 
 
 def _torcs(name: str) -> Entry:
     return Entry(name, "torcs", _ORDINARY.get(name, 0.5),
-                 lambda root: assemble(name, read_acc_car(root / name), OBJECT_FROM_ACC))
+                 lambda root: assemble(name, read_acc_car(root / name), OBJECT_FROM_ACC), f"{name}/{name}.acc")
 
 
 def _cad(name: str) -> Entry:
     return Entry(f"cad-{name}", "cad", 1.5,
                  lambda root: assemble(f"cad-{name}", read_cad_car(root / f"{name}.obj", CAD_CARS[name]),
-                                       _FRONT_MINUS_Y, CAD_CARS[name].length))
+                                       _FRONT_MINUS_Y, CAD_CARS[name].length), f"{name}.obj")
 
 
 FLEET = (

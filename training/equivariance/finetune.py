@@ -20,6 +20,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import completed, write_file
+from training.arguments import parsed
 from training.render.dataset import SIDE
 from training.student import VIT
 from training.teachers.protocol import prepare_picture
@@ -87,9 +90,8 @@ def _augmented(pair: Pair, rng: np.random.Generator, side: int) -> tuple[Tensor,
 
 
 def _save(path: Path, model: EquivariantTransformer, optimizer, step: int) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save({"adaptation": model.adaptation(), "optimizer": optimizer.state_dict(), "step": step}, temporary)
-    temporary.replace(path)
+    with completed(path) as part:
+        torch.save({"adaptation": model.adaptation(), "optimizer": optimizer.state_dict(), "step": step}, part)
 
 
 def _resume(path: Path, model: EquivariantTransformer, optimizer) -> int:
@@ -112,7 +114,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--side", type=int, default=336, help="of the pictures the transformer sees, pixels")
     parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
+    args = parsed(parser)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -131,10 +133,10 @@ def main() -> None:
     report = {"model": args.model, "weights": args.weights and args.weights.name, "steps": args.steps, "lr": args.lr,
               "side": args.side, "pairs": len(pairs), "held_out": sorted({p.asset for p in held_out}),
               "before": asdict(before), "after": asdict(after)}
-    (args.out / "equivariance.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_file(args.out / "equivariance.json", json.dumps(report, indent=1) + "\n")
     for name, e in (("before", before), ("after", after)):
         print(f"{name:7} APE {e.ape:6.2f} %   PCDP 0.05/0.1/0.2  " + " / ".join(f"{v:.1f}" for v in e.pcdp))
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from dinemo_ros.console import command_main
+from training.arguments import parsed
 from training.student import VIT
 
 from .lora import QueryValueLora
@@ -49,7 +51,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of the transformer that was fine-tuned; default: the hub's")
     parser.add_argument("--model", default=VIT, help="timm vision transformer")
     parser.add_argument("--out", type=Path, required=True, help=".safetensors")
-    args = parser.parse_args()
+    args = parsed(parser)
     model = EquivariantTransformer(args.model, args.weights)
     model.load(args.adaptation)
     save_file(merged_weights(model), args.out)
@@ -57,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

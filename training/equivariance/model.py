@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dinemo_ros.files import completed
 from training.student import VIT
 from training.teachers.local_weights import local_weights
 
@@ -56,9 +57,8 @@ class EquivariantTransformer(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write the adaptation, without the transformer, as safetensors."""
-        temporary = path.with_suffix(".tmp")
-        save_file({k: v.contiguous() for k, v in self.adaptation().items()}, temporary, {"blocks": str(self._blocks())})
-        temporary.replace(path)
+        with completed(path) as part:
+            save_file({k: v.contiguous() for k, v in self.adaptation().items()}, part, {"blocks": str(self._blocks())})
 
     def load(self, path: Path) -> None:
         """Read an adaptation.

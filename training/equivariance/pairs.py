@@ -18,6 +18,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_arrays
+from training.arguments import parsed
 from training.assets.asset import Asset
 from training.assets.fleet import HELD_OUT, load_fleet
 from training.render.background import Photos, View, random_background
@@ -25,6 +28,8 @@ from training.render.dataset import SIDE, Pose, add_source_arguments, draw, rand
 from training.render.environment import random_environment
 from training.render.rasterizer import Fragments, rasterize, visible_vertices
 from training.render.shading import Look, material_table, repainted
+
+from ..picture_file import write_picture
 
 LINKS = 300           # per pair; pairs that share fewer points are drawn again
 _MAX_ANGLE_DEG = 120
@@ -111,10 +116,10 @@ def write_pairs(out: Path, synthesizer: PairSynthesizer, count: int) -> None:
     for k in tqdm(range(count), desc="pairs", mininterval=5):
         pair = synthesizer.pair(k)
         for name, picture in (("a", pair.first), ("b", pair.second)):
-            cv2.imwrite(str(out / "images" / f"{k:05d}_{name}.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 93])
+            write_picture(out / "images" / f"{k:05d}_{name}.jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 93])
         for key, values in links.items():
             values.append(getattr(pair, key))
-    np.savez_compressed(out / "links.npz", **{key: np.array(values) for key, values in links.items()})
+    write_arrays(out / "links.npz", **{key: np.array(values) for key, values in links.items()})
 
 
 def load_pairs(folder: Path) -> list[Pair]:
@@ -143,7 +148,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--held-out", action="store_true", help=f"only the held-out cars: {', '.join(HELD_OUT)}")
     add_source_arguments(parser)
-    args = parser.parse_args()
+    args = parsed(parser)
     cv2.setNumThreads(1)
     assets, weights = load_fleet(source_folders(args))
     chosen = [k for k, asset in enumerate(assets) if (asset.name in HELD_OUT) == args.held_out]
@@ -153,4 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -15,7 +15,6 @@ Noise, blur and compression are left to the training's augmentation.
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +22,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_arrays
 from dinemo_ros.geometry import ray_rotation, rotation_from_viewpoint, se3
+from training.arguments import parsed
 from training.assets.asset import Asset
-from training.assets.fleet import HELD_OUT, load_fleet
+from training.assets.fleet import FLEET, HELD_OUT, load_fleet
+from training.picture_file import write_picture
 
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
 from .environment import Environment, random_environment
@@ -220,8 +223,8 @@ def write_dataset(out: Path, synthesizer: Synthesizer, count: int) -> None:
         picture_file, mask_file = out / "images" / f"{k:06d}.jpg", out / "masks" / f"{k:06d}.png"
         if not (picture_file.exists() and mask_file.exists()):
             picture, mask = synthesizer.render(k)
-            _write(mask_file, mask, [])
-            _write(picture_file, picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+            write_picture(mask_file, mask)
+            write_picture(picture_file, picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         if (k + 1) % _LABELS_EVERY == 0 or k + 1 == count:
             save_labels(out / "labels.npz", labels)
 
@@ -229,16 +232,7 @@ def write_dataset(out: Path, synthesizer: Synthesizer, count: int) -> None:
 def save_labels(path: Path, labels: list[dict]) -> None:
     """Replace ``path`` in one step, so that a reader never sees half a file."""
     stacked = {key: np.array([label[key] for label in labels]) for key in labels[0]}
-    temporary = path.with_suffix(".part.npz")
-    np.savez_compressed(temporary, **stacked)
-    os.replace(temporary, path)
-
-
-def _write(path: Path, picture: np.ndarray, options: list[int]) -> None:
-    temporary = path.with_suffix(f".part{path.suffix}")
-    if not cv2.imwrite(str(temporary), picture, options):
-        raise OSError(f"cannot write {path}: check that the folder is writable and the disk is not full")
-    os.replace(temporary, path)
+    write_arrays(path, **stacked)
 
 
 def _pictures(folder: Path | None) -> list[Path]:
@@ -261,6 +255,21 @@ def source_folders(args: argparse.Namespace) -> dict[str, Path | None]:
     return {source: getattr(args, source) for source in _SOURCES}
 
 
+def one_folder(value: str | list | None) -> Path | None:
+    """What a renderer that takes one folder makes of an option of a recipe."""
+    value = value[-1] if isinstance(value, list) and value else value
+    return Path(value) if value else None
+
+
+def model_files(options: dict) -> list[Path]:
+    """The meshes that a command with these options draws, see :mod:`training.leakage`."""
+    sources = {source: one_folder(options.get(source)) for source in _SOURCES}
+    names = options.get("assets")
+    chosen = [e for e in FLEET if sources.get(e.source) and (
+        e.name in names if names else (e.name in HELD_OUT) == bool(options.get("held_out")))]
+    return [file for entry in chosen for file in entry.meshes(sources[entry.source])]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -272,7 +281,7 @@ def main() -> None:
     parser.add_argument("--photo-corners", type=Path, help="folder of photographs of a centred object: only the "
                         "upper corners become background")
     add_source_arguments(parser)
-    args = parser.parse_args()
+    args = parsed(parser)
     cv2.setNumThreads(1)
     assets, weights = load_fleet(source_folders(args), args.assets)
     if not args.assets:
@@ -284,4 +293,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

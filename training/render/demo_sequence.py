@@ -18,9 +18,13 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_file
 from dinemo_ros.geometry import se3, viewpoint_from_rotation
+from training.arguments import parsed
 from training.assets.asset import Asset, Material, Part, assemble
 from training.assets.fleet import load_fleet
+from training.picture_file import write_picture
 
 from .background import View, contact_shadow, ground_points, noise_at
 from .dataset import Pose, draw, sun_shadow, supersampled
@@ -169,21 +173,20 @@ def write_sequence(out: Path, gazebo: Path) -> None:
     for k, T_cam_obj in enumerate(tqdm(camera_path(car.ground), unit="frame")):
         picture, coverage = render_frame(car, look, houses, environment, T_cam_obj)
         name = f"{k:03d}.jpg"
-        if not cv2.imwrite(str(out / name), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88]):
-            raise OSError(f"cannot write {out / name}: check that the folder is writable and the disk is not full")
+        write_picture(out / name, picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
         rows, columns = np.nonzero(coverage > 0.5)
         truth[name] = {"stamp_s": round(k / RATE, 6), "T_cam_obj": np.round(T_cam_obj, 6).tolist(),
                        "size": np.round(car.size, 4).tolist(),
                        # Box edges in pixels, integer coordinates are pixel centres.
                        "roi": [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]}
-    (out / "ground_truth.json").write_text(json.dumps({"category": "car", "frames": truth}, indent=1, default=float))
-    (out / "ATTRIBUTION.md").write_text(_ATTRIBUTION)
+    write_file(out / "ground_truth.json", json.dumps({"category": "car", "frames": truth}, indent=1, default=float))
+    write_file(out / "ATTRIBUTION.md", _ATTRIBUTION)
     K = camera_matrix()
     info = {"image_width": SIZE[0], "image_height": SIZE[1], "camera_name": "demo",
             "camera_matrix": _matrix(K), "distortion_model": "plumb_bob",
             "distortion_coefficients": _matrix(np.zeros((1, 5))), "rectification_matrix": _matrix(np.eye(3)),
             "projection_matrix": _matrix(np.hstack([K, np.zeros((3, 1))]))}
-    (out / "camera_info.yaml").write_text(yaml.safe_dump(info, sort_keys=False, default_flow_style=None))
+    write_file(out / "camera_info.yaml", yaml.safe_dump(info, sort_keys=False, default_flow_style=None))
 
 
 def _matrix(values: np.ndarray) -> dict:
@@ -194,7 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gazebo", type=Path, required=True, help="folder gazebo_cars")
     parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parsed(parser)
     write_sequence(args.out, args.gazebo)
     first = json.loads((args.out / "ground_truth.json").read_text())["frames"]["000.jpg"]
     azimuth = np.degrees(viewpoint_from_rotation(np.array(first["T_cam_obj"])[:3, :3])[0])
@@ -202,4 +205,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

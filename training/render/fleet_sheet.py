@@ -14,9 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from training.arguments import parsed
 from training.assets.asset import Asset
 from training.assets.fleet import load_fleet
+from training.picture_file import write_picture
 
 from .dataset import Pose, add_source_arguments, draw, source_folders
 from .environment import Environment
@@ -67,12 +70,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--assets", nargs="*", help="names of cars; default: all")
     add_source_arguments(parser)
-    args = parser.parse_args()
+    args = parsed(parser)
     assets, _ = load_fleet(source_folders(args), args.assets)
     rows = [np.hstack([portrait(asset, azimuth) for azimuth in _AZIMUTHS]) for asset in assets]
-    if not cv2.imwrite(str(args.out), np.vstack(rows)[..., ::-1]):
-        raise SystemExit(f"cannot write {args.out}: check that the folder exists and the name ends in .png")
+    write_picture(args.out, np.vstack(rows)[..., ::-1])
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -20,7 +20,9 @@ import cv2
 import numpy as np
 import trimesh
 
+from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint
+from training.arguments import parsed
 from training.assets.asset import Asset, Material, Part, assemble
 from training.inputs import cad_files
 from training.shape.mean_mesh import AXES, parse_size, read_cad
@@ -157,6 +159,13 @@ def chosen_models(files: list[Path], held_out: bool) -> list[Path]:
     return [f for k, f in enumerate(files) if (k % _EVERY == _EVERY - 1) == held_out]
 
 
+def model_files(options: dict) -> list[Path]:
+    """The CAD files that a command with these options draws, see :mod:`training.leakage`."""
+    folders = options.get("cad") or []
+    files = cad_files(folders if isinstance(folders, list) else [folders])
+    return chosen_models(files, bool(options.get("held_out")))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -171,7 +180,7 @@ def main() -> None:
     parser.add_argument("--tilt", type=float, default=4.0, help="spread of the in-plane turn, degrees")
     parser.add_argument("--held-out", action="store_true", help="draw the models that training never sees")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs without the object")
-    args = parser.parse_args()
+    args = parsed(parser)
     cv2.setNumThreads(1)
     files = chosen_models(cad_files(args.cad), args.held_out)
     print(f"{len(files)} models: {', '.join(f.stem for f in files)}")
@@ -182,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -16,7 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from training.arguments import parsed
 from training.assets.asset import Asset, Material
 from training.assets.kitchen import CATEGORIES, Shelf
 from training.assets.skin import Skin, colour
@@ -32,6 +34,7 @@ from .dataset import (
     draw,
     draw_blob,
     framed_pose,
+    one_folder,
     sun_shadow,
     supersampled,
     write_dataset,
@@ -224,6 +227,15 @@ def _surface(asset: Asset, fragments: Fragments, K: np.ndarray, T_cam_obj: np.nd
     return uv, np.abs(np.sum(ray * normal, axis=1)) / length
 
 
+def model_files(options: dict) -> list[Path]:
+    """The CAD files that a command with these options draws, see :mod:`training.leakage`."""
+    folder, category = one_folder(options.get("cad")), CATEGORIES.get(options.get("category"))
+    if folder is None or category is None:
+        return []
+    entries = [e for e in category.entries if e.held_out == bool(options.get("held_out"))]
+    return [file for e in entries if (file := folder / f"{e.file}.obj").is_file()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
@@ -235,7 +247,7 @@ def main() -> None:
     parser.add_argument("--elevation", type=float, nargs=2, default=(0.0, 70.0), metavar=("LEAST", "MOST"),
                         help="degrees")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs without vessels")
-    args = parser.parse_args()
+    args = parsed(parser)
     cv2.setNumThreads(1)
     shelf = Shelf(args.category, args.cad, args.held_out)
     print(f"{args.category}: {', '.join(e.file for e in shelf.entries) or 'invented ones'}")
@@ -244,4 +256,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

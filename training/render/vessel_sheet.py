@@ -15,9 +15,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from training.arguments import parsed
 from training.assets.kitchen import CATEGORIES, Shelf
 from training.assets.vessel import Vessel
+from training.picture_file import write_picture
 
 from .rasterizer import rasterize
 
@@ -46,12 +49,11 @@ def main() -> None:
     parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
     parser.add_argument("--cad", type=Path, required=True, help="folder of the category's CAD files")
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
-    args = parser.parse_args()
+    args = parsed(parser)
     vessels = [vessel for held_out in (False, True) for vessel in Shelf(args.category, args.cad, held_out).plain()]
     rows = [np.hstack([portrait(vessel, *view) for view in _VIEWS]) for vessel in vessels]
-    if not cv2.imwrite(str(args.out), np.vstack(rows)[..., ::-1]):
-        raise SystemExit(f"cannot write {args.out}: check that the folder exists and the name ends in .png")
+    write_picture(args.out, np.vstack(rows)[..., ::-1])
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

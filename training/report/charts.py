@@ -12,6 +12,8 @@ matplotlib.use("Agg")  # no screen is needed
 import numpy as np
 from matplotlib import pyplot as plt
 
+from dinemo_ros.files import completed
+
 _INK, _SOFT = "#24435c", "#9fb6c9"
 _ACCENT = "#d9772b"
 
@@ -28,7 +30,8 @@ def _figure(width: float, height: float, columns: int = 1, **options):
 
 def _save(figure, path: Path) -> str:
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    with completed(path) as part:
+        figure.savefig(part, dpi=110)
     plt.close(figure)
     return path.name
 

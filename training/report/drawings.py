@@ -16,6 +16,7 @@ from dinemo_ros.overlay import draw_poses
 from dinemo_ros.pose import ObjectPose
 
 from ..category_shape import CategoryShape
+from ..picture_file import write_picture
 from ..render.rasterizer import rasterize
 
 TILE = 200   # pixels of one picture in a sheet
@@ -56,7 +57,7 @@ def save_sheet(path: Path, tiles: Sequence[np.ndarray], columns: int) -> str:
         row = list(tiles[start : start + columns])
         row += [np.full_like(tiles[0], 255)] * (columns - len(row) if len(tiles) > columns else 0)
         rows.append(np.hstack([np.pad(t, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for t in row]))
-    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    write_picture(path, np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     return path.name
 
 

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 
+from dinemo_ros.files import write_file
+
+from ..leakage import notes
 from ..posed_crops import load_posed_crops
 from ..recipe import Recipe
 from ..run_folder import RunFolder
@@ -48,6 +50,7 @@ def _figures(metrics: dict) -> str:
 def evaluation(recipe: Recipe, folder: RunFolder, out: Path) -> Section:
     """A row per round and for the bundle, plots of the errors, and the worst pictures."""
     section, run, figures = Section("Evaluation"), folder.path, folder.metrics()
+    section.text += [f"Note: {note}." for note in notes(recipe)]
     for name, title in _SETS.items():
         rows = []
         if name == "held_out":
@@ -88,7 +91,7 @@ def _worst(folder: Path, out: Path, title: str) -> list[Picture]:
     pictures = []
     for file in sorted(folder.glob("*.png")):
         name = f"worst_{folder.name}_{file.name}"
-        shutil.copyfile(file, out / name)
+        write_file(out / name, file.read_bytes())
         pictures.append(Picture(name, f"{title}: number {len(pictures) + 1} of the worst."))
     return pictures
 

@@ -19,6 +19,10 @@ import trimesh
 from scipy import ndimage
 from skimage import measure
 
+from dinemo_ros.console import command_main
+from dinemo_ros.files import write_arrays
+
+from ..arguments import parsed
 from .occupancy import body_bounds, solid_occupancy, surface_points
 from .symmetric_remesh import symmetric_remesh
 
@@ -140,8 +144,8 @@ def save_shape(path: Path, vertices: np.ndarray, faces: np.ndarray, places: np.n
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     more = {} if places is None else {"places": places.astype(np.float32)}
-    np.savez(path, vertices=vertices.astype(np.float32), faces=faces.astype(np.int32),
-             normals=vertex_normals(vertices, faces).astype(np.float32), **more)
+    write_arrays(path, vertices=vertices.astype(np.float32), faces=faces.astype(np.int32),
+                 normals=vertex_normals(vertices, faces).astype(np.float32), **more)
 
 
 def parse_size(text: str) -> np.ndarray:
@@ -164,7 +168,7 @@ def main() -> None:
     parser.add_argument("--vertices", type=int, default=800)
     parser.add_argument("--axes", choices=AXES, default="pascal3d", help="axes of the CAD files (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="npz to write")
-    args = parser.parse_args()
+    args = parsed(parser)
     if args.box:
         vertices, faces = box_mesh(parse_size(args.box))
     else:
@@ -177,4 +181,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

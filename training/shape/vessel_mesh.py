@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dinemo_ros.console import command_main
+from training.arguments import parsed
 from training.assets.kitchen import CATEGORIES, Shelf
 from training.assets.vessel import Vessel, lathe, sweep
 
@@ -126,7 +128,7 @@ def main() -> None:
     parser.add_argument("--size", required=True, help="LENGTHxWIDTHxHEIGHT in metres, handle included")
     parser.add_argument("--vertices", type=int, default=800)
     parser.add_argument("--out", type=Path, required=True, help="npz to write")
-    args = parser.parse_args()
+    args = parsed(parser)
     shelf = Shelf(args.category, args.cad, held_out=False)
     vertices, faces, places = vessel_mesh(shelf.plain(), parse_size(args.size), shelf.category.open, args.vertices)
     save_shape(args.out, vertices, faces, places)
@@ -134,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dinemo_ros.files import completed, write_file
+
 from .protocol import Teacher
 
 
@@ -25,7 +27,7 @@ class CachedTeacher:
         self.teacher = teacher
         self.folder = Path(folder) / hashlib.sha256(identity.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "identity.txt").write_text(identity + "\n")
+        write_file(self.folder / "identity.txt", identity + "\n")
 
     def __call__(self, images: Tensor) -> Tensor:
         return torch.cat([self._one(image[None]) for image in images])
@@ -36,7 +38,6 @@ class CachedTeacher:
         if path.is_file():
             return torch.from_numpy(np.load(path, allow_pickle=False)).float()
         features = self.teacher(image).cpu()
-        temporary = path.with_suffix(".tmp.npy")
-        np.save(temporary, features.half().numpy())
-        temporary.replace(path)
+        with completed(path) as part:
+            np.save(part, features.half().numpy())
         return features.half().float()  # what the next look-up gives

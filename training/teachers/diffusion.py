@@ -24,6 +24,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from dinemo_ros.console import command_main
+
+from ..arguments import parsed
 from .projection import FrozenProjection, load_projections, save_projections
 from .protocol import prepare_picture
 
@@ -129,7 +132,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=256, help="components per layer")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    args = parsed(parser)
     features = DiffusionFeatures.from_pretrained(args.model, args.device, timestep=args.timestep, side=args.side)
     files = [path for folder in args.pictures for path in _spread(folder, args.count)]
     pictures = (prepare_picture(np.ascontiguousarray(cv2.imread(str(path))[..., ::-1]), args.side) for path in files)
@@ -145,4 +148,4 @@ def _spread(folder: Path, count: int) -> list[Path]:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dinemo_ros.files import write_arrays
+
 _PARTS = ("mean", "components")
 
 
@@ -44,7 +46,7 @@ class FrozenProjection:
 def save_projections(path: str | Path, projections: dict[str, FrozenProjection], settings: dict[str, int]) -> None:
     """One npz file (no pickles): two arrays per layer, and the settings that the features were computed with."""
     arrays = {f"{name}.{part}": getattr(p, part).numpy() for name, p in projections.items() for part in _PARTS}
-    np.savez_compressed(path, **arrays, **{f"setting.{key}": np.array(value) for key, value in settings.items()})
+    write_arrays(path, **arrays, **{f"setting.{key}": np.array(value) for key, value in settings.items()})
 
 
 def load_projections(path: str | Path) -> tuple[dict[str, FrozenProjection], dict[str, int]]:

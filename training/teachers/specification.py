@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 from pathlib import Path
+
+from training.recipe import RecipeError
 
 from .cached import CachedTeacher
 from .convolutional import CnnTeacher, TimmCnnTeacher
@@ -23,6 +26,8 @@ GRAMMAR = """a teacher is one of
   student:FILE               a checkpoint of training.train
   fused:ALPHA(A|B)           teachers A and B side by side with weights ALPHA and 1 - ALPHA"""
 
+_PACKAGES = {"equivariant": "safetensors", "sd": "diffusers"}  # of these teachers alone
+
 
 def create_teacher(text: str, cache: str | Path | None = None, device: str = "cpu") -> Teacher:
     """The teacher that ``text`` names, see :data:`GRAMMAR`.
@@ -39,6 +44,32 @@ def create_teacher(text: str, cache: str | Path | None = None, device: str = "cp
         return FusedTeacher(create_teacher(first, cache, device), create_teacher(second, cache, device), alpha)
     teacher = _single(text, device)
     return teacher if cache is None else CachedTeacher(teacher, cache, identity_of(text))
+
+
+def require_teacher(text: str) -> None:
+    """Before the work: everything that :func:`create_teacher` will want from this machine, but for weights of the hub.
+
+    Raises:
+        RecipeError: not a teacher, or a file or a package of it is missing.
+    """
+    try:
+        if text.startswith("fused:"):
+            for part in _fused_parts(text)[1:]:
+                require_teacher(part)
+            return
+        head, _, file = text.partition("@")
+        kind, _, name = head.partition("#")[0].partition(":")
+        if kind not in ("cnn", "vit", "student", "equivariant", "sd") or (kind in _PACKAGES and not file) or (
+                kind in ("student", "equivariant") and not name):
+            raise ValueError(f"{text!r} is no teacher; {GRAMMAR}")
+        for path in (file, name if kind in ("student", "equivariant") else ""):
+            if path:
+                _existing(path, text)
+    except (ValueError, FileNotFoundError) as error:
+        raise RecipeError(f"teacher: {error}") from error
+    package = _PACKAGES.get(kind)
+    if package and importlib.util.find_spec(package) is None:
+        raise RecipeError(f"teacher {text!r} needs {package}, which is not installed: pip install {package}")
 
 
 def identity_of(text: str) -> str:

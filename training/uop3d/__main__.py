@@ -16,6 +16,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dinemo_ros.console import command_main
+from training.arguments import parsed
 from training.render.dataset import add_source_arguments
 
 from .evaluation import check_command, synthetic_command
@@ -57,9 +59,9 @@ def main() -> None:
     check.add_argument("--out", type=Path, required=True, help="JSON to write")
     check.set_defaults(run=check_command)
 
-    args = parser.parse_args()
+    args = parsed(parser)
     args.run(args)
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

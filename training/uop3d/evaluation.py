@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from dinemo_ros.files import write_file
 from dinemo_ros.geometry import rotation_angle
 from training.assets.fleet import load_fleet
 from training.render.dataset import source_folders
@@ -147,6 +147,4 @@ def check_command(args: argparse.Namespace) -> None:
 
 def _write_json(path: Path, value) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(value, indent=1))
-    os.replace(temporary, path)
+    write_file(path, json.dumps(value, indent=1))

@@ -12,6 +12,7 @@ from training.category_shape import CategoryShape
 from training.posed_crops import save_labels, save_picture
 from training.silhouette import fit_sequence, frame_pose
 
+from ..picture_file import write_picture
 from .object_sequence import Frames
 
 _TILE = 150
@@ -54,7 +55,7 @@ def write_sheet(path: Path, sequences: list[Frames], azimuths: list[np.ndarray],
             tiles.append(_label(tile, f"{np.rad2deg(wanted):.0f}: {np.rad2deg(azimuth[nearest]) % 360:.0f}", 12))
         columns.append(np.vstack(tiles))
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.ascontiguousarray(np.hstack(columns)[..., ::-1]))
+    write_picture(path, np.ascontiguousarray(np.hstack(columns)[..., ::-1]))
 
 
 def _label(tile: np.ndarray, text: str, baseline: int) -> np.ndarray:

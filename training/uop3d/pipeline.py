@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dinemo_ros.files import write_file
 from training.category_shape import CategoryShape
 from training.foreground import SaliencyMask
 from training.sequences import BINS, agreed_votes, describe, read_reference_azimuths, smooth_path
@@ -114,5 +115,5 @@ def write_collection(collection: Collection, readings: list[Reading], unordered:
                                    "support": round(float(collection.alignment.support[k]), 3)}
         table[frames.name]["azimuth_deg"] = dict(zip(frames.files, np.rad2deg(azimuth).round(2).tolist(), strict=True))
         print(", ".join(f"{key} {value}" for key, value in table[frames.name].items() if key != "azimuth_deg"))
-    (out / "alignment.json").write_text(json.dumps(
+    write_file(out / "alignment.json", json.dumps(
         {"reference": sequences[collection.alignment.reference].name, "sequences": table}, indent=1))

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..crop import check_roi, crop_camera, warp_crop
-from ..errors import DinemoError
+from ..errors import DinemoError, told
 from ..estimator import PoseEstimator, target_of
 from ..evaluation.metrics import summarise
 from ..evaluation.sample import Entry
@@ -79,6 +79,16 @@ def our_solver(estimator: PoseEstimator) -> Solver:
         return Hypothesis(poses[0].T_crop_obj, poses[0].score, poses[0].size) if poses else None
 
     return solve
+
+
+def require_reference(rasterizer: str) -> None:
+    """DinemoError now and not after the work, if torch or the rasteriser is not installed or cannot be imported."""
+    try:
+        from ..reference.rasterizer import create_rasterizer
+    except Exception as error:  # a broken torch raises what it likes
+        raise DinemoError(f"--reference needs torch, which cannot be used here ({told(error)}): pip install torch, or "
+                          "leave --reference out") from error
+    create_rasterizer(rasterizer)
 
 
 def reference_solver(estimator: PoseEstimator, **options) -> Solver:

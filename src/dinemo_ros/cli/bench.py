@@ -14,6 +14,7 @@ from ..camera import Camera
 from ..errors import FRAME_ERRORS, DatasetError
 from ..sources import open_source
 from . import options
+from .input_guard import refuse_inputs
 from .output import AtomicFile, check_output_file, to_json
 
 if TYPE_CHECKING:
@@ -63,7 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
     from ..benchmark.demo import demo_sequence
 
     path = Path(arguments.path or demo_sequence())
+    refuse_inputs({"--json": arguments.json}, [path, options.bundle_folder(arguments.bundle)])
     check_output_file(arguments.json)
+    if arguments.reference:
+        from ..benchmark.rivals import require_reference
+
+        require_reference(arguments.reference)
     frames = _load(path)
     estimator = options.make_estimator(arguments)
     jobs = _with_regions(estimator, frames)

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import BackendError, DatasetError, ImageError, WrongFeaturesError
 from ..features.protocol import PRECISIONS
 from . import options
+from .output import check_output_file
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise BackendError(f"--calibration is for int8, the precision is {arguments.precision}")
     if arguments.ship and not arguments.calibration:
         raise BackendError("--ship writes an int8 network: give --precision int8 and --calibration")
+    _require_means(arguments, bundle, cache)
     made: list[Path] = []
     if arguments.calibration:
         pictures = _pictures(arguments.calibration, bundle.card.image.size)
@@ -90,6 +92,26 @@ def _has_onnx() -> bool:
         _log.info("the engine is built in fp32: %s", error)
         return False
     return True
+
+
+def _require_means(arguments: argparse.Namespace, bundle: Bundle, cache: EngineCache) -> None:
+    """Now and not after minutes of measuring: what is not installed, or where nothing can be written.
+
+    Raises:
+        DinemoError: names what is missing.
+    """
+    from ..bundle import CARD_FILE
+    from ..features.tensorrt_api import load_tensorrt
+    from ..features.variants import require_onnx
+
+    if arguments.precision != "fp32":
+        require_onnx(f"networks in {arguments.precision}")
+    if arguments.for_arch and not arguments.ship:
+        load_tensorrt()
+    if arguments.ship:
+        check_output_file(bundle.path / CARD_FILE)
+    else:
+        check_output_file(cache.folder / "probe")
 
 
 def _report(paths: list[Path]) -> None:
@@ -162,10 +184,12 @@ def _pictures(folder: str, size: int) -> list[np.ndarray]:
     """uint8 [1, size, size, 3] each: evenly spread pictures of a folder, their middle as a square."""
     import cv2
 
+    from ..overlay_file import OVERLAY_SUFFIXES, is_overlay
     from ..sources.folder import read_image
 
     skipped = 0
-    paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in OVERLAY_SUFFIXES
+             and not is_overlay(path)]
     pictures = []
     for k in np.unique(np.linspace(0, len(paths) - 1, _PICTURES).astype(int)) if paths else []:
         try:

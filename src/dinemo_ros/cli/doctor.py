@@ -15,7 +15,8 @@ from .bench import cpu_name
 from .doctor_backends import backends, engine_cache
 from .doctor_kernels import kernel_cache
 from .finding import Finding, installed, version
-from .output import AtomicFile, to_json
+from .input_guard import refuse_inputs
+from .output import AtomicFile, check_output_file, to_json
 
 # Fast DDS 3 (Kilted and later) reads the first, Fast DDS 2 (Humble, Jazzy) the second.
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
@@ -37,6 +38,9 @@ def add_parser(subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    profiles = [os.environ.get(name) for name in PROFILE_VARIABLES]
+    refuse_inputs({"--json": arguments.json}, [_folder_of(arguments.bundle), *profiles])
+    check_output_file(arguments.json)
     findings = list(examine(arguments.bundle, arguments.cache))
     for finding in findings:
         print(f"{finding.level} {finding.subject:14} {finding.text}")
@@ -44,6 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
         with AtomicFile(arguments.json) as file:
             file.write(to_json([vars(finding) for finding in findings], indent=1) + "\n")
     return int(any(finding.level == "!!" for finding in findings))
+
+
+def _folder_of(bundle: str) -> Path | None:
+    """The bundle's folder; what is wrong with it is told as a finding."""
+    try:
+        return options.bundle_folder(bundle)
+    except BundleError:
+        return None
 
 
 def examine(bundle: str, cache: str = "") -> Iterator[Finding]:

@@ -9,16 +9,18 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 from tqdm import tqdm
 
 from ..camera import Camera
+from ..console import require_output
 from ..errors import DinemoError
+from ..files import readable
 from ..overlay import draw_poses
-from ..pose import ObjectPose
+from ..overlay_file import is_overlay, write_overlay
 from ..sources import Frame, open_source
 from . import options
-from .output import AtomicFile, OutputError, object_entry, output_folder, overlay_name, to_json
+from .input_guard import identity, input_files, refuse_inputs
+from .output import AtomicFile, OutputError, check_output_file, object_entry, output_folder, overlay_name, to_json
 
 _DESCRIPTION = """\
 Estimate the 6D pose of every object of the bundle's category in an image, a folder of images, a video or a rosbag2.
@@ -39,7 +41,12 @@ One JSON line per image:
     covariance  6x6 of x, y, z, rotation about x, y, z in the camera frame; metres and radians
     roi         x_min, y_min, x_max, y_max in pixels
     runner_up   the next best hypothesis (score, T_cam_obj, azimuth, elevation, theta, size), or null
-An image that the estimator refuses has "objects": [] and "error"; a file that is no image is named on stderr.
+"objects": [] alone says that the image was searched and nothing was found; with "error" beside it nothing was searched,
+and the sentence says why. A file that is no image has no line and is named on stderr.
+Bytes of a file name that are no UTF-8 are written as \\xNN, and file_bytes holds the whole name in hexadecimal.
+
+Lines are written as they are found: ended early, --json FILE leaves those that are finished in FILE.part. A link, pipe
+or device is written through, never replaced. Drawn pictures are marked as such and left out when their folder is read.
 """
 
 _EXAMPLES = """\
@@ -68,7 +75,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--topic", metavar="NAME", help="image topic of a bag (default: the first with a camera_info)")
     parser.add_argument("--json", metavar="FILE", help="write the JSON lines here (default: standard output)")
     parser.add_argument("--out", metavar="DIR", help="write every image with the poses drawn into this folder")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, needs_output=False)
 
 
 @dataclass
@@ -90,7 +97,7 @@ class _Tally:
 def run(arguments: argparse.Namespace) -> int:
     source = open_source(arguments.path, topic=arguments.topic)
     cameras = _CameraChoice(arguments)
-    folder = output_folder(arguments.out) if arguments.out else None
+    overlays = _check_outputs(arguments)
     estimator = options.make_estimator(arguments)
     tally = _Tally()
     with contextlib.ExitStack() as stack:
@@ -103,8 +110,8 @@ def run(arguments: argparse.Namespace) -> int:
                 poses = estimator.estimate(frame.image_rgb, camera, rois=arguments.roi)
                 entry["objects"] = [object_entry(pose) for pose in poses]
                 tally.objects += len(poses)
-                if folder is not None:
-                    _write_overlay(folder, frame, camera, poses, estimator.bundle.mesh)
+                if overlays is not None:
+                    overlays.write(frame.name, draw_poses(frame.image_rgb, camera, poses, estimator.bundle.mesh))
             except OutputError:
                 raise
             except DinemoError as error:
@@ -114,6 +121,40 @@ def run(arguments: argparse.Namespace) -> int:
             tally.images += 1
             lines.write(to_json(entry) + "\n")
     return _summary(tally, source, estimator.bundle.card.category)
+
+
+def _check_outputs(arguments: argparse.Namespace) -> _Overlays | None:
+    """Before the work: whatever cannot be written, or is read as well, is refused."""
+    path = Path(arguments.path)
+    beside = [path.parent / name for name in ("camera_info.yaml", "metadata.yaml")]
+    inputs = [path, *beside, arguments.camera, options.bundle_folder(arguments.bundle)]
+    refuse_inputs({"--json": arguments.json}, inputs)
+    if arguments.json:
+        check_output_file(arguments.json)
+    else:
+        require_output()
+    return _Overlays(arguments.out, inputs) if arguments.out else None
+
+
+class _Overlays:
+    """The folder of drawn pictures."""
+
+    def __init__(self, folder: str, inputs: list) -> None:
+        self._folder = output_folder(folder)
+        files = list(input_files(inputs))
+        self._inputs = {found for file in files if (found := identity(file)) is not None}
+        for file in files:  # now and not after hours
+            self._path(file.name)
+
+    def write(self, name: str, picture) -> None:
+        write_overlay(self._path(name), picture)
+
+    def _path(self, name: str) -> Path:
+        path = self._folder / overlay_name(name)
+        if identity(path) in self._inputs and not is_overlay(path):
+            raise OutputError(f"--out: the picture of {readable(name)} would replace {readable(str(path))}, which is "
+                              "read by this command; give another folder")
+        return path
 
 
 class _CameraChoice:
@@ -144,16 +185,6 @@ class _CameraChoice:
 def _camera_entry(camera: Camera, origin: str) -> dict:
     return {"width": camera.width, "height": camera.height, "fx": camera.K[0, 0], "fy": camera.K[1, 1],
             "cx": camera.K[0, 2], "cy": camera.K[1, 2], "from": origin}
-
-
-def _write_overlay(folder: Path, frame: Frame, camera: Camera, poses: list[ObjectPose], mesh) -> None:
-    path = folder / overlay_name(frame.name)
-    picture = cv2.cvtColor(draw_poses(frame.image_rgb, camera, poses, mesh), cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(path.suffix, picture)
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _summary(tally: _Tally, source, category: str) -> int:

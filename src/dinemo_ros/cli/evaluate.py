@@ -19,6 +19,8 @@ Azimuth errors on photographs around one object.
                           front, 90 the object's left side, so that the camera goes round counter-clockwise from above
   DIR/SEQUENCE/000.jpg    the pictures, one object each
 The error is that of the azimuth. An example of every file: docs/evaluation.md.
+The answer is no pose per line as of dinemo estimate, but "rows" (one per sequence, and all together) and "frames" (one
+per picture: group, which is its sequence, file, error_deg, azimuth, azimuth_true, ...), see below.
 """
 
 _SYNTHETIC = """\

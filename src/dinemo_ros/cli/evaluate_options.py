@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import options
+from .input_guard import refuse_inputs
 from .output import check_output_file, output_folder
 
 if TYPE_CHECKING:
@@ -44,9 +45,8 @@ def add_occlusion_options(parser: argparse.ArgumentParser) -> None:
 
 def make_setting(arguments: argparse.Namespace) -> Setting:
     """Competitors, reference object, occlusion and collector of the worst frames that the options ask for."""
-    folder = output_folder(arguments.worst) if arguments.worst else None  # refused now, not after the work
-    check_output_file(arguments.json)
-    check_output_file(arguments.csv)
+    check_outputs(arguments)
+    folder = output_folder(arguments.worst) if arguments.worst else None
     competitors = _competitors(arguments)
 
     from ..evaluation.runner import Setting
@@ -57,6 +57,17 @@ def make_setting(arguments: argparse.Namespace) -> Setting:
     bundle = main.estimator.bundle
     worst = WorstFrames(main.name, bundle.mesh, arguments.worst_count) if folder else None
     return Setting(competitors, ReferenceObject.of(bundle), _occlusion(arguments), worst)
+
+
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """Now and not after the work: what cannot be written, or is read as well, is refused."""
+    folders = [getattr(arguments, name, None) for name in ("dir", "masks", "occluders", "occluded_dir")]
+    bundles = [options.bundle_folder(name) for name in (arguments.bundle, *arguments.compare)]
+    refuse_inputs({"--json": arguments.json, "--csv": arguments.csv}, [*folders, *bundles], deep=True)
+    check_output_file(arguments.json)
+    check_output_file(arguments.csv)
+    if arguments.worst:
+        output_folder(arguments.worst)
 
 
 def _competitors(arguments: argparse.Namespace) -> list[Competitor]:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from ..evaluation.runner import Setting
 
 ROWS = """
-The report (--json): {"split": {SET: frames}, "rows": [...], "frames": [one per frame, level and model]}, the frames
-without --brief; "skipped" in one says why its picture could not be used, which counts as no pose. A row is
+The answer is the rows: printed as a table, and in the report (--json) as {"split": {SET: frames}, "rows": [...],
+"frames": [one per frame, level and model]}, the frames without --brief; "skipped" in one says why its picture could not
+be used, which counts as no pose. Without --json only the table is left. A row is
   model, occlusion, group   whose, at which level, on which set
   coverage, surroundings    mean share of object and surroundings that is covered
   n                         frames
@@ -83,15 +84,17 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
     if sources:
         print(f"occlusion is measured against: {', '.join(sources)}; seed {arguments.seed}")
     main, sets = report["bundle"], {row["group"] for row in rows}
-    print()
-    # Of the others the report has every set, the table only all of them together.
-    print(markdown([r for r in rows if r["model"] == main or r["group"] == ALL or len(sets) == 1]))
-    if report["coverage"]:
-        print(f"\nerrors inside the announced ellipsoids:\n\n{coverage_markdown(report['coverage'])}")
-    if report["reliability"]:
-        print(f"\nthe announced probability of a rotation within 30 degrees:\n\n"
-              f"{reliability_markdown(report['reliability'])}")
-    _write(arguments, setting, records, report)  # last: a full disk does not cost the table
+    try:
+        print()
+        # Of the others the report has every set, the table only all of them together.
+        print(markdown([r for r in rows if r["model"] == main or r["group"] == ALL or len(sets) == 1]))
+        if report["coverage"]:
+            print(f"\nerrors inside the announced ellipsoids:\n\n{coverage_markdown(report['coverage'])}")
+        if report["reliability"]:
+            print(f"\nthe announced probability of a rotation within 30 degrees:\n\n"
+                  f"{reliability_markdown(report['reliability'])}")
+    finally:  # a full disk does not cost the table, nor a full or closed pipe the files
+        _write(arguments, setting, records, report)
     return 0
 
 

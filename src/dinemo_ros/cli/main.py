@@ -2,18 +2,17 @@
 """Entry point of ``dinemo``.
 
 Exit codes: 0 done, 1 bad input or nothing could be estimated (one line on stderr says what), 2 wrong usage,
-130 interrupted.
+130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from ..errors import DinemoError
+from ..console import require_output, run_command
 from . import bench, build_engine, compile_kernels, doctor, estimate, evaluate, options, train
 
 # One module per sub-command; each has ``add_parser(subparsers)`` that sets ``run`` to a function of the arguments.
@@ -34,18 +33,15 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one ``dinemo`` command; returns its exit code (wrong usage leaves through SystemExit(2))."""
-    arguments = build_parser().parse_args(options.with_negative_regions(sys.argv[1:] if argv is None else argv))
-    try:
-        return arguments.run(arguments)
-    except DinemoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output went away (dinemo ... | head)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    words = options.with_negative_regions(sys.argv[1:] if argv is None else argv)
+    return run_command(lambda: _run(words))
+
+
+def _run(words: Sequence[str]) -> int:
+    arguments = build_parser().parse_args(words)
+    if getattr(arguments, "needs_output", True):
+        require_output()
+    return arguments.run(arguments)
 
 
 def build_parser() -> argparse.ArgumentParser:

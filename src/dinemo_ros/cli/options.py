@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..estimator import PoseEstimator
 
+_log = logging.getLogger(__name__)
+_CHOOSERS = ("dinemo_ros.features.selection", "dinemo_ros.cuda.selection")  # a line each where one is enough
 _NEGATIVE_REGION = re.compile(r"-[\d.]+,")
 # Horizontal field of view where neither a calibration nor --hfov is given: the short telephoto that objects are
 # portrayed with, tried on turntable sequences among 15, 25, 40 and 55 (a phone's main camera has 65).
@@ -39,6 +41,8 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=(*DEVICES, TWINS), default="auto", metavar="{" + ",".join(DEVICES) + "}",
                         help="what the solver runs on; auto: a GPU where torch and Triton can use one (default: "
                         "%(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="only warnings and errors, no line about what "
+                        "computes")
     add_cache_option(parser)
 
 
@@ -51,8 +55,12 @@ def make_estimator(arguments: argparse.Namespace) -> PoseEstimator:
     """The estimator that the options of this module ask for; BundleError if the bundle is no good."""
     from ..bundle import load_bundle
 
-    log_to_stderr()
-    return estimator_of(load_bundle(bundle_folder(arguments.bundle)), arguments)
+    log_to_stderr(arguments.quiet)
+    estimator = estimator_of(load_bundle(bundle_folder(arguments.bundle)), arguments)
+    network = estimator.extractor
+    _log.info("features: %s in %s on %s, because %s; solver: on %s", network.name, network.precision, network.device,
+              network.reason, estimator.pipeline.device)
+    return estimator
 
 
 def estimator_of(bundle: Bundle, arguments: argparse.Namespace) -> PoseEstimator:
@@ -64,14 +72,15 @@ def estimator_of(bundle: Bundle, arguments: argparse.Namespace) -> PoseEstimator
                          engine_cache=arguments.cache, device=arguments.device)
 
 
-def log_to_stderr() -> None:
-    """Show what this package logs: choices of backends, progress of engines, fallbacks."""
+def log_to_stderr(quiet: bool = False) -> None:
+    """Show what this package logs: progress of engines, fallbacks; what was chosen is one line of this module."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(lambda record: record.levelno > logging.INFO or record.name not in _CHOOSERS)
     logger = logging.getLogger("dinemo_ros")
     logger.handlers[:] = [handler]
     logger.propagate = False
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
 
 
 def bundle_folder(name: str) -> Path:

@@ -1,76 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results on disk: a file appears under its name when it is complete, never half written."""
+"""What results are called and what they look like in JSON; :mod:`dinemo_ros.files` writes them."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import DinemoError
+from ..errors import OutputError
+from ..files import AtomicFile, check_output_file, readable
+from ..overlay_file import OVERLAY_SUFFIXES
 from ..pose import Hypothesis, ObjectPose
 from ..symmetry import knows_azimuth
 
-_COLOUR_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+__all__ = ["AtomicFile", "OutputError", "check_output_file", "object_entry", "output_folder", "overlay_name", "to_json"]
+
 _NUMBERED = re.compile(r":\d{6,}$")
 _DIGITS = 8  # significant digits; far below any error of a pose, and files stay readable
-
-
-class OutputError(DinemoError):
-    """A file that cannot be written."""
-
-
-class AtomicFile:
-    """Text file that is written beside its place and moved there on success.
-
-    After an exception what was written so far stays in ``NAME.part``: hours of poses are not thrown away.
-
-    Raises:
-        OutputError: the place cannot be written; at once, not after the work is done.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self._part = self._path.with_name(self._path.name + ".part")
-        if self._path.is_dir():
-            raise OutputError(f"{self._path}: is a folder; give the name of a file")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._part.open("w", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from error
-
-    def __enter__(self) -> AtomicFile:
-        return self
-
-    def discard(self) -> None:
-        """Leave nothing behind: the place was only tried."""
-        self._file.close()
-        self._part.unlink(missing_ok=True)
-
-    def write(self, text: str) -> None:
-        try:
-            self._file.write(text)
-        except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from error
-
-    def __exit__(self, kind, *_) -> None:
-        try:
-            self._file.close()
-            if kind is None:
-                os.replace(self._part, self._path)
-        except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written ({error.strerror})") from error
-
-
-def check_output_file(path: str | Path | None) -> None:
-    """OutputError now and not after the work, if the file (None: no file is wanted) will not be writable."""
-    if path:
-        AtomicFile(path).discard()
 
 
 def output_folder(path: str | Path) -> Path:
@@ -84,21 +33,24 @@ def output_folder(path: str | Path) -> Path:
 
 
 def overlay_name(name: str) -> str:
-    """File for the overlay of a frame: ``STEM_pose.SUFFIX``, so that originals are never overwritten.
+    """File for the overlay of a frame: ``STEM_pose.SUFFIX`` of a JPEG or PNG, ``NAME.SUFFIX_pose.png`` of others.
 
-    A frame of a video or bag, ``NAME:000012``, becomes ``NAME_000012_pose.jpg``; a kind of file that holds no colour
-    or is not written everywhere becomes ``NAME.SUFFIX_pose.png``.
+    A frame of a video or bag, ``NAME:000012``, becomes ``NAME_000012_pose.jpg``.
     """
     if _NUMBERED.search(name):
         return f"{name.replace(':', '_')}_pose.jpg"
     path = Path(name)
-    if path.suffix.lower() in _COLOUR_SUFFIXES:
+    if path.suffix.lower() in OVERLAY_SUFFIXES:
         return f"{path.stem}_pose{path.suffix}"
     return f"{name}_pose.png"
 
 
 def to_json(document: Any, indent: int | None = None) -> str:
-    """Strict JSON (no NaN) with numbers of 8 significant digits."""
+    """Strict JSON (no NaN, no lone surrogates) with numbers of 8 significant digits.
+
+    File names may be any bytes. Of one that is no UTF-8 the odd bytes are written as ``\\xNN``, and beside the entry
+    KEY stands KEY_bytes with all bytes of the name in hexadecimal, from which it can be had back.
+    """
     return json.dumps(_plain(document), indent=indent, allow_nan=False)
 
 
@@ -126,8 +78,10 @@ def _hypothesis_entry(pose: Hypothesis, azimuth_known: bool) -> dict:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return readable(value)
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return _plain_dict(value)
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
     if isinstance(value, (list, tuple)):
@@ -135,3 +89,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         return float(f"{float(value):.{_DIGITS}g}")
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _plain_dict(value: dict) -> dict:
+    plain = {}
+    for key, item in value.items():
+        key = readable(str(key))
+        plain[key] = _plain(item)
+        if isinstance(item, str) and plain[key] != item:
+            plain[f"{key}_bytes"] = item.encode("utf-8", "surrogateescape").hex()
+    return plain

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from ..camera import Camera
-from ..errors import DinemoError
 from ..neural_mesh import NeuralMesh
 from ..overlay import draw_poses
+from ..overlay_file import write_overlay
 from ..pose import ObjectPose
 
 _LINE = 22  # pixels of a caption
@@ -51,9 +51,7 @@ class WorstFrames:
         for rank, (_, _, (record, image, camera, pose)) in enumerate(sorted(self._heap, reverse=True)):
             stem = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{record['occlusion']}_{record['group']}_{record['file']}")
             files.append(folder / f"{rank:02d}_{stem.rsplit('.', 1)[0]}.png")
-            picture = self._picture(record, image, camera, pose)
-            if not cv2.imwrite(str(files[-1]), picture[..., ::-1]):
-                raise DinemoError(f"{files[-1]}: cannot be written")
+            write_overlay(files[-1], self._picture(record, image, camera, pose))
         return files
 
     def _picture(self, record: dict, image: np.ndarray, camera: Camera, pose: ObjectPose | None) -> np.ndarray:

@@ -152,7 +152,7 @@ class EngineCache:
         """Hold the entry's lock; without one where the folder takes no files."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = open(self.folder / f".{key.file}.lock", "w")
+            file = open(self.folder / f".{key.file}.lock", "a")  # which empties nothing that has this name by chance
         except OSError:
             yield
             return

@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -24,6 +23,7 @@ from vision_msgs.msg import Detection3DArray
 from ..errors import DatasetError, DinemoError
 from ..geometry import rotation_angle, se3
 from ..image_codec import decode_image
+from ..overlay_file import write_overlay
 from ..pose import Hypothesis
 from ..sources import open_source
 from . import conversions
@@ -128,7 +128,7 @@ class DemoListener(Node):
         self._last = time.monotonic()
         rgb = decode_image(message.encoding, message.height, message.width, message.step, message.data)
         name = picture_name(self._names[conversions.nanoseconds(message.header.stamp)])
-        cv2.imwrite(str(self._out / name), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        write_overlay(self._out / name, rgb)
         self._pictures += 1
 
     def _on_detections(self, message: Detection3DArray) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..camera import Camera
 from ..content import Kind
 from ..errors import DatasetError, ImageError
+from ..overlay_file import is_overlay
 from ..quoting import shown, shown_path
 from ..sample_range import SampleRange
 from .exif import camera_from_exif
@@ -28,8 +29,9 @@ _NAMED = 3  # kinds of things that are named where a folder holds no image
 class FolderSource(Source):
     """Images of one folder (sub-folders left out) in natural order; a file that cannot be read is skipped and named.
 
-    What a file is, its content says, not its name. Without a ``camera_info.yaml`` in the folder each picture's own EXIF
-    data tells its camera, where it has any.
+    What a file is, its content says, not its name. Pictures with poses drawn into them
+    (:mod:`dinemo_ros.overlay_file`) are left out and counted in ``notes``. Without a ``camera_info.yaml`` in the folder
+    each picture's own EXIF data tells its camera, where it has any.
 
     Raises:
         DatasetError: the folder cannot be read or holds nothing that could be an image.
@@ -39,6 +41,7 @@ class FolderSource(Source):
     def __init__(self, path: Path, fps: float | None = None) -> None:
         super().__init__(f"{'images of' if path.is_dir() else 'image'} {shown_path(path)}")
         self._period = 1.0 / (fps or DEFAULT_FPS)
+        self._chosen_by_us = path.is_dir()
         try:
             folder, files = (path, sorted(path.iterdir(), key=_natural)) if path.is_dir() else (path.parent, [path])
         except OSError as error:
@@ -55,8 +58,12 @@ class FolderSource(Source):
         return len(self._files)
 
     def _frames(self) -> Iterator[Frame]:
-        index, samples = 0, SampleRange()
+        index = drawn = 0
+        samples = SampleRange()
         for file in self._files:
+            if self._chosen_by_us and is_overlay(file):
+                drawn += 1
+                continue
             try:
                 reason = _no_picture(file)
                 if reason:
@@ -70,6 +77,9 @@ class FolderSource(Source):
             index += 1
         if samples.note:
             self.note(f"{self.description}: {samples.note}")
+        if drawn:
+            self.note(f"left out: {drawn} pictures that have poses drawn into them; name one of them alone to have it "
+                      "read")
 
 
 def images_by_stem(folder: Path) -> dict[str, Path]:
