@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +49,7 @@ class BagSource(Source):
             self._length = images[self._topic].msgcount
         self._info_topic = next((t for t in _info_topics(self._topic) if t in infos), None)
         self._rectified = _is_rectified(self._topic)
+        self._unusable = ""  # why the last CameraInfo gave no camera
         self.description += f", topic {self._topic}"
         if len(images) > 1 and topic is None:
             self.notes.append(f"{path} has {len(images)} image topics, {self._topic} is used; others: "
@@ -80,7 +80,8 @@ class BagSource(Source):
                     self.skipped.append(f"{name}: {error}")
                     continue
                 stamp = message.header.stamp
-                yield Frame(stamp.sec + 1e-9 * stamp.nanosec, image, camera, name, message.header.frame_id)
+                yield Frame(stamp.sec + 1e-9 * stamp.nanosec, image, camera, name, message.header.frame_id,
+                            camera_error="" if camera else self._unusable)
 
     def _first_camera(self, reader) -> Camera | None:
         """The first CameraInfo, which may lie behind the first image."""
@@ -90,15 +91,11 @@ class BagSource(Source):
 
     def _camera(self, raw: bytes) -> Camera | None:
         try:
-            info = _deserialize(raw, _CAMERA_INFO)
-            if not self._rectified:
-                return camera_from_info(info)
-            camera = camera_from_info(info, rectified=bool(np.any(info.p)))  # a P that was not filled in: K
-            return replace(camera, distortion_model="", distortion=())
+            return camera_from_info(_deserialize(raw, _CAMERA_INFO), self._rectified)
         except (CameraError, ImageError) as error:
-            note = f"{self._info_topic} is of no use: {error}"
-            if note not in self.notes:
-                self.notes.append(note)
+            self._unusable = f"{self._info_topic} is of no use: {error}"
+            if self._unusable not in self.notes:
+                self.notes.append(self._unusable)
             return None
 
 
