@@ -56,7 +56,7 @@ def check_lens(model: str, distortion: tuple[float, ...], fx: float, fy: float, 
     x, y = np.meshgrid(*(np.linspace(-0.5, size - 0.5, n) for size, n in zip((width, height), _LOOKED_AT, strict=True)))
     shown = np.stack([(x.ravel() - cx) / fx, (y.ravel() - cy) / fy], axis=1)
     points, seen = lens.undistort(shown)
-    share = float(seen.mean())
+    share = float(np.average(seen, weights=_areas()))
     if share < (_LEAST_SEEN_FISHEYE if lens.is_fisheye else _LEAST_SEEN):
         raise CameraError(f"distortion coefficients {_numbers(distortion)} fold the image: the polynomial turns back, "
                           f"and {1 - share:.0%} of {width}x{height} pixels have no viewing ray: calibrate anew, with "
@@ -66,10 +66,10 @@ def check_lens(model: str, distortion: tuple[float, ...], fx: float, fy: float, 
     most = float(np.max(shown_off / np.maximum(off, 1e-3)))
     if most > (_MOST_STRETCHED_FISHEYE if lens.is_fisheye else _MOST_STRETCHED):
         raise CameraError(f"distortion coefficients {_numbers(distortion)} stretch the image's border {most:.1f} "
-                          f"times, which no lens does with fx={fx:g}, fy={fy:g} at {width}x{height}: calibrate anew, or give "
-                          "the coefficients in OpenCV's order")
-    if share == 1.0 or lens.is_fisheye:  # a fisheye has black corners
-        return share == 1.0, ()
+                          f"times, which no lens does with fx={fx:g}, fy={fy:g} at {width}x{height}: calibrate anew, "
+                          "or give the coefficients in OpenCV's order")
+    if seen.all() or lens.is_fisheye:  # a fisheye has black corners
+        return bool(seen.all()), ()
     return False, (f"the distortion model turns back inside the image: {max(1 - share, 0.01):.0%} of it, at the "
                    "border, has no viewing ray, and boxes there are refused; calibrate with views that reach the "
                    "corners",)
@@ -80,6 +80,12 @@ def check_centre_of_file(K: np.ndarray, width: int, height: int) -> None:
     image, other than what a CameraInfo is of."""
     if _outside(K[0, 2], width) > width or _outside(K[1, 2], height) > height:
         raise CameraError(_far(K[0, 2], K[1, 2], width, height))
+
+
+def _areas() -> np.ndarray:
+    """Of the places where the lens is tried: those on the border stand for half as much, corners for a quarter."""
+    x, y = (np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)).clip(max=2) for n in _LOOKED_AT)
+    return np.outer(y, x).ravel()
 
 
 def _outside(centre: float, size: int) -> float:

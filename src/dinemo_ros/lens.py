@@ -69,7 +69,8 @@ class Lens:
         if self.is_fisheye:
             return self._undistort_fisheye(seen, radius)
         start = np.interp(radius, self._seen, self._tangents)
-        return self._newton(seen, seen * (start / np.maximum(radius, 1e-300))[:, None])
+        with np.errstate(all="ignore"):  # see above
+            return self._newton(seen, seen * (start / np.maximum(radius, 1e-300))[:, None])
 
     def _radial(self, angles: np.ndarray) -> np.ndarray:
         """Distorted radius at ``angles`` from the axis."""
