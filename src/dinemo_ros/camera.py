@@ -8,18 +8,18 @@ Pixel convention: integer coordinates are pixel centres, as in OpenCV and in Cam
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-import yaml
 
-from .errors import CameraError
-from .intrinsics import check_centre_of_file, check_matrix
+from .camera_file import read_camera_file
+from .distortion import read_distortion
+from .errors import CameraError, RoiError
+from .intrinsics import check_centre_of_file, check_lens, check_matrix
+from .lens import Lens, lens_of
 
-# How many coefficients each ROS distortion model may carry.
-_DISTORTION_LENGTHS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (0, 8, 12, 14), "equidistant": (0, 4), "": (0,)}
+_OTHER_SHAPE = 0.02  # of the ratio of the sides; a size rounded to even pixels differs by less
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,11 @@ class Camera:
     Attributes:
         width, height: pixels.
         K: [3, 3] pixels.
-        distortion_model: a name of ``sensor_msgs/distortion_models`` or "" for none.
+        distortion_model: plumb_bob, rational_polynomial or equidistant, "" for none; given under any name that
+            :func:`dinemo_ros.distortion.read_distortion` knows.
         distortion: coefficients in OpenCV's order.
+        notes: sentences for the user: what was understood other than written, what part of the image has no ray.
+        sees_all: every pixel of the image has a viewing ray.
     """
 
     width: int
@@ -38,6 +41,8 @@ class Camera:
     K: np.ndarray
     distortion_model: str = ""
     distortion: tuple[float, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    sees_all: bool = field(default=True, init=False, compare=False)
 
     def __post_init__(self) -> None:
         K = np.asarray(self.K, dtype=np.float64)
@@ -46,13 +51,15 @@ class Camera:
             raise CameraError(f"camera image size is {self.width}x{self.height}; both must be positive: fill width "
                               "and height of the camera_info")
         check_matrix(K, self.width, self.height)
-        allowed = _DISTORTION_LENGTHS.get(self.distortion_model)
-        if allowed is None:
-            raise CameraError(f"unknown distortion model {self.distortion_model!r}; known: "
-                              f"{', '.join(sorted(m for m in _DISTORTION_LENGTHS if m))}")
-        if len(self.distortion) not in allowed or not np.isfinite(self.distortion).all():
-            raise CameraError(f"distortion model {self.distortion_model!r} takes {allowed} finite coefficients, "
-                              f"got {list(self.distortion)}")
+        model, distortion, notes = read_distortion(self.distortion_model, self.distortion)
+        object.__setattr__(self, "distortion_model", model)
+        object.__setattr__(self, "distortion", distortion)
+        if distortion:
+            sees_all, more = check_lens(model, distortion, *self._focal.tolist(), *self._centre.tolist(), self.width,
+                                        self.height)
+            object.__setattr__(self, "sees_all", sees_all)
+            notes += more
+        object.__setattr__(self, "notes", tuple(dict.fromkeys((*self.notes, *notes))))
 
     @classmethod
     def from_hfov(cls, width: int, height: int, hfov_deg: float) -> Camera:
@@ -64,30 +71,18 @@ class Camera:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Camera:
-        """Read the YAML that ``camera_calibration`` writes and ``camera_info_manager`` reads."""
-        path = Path(path)
+        """Read a calibration of ROS (``camera_calibration``), OpenCV or Kalibr, see :mod:`dinemo_ros.camera_file`.
+
+        Raises:
+            CameraError: names the file and what is wrong with it.
+        """
+        read = read_camera_file(path)
         try:
-            camera = cls._from_mapping(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
+            camera = cls(read.width, read.height, read.K, read.distortion_model, read.distortion, read.notes)
             check_centre_of_file(camera.K, camera.width, camera.height)
-            return camera
         except CameraError as error:
             raise CameraError(f"{path}: {error}") from error
-        except OSError as error:
-            raise CameraError(f"{path}: cannot be read ({error.strerror}); give a camera_info YAML as "
-                              "camera_calibration writes it") from error
-        except yaml.YAMLError as error:
-            raise CameraError(f"{path}: is no YAML ({_where(error)}); see what camera_calibration writes") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CameraError(f"{path}: not a camera_info YAML ({error!r}); expected image_width, image_height, "
-                              "camera_matrix.data [9], distortion_model, distortion_coefficients.data") from error
-
-    @classmethod
-    def _from_mapping(cls, data: dict) -> Camera:
-        distortion = (data.get("distortion_coefficients") or {}).get("data") or []
-        model = data.get("distortion_model", "plumb_bob" if distortion else "")
-        return cls(int(data["image_width"]), int(data["image_height"]),
-                   np.array(data["camera_matrix"]["data"], dtype=np.float64).reshape(3, 3), model,
-                   _without_zeros(distortion))
+        return camera
 
     @property
     def hfov_deg(self) -> float:
@@ -107,35 +102,62 @@ class Camera:
         S = np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1.0]])
         return replace(self, width=width, height=height, K=S @ self.K)
 
+    def resized(self, width: int, height: int) -> Camera:
+        """As :meth:`scaled`; :class:`CameraError` where the image has another shape: it was cut, where is not known."""
+        if abs(math.log(width * self.height / (height * self.width))) > _OTHER_SHAPE:
+            raise CameraError(f"the calibration is of {self.width}x{self.height} and the image is {width}x{height}, of "
+                              "another shape, so it was cut from the sensor elsewhere: give the calibration of this "
+                              "image size")
+        return self.scaled(width, height)
+
     def rays(self, pixels: np.ndarray) -> np.ndarray:
-        """Viewing rays [N, 3] with z = 1, camera optical frame, of pixels [N, 2]."""
-        pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 1, 2)
-        if not self.distortion:
-            normalised = (pixels[:, 0] - self.K[:2, 2]) / np.diag(self.K)[:2]
-        elif self.distortion_model == "equidistant":
-            normalised = cv2.fisheye.undistortPoints(pixels, self.K, np.array(self.distortion))[:, 0]
-        else:
-            normalised = cv2.undistortPoints(pixels, self.K, np.array(self.distortion))[:, 0]
-        return np.concatenate([normalised, np.ones((len(normalised), 1))], axis=1)
+        """Viewing rays [N, 3] with z = 1, camera optical frame, of pixels [N, 2].
+
+        Raises:
+            RoiError: a pixel lies beyond the lens, see :meth:`seen_rays`.
+        """
+        rays, seen = self.seen_rays(pixels)
+        if not seen.all():
+            raise beyond_the_lens(np.asarray(pixels, dtype=np.float64).reshape(-1, 2)[~seen][0])
+        return rays
+
+    def seen_rays(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Viewing rays [N, 3] as of :meth:`rays`, and which of the pixels have one: bool [N].
+
+        Those have none that lie where the lens model turns back, or more than 89 degrees off the axis.
+        """
+        normalised = (np.asarray(pixels, dtype=np.float64).reshape(-1, 2) - self._centre) / self._focal
+        seen = np.ones(len(normalised), bool)
+        if self.distortion:
+            normalised, seen = self._lens.undistort(normalised)
+        return np.concatenate([normalised, np.ones((len(normalised), 1))], axis=1), seen
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Pixels [N, 2] of points [N, 3] in metres, camera optical frame, z > 0."""
+        """Pixels [N, 2] of points [N, 3] in metres, camera optical frame, z > 0.
+
+        What the lens model does not reach comes out farther out than what it does.
+        """
         points = np.asarray(points, dtype=np.float64)
-        if not self.distortion:
-            return points[:, :2] / points[:, 2:] * np.diag(self.K)[:2] + self.K[:2, 2]
-        points, zero = points.reshape(-1, 1, 3), np.zeros(3)
-        if self.distortion_model == "equidistant":
-            return cv2.fisheye.projectPoints(points, zero, zero, self.K, np.array(self.distortion))[0][:, 0]
-        return cv2.projectPoints(points, zero, zero, self.K, np.array(self.distortion))[0][:, 0]
+        normalised = points[:, :2] / points[:, 2:]
+        if self.distortion:
+            normalised = self._lens.distort(normalised)
+        return normalised * self._focal + self._centre
+
+    @property
+    def _focal(self) -> np.ndarray:
+        return self.K.diagonal()[:2]
+
+    @property
+    def _centre(self) -> np.ndarray:
+        return self.K[:2, 2]
+
+    @property
+    def _lens(self) -> Lens:
+        return lens_of(self.distortion_model, self.distortion)
 
 
-def _where(error: yaml.YAMLError) -> str:
-    """Line and problem; the error itself goes over several lines."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    return f"line {mark.line + 1}: {problem}" if mark and problem else " ".join(str(error).split())
-
-
-def _without_zeros(distortion) -> tuple[float, ...]:
-    """An all-zero lens model is no lens model; dropping it keeps the fast path."""
-    values = tuple(float(v) for v in distortion)
-    return values if any(values) else ()
+def beyond_the_lens(pixel: np.ndarray) -> RoiError:
+    """The error of a pixel that has no viewing ray."""
+    return RoiError(f"pixel ({pixel[0]:.1f}, {pixel[1]:.1f}) lies beyond what the lens shows: the calibration's "
+                    "distortion model has no viewing ray there; look nearer to the middle of the image, or calibrate "
+                    "with views that reach its corners")

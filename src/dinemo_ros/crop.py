@@ -8,16 +8,18 @@ the object stands, and a pose in that camera becomes a pose in the real one by o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from .camera import Camera
+from .camera import Camera, beyond_the_lens
 from .errors import RoiError
 from .geometry import ray_rotation
 
 BORDER_GREY = (114, 114, 114)  # what lies outside the image; the training crops are padded with the same
+_EDGE_STEPS = 14  # halvings of a ROI's half side on the way to the edge of what the lens shows
 _GRID_STEP = 16  # pixels between the crop pixels whose ray is traced exactly when the lens distorts
 
 
@@ -70,19 +72,56 @@ def check_roi(roi, width: int, height: int) -> np.ndarray:
 
 
 def crop_camera(camera: Camera, roi: np.ndarray, size: int, margin: float) -> CropCamera:
-    """Virtual camera for a ROI [4] given as pixel edges (0 is the left edge of the first column)."""
+    """Virtual camera for a ROI [4] given as pixel edges (0 is the left edge of the first column).
+
+    The ROI is cut where the lens ends; :class:`RoiError` where not even its middle has a viewing ray.
+    """
     x_min, y_min, x_max, y_max = np.asarray(roi, dtype=np.float64) - 0.5  # edges to pixel-centre coordinates
     x, y = 0.5 * (x_min + x_max), 0.5 * (y_min + y_max)
-    rays = camera.rays(np.array([[x, y], [x_min, y], [x_max, y], [x, y_min], [x, y_max]]))
+    rays, seen = _rays_of(camera, np.array([[x, y], [x_min, y], [x_max, y], [x, y_min], [x, y_max]]))
     R_cam_crop = ray_rotation(rays[0])
     sides = rays[1:] @ R_cam_crop  # the middles of the four sides seen from the crop camera
     sides = sides[:, :2] / np.maximum(sides[:, 2:], 0.05)  # a side can hardly be 90 degrees off the centre
     left, right, top, bottom = sides[0, 0], sides[1, 0], sides[2, 1], sides[3, 1]
-    focal = 0.5 * size / (margin * max(-left, right, -top, bottom))
+    focal = 0.5 * size / (margin * max(-left, right, -top, bottom, 1e-6))
     box = focal * np.array([left, top, right, bottom]) + 0.5 * (size - 1)
     touch = 1.5  # pixels; detectors clip boxes to the image, not always to the last digit
-    open_sides = (x_min <= touch, y_min <= touch, x_max >= camera.width - touch, y_max >= camera.height - touch)
+    at_border = (x_min <= touch, y_min <= touch, x_max >= camera.width - touch, y_max >= camera.height - touch)
+    open_sides = tuple(bool(border or not seen[k]) for border, k in zip(at_border, (1, 3, 2, 4), strict=True))
     return CropCamera(size, float(focal), R_cam_crop, box, open_sides)
+
+
+def lens_shows(camera: Camera, boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """bool [N]: which boxes [4] (pixel edges) have a middle that the lens shows, so that one can look there."""
+    if camera.sees_all or not len(boxes):
+        return np.ones(len(boxes), bool)
+    corners = np.asarray(boxes, dtype=np.float64)
+    return camera.seen_rays(0.5 * (corners[:, :2] + corners[:, 2:]) - 0.5)[1]
+
+
+def check_seen(camera: Camera, boxes: Sequence[np.ndarray]) -> None:
+    """Raise :class:`RoiError` if the lens shows nothing at the middle of one of ``boxes`` [4]."""
+    shown = lens_shows(camera, boxes)
+    if not shown.all():
+        box = np.asarray(boxes[int(np.argmin(shown))], dtype=np.float64)
+        raise RoiError(f"ROI {box.round(1).tolist()} cannot be looked at: "
+                       f"{beyond_the_lens(0.5 * (box[:2] + box[2:]) - 0.5)}")
+
+
+def _rays_of(camera: Camera, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rays [5, 3] of the middle and the sides of a ROI, and which pixels have one: for others the ray nearest to them
+    on the way from the middle."""
+    rays, seen = camera.seen_rays(pixels)
+    if not seen[0]:
+        raise beyond_the_lens(pixels[0])
+    share = np.where(seen, 1.0, 0.0)[:, None]
+    for step in 0.5 ** np.arange(1, _EDGE_STEPS if not seen.all() else 1):
+        further, shown = camera.seen_rays(pixels[0] + np.minimum(share + step, 1.0) * (pixels - pixels[0]))
+        shown &= ~seen
+        share[shown] += step
+        rays[shown] = further[shown]
+    rays[(~seen) & (share[:, 0] == 0.0)] = rays[0]
+    return rays, seen
 
 
 def warp_crop(image: np.ndarray, camera: Camera, crop: CropCamera, out: np.ndarray) -> None:

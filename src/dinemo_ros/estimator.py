@@ -13,7 +13,7 @@ import numpy as np
 
 from .bundle import Bundle
 from .camera import Camera
-from .crop import CropCamera, check_roi, crop_camera
+from .crop import CropCamera, check_roi, check_seen, crop_camera, lens_shows
 from .cuda.selection import create_pipeline
 from .errors import ImageError
 from .features import create_extractor
@@ -116,7 +116,8 @@ class PoseEstimator:
         self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
         found: list[ObjectPose | None] = [None] * len(poses)
         boxes = [self.covered(pose, camera) for pose in poses]
-        inside = [k for k, box in enumerate(boxes) if np.min(box[2:] - box[:2]) >= SMALLEST_BOX]
+        shown = lens_shows(camera, boxes)
+        inside = [k for k, box in enumerate(boxes) if shown[k] and np.min(box[2:] - box[:2]) >= SMALLEST_BOX]
         if inside:
             crops, targets = self.views(camera, [boxes[k] for k in inside], measured=False)
             starts = [Start(se3(crop.R_cam_crop.T, np.zeros(3)) @ poses[k].T_cam_obj, poses[k].size)
@@ -141,7 +142,11 @@ class PoseEstimator:
         """ROIs as boxes [4] inside the image, None as None; raises as :meth:`estimate` does."""
         check_image(image)
         camera.require_size(image.shape[1], image.shape[0])
-        return None if rois is None else [check_roi(roi, camera.width, camera.height) for roi in rois]
+        if rois is None:
+            return None
+        boxes = [check_roi(roi, camera.width, camera.height) for roi in rois]
+        check_seen(camera, boxes)
+        return boxes
 
     def covered(self, pose: Hypothesis, camera: Camera) -> np.ndarray:
         """[4] pixels: the box that an object at ``pose`` covers in the image, clipped to it."""
@@ -201,12 +206,16 @@ class PoseEstimator:
 
         measured: see :class:`Target`. hopeless: see :meth:`dinemo_ros.pipeline.Pipeline.solve`.
         """
-        if not boxes:
-            return []
-        crops, targets = self.views(camera, boxes, measured)
+        found: list[ObjectPose | None] = [None] * len(boxes)
+        shown = np.flatnonzero(lens_shows(camera, boxes))  # the model's own proposals know nothing of the lens
+        if not len(shown):
+            return found
+        crops, targets = self.views(camera, [boxes[k] for k in shown], measured)
         solved = self.pipeline.solve(image, camera, crops, targets, hopeless)
         self._add_timings()
-        return [self._pose(crop, hypotheses, box) for crop, hypotheses, box in zip(crops, solved, boxes, strict=True)]
+        for k, crop, hypotheses in zip(shown, crops, solved, strict=True):
+            found[k] = self._pose(crop, hypotheses, boxes[k])
+        return found
 
     def views(self, camera: Camera, boxes: Sequence[np.ndarray],
               measured: bool) -> tuple[list[CropCamera], list[Target]]:

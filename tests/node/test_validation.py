@@ -42,6 +42,16 @@ def test_camera_info_of_the_same_stamp_is_preferred():
         infos.camera(2 * SECOND, 65, 48, False)
 
 
+def test_camera_info_that_is_understood_other_than_written_is_told():
+    infos, message = validation.CameraInfos(), conversions.camera_to_info(Header(), Camera.from_hfov(64, 48, 60.0))
+    message.d = [0.1, 0.01, 0.0, 0.0, 0.0, 0.05, 0.01, 0.0]
+    infos.add(message)
+    assert infos.camera(0, 64, 48, False).distortion_model == "rational_polynomial"
+    assert "'plumb_bob' has 8 coefficients" in infos.notes[0]
+    message.d = [0.1, 0.01, 0.0, 0.0, 0.0]
+    assert infos.camera(0, 64, 48, False).distortion_model == "plumb_bob" and infos.notes == ()
+
+
 def test_only_bad_boxes_are_left_out():
     nan = float("nan")
     good, bad = validation.check_rois([(1, 2, 30, 40), (nan, 0, 5, 5), (-20, -20, -5, -5), (30, 5, 20, 9),

@@ -74,8 +74,7 @@ def test_roi_sides_and_centre_project_where_they_were(name):
     assert np.linalg.det(crop.R_cam_crop) == pytest.approx(1.0)
     assert np.allclose(crop.R_cam_crop @ crop.R_cam_crop.T, np.eye(3))
     centre = camera.project(crop.R_cam_crop[:, 2][None])[0]
-    # OpenCV stops its iteration for the ray through a distorted pixel within a tenth of a pixel.
-    assert np.allclose(centre, [0.5 * (x0 + x1) - 0.5, 0.5 * (y0 + y1) - 0.5], atol=0.1)
+    assert np.allclose(centre, [0.5 * (x0 + x1) - 0.5, 0.5 * (y0 + y1) - 0.5], atol=1e-6)
     sides = camera.rays(np.array([[x0 - 0.5, centre[1]], [x1 - 0.5, centre[1]]])) @ crop.R_cam_crop
     assert np.allclose(crop.focal * sides[:, 0] / sides[:, 2] + crop.centre, crop.box[[0, 2]], atol=1e-2)
 

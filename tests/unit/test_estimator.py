@@ -47,6 +47,22 @@ def test_extractor_keeps_its_protocol(bundle):
     assert np.allclose(np.linalg.norm(features, axis=1), 1.0, atol=1e-5)
 
 
+def test_what_the_lens_does_not_show_is_refused_or_left_out(estimator, image):
+    """A caller's box is refused; what the model proposes itself, or an old pose leads to, is only not looked at."""
+    K = CAMERA.K.copy()
+    K[0, 0] = K[1, 1] = CAMERA.width
+    lens = Camera(CAMERA.width, CAMERA.height, K, "plumb_bob", (-0.7, 0, 0, 0, 0))
+    middle, corner = np.array(WIDE), np.array([0.0, 0, 60, 40])
+    with pytest.raises(RoiError, match=r"ROI \[0.0, 0.0, 60.0, 40.0\] cannot be looked at: pixel .29.5, 19.5. lies"):
+        estimator.estimate(image, lens, [WIDE, tuple(corner)])
+    first, second, third = estimator.locate(image, lens, [corner, middle, corner])
+    assert first is None and third is None and second is not None
+    assert estimator.follow(image, lens, [second])[0] is not None
+    hidden = replace(second, T_cam_obj=np.block([[second.T_cam_obj[:3, :3], np.array([[-7.5], [-4.5], [8.0]])],
+                                                 [np.zeros(3), 1.0]]))
+    assert estimator.follow(image, lens, [hidden, second])[0] is None
+
+
 def test_unknown_backend(bundle):
     with pytest.raises(ValueError, match="backend is 'abacus'; allowed: auto, onnxruntime"):
         create_extractor(bundle, "abacus")

@@ -251,8 +251,26 @@ def test_convention_an_image_rect_topic_has_the_camera_p_and_no_lens(tmp_path, t
 def test_uncalibrated_camera_info_gives_no_camera_and_a_note(tmp_path):
     write_bag(tmp_path / "bag", "mcap", [(1.0, raw_image(1))], [(1.0, 0.0)])
     source = open_source(tmp_path / "bag")
-    assert next(iter(source)).camera is None
+    frame = next(iter(source))
+    assert frame.camera is None
     assert any("/front/camera_info is of no use: focal lengths" in note for note in source.notes)
+    assert frame.camera_error.startswith("/front/camera_info is of no use: focal lengths must be positive")
+
+
+def test_camera_info_as_drivers_publish_it(tmp_path):
+    """Orbbec's eight coefficients are five and three zeros; a camera that is there is no error."""
+    lens = np.array([-0.03, 0.035, -0.0001, -0.0001, -0.012, 0, 0, 0])
+    write_bag(tmp_path / "bag", "mcap", [(1.0, raw_image(1))], [(1.0, 40.0)], d=lens)
+    source = open_source(tmp_path / "bag")
+    frame = next(iter(source))
+    assert frame.camera.distortion == tuple(lens[:5]) and frame.camera.K[0, 0] == 40.0
+    assert frame.camera_error == "" and source.notes == []
+
+
+def test_no_camera_info_is_no_error(tmp_path):
+    write_bag(tmp_path / "bag", "mcap", [(1.0, raw_image(1))])
+    frame = next(iter(open_source(tmp_path / "bag")))
+    assert frame.camera is None and frame.camera_error == ""
 
 
 def test_topic_is_chosen_by_name_and_an_unknown_one_is_refused(tmp_path):

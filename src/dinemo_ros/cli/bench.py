@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..benchmark.device import REFERENCE_PACKAGES, cpu_name, load_average, peak_memory_mb, versions
-from ..camera import Camera
 from ..errors import FRAME_ERRORS, DatasetError
 from ..sources import open_source
 from . import options
+from .camera_choice import CameraChoice
 from .input_guard import refuse_inputs
 from .output import AtomicFile, check_output_file, to_json
 
@@ -118,9 +118,11 @@ def _load(path: Path) -> list[Job]:
     from ..estimator import check_image
 
     source, frames, refused = open_source(path), [], []
+    said: set[str] = set()
+    cameras = CameraChoice(None, None, said.add, advice="")
     for frame in source:
         height, width = frame.image_rgb.shape[:2]
-        camera = frame.camera or Camera.from_hfov(width, height, options.DEFAULT_HFOV_DEG)
+        camera, _ = cameras.of(frame)
         try:
             check_image(frame.image_rgb)
             camera.require_size(width, height)
@@ -131,6 +133,8 @@ def _load(path: Path) -> list[Job]:
         if len(frames) == _DISTINCT_FRAMES:
             break
     refused += source.skipped
+    for sentence in sorted(said):
+        print(sentence, file=sys.stderr)
     if not frames:
         raise DatasetError(f"{path}: no image could be used" + (f"; {refused[0]}" if refused else ""))
     for sentence in refused:

@@ -17,8 +17,9 @@ from ..errors import DinemoError
 from ..files import readable
 from ..overlay import draw_poses
 from ..overlay_file import is_overlay, write_overlay
-from ..sources import Frame, open_source
+from ..sources import open_source
 from . import options
+from .camera_choice import CameraChoice
 from .input_guard import identity, input_files, refuse_inputs
 from .output import AtomicFile, OutputError, check_output_file, object_entry, output_folder, overlay_name, to_json
 
@@ -65,8 +66,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument("path", metavar="PATH", help="image, folder of images, video, or rosbag2")
     options.add_estimator_options(parser)
     camera = parser.add_mutually_exclusive_group()
-    camera.add_argument("--camera", metavar="FILE", help="camera_info YAML as camera_calibration writes it (default: "
-                        "the camera_info.yaml of the folder, or the CameraInfo of the bag)")
+    camera.add_argument("--camera", metavar="FILE", help="calibration: of ROS (camera_info YAML), OpenCV, or Kalibr "
+                        "(camchain.yaml, camchain.yaml:cam1) (default: the camera_info.yaml of the folder, or the "
+                        "CameraInfo of the bag)")
     camera.add_argument("--hfov", type=options.hfov, metavar="DEG", help="horizontal field of view in degrees where "
                         "there is no calibration (default: what the pictures' EXIF data tell, otherwise assumed, and "
                         f"said so: {options.DEFAULT_HFOV_DEG:g})")
@@ -96,14 +98,14 @@ class _Tally:
 
 def run(arguments: argparse.Namespace) -> int:
     source = open_source(arguments.path, topic=arguments.topic)
-    cameras = _CameraChoice(arguments)
+    tally = _Tally()
+    cameras = CameraChoice(arguments.camera, arguments.hfov, tally.say)
     overlays = _check_outputs(arguments)
     estimator = options.make_estimator(arguments)
-    tally = _Tally()
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(AtomicFile(arguments.json)) if arguments.json else sys.stdout
         for frame in tqdm(source, total=len(source) or None, unit="image", file=sys.stderr, disable=None):
-            camera, origin = cameras.of(frame, tally)
+            camera, origin = cameras.of(frame)
             entry = {"file": frame.name, "stamp_s": frame.stamp_s, "camera": _camera_entry(camera, origin),
                      "objects": []}
             try:
@@ -155,31 +157,6 @@ class _Overlays:
             raise OutputError(f"--out: the picture of {readable(name)} would replace {readable(str(path))}, which is "
                               "read by this command; give another folder")
         return path
-
-
-class _CameraChoice:
-    """Which calibration an image gets: --camera, else --hfov, else the source's own, else the stated default."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self._file = Camera.from_yaml(arguments.camera) if arguments.camera else None
-        self._hfov = arguments.hfov
-
-    def of(self, frame: Frame, tally: _Tally) -> tuple[Camera, str]:
-        """The camera and where it came from: "file", "hfov", "source", "exif" or "assumed"."""
-        height, width = frame.image_rgb.shape[:2]
-        if self._file is not None:
-            return self._file, "file"
-        if self._hfov is not None:
-            return Camera.from_hfov(width, height, self._hfov), "hfov"
-        if frame.camera is not None and frame.calibrated:
-            return frame.camera, "source"
-        if frame.camera is not None:
-            tally.say("no calibration: the field of view comes from the focal length in the pictures (EXIF), distances "
-                      "scale with it and are wrong where a picture was cropped; give --camera FILE or --hfov DEG")
-            return frame.camera, "exif"
-        tally.say(f"no calibration: a horizontal field of view of {options.DEFAULT_HFOV_DEG:g} degrees is assumed, "
-                  "distances scale with it; give --camera FILE or --hfov DEG")
-        return Camera.from_hfov(width, height, options.DEFAULT_HFOV_DEG), "assumed"
 
 
 def _camera_entry(camera: Camera, origin: str) -> dict:

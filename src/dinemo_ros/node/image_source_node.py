@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
 from ..camera import Camera
+from ..errors import CameraError
 from ..sources import Frame, open_source
 from ..sources.bag import BagSource
 from . import conversions, parameters
@@ -121,11 +122,14 @@ class ImageSourceNode(Node):
         """The camera of the file, of a given field of view, of the source, or an assumed one; a file is scaled."""
         height, width = frame.image_rgb.shape[:2]
         if self._camera:
-            return self._camera.scaled(width, height)
+            return self._camera.resized(width, height)
         if self._settings.hfov_deg:
             return Camera.from_hfov(width, height, self._settings.hfov_deg)
         if frame.camera and frame.calibrated:
             return frame.camera
+        if frame.camera_error:
+            raise CameraError(f"{self._source.description}: {frame.camera_error}; set the parameter camera_file or "
+                              "hfov_deg instead")
         camera = frame.camera or Camera.from_hfov(width, height, _DEFAULT_HFOV_DEG)
         if not self._said_hfov:
             self._said_hfov = True

@@ -54,6 +54,7 @@ class CameraInfos:
     def __init__(self) -> None:
         self._by_stamp: OrderedDict[int, object] = OrderedDict()
         self._latest = None
+        self.notes: tuple[str, ...] = ()  # what the user should know about the camera that was asked for last
 
     def add(self, message) -> None:
         stamp = conversions.nanoseconds(message.header.stamp)
@@ -72,6 +73,7 @@ class CameraInfos:
             raise CameraError("no camera_info has arrived: publish it beside the images, or set default_hfov_deg")
         camera = camera_from_info(message, rectified)
         camera.require_size(width, height)
+        self.notes = camera.notes
         return camera
 
 

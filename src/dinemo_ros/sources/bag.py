@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +57,7 @@ class BagSource(Source):
         self._topic, self._length = chosen.topic, counts[chosen.topic]
         self._info_topic = matching_info(chosen, infos)
         self._rectified = _is_rectified(self._topic)
+        self._unusable = ""  # why the last CameraInfo gave no camera
         self.description += f", topic {shown(self._topic)}"
         rest = [image for image in images if image is not chosen]
         if rest and topic is None:
@@ -90,7 +90,8 @@ class BagSource(Source):
                     self.skipped.append(f"{shown(name)}: {error}")
                     continue
                 stamp = message.header.stamp
-                yield Frame(stamp.sec + 1e-9 * stamp.nanosec, image, camera, name, message.header.frame_id)
+                yield Frame(stamp.sec + 1e-9 * stamp.nanosec, image, camera, name, message.header.frame_id,
+                            camera_error="" if camera else self._unusable)
         if samples.note:
             self.note(f"{self.description}: {samples.note}")
 
@@ -104,15 +105,10 @@ class BagSource(Source):
 
     def _camera(self, raw: bytes) -> Camera | None:
         try:
-            info = _deserialize(raw, _CAMERA_INFO)
-            if not self._rectified:
-                return camera_from_info(info)
-            camera = camera_from_info(info, rectified=bool(np.any(info.p)))  # a P that was not filled in: K
-            return replace(camera, distortion_model="", distortion=())
+            return camera_from_info(_deserialize(raw, _CAMERA_INFO), self._rectified)
         except (CameraError, ImageError) as error:
-            note = f"{self._info_topic} is of no use: {error}"
-            if note not in self.notes:
-                self.notes.append(note)
+            self._unusable = f"{self._info_topic} is of no use: {error}"
+            self.note(self._unusable)
             return None
 
 

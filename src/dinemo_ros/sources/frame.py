@@ -24,6 +24,7 @@ class Frame:
         calibrated: whether these were measured; False: computed from the focal length in the picture's EXIF data.
         name: file name, or ``NAME:000012`` for the frame number in a video or bag.
         frame_id: TF frame of the camera, "" where the source has none.
+        camera_error: why the calibration that came with the source cannot be used, where ``camera`` is None for that.
     """
 
     stamp_s: float
@@ -32,6 +33,7 @@ class Frame:
     name: str
     frame_id: str = ""
     calibrated: bool = True
+    camera_error: str = ""
 
 
 class Source(ABC):
