@@ -6,6 +6,7 @@
 
 import os
 
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.conditions import IfCondition
@@ -14,8 +15,21 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-# Kilted and later read the first, Humble and Jazzy the second.
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+
+def profile():
+    """The variable that makes Fast DDS read config/fastdds.xml; nothing where the user has chosen a profile.
+
+    Kilted and later have a package fastdds and read the first of the two; Humble and Jazzy have fastrtps and read the
+    second. Fast DDS warns about the name that is not its own.
+    """
+    names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+    if any(os.environ.get(name) for name in names):
+        return {}
+    try:
+        get_package_share_directory("fastdds")
+    except PackageNotFoundError:
+        return {names[1]: shared("config", "fastdds.xml")}
+    return {names[0]: shared("config", "fastdds.xml")}
 
 
 def shared(*parts):
@@ -58,11 +72,9 @@ def generate_launch_description():
         DeclareLaunchArgument("params_file", default_value=shared("config", "pose.yaml"),
                               description="YAML of pose_node's parameters; what it sets wins over the arguments."),
     ]
-    # A profile the user has chosen is kept.
-    profile = {name: os.environ.get(name) or shared("config", "fastdds.xml") for name in PROFILE_VARIABLES}
     source = Node(
         package="dinemo_ros", executable="image_source_node",
-        namespace=LaunchConfiguration("namespace"), output="screen", additional_env=profile,
+        namespace=LaunchConfiguration("namespace"), output="screen", additional_env=profile(),
         parameters=[{
             "path": ParameterValue(LaunchConfiguration("path"), value_type=str),
             "rate_hz": ParameterValue(LaunchConfiguration("rate_hz"), value_type=float),
@@ -71,7 +83,7 @@ def generate_launch_description():
         }])
     pose_node = Node(
         package="dinemo_ros", executable="pose_node", namespace=LaunchConfiguration("namespace"), output="screen",
-        additional_env=profile,
+        additional_env=profile(),
         # The file comes last: an argument's default must not override what a user's file says. No name= here, because
         # launch_ros would key the dictionary by it, and rclpy lets that win over the file's /** in any order.
         parameters=[{

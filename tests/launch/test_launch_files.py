@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from ros_support.launch_stand_in import Launch
 from ros_support.processes import NodeProcess
 
@@ -63,18 +64,41 @@ def test_unknown_choices_are_refused():
         Launch(ROOT / "launch/pose.launch.py", backend="abacus")
 
 
-def test_environment_names_the_profile_for_both_generations(monkeypatch):
-    launch = Launch(ROOT / "launch/pose.launch.py")
-    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
+PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+@pytest.mark.parametrize(("package", "read", "left"), [("fastdds", *PROFILES), ("fastrtps", *reversed(PROFILES))])
+def test_environment_names_the_profile_for_this_generation(monkeypatch, file, package, read, left):
+    """And no other: Fast DDS warns about a name that is not its own, once per node."""
+    for name in PROFILES:
         monkeypatch.delenv(name, raising=False)
-    env = Launch(ROOT / "launch/pose.launch.py").environment(launch.nodes[0])
-    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
-        assert Path(env[name]).is_file()
-    size = ElementTree.parse(env[name]).find(".//{http://www.eprosima.com}segment_size")
-    assert int(size.text) == 64 * 1024 * 1024
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/my/own.xml")
+
+    def share(name):
+        if name == "dinemo_ros":
+            return get_package_share_directory(name)
+        if name != package:
+            raise PackageNotFoundError(name)
+        return f"/opt/ros/share/{name}"
+
+    monkeypatch.setattr("ament_index_python.packages.get_package_share_directory", share)
+    launch = Launch(file)
+    for node in launch.nodes:
+        env = launch.environment(node)
+        if node.package == "dinemo_ros":
+            assert Path(env[read]).is_file() and left not in env
+            size = ElementTree.parse(env[read]).find(".//{http://www.eprosima.com}segment_size")
+            assert int(size.text) == 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_profile_of_the_user_is_kept(monkeypatch, name):
+    for other in PROFILES:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "/my/own.xml")
     launch = Launch(ROOT / "launch/pose.launch.py")
-    assert launch.environment(launch.nodes[0])["FASTDDS_DEFAULT_PROFILES_FILE"] == "/my/own.xml"
+    env = launch.environment(launch.nodes[0])
+    assert {other: env[other] for other in PROFILES if other in env} == {name: "/my/own.xml"}
 
 
 def test_pose_launch_runs(started, make_probe, demo_frames):

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from dinemo_ros.camera import Camera
 from dinemo_ros.camera_info import camera_from_info
@@ -77,25 +76,6 @@ def test_image_round_trip():
     rgb = np.random.default_rng(1).integers(0, 255, (33, 47, 3), dtype=np.uint8)
     message = conversions.rgb_to_image(HEADER, rgb[:, ::-1])  # not contiguous
     assert np.array_equal(conversions.image_to_rgb(message), rgb[:, ::-1])
-
-
-def detection(x, y, width, height, class_id="", score=0.0) -> Detection2D:
-    message = Detection2D()
-    message.bbox.center.position.x, message.bbox.center.position.y = x, y
-    message.bbox.size_x, message.bbox.size_y = width, height
-    if class_id:
-        result = ObjectHypothesisWithPose()
-        result.hypothesis.class_id, result.hypothesis.score = class_id, score
-        message.results = [result]
-    return message
-
-
-def test_boxes_become_regions_of_interest():
-    message = Detection2DArray(detections=[detection(50.0, 40.0, 20.0, 10.0), detection(5.0, 5.0, 4.0, 4.0, "car", 0.9),
-                                           detection(9.0, 9.0, 2.0, 2.0, "dog", 0.4)])
-    assert conversions.detections_to_rois(message) == [(40, 35, 60, 45), (3, 3, 7, 7), (8, 8, 10, 10)]
-    assert conversions.detections_to_rois(message, "car") == [(3, 3, 7, 7)]
-    assert conversions.detections_to_rois(message, "", 0.5) == [(40, 35, 60, 45), (3, 3, 7, 7)]
 
 
 def test_detection_carries_size_covariance_and_runners_up():

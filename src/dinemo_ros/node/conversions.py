@@ -10,7 +10,7 @@ import numpy as np
 from geometry_msgs.msg import Point, Pose, PoseStamped, PoseWithCovariance, Quaternion, TransformStamped, Vector3
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, Detection3D, Detection3DArray, ObjectHypothesisWithPose
+from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
 from ..camera import Camera
 from ..image_codec import decode_compressed, decode_image
@@ -52,27 +52,6 @@ def camera_to_info(header: Header, camera: Camera) -> CameraInfo:
     return CameraInfo(header=header, width=camera.width, height=camera.height, k=camera.K.ravel().tolist(),
                       d=list(camera.distortion) or [0.0] * 5, distortion_model=camera.distortion_model or "plumb_bob",
                       r=np.eye(3).ravel().tolist(), p=P.ravel().tolist())
-
-
-def detections_to_rois(message: Detection2DArray, class_id: str = "",
-                       min_score: float = 0.0) -> list[tuple[float, float, float, float]]:
-    """Boxes as (x_min, y_min, x_max, y_max) in pixels, unchecked; the rotation of a box is ignored.
-
-    A detection without hypothesis passes when no class is asked for.
-    """
-    rois = []
-    for detection in message.detections:
-        best = max((r.hypothesis for r in detection.results), key=lambda h: h.score, default=None)
-        if best is None:
-            if class_id:
-                continue
-        elif (class_id and best.class_id != class_id) or best.score < min_score:
-            continue
-        box = detection.bbox
-        x, y = box.center.position.x, box.center.position.y
-        half_width, half_height = 0.5 * box.size_x, 0.5 * box.size_y
-        rois.append((x - half_width, y - half_height, x + half_width, y + half_height))
-    return rois
 
 
 def quaternion_from_rotation(R: np.ndarray) -> tuple[float, float, float, float]:

@@ -4,41 +4,43 @@
 from __future__ import annotations
 
 import re
-import signal
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from rclpy.signals import SignalHandlerOptions
 
 from ..errors import DinemoError
+from . import ending
 
+Made = TypeVar("Made")
 
-def run(name: str, body: Callable[[], None], args: list[str] | None = None) -> int:
-    """``body`` between rclpy's start and end; the exit code.
+def run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args: list[str] | None = None) -> int:
+    """Between rclpy's start and end ``make`` a node and have it ``work``; the exit code. In the main thread.
 
-    0 also after SIGINT or SIGTERM, 1 with one line on stderr after a :class:`DinemoError` or where rclpy cannot read
-    its arguments. Ctrl-C under ``ros2 launch`` arrives twice, from the terminal and from the launcher: the second must
-    not break the ending.
+    0 also after SIGINT or SIGTERM, see ``ending.py``; 1 with one line on stderr after a :class:`DinemoError` or where
+    rclpy cannot read its arguments. Ctrl-C under ``ros2 launch`` arrives twice, from the terminal and from the
+    launcher: the second does not break the ending.
     """
+    ending.heed_signals()
     try:
-        return _run(name, body, args)
-    except KeyboardInterrupt:
-        return 0
+        return _run(name, make, work, args)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         rclpy.try_shutdown()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # rclpy has put back what was there before
 
 
-def _run(name: str, body: Callable[[], None], args: list[str] | None) -> int:
+def _run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args: list[str] | None) -> int:
     try:
-        rclpy.init(args=args)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)  # they are heeded here
     except Exception as error:  # of rcl, for a file or a word after --ros-args; nothing has begun yet
         print(f"{name}: cannot start with these ROS arguments: {_reason(error)}", file=sys.stderr)
         return 1
     try:
-        body()
+        made = make()
+        ending.begin(rclpy.try_shutdown)
+        work(made)
     except DinemoError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1

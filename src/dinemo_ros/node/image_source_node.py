@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
+from contextlib import closing
 
 import cv2
-import rclpy
 from builtin_interfaces.msg import Time
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -20,6 +20,7 @@ from ..errors import CameraError
 from ..sources import Frame, open_source
 from ..sources.bag import BagSource
 from . import conversions, parameters
+from .ending import leave
 from .executable import run
 
 _DEFAULT_HFOV_DEG = 60.0
@@ -49,6 +50,8 @@ class ImageSourceNode(Node):
         self._answered_ns = -1
         if settings.lockstep:
             self.create_subscription(Detection3DArray, "detections", self._on_answer, QoSProfile(depth=10))
+        self._spinner = SingleThreadedExecutor()
+        self._spinner.add_node(self)
         self._said_hfov = False
         self._told: set[str] = set()
         self.published = 0
@@ -58,7 +61,7 @@ class ImageSourceNode(Node):
         self.get_logger().info(f"playing {self._source.description}")
         self._tell_notes()
         while not self._ready():
-            rclpy.spin_once(self, timeout_sec=_WAIT_S)
+            self._spin_once(_WAIT_S)
         self._wait_until(time.monotonic() + _MATCH_S)
         while True:
             self._play_once()
@@ -86,16 +89,22 @@ class ImageSourceNode(Node):
 
     def _play_once(self) -> None:
         start, first_stamp = None, 0.0
-        for index, frame in enumerate(self._source):
-            if start is None:
-                start, first_stamp = time.monotonic(), frame.stamp_s
-            rate = self._settings.rate_hz
-            self._wait_until(start + (index / rate if rate else frame.stamp_s - first_stamp))
-            self._publish(frame)
+        with closing(iter(self._source)) as frames:  # its file, before the interpreter ends
+            for index, frame in enumerate(frames):
+                if start is None:
+                    start, first_stamp = time.monotonic(), frame.stamp_s
+                rate = self._settings.rate_hz
+                self._wait_until(start + (index / rate if rate else frame.stamp_s - first_stamp))
+                self._publish(frame)
 
     def _wait_until(self, due: float) -> None:
         while (remaining := due - time.monotonic()) > 0:
-            rclpy.spin_once(self, timeout_sec=remaining)
+            self._spin_once(remaining)
+
+    def _spin_once(self, timeout_s: float) -> None:
+        self._spinner.spin_once(timeout_s)
+        if not self.context.ok():
+            raise ExternalShutdownException
 
     def _publish(self, frame: Frame) -> None:
         header = Header(frame_id=frame.frame_id or self._settings.frame_id, stamp=self._stamp(frame))
@@ -110,7 +119,7 @@ class ImageSourceNode(Node):
         if self._settings.lockstep:
             sent, deadline = conversions.nanoseconds(header.stamp), time.monotonic() + _ANSWER_S
             while self._answered_ns != sent and (remaining := deadline - time.monotonic()) > 0:
-                rclpy.spin_once(self, timeout_sec=remaining)
+                self._spin_once(remaining)
 
     def _stamp(self, frame: Frame) -> Time:
         if not self._recorded_stamps:
@@ -142,8 +151,8 @@ class ImageSourceNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Play until the end, SIGINT or SIGTERM; 0, or 1 if there is nothing to play."""
-    return run("image_source_node", lambda: ImageSourceNode().play(), args)
+    return run("image_source_node", ImageSourceNode, ImageSourceNode.play, args)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -4,20 +4,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+
+import rclpy
+
+from .throttle import one_line
 
 
 class RosHandler(logging.Handler):
     """Hands records to a node's logger.
 
     Each severity is called from a line of its own, because rclpy refuses one call site with changing severity.
+
+    heard: is told every line as well.
     """
 
-    def __init__(self, logger) -> None:
+    def __init__(self, logger, heard: Callable[[str], None]) -> None:
         super().__init__()
-        self._logger = logger
+        self._logger, self._heard = logger, heard
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
+        if not rclpy.ok():  # a signal has ended it: rcl would only complain
+            return
+        message = one_line(record.getMessage())
+        self._heard(message)
         if record.levelno >= logging.ERROR:
             self._logger.error(message)
         elif record.levelno >= logging.WARNING:
@@ -26,9 +36,9 @@ class RosHandler(logging.Handler):
             self._logger.info(message)
 
 
-def bridge_logging(logger) -> None:
-    """From now on the package's log goes to ``logger`` (of rclpy), and nowhere else."""
+def bridge_logging(logger, heard: Callable[[str], None] = lambda line: None) -> None:
+    """From now on the package's log goes to ``logger`` (of rclpy), line by line to ``heard``, and nowhere else."""
     package = logging.getLogger("dinemo_ros")
-    package.handlers[:] = [RosHandler(logger)]
+    package.handlers[:] = [RosHandler(logger, heard)]
     package.setLevel(logging.INFO)
     package.propagate = False

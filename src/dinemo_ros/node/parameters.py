@@ -110,7 +110,8 @@ POSE_NODE = (
     Parameter("detections_min_score", 0.0, "Use only 2-D detections with at least this score.", bounds=(0.0, 1.0)),
     Parameter("min_score", 0.0, "Report only poses with at least this score, besides the bundle's own threshold.",
               bounds=(0.0, 1.0)),
-    Parameter("max_objects", 10, "Report at most this many objects per image, best first.", bounds=(1, 100)),
+    Parameter("max_objects", 10, "Look at no more than this many boxes of a detector, the most certain ones, and "
+              "report at most this many objects per image, best first.", bounds=(1, 100)),
     Parameter("tracking", False, "Follow objects from image to image: stable ids instead of ranks in the TF child "
               "frames, and a search only where it is needed."),
     Parameter("track_search_every", 10, "Images between two whole searches per track, and between two looks for new "
@@ -157,10 +158,11 @@ IMAGE_SOURCE = (
 )
 
 
-def declare(node: Node, schema: Sequence[Parameter], is_configured: Callable[[], bool] = lambda: False) -> None:
+def declare(node: Node, schema: Sequence[Parameter], state: Callable[[], str] = lambda: "unconfigured") -> None:
     """Declare every parameter of ``schema`` on ``node`` and refuse values outside it from then on.
 
-    While ``is_configured()``, new values of CONFIGURE parameters are refused too: they would read as if in effect.
+    Unless ``state()`` is unconfigured, new values of CONFIGURE parameters are refused too: they would read as if in
+    effect.
 
     Raises:
         ParameterError: an override from YAML, launch or command line has the wrong type or value.
@@ -182,8 +184,8 @@ def declare(node: Node, schema: Sequence[Parameter], is_configured: Callable[[],
     def check(changes) -> SetParametersResult:
         changes = [change for change in changes if change.name in known]
         problems = [known[change.name].check(change.value) for change in changes]
-        if is_configured():
-            problems += [_too_late(change.name) for change in changes if known[change.name].changes == CONFIGURE
+        if (now := state()) != "unconfigured":
+            problems += [_too_late(change.name, now) for change in changes if known[change.name].changes == CONFIGURE
                          and change.value != node.get_parameter(change.name).value]
         problem = next(filter(None, problems), "")
         return SetParametersResult(successful=not problem, reason=problem)
@@ -191,9 +193,9 @@ def declare(node: Node, schema: Sequence[Parameter], is_configured: Callable[[],
     node.add_on_set_parameters_callback(check)
 
 
-def _too_late(name: str) -> str:
-    return (f"parameter '{name}' takes effect when the node is configured: deactivate and clean it up first (ros2 "
-            "lifecycle set NODE deactivate, then cleanup), set it, then configure and activate")
+def _too_late(name: str, state: str) -> str:
+    return (f"parameter '{name}' takes effect when the node is configured, and it is {state}: deactivate and clean it "
+            "up first (ros2 lifecycle set NODE deactivate, then cleanup), set it, then configure and activate")
 
 
 def read(node: Node, schema: Sequence[Parameter]) -> SimpleNamespace:

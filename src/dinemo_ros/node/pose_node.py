@@ -8,60 +8,78 @@ cannot be used is skipped, said once, counted in the diagnostics; the node stays
 
 from __future__ import annotations
 
-import sys
+import threading
 import time
 import traceback
 from types import SimpleNamespace
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
-from ..bundle import find_bundle, load_bundle
+from ..bundle import Bundle, find_bundle, load_bundle
 from ..camera import Camera
 from ..errors import DinemoError
 from ..estimator import PoseEstimator
 from ..pose import ObjectPose
 from ..tracker import PoseTracker, Tracking
 from . import conversions, parameters
+from .boxes import choose_boxes
 from .diagnostics import Monitor, array_message, cause_of, what_runs
+from .ending import GRACE_S, leave
 from .executable import run
+from .inputs import Inputs
 from .log_bridge import bridge_logging
+from .memory import give_back
 from .publishers import Outputs, TransformBroadcaster
 from .synchronizer import StampMatcher
-from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, check_rois
+from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
 
-# REP 2003; one image, because with a deeper queue a busy node works on stale ones.
-_NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-_RECENT = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
-_IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
-_TRANSPORTS = {"raw": Image, "compressed": CompressedImage}
 _WATCH_PERIOD_S = 0.25
 _UNMATCHED_TOLERATED = 20
+_ONCE = float("inf")
+# Of the executor: one for a transition, one for the images, the others answer meanwhile.
+_THREADS = 4
 
 
-class PoseNode(LifecycleNode):
-    """See the module; parameters are in :data:`dinemo_ros.node.parameters.POSE_NODE`."""
+class PoseNode(LifecycleNodeMixin, Node):
+    """See the module; parameters are in :data:`dinemo_ros.node.parameters.POSE_NODE`.
+
+    Transitions, images and everything else run side by side, for an executor with several threads: services and
+    diagnostics answer while a bundle is loaded or an image is worked on. ``_work`` keeps transitions and images apart.
+    """
 
     def __init__(self, **kwargs) -> None:
-        super().__init__("pose_node", **kwargs)
-        self._state = "unconfigured"
-        parameters.declare(self, parameters.POSE_NODE, is_configured=lambda: self._state in ("inactive", "active"))
-        bridge_logging(self.get_logger())
+        Node.__init__(self, "pose_node", **kwargs)
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        parameters.declare(self, parameters.POSE_NODE, lambda: self.state)
         self._monitor = Monitor(self.get_logger(), f"{self.get_fully_qualified_name().lstrip('/')}: pose estimation")
+        bridge_logging(self.get_logger(), self._tell_progress)
+        self._work, self._image_group = threading.RLock(), MutuallyExclusiveCallbackGroup()
         self._broadcaster = TransformBroadcaster(self)
         self._estimator: PoseEstimator | None = None
         self._tracker: PoseTracker | None = None  # while tracking
         self._outputs: Outputs | None = None
-        self._inputs: list = []
-        self._image_input, self._watch_timer = None, None
+        self._inputs: Inputs | None = None  # while active
+        self._watch_timer = None
         self._camera_infos, self._order, self._matcher = CameraInfos(), StampOrder(), StampMatcher()
+        self._ever_wanted = False  # whether a detector has ever had a box of the class and score that is looked for
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(self._settings().diagnostics_period_s, self._publish_diagnostics)
+        # Of the steady clock, as every timer here: with simulated time and no /clock somebody must say what is wrong.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(self._settings().diagnostics_period_s, self._publish_diagnostics,
+                          callback_group=MutuallyExclusiveCallbackGroup(), clock=self._steady)
+
+    @property
+    def state(self) -> str:
+        """Label of the lifecycle's state, also in the middle of a transition."""
+        return self._state_machine.current_state[1]
 
     def _settings(self) -> SimpleNamespace:
         return parameters.read(self, parameters.POSE_NODE)
@@ -72,65 +90,92 @@ class PoseNode(LifecycleNode):
     # Transitions
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        settings = self._settings()
-        self.get_logger().info("loading the bundle; the first start on a machine also compiles the solver")
-        try:
-            bundle = load_bundle(settings.bundle or find_bundle(settings.category))
-            self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend,
-                                            precision=settings.precision, engine_cache=settings.engine_cache,
-                                            device=settings.device, say=self.get_logger().info)
-            self._outputs = Outputs(self, bundle, self._broadcaster)
-        except Exception as error:  # rclpy keeps what a transition raises to itself: the node would be dead and silent
-            self._release()
-            reason = self._sentence(error)
-            self.get_logger().error(f"cannot configure: {reason}")
-            self._monitor.reject(cause_of(reason), f"cannot configure: {reason}", 0.0, lost_image=False)
-            return TransitionCallbackReturn.FAILURE
-        self._monitor.hardware_id = f"{bundle.card.category} {bundle.card.version}"
-        self._state = "inactive"
-        self.get_logger().info(f"configured: {bundle.card.category} {bundle.card.version} from {bundle.path}")
-        return super().on_configure(state)
+        with self._work:
+            try:
+                bundle = self._load(self._settings())
+            except Exception as error:  # rclpy keeps what a transition raises to itself: the node would be silent
+                self._release()
+                if self.context.ok():  # otherwise a signal took it away
+                    self._monitor.fail(cause_of(error), f"cannot configure: {self._sentence(error)}")
+                return TransitionCallbackReturn.FAILURE
+            finally:
+                self._monitor.progress = ""
+            give_back()
+            self._monitor.recovered()
+            self._monitor.hardware_id = f"{bundle.card.category} {bundle.card.version}"
+            self.get_logger().info(f"configured: {bundle.card.category} {bundle.card.version} from {bundle.path}")
+            return super().on_configure(state)
+
+    def _load(self, settings: SimpleNamespace) -> Bundle:
+        self._say_progress("loading the bundle; the first start on a machine also compiles the solver")
+        bundle = load_bundle(settings.bundle or find_bundle(settings.category))
+        self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend,
+                                        precision=settings.precision, engine_cache=settings.engine_cache,
+                                        device=settings.device, say=self._say_progress)
+        self._outputs = Outputs(self, bundle, self._broadcaster)
+        return bundle
+
+    def _say_progress(self, text: str) -> None:
+        if self.context.ok():
+            self._tell_progress(text)
+            self.get_logger().info(text)
+
+    def _tell_progress(self, text: str) -> None:
+        """What the configuration is at; the diagnostics say it."""
+        if self.state == "configuring":
+            self._monitor.progress = text
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._camera_infos, self._order, self._matcher = CameraInfos(), StampOrder(), StampMatcher()
-        self._inputs = [
-            self.create_subscription(CameraInfo, "camera_info", self._camera_infos.add, _RECENT),
-            self.create_subscription(Detection2DArray, "detections_2d", self._on_detections, _RECENT),
-        ]
-        self._watch_timer = self.create_timer(_WATCH_PERIOD_S, self._watch_inputs)
-        self._monitor.start()
-        self._state = "active"
-        self._watch_inputs()
-        self.get_logger().info(f"active: images from {self._topic('image')}, camera from {self._topic('camera_info')}")
-        return super().on_activate(state)
+        with self._work:
+            result = super().on_activate(state)
+            self._camera_infos, self._order, self._matcher = CameraInfos(), StampOrder(), StampMatcher()
+            self._inputs = Inputs(self, self._image_group, self._on_image, self._on_camera_info, self._on_detections)
+            self._watch_timer = self.create_timer(_WATCH_PERIOD_S, self._watch_inputs, clock=self._steady,
+                                                  callback_group=self._image_group)
+            self._monitor.start()
+            self._watch_inputs()
+            self.get_logger().info(f"active: images from {self._topic('image')}, camera from "
+                                   f"{self._topic('camera_info')}")
+            return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._close_inputs()
-        self._state = "inactive"
-        return super().on_deactivate(state)
+        with self._work:
+            self._close_inputs()
+            return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        result = super().on_cleanup(state)
-        self._release()
-        self._state = "unconfigured"
-        return result
+        with self._work:
+            result = super().on_cleanup(state)
+            self._release()
+            return result
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        result = super().on_shutdown(state)
-        self._close_inputs()
-        self._release()
-        self._state = "finalized"
-        return result
+        with self._work:
+            result = super().on_shutdown(state)
+            self._close_inputs()
+            self._release()
+            return result
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition failed on a bug: back to unconfigured, which leaves nothing behind."""
+        with self._work:
+            self._close_inputs()
+            self._release()
+            if self.context.ok():
+                self._monitor.fail("internal", f"a transition from {state.label} failed, the node is unconfigured now; "
+                                   "please report it")
+            return TransitionCallbackReturn.SUCCESS
 
     def _release(self) -> None:
         if self._outputs:
             self._outputs.destroy()
         self._outputs = self._estimator = self._tracker = None
+        give_back()
 
     def _close_inputs(self) -> None:
-        for subscription in filter(None, [*self._inputs, self._image_input]):
-            self.destroy_subscription(subscription)
-        self._inputs, self._image_input = [], None
+        if self._inputs:
+            self._inputs.close()
+            self._inputs = None
         if self._watch_timer:
             self.destroy_timer(self._watch_timer)
             self._watch_timer = None
@@ -138,21 +183,22 @@ class PoseNode(LifecycleNode):
     # Inputs
 
     def _watch_inputs(self) -> None:
-        """Subscribe to ``image`` with the type it is published with; say so when nothing comes."""
-        settings, topic = self._settings(), self._topic("image")
-        wanted = _TRANSPORTS.get(settings.image_transport) or self._published_type(topic, settings)
-        if wanted and (self._image_input is None or self._image_input.msg_type is not wanted):
-            if self._image_input:
-                self.destroy_subscription(self._image_input)
-            self._image_input = self.create_subscription(wanted, "image", self._on_image, _NEWEST)
-            self.get_logger().info(f"subscribed to {topic} ({wanted.__name__})")
-        if self._monitor.waited_s() > settings.stale_after_s:
-            publishers = self.count_publishers(topic)
-            self._monitor.warn(f"{topic}: no image for {self._monitor.waited_s():.0f} s "
-                               f"({publishers} publisher{'s' * (publishers != 1)}), so no pose: is the camera running, "
-                               "is the topic remapped?", settings.warn_period_s)
-        elif self._matcher.waited_s() > settings.stale_after_s:
-            self._reject_waiting(settings)
+        """Follow what is published; say so when nothing comes."""
+        with self._work:
+            if self._inputs is None:
+                return
+            settings = self._settings()
+            problem = self._inputs.follow(settings)
+            if problem:
+                self._monitor.reject("topic", problem, settings.warn_period_s, lost_image=False)
+            if self._monitor.waited_s() > settings.stale_after_s:
+                topic = self._inputs.image_topic
+                publishers = self.count_publishers(topic)
+                self._monitor.warn("silence", f"{topic}: no image for {self._monitor.waited_s():.0f} s "
+                                   f"({publishers} publisher{'s' * (publishers != 1)}), so no pose: is the camera "
+                                   "running, is the topic remapped?", settings.warn_period_s)
+            elif self._matcher.waited_s() > settings.stale_after_s:
+                self._reject_waiting(settings)
 
     def _reject_waiting(self, settings: SimpleNamespace) -> None:
         """Images come and the detections that they wait for do not."""
@@ -163,19 +209,19 @@ class PoseNode(LifecycleNode):
                              "image with the image's header, without boxes where it sees nothing; rois:=proposals does "
                              "without", settings.warn_period_s, lost_image=False)
 
-    def _published_type(self, topic: str, settings: SimpleNamespace) -> type | None:
-        names = {info.topic_type for info in self.get_publishers_info_by_topic(topic)}
-        if names and not names & set(_IMAGE_TYPES):
-            self._monitor.reject("topic", f"{topic} carries {', '.join(sorted(names))}, so no pose: remap 'image' to "
-                                 "an Image or CompressedImage", settings.warn_period_s, lost_image=False)
-        return next((kind for name, kind in _IMAGE_TYPES.items() if name in names), None)
-
     def _uses_detections(self, settings: SimpleNamespace) -> bool:
         return settings.rois == "detections" or (
             settings.rois == "auto" and self.count_publishers(self._topic("detections_2d")) > 0)
 
+    def _on_camera_info(self, message) -> None:
+        self._camera_infos.add(message)
+
     def _on_image(self, message: Image | CompressedImage) -> None:
-        settings = self._settings()
+        with self._work:
+            if self._inputs:  # otherwise it was on its way when the node was deactivated
+                self._take_image(message, self._settings())
+
+    def _take_image(self, message: Image | CompressedImage, settings: SimpleNamespace) -> None:
         self._monitor.image_received()
         stamp = conversions.nanoseconds(message.header.stamp)
         try:
@@ -193,16 +239,17 @@ class PoseNode(LifecycleNode):
             self._process(*pair, settings)
 
     def _on_detections(self, message: Detection2DArray) -> None:
-        settings = self._settings()
-        if not self._uses_detections(settings):
-            return
-        pair = self._matcher.add_detections(conversions.nanoseconds(message.header.stamp), message)
-        if pair:
-            self._process(*pair, settings)
-        elif self._matcher.unmatched > _UNMATCHED_TOLERATED:
-            self._monitor.reject("detections", f"{self._topic('detections_2d')}: the stamps of the last "
-                                 f"{self._matcher.unmatched} messages match no image, so no pose: the detector must "
-                                 "copy the image's header", settings.warn_period_s, lost_image=False)
+        with self._work:
+            settings = self._settings()
+            if not self._inputs or not self._uses_detections(settings):
+                return
+            pair = self._matcher.add_detections(conversions.nanoseconds(message.header.stamp), message)
+            if pair:
+                self._process(*pair, settings)
+            elif self._matcher.unmatched > _UNMATCHED_TOLERATED:
+                self._monitor.reject("detections", f"{self._topic('detections_2d')}: the stamps of the last "
+                                     f"{self._matcher.unmatched} messages match no image, so no pose: the detector "
+                                     "must copy the image's header", settings.warn_period_s, lost_image=False)
 
     # Work
 
@@ -220,26 +267,59 @@ class PoseNode(LifecycleNode):
             poses = self._estimate(image, camera, rois, conversions.nanoseconds(message.header.stamp), settings)
             self._outputs.publish(message.header, image, camera, poses, settings)
         except Exception as error:  # a robot's node must outlive a bug
+            if not self.context.ok():
+                return None  # a signal took it away in the middle of something
             return self._reject(source, self._sentence(error), "no pose for this image", settings)
         timings = (self._tracker or self._estimator).timings
         self._monitor.image_done(len(poses), time.monotonic() - started, timings)
+        return self._note_oddities(message.header, settings)
+
+    def _note_oddities(self, header, settings: SimpleNamespace) -> None:
+        """What is strange about an image that was used all the same."""
+        frame, infos = header.frame_id, self._camera_infos
+        self._note("image", "stamp", self._order.strange(), settings.warn_period_s)
+        self._note("image", "frame", strange_frame(frame), _ONCE)
+        self._note("camera_info", "camera_frame", strange_camera_frame(frame, infos.frame_id), settings.warn_period_s)
+        if infos.silent_s() > settings.stale_after_s:
+            if self._inputs.latched or infos.once:
+                self._monitor.inform("camera_info", f"{self._topic('camera_info')}: came once and is used for all "
+                                     "images", _ONCE)
+            else:
+                self._note("camera_info", "camera_info", f"none for {infos.silent_s():.0f} s while images come: the "
+                           "last one is used on", settings.warn_period_s)
+
+    def _note(self, topic: str, cause: str, sentence: str, period_s: float) -> None:
+        if sentence:
+            self._monitor.note(cause, f"{self._topic(topic)}: {sentence}", period_s)
 
     def _camera(self, message, image: np.ndarray, settings: SimpleNamespace) -> Camera:
         height, width = image.shape[:2]
         if not len(self._camera_infos) and settings.default_hfov_deg > 0:
-            self._monitor.warn(f"{self._topic('camera_info')}: none has arrived, a horizontal field of view of "
-                               f"{settings.default_hfov_deg:g} deg is assumed (parameter default_hfov_deg)", 60.0)
+            self._monitor.warn("camera_info", f"{self._topic('camera_info')}: none has arrived, a horizontal field "
+                               f"of view of {settings.default_hfov_deg:g} deg is assumed (parameter default_hfov_deg)",
+                               60.0)
             return Camera.from_hfov(width, height, settings.default_hfov_deg)
         stamp = conversions.nanoseconds(message.header.stamp)
         return self._camera_infos.camera(stamp, width, height, settings.image_is_rectified)
 
     def _rois(self, detections: Detection2DArray, camera: Camera, settings: SimpleNamespace) -> list:
-        boxes = conversions.detections_to_rois(detections, settings.detections_class_id,
-                                               settings.detections_min_score)
-        good, bad = check_rois(boxes, camera.width, camera.height)
-        for error in bad:
-            self._reject("detections_2d", error, "this box is skipped", settings, lost_image=False)
-        return good
+        choice = choose_boxes(detections, camera.width, camera.height, settings.detections_class_id,
+                              settings.detections_min_score, settings.max_objects)
+        topic, period = self._topic("detections_2d"), settings.warn_period_s
+        if choice.bad:
+            more = f" (and {len(choice.bad) - 1} more)" * (len(choice.bad) > 1)
+            self._monitor.reject("roi", f"{topic}: {choice.bad[0]}; this box is skipped{more}", period, False,
+                                 len(choice.bad))
+        self._ever_wanted |= bool(choice.passed)
+        for reason, sentence in choice.sentences.items():
+            self._monitor.leave_out(reason, choice.left_out[reason], f"{topic}: {sentence}")
+            if reason == "class" and self._ever_wanted:  # a detector of many classes: nothing to worry about
+                self._monitor.inform(f"boxes_{reason}", f"{topic}: {sentence}", _ONCE)
+            else:
+                self._note("detections_2d", f"boxes_{reason}", sentence, period)
+        for cause, sentence in choice.notes.items():
+            self._note("detections_2d", f"boxes_{cause}", sentence, period)
+        return choice.rois
 
     def _estimate(self, image: np.ndarray, camera: Camera, rois: list | None, stamp_ns: int,
                   settings: SimpleNamespace) -> list[ObjectPose]:
@@ -273,23 +353,38 @@ class PoseNode(LifecycleNode):
         self._monitor.reject(cause_of(error), message, settings.warn_period_s, lost_image)
 
     def _publish_diagnostics(self) -> None:
-        status = self._monitor.status(self._state, self._settings().stale_after_s, self._topic("image"),
-                                      what_runs(self._estimator))
+        topic = inputs.image_topic if (inputs := self._inputs) else self._topic("image")
+        status = self._monitor.status(self.state, self._settings().stale_after_s, topic, what_runs(self._estimator))
         self._diagnostics.publish(array_message(self.get_clock().now().to_msg(), status))
 
+    def start_up(self) -> None:
+        """Configure and activate, as a lifecycle manager would."""
+        try:
+            if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+                self.trigger_activate()
+        except Exception:
+            if self.context.ok():
+                raise
 
-def _spin() -> None:
-    node = PoseNode()
-    if node.get_parameter("autostart").value and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-        node.trigger_activate()
-    if rclpy.ok():  # Ctrl-C while the bundle was loading: an executor for a dead context prints a trace of its own
-        rclpy.spin(node)
+    def end(self) -> None:
+        """After the last callback: tell the network that the node is gone, unless something is still at work in it."""
+        if self._work.acquire(timeout=GRACE_S / 2):
+            self.destroy_node()
+
+
+def _spin(node: PoseNode) -> None:
+    executor = MultiThreadedExecutor(_THREADS)
+    executor.add_node(node)
+    if node.get_parameter("autostart").value:
+        threading.Thread(target=node.start_up, name="dinemo_autostart", daemon=True).start()
+    executor.spin()
+    node.end()
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 if a parameter is impossible."""
-    return run("pose_node", _spin, args)
+    return run("pose_node", PoseNode, _spin, args)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import NoReturn
+
+from .ending import heed_signals, leave
 
 
-def pose_node() -> int:
-    return _main_of("pose_node")
+def pose_node() -> NoReturn:
+    leave(_main_of("pose_node"))
 
 
-def image_source_node() -> int:
-    return _main_of("image_source_node")
+def image_source_node() -> NoReturn:
+    leave(_main_of("image_source_node"))
 
 
 def _main_of(module: str) -> int:
+    heed_signals()
     try:
         main = import_module(f".{module}", __package__).main
     except KeyboardInterrupt:

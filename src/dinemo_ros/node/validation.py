@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections import OrderedDict
 
 from ..camera import Camera
 from ..camera_info import camera_from_info
 from ..crop import check_roi
 from ..errors import CameraError, DinemoError, RoiError
+from ..quoting import quoted
 from . import conversions
 
 
@@ -26,15 +29,46 @@ def check_frame_id(header) -> None:
                           "camera driver")
 
 
+# REP 103: a camera has a body frame (x forward, z up) and beside it an optical one (z forward, x right, y down) with
+# the suffix _optical. These are names that drivers give to body frames.
+_BODY_FRAME = re.compile(r"(link|frame|base|footprint|body|mount|chassis|map|odom|world)$", re.IGNORECASE)
+
+
+def strange_frame(frame_id: str) -> str:
+    """Why ``frame_id`` can hardly be a camera's optical frame, judged by its name; empty where it can."""
+    if "optical" in frame_id.lower() or not _BODY_FRAME.search(frame_id):
+        return ""
+    return (f"the images are of frame {quoted(frame_id)}, by its name no optical frame (z forward, x right, y down; "
+            "REP 103 gives it the suffix _optical_frame): poses are of an optical frame, and will be turned if this is "
+            "another; set the frame in the camera driver")
+
+
+def strange_camera_frame(image_frame: str, info_frame: str) -> str:
+    """What a camera_info says that is of another frame than the image; empty where both agree or it has none."""
+    if not info_frame or image_frame.lstrip("/") == info_frame.lstrip("/"):
+        return ""
+    return (f"camera_info is of frame {quoted(info_frame)}, the images of {quoted(image_frame)}: is it that of another "
+            "camera? Poses are published in the images' frame")
+
+
 class StampOrder:
     """Watches that stamps do not go backwards."""
 
     def __init__(self) -> None:
         self._last_ns: int | None = None
+        self._alike = 0
+
+    def strange(self) -> str:
+        """What is odd about the last stamps: that they stay the same. Empty where nothing is."""
+        if self._alike < (1 if self._last_ns == 0 else 3):  # a camera may send a picture twice
+            return ""
+        return (f"header.stamp stays {'zero' if self._last_ns == 0 else f'{self._last_ns * 1e-9:.3f}'}: TF, tracking "
+                "and whoever matches by time need a stamp; set it in the camera driver")
 
     def check(self, stamp_ns: int, time_jump_s: float) -> None:
         """Raise :class:`RestartError` on a jump back by more than ``time_jump_s``, :class:`HeaderError` on less."""
         last, behind = self._last_ns, 0 if self._last_ns is None else self._last_ns - stamp_ns
+        self._alike = self._alike + 1 if last == stamp_ns else 0
         if behind <= 0:
             self._last_ns = stamp_ns
         elif behind > time_jump_s * 1e9:
@@ -55,8 +89,10 @@ class CameraInfos:
         self._by_stamp: OrderedDict[int, object] = OrderedDict()
         self._latest = None
         self.notes: tuple[str, ...] = ()  # what the user should know about the camera that was asked for last
+        self._heard, self._time_s = 0, 0.0
 
     def add(self, message) -> None:
+        self._heard, self._time_s = self._heard + 1, time.monotonic()
         stamp = conversions.nanoseconds(message.header.stamp)
         self._by_stamp[stamp] = self._latest = message
         self._by_stamp.move_to_end(stamp)
@@ -65,6 +101,20 @@ class CameraInfos:
 
     def __len__(self) -> int:
         return len(self._by_stamp)
+
+    @property
+    def once(self) -> bool:
+        """Whether a single one has come, as from a publisher that latches it."""
+        return self._heard == 1
+
+    @property
+    def frame_id(self) -> str:
+        """Of the last one; empty where there is none."""
+        return "" if self._latest is None else self._latest.header.frame_id
+
+    def silent_s(self) -> float:
+        """Seconds since the last one; 0 where none has come."""
+        return time.monotonic() - self._time_s if self._heard else 0.0
 
     def camera(self, stamp_ns: int, width: int, height: int, rectified: bool) -> Camera:
         """Camera of an image of that stamp and size in pixels; :class:`CameraError` if it does not fit."""

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The subscriptions of an active pose node, which follow what is published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from vision_msgs.msg import Detection2DArray
+
+# REP 2003; one image, because with a deeper queue a busy node works on stale ones.
+_NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+_RECENT = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+_RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+_KINDS = {_RAW: Image, _COMPRESSED: CompressedImage}
+
+
+class Inputs:
+    """Subscribes to ``image`` with the type and under the name it is published with, to ``camera_info`` as it is
+    offered, and to ``detections_2d``.
+
+    Attributes:
+        image_topic: full name of what the images come from.
+        latched: somebody offers camera_info to those who come late.
+    """
+
+    def __init__(self, node: Node, group: CallbackGroup, on_image: Callable, on_camera_info: Callable,
+                 on_detections: Callable) -> None:
+        self._node, self._group = node, group
+        self._on_image, self._on_camera_info = on_image, on_camera_info
+        self.image_topic = node.resolve_topic_name("image")
+        self.latched = False
+        self._image = None
+        self._infos: dict[DurabilityPolicy, object] = {}
+        self._detections = node.create_subscription(Detection2DArray, "detections_2d", on_detections, _RECENT,
+                                                    callback_group=group)
+        self._follow_camera_info()
+
+    def close(self) -> None:
+        for subscription in filter(None, [self._detections, self._image, *self._infos.values()]):
+            self._node.destroy_subscription(subscription)
+        self._detections, self._image, self._infos = None, None, {}
+
+    def follow(self, settings: SimpleNamespace) -> str:
+        """Adapt to what is published now; what stands in the way of images, or an empty string."""
+        self._follow_camera_info()
+        kind, topic, problem = self._wanted_image(settings.image_transport)
+        if kind and (self._image is None or (self._image.msg_type, self.image_topic) != (kind, topic)):
+            if self._image:
+                self._node.destroy_subscription(self._image)
+            self.image_topic = topic
+            self._image = self._node.create_subscription(kind, topic, self._on_image, _NEWEST,
+                                                         callback_group=self._group)
+            self._node.get_logger().info(f"subscribed to {topic} ({kind.__name__})")
+        return problem
+
+    def _wanted_image(self, transport: str) -> tuple[type | None, str, str]:
+        """Type and topic to subscribe to, and what is wrong with what is published."""
+        topic = self._node.resolve_topic_name("image")
+        here, beside = self._types(topic), f"{topic}/compressed"
+        carries = f"{topic} carries {', '.join(sorted(here))}"
+        if transport == "raw":
+            return Image, topic, "" if not here or _RAW in here else (
+                f"{carries}, image_transport is 'raw', so no pose: set image_transport to auto, or remap 'image'")
+        if transport == "auto" and _RAW in here:
+            return Image, topic, ""
+        if _COMPRESSED in here:
+            return CompressedImage, topic, ""
+        # What image_transport does: the name of the topic is that of the raw one.
+        if _COMPRESSED in self._types(beside) and (transport == "compressed" or not here):
+            return CompressedImage, beside, ""
+        if transport == "compressed":
+            return CompressedImage, topic, "" if not here else (
+                f"{carries}, image_transport is 'compressed' and nobody publishes a CompressedImage on {beside}, so no "
+                "pose: set image_transport to auto, or start the compressed transport")
+        return None, topic, "" if not here else (f"{carries}, so no pose: remap 'image' to an Image or CompressedImage")
+
+    def _types(self, topic: str) -> set[str]:
+        return {info.topic_type for info in self._node.get_publishers_info_by_topic(topic)}
+
+    def _follow_camera_info(self) -> None:
+        """A volatile subscription never gets what was published before it, a latching one nothing volatile: as offered.
+
+        One of each where both kinds of publishers are there.
+        """
+        offered = [info.qos_profile for info in self._node.get_publishers_info_by_topic(
+            self._node.resolve_topic_name("camera_info"))]
+        latching = [qos for qos in offered if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL]
+        self.latched = bool(latching)
+        wanted = {}
+        if len(latching) < len(offered) or not offered:
+            wanted[DurabilityPolicy.VOLATILE] = _RECENT
+        if latching:
+            reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in latching)
+            wanted[DurabilityPolicy.TRANSIENT_LOCAL] = QoSProfile(
+                history=HistoryPolicy.KEEP_LAST, depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL,
+                reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
+        for durability in [*self._infos]:
+            if durability not in wanted and offered:
+                self._node.destroy_subscription(self._infos.pop(durability))
+        for durability, profile in wanted.items():
+            if durability not in self._infos:
+                self._infos[durability] = self._node.create_subscription(
+                    CameraInfo, "camera_info", self._on_camera_info, profile, callback_group=self._group)

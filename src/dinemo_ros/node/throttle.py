@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same thing is said once in a while, however often and in whatever words it happens."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+
+#: What messages of one cause differ in without being news: numbers, and what somebody else wrote.
+_VARIABLE = re.compile(r"""'(?:[^'\\]|\\.)*'(?:\.\.\.)?|"(?:[^"\\]|\\.)*"(?:\.\.\.)?|-?\d[\d.e+-]*|\bnan\b|\binf\b""")
+_KEY_LENGTH = 160
+_KINDS = 12  # different sentences of one cause that are said at a time
+
+# Control characters, and those that turn the direction of writing or break the line elsewhere.
+_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff"
+                      "\\ud800-\\udfff]")
+_HEAD, _TAIL = 500, 200  # of a long message its beginning, where it is, and its end, what to do
+
+
+def one_line(text: str) -> str:
+    """``text`` for a log: of bounded length, control characters escaped."""
+    if len(text) > _HEAD + _TAIL:
+        text = f"{text[:_HEAD]} ... {text[-_TAIL:]}"
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+@dataclass
+class _Said:
+    """When a sentence was let through, and how often it was held back since."""
+
+    time_s: float
+    held_back: int = 0
+
+
+class Throttle:
+    """Lets a message through when nothing like it was for a while; what it remembers is bounded.
+
+    Messages are alike when they have the cause in common and differ in numbers and quoted text only.
+    """
+
+    def __init__(self) -> None:
+        self._said: dict[str, OrderedDict[str, _Said]] = {}
+
+    def let_through(self, cause: str, message: str, period_s: float, now_s: float) -> str | None:
+        """``message`` with how many like it were held back since the last, or None if it is to be held back too.
+
+        cause: of a fixed set, not made of what messages hold.
+        """
+        said = self._said.setdefault(cause, OrderedDict())
+        key = _VARIABLE.sub("#", message)[:_KEY_LENGTH]
+        last = said.get(key)
+        if last is None and len(said) >= _KINDS:
+            oldest = next(iter(said.values()))
+            if now_s - oldest.time_s < period_s:  # a flood of news is no news
+                oldest.held_back += 1
+                return None
+            said.popitem(last=False)
+        if last and now_s - last.time_s < period_s:
+            last.held_back += 1
+            return None
+        said[key] = _Said(now_s)
+        said.move_to_end(key)
+        return message + (f" ({last.held_back} more like it since the last time)" if last and last.held_back else "")
