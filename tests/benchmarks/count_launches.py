@@ -23,8 +23,8 @@ from dinemo_ros.cuda.category import to_device
 from dinemo_ros.cuda.hypotheses import Search
 from dinemo_ros.solver import prepare_category
 
-#: Where the fake tensors are. A torch for CPUs alone cannot even pretend to be on a GPU (from 2.13 on it refuses to slice
-#: there); its device without values is as strict about looking at one, and about mixing devices.
+#: Where the fake tensors are. A torch for CPUs alone cannot even pretend to be on a GPU (from 2.13 on it refuses to
+#: slice there); its device without values is as strict about looking at one, and about mixing devices.
 FAKE_GPU = torch.device("cuda", 0) if torch.backends.cuda.is_built() else torch.device("meta")
 
 _NO_KERNEL = set("""alias as_strided detach device diagonal empty empty_like empty_strided expand lift_fresh new_empty

@@ -20,7 +20,8 @@ def cuda(monkeypatch):
     class Cuda:
         free, asked, peak = 8000 * MB, [], 700 * MB
 
-    calls = {"synchronize": lambda: Cuda.asked.append("wait"), "reset_peak_memory_stats": lambda: Cuda.asked.append("reset"),
+    calls = {"synchronize": lambda: Cuda.asked.append("wait"),
+             "reset_peak_memory_stats": lambda: Cuda.asked.append("reset"),
              "mem_get_info": lambda: Cuda.asked.append("ask") or (Cuda.free, 8000 * MB),
              "max_memory_allocated": lambda: Cuda.peak, "memory_reserved": lambda: 900 * MB}
     for name, call in calls.items():

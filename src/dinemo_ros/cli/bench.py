@@ -94,7 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
     }
     gpu = _gpu(estimator, jobs[0], arguments.frames)
     if gpu:
-        report |= {"gpu": gpu | ({"memory_mb": memory_mb} if memory else {}), "hypotheses_per_s": gpu["hypotheses"]["per_s"]}
+        gpu |= {"memory_mb": memory_mb} if memory else {}
+        report |= {"gpu": gpu, "hypotheses_per_s": gpu["hypotheses"]["per_s"]}
     elif "coarse" in one:  # not where a GPU failed on the way
         report["hypotheses_per_s"] = 1e3 * stages.hypotheses(search) / one["coarse"]["median_ms"]
     if arguments.startup:
