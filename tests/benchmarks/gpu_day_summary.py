@@ -102,9 +102,10 @@ def _ms(result: dict, *keys: str) -> str:
 
 def markdown(where: dict, rows: list[dict]) -> str:
     """The same to read."""
-    packages = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
+    software = {"CUDA": where.get("cuda"), **where["versions"]}
+    packages = ", ".join(f"{name} {number}" for name, number in software.items())
     text = [f"# {where.get('gpu', 'no GPU')}", "",
-            f"{where['cpu']}, driver {where['driver']}, CUDA {where.get('cuda')}, {packages}, commit {where['commit']}.",
+            f"{where['cpu']}, driver {where['driver']}, {packages}, commit {where['commit']}.",
             "", "| stage | | seconds | last line |", "|---|---|---|---|"]
     text += [f"| {row['name']} | {row['outcome']} | {row['seconds']} | {row['last_line'][:120].replace('|', '/')} |"
              for row in rows]

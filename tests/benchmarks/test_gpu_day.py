@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/gpu_day.sh on a machine without a GPU: it says so; and with an interpreter in Python's place, what it does with
-stages that pass, fail, hang and find no time."""
+"""scripts/gpu_day.sh on a machine without a GPU: it says so. With a script in Python's place: what it does with stages
+that pass, fail, hang and find no time."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ case "$*" in
   *"-m pytest"*) echo "1 failed | 3 passed"; exit 1 ;;
   *"--precision fp32"*) echo "began"; sleep 60 ;;
   *"--precision fp16"*) echo '{{"total": {{"median_ms": 4.25}}}}' > "$out" ;;
-  *replay*) echo '{{"solve": {{"replay_us": 5e3, "kernels": 2000, "kernel_sum_us": 1e3, "us_per_node": 2}}}}' > "$out" ;;
+  *replay*) echo '{{"solve": {{"replay_us": 5e3, "kernels": 2000, "kernel_sum_us": 1e3, "us_per_node": 2}}}}' > "$out";;
   *frames*) echo "not JSON" > "$out" ;;
   *) [[ -z ${{TRITON_INTERPRET:-}} ]] || exit 5 ;;
 esac
