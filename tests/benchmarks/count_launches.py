@@ -3,7 +3,7 @@
 
     python tests/benchmarks/count_launches.py car --crops 1
 
-torch's fake CUDA tensors run the code without values. What only looks at memory in another way is not counted, what
+torch's fake tensors run the code without values. What only looks at memory in another way is not counted, what
 torch makes of several kernels (sorting, say) counts as one.
 """
 
@@ -22,6 +22,10 @@ from dinemo_ros.bundle import load_bundle
 from dinemo_ros.cuda.category import to_device
 from dinemo_ros.cuda.hypotheses import Search
 from dinemo_ros.solver import prepare_category
+
+#: Where the fake tensors are. A torch for CPUs alone cannot even pretend to be on a GPU (from 2.13 on it refuses to
+#: slice there); its device without values is as strict about looking at one, and about mixing devices.
+FAKE_GPU = torch.device("cuda", 0) if torch.backends.cuda.is_built() else torch.device("meta")
 
 _NO_KERNEL = set("""alias as_strided detach device diagonal empty empty_like empty_strided expand lift_fresh new_empty
     permute reshape select slice split split_with_sizes squeeze t transpose unbind unsqueeze view _reshape_alias
@@ -56,8 +60,8 @@ def launches(mesh, card, crops: int) -> dict[str, Counter]:
     """By name, of "solve" and "follow", for so many crops at once."""
     category, cells, found = prepare_category(mesh, card, "clutter"), card.image.size // card.image.stride, {}
     with FakeTensorMode():
-        on_device = to_device(category, torch.device("cuda", 0))
-        maps, rows, starts = (torch.empty(crops, *shape, device="cuda") for shape in (
+        on_device = to_device(category, FAKE_GPU)
+        maps, rows, starts = (torch.empty(crops, *shape, device=FAKE_GPU) for shape in (
             (card.features.dim, cells, cells), (14,), (15,)))
         for name, inputs in (("solve", (maps, rows)), ("follow", (maps, rows, starts))):
             mode = Launches()

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from benchmarks.count_launches import launches
+from benchmarks.count_launches import FAKE_GPU, launches
 from loop_shapes import SHAPES
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -22,8 +22,6 @@ from dinemo_ros.cuda.category import to_device
 from dinemo_ros.cuda.hypotheses import Search
 from dinemo_ros.solver import prepare_category
 from dinemo_ros.symmetry import Symmetry
-
-CUDA = torch.device("cuda", 0)
 
 
 class OnDevice(TorchDispatchMode):
@@ -38,7 +36,7 @@ class OnDevice(TorchDispatchMode):
         self.count += 1
         tensors = [x for x in (*arguments, *(result if isinstance(result, (tuple, list)) else [result]))
                    if isinstance(x, torch.Tensor)]
-        if any(tensor.device != CUDA for tensor in tensors):
+        if any(tensor.device != FAKE_GPU for tensor in tensors):
             self.left.append(str(function))
         return result
 
@@ -47,12 +45,26 @@ def test_a_solve_stays_on_the_device():
     """Of a cup, for which everything is done that is done for other categories, and more."""
     category = prepare_category(cup_mesh(), cup_card(cup_mesh(), Symmetry("z", 1)), "clutter")
     with FakeTensorMode():
-        search = Search(to_device(category, CUDA), SHAPES)
-        maps, rows, starts = (torch.empty(2, *shape, device=CUDA) for shape in ((64, 32, 32), (14,), (15,)))
+        search = Search(to_device(category, FAKE_GPU), SHAPES)
+        maps, rows, starts = (torch.empty(2, *shape, device=FAKE_GPU) for shape in ((64, 32, 32), (14,), (15,)))
         with OnDevice() as operations:
             solved, followed = search.solve(maps, rows), search.follow(maps, rows, starts)
     assert operations.left == [] and operations.count > 500
-    assert solved.device.type == followed.device.type == "cuda" and len(solved) == len(followed) == 2
+    assert solved.device.type == followed.device.type == FAKE_GPU.type and len(solved) == len(followed) == 2
+
+
+def test_what_leaves_the_device_is_found():
+    """A number from the host, a look at a value, a copy: on the device that the tests above have, too."""
+    with FakeTensorMode(), OnDevice() as operations:
+        values = torch.empty(3, 3, device=FAKE_GPU)
+        _ = values[:, :2].contiguous() + 1.0
+        assert operations.left == []
+        _ = values.cpu()
+        assert len(operations.left) == 1
+        with pytest.raises(Exception, match=r"_local_scalar_dense"):
+            float(values.sum())
+        with pytest.raises(Exception, match=r"device|Device"):
+            _ = torch.zeros(3) + values
 
 
 def test_a_solve_is_few_launches():

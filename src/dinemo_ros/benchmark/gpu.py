@@ -33,24 +33,20 @@ def measure_gpu(pipeline: TorchPipeline, image: np.ndarray, camera: Camera, crop
     Returns:
         what it ran on; ``solver`` and ``follow`` (:func:`spread`, features on the device to poses on the host, of one
         crop), ``hypotheses`` with ``per_s`` of the coarse search's first pass, ``kernels`` (rows of name, kernel_ms,
-        twin_ms, largest_difference, differing_share; kernel_ms is None where kernels cannot run),
-        ``peak_gpu_memory_mb``. Times of the solver are those of a clock on the wall, of hypotheses and kernels the
-        device's own where it is a GPU.
+        twin_ms, largest_difference, differing_share; kernel_ms is None where kernels cannot run). Times of the solver
+        are those of a clock on the wall, of hypotheses and kernels the device's own where it is a GPU.
     """
     solver, device = pipeline.solver, pipeline.solver.device
     features = torch.as_tensor(pipeline.features(image, camera, [crop])).to(device).clone()
     found = solver.solve_batch(features, [target])[0]
     start = Start(found[0].T_crop_obj, found[0].size) if found else None
-    report = {
+    return {
         **_machine(device), "features_stay_on_device": takes_tensors(pipeline.extractor, device),
         "solver": _timed(lambda: solver.solve_batch(features, [target]), device, repeats),
         "follow": _timed(lambda: solver.follow_batch(features, [target], [start]), device, repeats) if start else None,
         "hypotheses": _hypotheses_per_second(solver.search, features, target, batch, repeats),
         "kernels": _kernels(pipeline, torch.from_numpy(image).to(device), camera, crop, features, target, repeats),
     }
-    if device.type == "cuda":
-        report["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 1e6
-    return report
 
 
 def _machine(device: torch.device) -> dict:

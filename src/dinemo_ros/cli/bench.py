@@ -62,6 +62,7 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from ..benchmark import stages  # late, as the estimator: they load ONNX Runtime and Numba
     from ..benchmark.demo import demo_sequence
+    from ..benchmark.gpu_memory import watched_gpu
 
     path = Path(arguments.path or demo_sequence())
     refuse_inputs({"--json": arguments.json}, [path, options.bundle_folder(arguments.bundle)])
@@ -71,7 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
 
         require_reference(arguments.reference)
     frames = _load(path)
+    memory = watched_gpu(arguments.device)
     estimator = options.make_estimator(arguments)
+    if memory:
+        memory.mark("warm")
     jobs = _with_regions(estimator, frames)
     if not jobs:
         raise DatasetError(f"{path}: no {estimator.bundle.card.category} was found in {len(frames)} images, so "
@@ -79,6 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
     one, total = stages.measure(estimator, jobs, arguments.frames, "one region")
     followed, followed_total = stages.measure_followed(estimator, jobs, arguments.frames)
     auto, auto_total = stages.measure(estimator, frames, arguments.frames, "own regions")
+    if memory:  # here, before other estimators, twins and larger batches take theirs
+        memory.mark("running")
+        memory_mb = memory.report()
     doubtful = _doubtful(estimator.bundle, arguments, jobs)
     search = estimator.bundle.card.search
     height, width = frames[0].image.shape[:2]
@@ -93,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     gpu = _gpu(estimator, jobs[0], arguments.frames)
     if gpu:
+        gpu |= {"memory_mb": memory_mb} if memory else {}
         report |= {"gpu": gpu, "hypotheses_per_s": gpu["hypotheses"]["per_s"]}
     elif "coarse" in one:  # not where a GPU failed on the way
         report["hypotheses_per_s"] = 1e3 * stages.hypotheses(search) / one["coarse"]["median_ms"]
@@ -235,14 +243,18 @@ def _show_gpu(report: dict) -> None:
     way = "stay there" if gpu["features_stay_on_device"] else "come from the host"
     print(f"solver on {gpu['name']}, features {way}")
     follow = f"{gpu['follow']['median_ms']:8.2f} ms" if gpu["follow"] else "nothing found"
-    memory = f"{gpu['peak_gpu_memory_mb']:8.0f} MB" if "peak_gpu_memory_mb" in gpu else "     none"
+    used = gpu.get("memory_mb")
+    memory = f"{used['used_running']:8.0f} MB" if used else "     none"
     for name, value, bar in (
             ("image in to pose out, one object", f"{report['total']['median_ms']:8.2f} ms", "5 ms"),
             ("tracked", f"{report['followed']['total']['median_ms']:8.2f} ms", "2 ms"),
             ("solver alone", f"{gpu['solver']['median_ms']:8.2f} ms", ""), ("following alone", follow, ""),
             ("pose hypotheses scored per second", f"{gpu['hypotheses']['per_s']:8.2g}", "1e8"),
-            ("memory of the GPU", memory, "1500 MB")):
+            ("memory of the GPU, all programs", memory, "1500 MB")):
         print(f"  {name:34} {value}{f'   (bar {bar})' if bar else ''}")
+    if used:
+        print(f"  of it before the start {used['used_before']:.0f} MB (context, other programs), the start "
+              f"{used['added_warm']:.0f} MB, torch's largest {used['torch_peak']:.0f} MB")
     for row in gpu["kernels"]:
         kernel = "no kernel here" if row["kernel_ms"] is None else (
             f"{row['kernel_ms']:8.3f} ms, x {row['twin_ms'] / row['kernel_ms']:.1f}, largest difference "

@@ -13,8 +13,8 @@ BACKENDS = ("auto", "onnxruntime", "tensorrt", "openvino", "torch")
 #: Numbers inside the network; what goes in and comes out is the same for all.
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
-#: Values of ``precision``. auto: on a GPU the first of fp16, bf16 and fp32 that is right; on a CPU int8 where it is fast
-#: and exact in it and the bundle brings it, else fp32.
+#: Values of ``precision``. auto: on a GPU the first of fp16, bf16 and fp32 that is right; on a CPU int8 where it is
+#: fast and exact in it and the bundle brings it, else fp32.
 PRECISION_CHOICES = ("auto", *PRECISIONS)
 
 #: Pixels: every backend takes pictures with sides up to this; engines are built for no more.
