@@ -46,7 +46,8 @@ TARGETS = [
     Target("features/parity.py", 5, 0, ["tests/features/test_parity.py"]),
     Target("node/validation.py", 6, 0, ["tests/node/test_validation.py", "tests/node/test_validation_limits.py"]),
     Target("solver/ambiguity.py", 6, 0, [_UNIT + "test_ambiguity_decisions.py", _UNIT + "test_ambiguity.py"]),
-    Target("solver/category.py", 3, 0, [*SOLVED, _UNIT + "test_upright_prior.py", _UNIT + "test_mirror.py"]),
+    Target("solver/category.py", 3, 0, [
+        _UNIT + "test_solver_decisions.py", *SOLVED, _UNIT + "test_upright_prior.py", _UNIT + "test_mirror.py"]),
     Target("solver/coarse.py", 12, 10, [_UNIT + "test_coarse_search.py", *_twins(
         "coarse_score_equals_its_twin", "place_fits_the_roi_exactly",
         "select_distinct_keeps_flips_and_drops_neighbours"), *SOLVED]),
@@ -60,19 +61,19 @@ TARGETS = [
         "likelihood_value_and_gradient"), *SOLVED]),
     Target("solver/linear.py", 5, 5, _twins("rotate_equals_the_exponential", "solve_positive_and_its_refusal",
                                             "likelihood_value_and_gradient")),
-    Target("solver/nearest_view.py", 7, 4, [_UNIT + "test_nearest_view.py"]),
+    Target("solver/nearest_view.py", 7, 4, [_UNIT + "test_views.py", _UNIT + "test_nearest_view.py"]),
     Target("solver/reference.py", 2, 0, [_UNIT + "test_kernels.py"]),
     Target("solver/refine.py", 11, 10, [_REFINEMENT, *SOLVED, _UNIT + "test_solver_decisions.py"]),
-    Target("solver/roi_prior.py", 6, 5, [_UNIT + "test_roi_prior.py", *SOLVED]),
+    Target("solver/roi_prior.py", 6, 5, [_UNIT + "test_roi_decisions.py", _UNIT + "test_roi_prior.py", *SOLVED]),
     Target("solver/similarity.py", 8, 6, [*_twins(
         "similarity_volume_equals_its_twin", "similarity_takes_any_number_of_clutter_features",
         "similarity_takes_any_number_of_channels"), *SOLVED]),
-    Target("solver/solve.py", 2, 0, [_SOLVER]),
+    Target("solver/solve.py", 2, 0, [_UNIT + "test_solver_decisions.py", _SOLVER]),
     Target("solver/surface.py", 4, 0, [*_twins(
         "farthest_points_spread_evenly", "farthest_points_survive_duplicates", "faces_are_turned_outwards",
         "only_noisy_features_are_smoothed"), *SOLVED]),
     Target("solver/upright_prior.py", 5, 4, [_UNIT + "test_upright_prior.py"]),
-    Target("solver/views.py", 3, 0, SOLVED),
+    Target("solver/views.py", 3, 0, [_UNIT + "test_views.py", *SOLVED]),
     Target("solver/visibility.py", 8, 6, [
         _UNIT + "test_visibility.py", *_twins("visible_vertices_face_the_camera_and_are_not_hidden")]),
     Target("solver/workspace.py", 2, 0, SOLVED),
