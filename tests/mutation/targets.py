@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _UNIT = "tests/unit/"
-_SOLVER = _UNIT + "test_solver.py"
+_SOLVER, _REFINEMENT = _UNIT + "test_solver.py", _UNIT + "test_refinement_kernels.py"
 #: Poses of planted objects from scratch, followed, hidden, cut: what every part of the solver has to get right.
 SOLVED = [f"{_SOLVER}::{name}" for name in (
     "test_recovers_the_pose_from_scratch", "test_following_finds_the_pose_near_its_start",
@@ -34,42 +34,46 @@ TARGETS = [
     Target("geometry.py", 9, 0, [_UNIT + "test_convention_geometry.py", _UNIT + "test_convention_camera.py"]),
     Target("camera.py", 8, 0, [_UNIT + "test_convention_camera.py", _UNIT + "test_intrinsics.py",
                                _UNIT + "test_crop.py"]),
-    Target("crop.py", 9, 0, [_UNIT + "test_convention_camera.py", _UNIT + "test_crop.py"]),
+    Target("crop.py", 9, 0, [_UNIT + "test_convention_camera.py", _UNIT + "test_crop_decisions.py",
+                             _UNIT + "test_crop.py"]),
     Target("symmetry.py", 8, 0, [_UNIT + "test_convention_symmetry.py", _UNIT + "test_bundle.py"]),
     Target("tracker.py", 14, 0, [_UNIT + "test_tracker_decisions.py", _UNIT + "test_tracker.py"]),
     Target("estimator.py", 8, 0, [_UNIT + "test_estimator_decisions.py", _UNIT + "test_estimator.py",
-                                  _UNIT + "test_proposals.py"]),
-    Target("proposals.py", 8, 3, [_UNIT + "test_proposals.py"]),
-    Target("sliding.py", 8, 5, [_UNIT + "test_sliding.py", _UNIT + "test_proposals.py"]),
+                                  _UNIT + "test_proposals.py", _UNIT + "test_convention_pose.py"]),
+    Target("proposals.py", 8, 3, [_UNIT + "test_proposal_decisions.py", _UNIT + "test_proposals.py"]),
+    Target("sliding.py", 8, 5, [_UNIT + "test_sliding.py", _UNIT + "test_proposal_decisions.py",
+                                _UNIT + "test_proposals.py"]),
     Target("features/parity.py", 5, 0, ["tests/features/test_parity.py"]),
-    Target("node/validation.py", 6, 0, ["tests/node/test_validation.py"]),
-    Target("solver/ambiguity.py", 6, 0, [_UNIT + "test_ambiguity.py"]),
-    Target("solver/category.py", 3, 0, [*SOLVED, _UNIT + "test_upright_prior.py", _UNIT + "test_mirror.py"]),
-    Target("solver/coarse.py", 12, 10, [*_twins("coarse_score_equals_its_twin", "place_fits_the_roi_exactly",
-                                                "select_distinct_keeps_flips_and_drops_neighbours"), *SOLVED]),
-    Target("solver/compare.py", 13, 13, [*_twins("rendering_and_cosines_equal_the_ray_cast",
-                                                 "render_and_compare_gradient_equals_finite_differences"), *SOLVED]),
+    Target("node/validation.py", 6, 0, ["tests/node/test_validation.py", "tests/node/test_validation_limits.py"]),
+    Target("solver/ambiguity.py", 6, 0, [_UNIT + "test_ambiguity_decisions.py", _UNIT + "test_ambiguity.py"]),
+    Target("solver/category.py", 3, 0, [
+        _UNIT + "test_solver_decisions.py", *SOLVED, _UNIT + "test_upright_prior.py", _UNIT + "test_mirror.py"]),
+    Target("solver/coarse.py", 12, 10, [_UNIT + "test_coarse_search.py", *_twins(
+        "coarse_score_equals_its_twin", "place_fits_the_roi_exactly",
+        "select_distinct_keeps_flips_and_drops_neighbours"), *SOLVED]),
+    Target("solver/compare.py", 13, 13, [_REFINEMENT, *_twins(
+        "rendering_and_cosines_equal_the_ray_cast", "render_and_compare_gradient_equals_finite_differences"), *SOLVED]),
     Target("solver/crop_solver.py", 10, 0, [_UNIT + "test_solver_decisions.py", *SOLVED]),
-    Target("solver/likelihood.py", 13, 13, [*_twins(
+    Target("solver/likelihood.py", 13, 13, [_REFINEMENT, *_twins(
         "window_moments_equal_their_twin", "window_off_the_map_is_empty",
         "information_of_a_gaussian_match_is_the_inverse_of_both_variances",
         "information_stays_positive_with_two_matches", "projection_jacobian_equals_finite_differences",
         "likelihood_value_and_gradient"), *SOLVED]),
     Target("solver/linear.py", 5, 5, _twins("rotate_equals_the_exponential", "solve_positive_and_its_refusal",
                                             "likelihood_value_and_gradient")),
-    Target("solver/nearest_view.py", 7, 4, [_UNIT + "test_nearest_view.py"]),
+    Target("solver/nearest_view.py", 7, 4, [_UNIT + "test_views.py", _UNIT + "test_nearest_view.py"]),
     Target("solver/reference.py", 2, 0, [_UNIT + "test_kernels.py"]),
-    Target("solver/refine.py", 11, 10, SOLVED),
-    Target("solver/roi_prior.py", 6, 5, [_UNIT + "test_roi_prior.py", *SOLVED]),
+    Target("solver/refine.py", 11, 10, [_REFINEMENT, *SOLVED, _UNIT + "test_solver_decisions.py"]),
+    Target("solver/roi_prior.py", 6, 5, [_UNIT + "test_roi_decisions.py", _UNIT + "test_roi_prior.py", *SOLVED]),
     Target("solver/similarity.py", 8, 6, [*_twins(
         "similarity_volume_equals_its_twin", "similarity_takes_any_number_of_clutter_features",
         "similarity_takes_any_number_of_channels"), *SOLVED]),
-    Target("solver/solve.py", 2, 0, [_SOLVER]),
+    Target("solver/solve.py", 2, 0, [_UNIT + "test_solver_decisions.py", _SOLVER]),
     Target("solver/surface.py", 4, 0, [*_twins(
         "farthest_points_spread_evenly", "farthest_points_survive_duplicates", "faces_are_turned_outwards",
         "only_noisy_features_are_smoothed"), *SOLVED]),
     Target("solver/upright_prior.py", 5, 4, [_UNIT + "test_upright_prior.py"]),
-    Target("solver/views.py", 3, 0, SOLVED),
+    Target("solver/views.py", 3, 0, [_UNIT + "test_views.py", *SOLVED]),
     Target("solver/visibility.py", 8, 6, [
         _UNIT + "test_visibility.py", *_twins("visible_vertices_face_the_camera_and_are_not_hidden")]),
     Target("solver/workspace.py", 2, 0, SOLVED),

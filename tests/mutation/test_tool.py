@@ -36,7 +36,8 @@ STRONG = '''from dinemo_ros.toy import clipped, count
 
 
 def test_toy():
-    assert [clipped(x) for x in (0, 1, 2, 3)] == [2, 2, 2, 3] and clipped() == 7 and [count(n) for n in (0, 3)] == [0, 3]
+    assert [clipped(x) for x in (0, 1, 2, 3)] == [2, 2, 2, 3] and clipped() == 7
+    assert [count(n) for n in (0, 3)] == [0, 3]
 '''
 WEAK = "from dinemo_ros.toy import clipped\n\n\ndef test_toy():\n    assert clipped(7) > 2\n"
 

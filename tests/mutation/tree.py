@@ -14,6 +14,7 @@ _COPIED = ("src", "tests", "training", "scripts", "launch", "CONVENTIONS.md", "p
 _LINKED = ("engines", "config", "docs")  # large, and only read
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc", "results")
 _PACKAGE = "dinemo_ros"
+_OF_THE_CALLER = ("COV", "PYTEST_", "NUMBA_")  # a test run that started this one must not measure or steer it
 
 
 class Tree:
@@ -44,7 +45,8 @@ class Tree:
         """Of a process that runs the copy's tests."""
         paths = [str(self.root / part) for part in ("src", "", "tests")]
         paths += [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and not self._of_checkout(p)]
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "NUMBA_CACHE_DIR": str(cache or self._warm),
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_CALLER)}
+        return {**inherited, "PYTHONPATH": os.pathsep.join(paths), "NUMBA_CACHE_DIR": str(cache or self._warm),
                 "PYTHONPYCACHEPREFIX": str(self.root.parent / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
 
     def _of_checkout(self, path: str) -> bool:

@@ -89,3 +89,17 @@ def test_a_followed_pose_starts_from_where_it_is_told(estimator):
     assert gone is None
     assert rotation_angle(near.T_cam_obj[:3, :3], truth[:3, :3]) < np.radians(2.0)
     np.testing.assert_allclose(near.T_cam_obj[:3, 3], truth[:3, 3], rtol=0.03, atol=0.03)
+
+
+def test_of_proposals_on_one_object_one_is_looked_at_again(estimator):
+    """Half of the car beside its whole box leads to the same car: it is dropped, whatever stands before and after."""
+    truth = car_at(0.5, 12.0, 60.0)
+    image = photograph(truth, CAMERA)
+    whole = estimator.covered(estimator.estimate(image, CAMERA, [WHOLE])[0], CAMERA)
+    half, empty = whole.copy(), np.array([10.0, 10.0, 120.0, 90.0])
+    half[2] = 0.5 * (whole[0] + whole[2])
+    for boxes, expected in (([empty, whole, half], [False, True, False]), ([half, empty, whole], [False, False, True])):
+        found = estimator.locate(image, CAMERA, boxes, proposed=True)
+        assert [pose is not None and pose.score > 0.5 for pose in found] == expected
+    alone, = estimator.locate(image, CAMERA, [half], proposed=True)
+    assert rotation_angle(alone.T_cam_obj[:3, :3], truth[:3, :3]) < np.radians(3.0), "looked at again where it lies"

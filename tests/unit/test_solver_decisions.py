@@ -75,3 +75,20 @@ def test_the_reported_pose_is_at_the_optimum(azimuth, noise, box_error, largest_
     further = solver.follow_batch([scene.features], [scene.target], [start])[0][0]
     moved = rotation_angle(further.T_crop_obj[:3, :3], best.T_crop_obj[:3, :3])
     assert np.degrees(moved) < largest_deg
+
+
+def test_the_distance_is_as_uncertain_as_the_common_scale_of_the_sizes():
+    """A picture tells no scale. Three sizes tell it, each to its sigma: to 1 / sqrt(sum 1/sigma^2) in all."""
+    scene = planted_scene(40.0, elevation_deg=14.0)
+    solved = solver_of(score=ScoreSpec(covariance_scale=0.01)).solve(scene.features, scene.target)[0]
+    sigma = np.array(car_card().size_prior.log_sigma)
+    expected = solved.T_crop_obj[2, 3] / np.sqrt(np.sum(1.0 / sigma**2))
+    assert np.sqrt(solved.covariance[2, 2]) == pytest.approx(expected, rel=0.05)
+
+
+def test_each_crop_of_a_batch_is_followed_from_its_own_start():
+    scenes = [planted_scene(azimuth, elevation_deg=14.0, noise=0.3) for azimuth in (75.0, 200.0)]
+    found = solver_of().follow_batch([s.features for s in scenes], [s.target for s in scenes],
+                                     [Start(s.T, np.array(SIZE)) for s in scenes])
+    for (near, *_), scene in zip(found, scenes, strict=True):
+        assert rotation_angle(near.T_crop_obj[:3, :3], scene.T[:3, :3]) < np.radians(2.5)
