@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import cv2
 
 
-
 class _Level:
     """The setting is one of the process: the first thread that enters keeps it, the last that leaves gives it back."""
 
