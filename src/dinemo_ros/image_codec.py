@@ -128,8 +128,8 @@ def _demosaiced(grey: np.ndarray, encoding: str, picture: bytes) -> np.ndarray:
 
 def _refuse_depth(encoding: str, what: str) -> None:
     if is_depth(encoding):
-        raise ImageError(f"{what} is a depth image (or labels), not a picture; a colour image is needed: choose the "
-                         "colour topic, or publish a grey picture as mono16")
+        raise ImageError(f"{what} is not supported: it is a depth image (or labels), not a picture; choose the colour "
+                         "topic, or publish a grey picture as mono16")
 
 
 def _decode(data: bytes, samples: SampleRange) -> np.ndarray:

@@ -159,9 +159,9 @@ def test_any_buffer_will_do_and_the_result_shares_no_memory(wrap):
 @pytest.mark.parametrize(("encoding", "changes", "says"), [
     ("rgb9", {}, "'rgb9' is not supported; supported are rgb8"),
     ("", {}, "'' is not supported"),
-    ("16UC1", {}, "'16UC1' is a depth image"),
-    ("32FC1", {}, "'32FC1' is a depth image"),
-    (" 32fc1\0", {}, r"' 32fc1\x00' is a depth image"),
+    ("16UC1", {}, "'16UC1' is not supported: it is a depth image"),
+    ("32FC1", {}, "'32FC1' is not supported: it is a depth image"),
+    (" 32fc1\0", {}, r"' 32fc1\x00' is not supported: it is a depth image"),
     ("8SC1", {}, "'8SC1' is not supported"),
     ("x" * 500_000, {}, "xxx...(500000 characters)' is not supported; supported are rgb8"),
     ("rgb8\n[ERROR] all is lost", {}, r"'rgb8\n[ERROR] all is lost' is not supported"),
@@ -257,7 +257,7 @@ def test_png_with_other_bytes_behind_its_end_is_read():
                                           "compressedDepth", "16SC1; png compressed ", "32SC1; tiff compressed "])
 def test_depth_is_not_taken_for_colour(image_format):
     _, data = cv2.imencode(".png", np.full((8, 8), 1234, np.uint16))
-    with pytest.raises(ImageError, match=r"is a depth image .*choose the colour topic"):
+    with pytest.raises(ImageError, match=r"it is a depth image .*choose the colour topic"):
         decode_compressed(image_format, data)
 
 
