@@ -18,6 +18,7 @@ from .errors import ImageError
 from .image_encodings import LAYOUTS, encoding_of_format, is_depth, standard_name
 from .jpeg_end import lacks_end, require_all_rows, with_end
 from .jpeg_warnings import is_padding, with_warnings
+from .opencv_log import silent
 from .orientation import as_stored, is_tiff, orientation_of, upright
 from .picture_header import read_header, require_size
 from .quoting import quoted
@@ -87,14 +88,16 @@ def decode_compressed(image_format: str, data, samples: SampleRange | None = Non
         ImageError: empty, larger than 120 megapixels, cut short (a JPEG that lacks rows, a PNG without its end),
             damaged (as far as JPEG and PNG show it), a depth image, or no image at all.
     """
-    name = f"format {quoted(image_format)}"
-    _refuse_depth(encoding_of_format(image_format), name)
+    name, encoding = f"format {quoted(image_format)}", encoding_of_format(image_format)
+    _refuse_depth(encoding, name)
     flat = _as_bytes(data)
     if flat.size == 0:
         raise ImageError(f"compressed image ({name if image_format else 'no format given'}) is empty")
     picture = flat.tobytes()
     rgb = _decode(picture, samples or SampleRange())
-    return as_stored(rgb, orientation_of(picture)) if is_tiff(picture) else rgb
+    if is_tiff(picture):
+        return as_stored(rgb, orientation_of(picture))
+    return _demosaiced(rgb, encoding, picture) if encoding.startswith("bayer_") else rgb
 
 
 def decode_file(data: bytes, samples: SampleRange | None = None) -> np.ndarray:
@@ -113,10 +116,20 @@ def peek_size(image_format: str, data) -> tuple[int, int] | None:
     return None if header is None else (header.width, header.height)
 
 
+def _demosaiced(grey: np.ndarray, encoding: str, picture: bytes) -> np.ndarray:
+    """RGB of a colour filter's pattern that was compressed as a grey picture, as compressed_image_transport does; a
+    picture that is in colour already comes back as it is."""
+    header, layout = read_header(picture), LAYOUTS[f"{encoding.rstrip('0123456789')}8"]
+    height, width = grey.shape[:2]
+    if header is None or header.channels != 1 or height % 2 or width % 2 or min(height, width) < layout.least:
+        return grey
+    return layout.to_rgb(np.ascontiguousarray(grey[..., 0]))
+
+
 def _refuse_depth(encoding: str, what: str) -> None:
     if is_depth(encoding):
-        raise ImageError(f"{what} is a depth image (or labels), not a picture; a colour image is needed: choose the "
-                         "colour topic, or publish a grey picture as mono16")
+        raise ImageError(f"{what} is not supported: it is a depth image (or labels), not a picture; choose the colour "
+                         "topic, or publish a grey picture as mono16")
 
 
 def _decode(data: bytes, samples: SampleRange) -> np.ndarray:
@@ -159,7 +172,8 @@ def _decode_jpeg(data: bytes) -> np.ndarray:
 
 def _imdecode(data: bytes, flags: int) -> np.ndarray | None:
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        with silent():
+            return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # a header that leads it astray
         return None
 

@@ -23,7 +23,9 @@ _STRIP = (2, 8)  # pixels of it at the picture's corner that are looked at, alon
 def lacks_end(data: bytes) -> bool:
     """True for a JPEG without end marker."""
     # An EXIF thumbnail before the scan has an end marker of its own. Within the scan 0xff is always stuffed.
-    return data.startswith(b"\xff\xd8") and data.find(_END, max(data.find(_START_OF_SCAN), 0)) < 0
+    scan = max(data.find(_START_OF_SCAN), 0)
+    # Most end with it, and the search through all of the scan takes a tenth of what decoding does.
+    return data.startswith(b"\xff\xd8") and not data.endswith(_END, scan) and data.find(_END, scan) < 0
 
 
 def with_end(data: bytes) -> bytes:

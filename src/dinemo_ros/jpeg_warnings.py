@@ -70,14 +70,12 @@ def with_warnings(decode: Callable[[], _Result]) -> tuple[_Result, bytes]:
 
 
 def _take(file: int) -> bytes:
-    """What was written into ``file``, which is empty afterwards."""
+    """What was written into ``file`` since the last time."""
     size = os.lseek(file, 0, os.SEEK_CUR)
     if size == 0:
         return b""
-    written = os.pread(file, size, 0)
-    os.ftruncate(file, 0)
-    os.lseek(file, 0, os.SEEK_SET)
-    return written
+    os.lseek(file, 0, os.SEEK_SET)  # the next one writes over it
+    return os.pread(file, size, 0)
 
 
 def _pass_on(text: bytes) -> None:

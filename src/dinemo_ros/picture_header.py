@@ -64,7 +64,7 @@ def _jpeg(data: bytes) -> PictureHeader | None:
     while data[at] == 0xFF:
         kind = data[at + 1]
         if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # tables and extensions lie among the frames
-            return PictureHeader(_big(data, at + 7, 2), _big(data, at + 5, 2), data[at + 4])
+            return PictureHeader(_big(data, at + 7, 2), _big(data, at + 5, 2), data[at + 4], data[at + 9])
         at += 1 if kind == 0xFF else 2 + _big(data, at + 2, 2)
     return None
 

@@ -63,6 +63,20 @@ def test_bayer_pattern_is_read_row_by_row_as_its_name_says(pattern, bits, dtype)
     assert (rgb == [255, 100, 50]).all()
 
 
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_pattern_compressed_as_grey_comes_out_in_colour(pattern, dtype):
+    """As compressed_image_transport does, whose format then names no second encoding."""
+    full = 255 if dtype == np.uint8 else 4095
+    colour = {"r": full, "g": full * 100 // 255, "b": full * 50 // 255}
+    mosaic = np.tile(np.array([[colour[c] for c in pattern[:2]], [colour[c] for c in pattern[2:]]], dtype), (4, 4))
+    data = cv2.imencode(".png", mosaic)[1]
+    image_format = f"bayer_{pattern}{8 * mosaic.itemsize}; png compressed "
+    assert (decode_compressed(image_format, data) == [255, 100, 50]).all()
+    in_colour = cv2.imencode(".png", np.full((8, 8, 3), (10, 20, 30), np.uint8))[1]
+    assert (decode_compressed(image_format + "bgr8", in_colour) == [30, 20, 10]).all()
+
+
 @pytest.mark.parametrize(("encoding", "order"), [("rgb16", [0, 1, 2]), ("bgr16", [2, 1, 0]), ("16UC3", [2, 1, 0]),
                                                  ("rgba16", [0, 1, 2, 3]), ("bgra16", [2, 1, 0, 3]),
                                                  ("16UC4", [2, 1, 0, 3])])
@@ -145,9 +159,9 @@ def test_any_buffer_will_do_and_the_result_shares_no_memory(wrap):
 @pytest.mark.parametrize(("encoding", "changes", "says"), [
     ("rgb9", {}, "'rgb9' is not supported; supported are rgb8"),
     ("", {}, "'' is not supported"),
-    ("16UC1", {}, "'16UC1' is a depth image"),
-    ("32FC1", {}, "'32FC1' is a depth image"),
-    (" 32fc1\0", {}, r"' 32fc1\x00' is a depth image"),
+    ("16UC1", {}, "'16UC1' is not supported: it is a depth image"),
+    ("32FC1", {}, "'32FC1' is not supported: it is a depth image"),
+    (" 32fc1\0", {}, r"' 32fc1\x00' is not supported: it is a depth image"),
     ("8SC1", {}, "'8SC1' is not supported"),
     ("x" * 500_000, {}, "xxx...(500000 characters)' is not supported; supported are rgb8"),
     ("rgb8\n[ERROR] all is lost", {}, r"'rgb8\n[ERROR] all is lost' is not supported"),
@@ -243,7 +257,7 @@ def test_png_with_other_bytes_behind_its_end_is_read():
                                           "compressedDepth", "16SC1; png compressed ", "32SC1; tiff compressed "])
 def test_depth_is_not_taken_for_colour(image_format):
     _, data = cv2.imencode(".png", np.full((8, 8), 1234, np.uint16))
-    with pytest.raises(ImageError, match=r"is a depth image .*choose the colour topic"):
+    with pytest.raises(ImageError, match=r"it is a depth image .*choose the colour topic"):
         decode_compressed(image_format, data)
 
 

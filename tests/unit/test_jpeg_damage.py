@@ -13,6 +13,7 @@ import pytest
 from dinemo_ros.errors import ImageError
 from dinemo_ros.image_codec import decode_compressed, decode_file
 from dinemo_ros.jpeg_warnings import is_padding, with_warnings
+from dinemo_ros.opencv_log import silent
 from dinemo_ros.sources import open_source
 
 RNG = np.random.default_rng(11)
@@ -148,6 +149,18 @@ def test_several_threads_do_not_take_each_others_words():
     assert wrong == []
 
 
+def test_the_users_log_level_comes_back_after_several_threads():
+    logging = cv2.utils.logging
+    before = logging.getLogLevel()
+    first, second = silent(), silent()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert logging.getLogLevel() == logging.LOG_LEVEL_SILENT
+    second.__exit__(None, None, None)
+    assert logging.getLogLevel() == before
+
+
 def test_without_a_standard_error_stream_pictures_are_read(tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg())
     script = (f"import os; os.close(2)\nfrom dinemo_ros.image_codec import decode_file\n"
@@ -177,3 +190,12 @@ def test_a_changed_byte_of_a_png_is_noticed(at):
 def test_a_png_with_a_part_missing_is_noticed():
     with pytest.raises(ImageError, match="PNG of .* (cut short|damaged)"):
         decode_file(PNG[:5000] + PNG[5400:])
+
+
+@pytest.mark.parametrize("data", [PNG[:40], b"II*\0" + bytes(60), b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(90),
+                                  b"GIF89a" + bytes(40)])
+def test_opencv_adds_no_words_of_its_own(capfd, data):
+    with pytest.raises(ImageError):
+        decode_file(data)
+    assert capfd.readouterr().err == ""
+    assert cv2.utils.logging.getLogLevel() > cv2.utils.logging.LOG_LEVEL_SILENT

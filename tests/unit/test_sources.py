@@ -138,7 +138,7 @@ def test_video_is_read_as_rgb_with_its_own_rate(video):
 
 def test_video_that_is_none_is_an_error(tmp_path):
     (tmp_path / "x.mp4").write_bytes(b"no video" * 100)
-    with pytest.raises(DatasetError, match="cannot be opened as a video but is a text file"):
+    with pytest.raises(DatasetError, match="cannot be opened as a video; it is a text file"):
         open_source(tmp_path / "x.mp4")
     (tmp_path / "x.mp4").write_bytes(bytes(range(256)) * 10)
     with pytest.raises(DatasetError, match="cannot be opened as a video"):

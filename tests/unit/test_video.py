@@ -171,7 +171,7 @@ def test_a_codec_that_opencv_lacks_is_named(tmp_path):
 @pytest.mark.parametrize("text", ["#EXTM3U\n/etc/passwd\n", "ffconcat version 1.0\nfile '/etc/hostname'\n", "v=0\n"])
 def test_a_list_of_other_files_is_not_followed(tmp_path, text):
     (tmp_path / "a.mp4").write_text(text)
-    with pytest.raises(DatasetError, match="cannot be opened as a video but is a (playlist|text file)"):
+    with pytest.raises(DatasetError, match="cannot be opened as a video; it is a (playlist|text file)"):
         open_source(tmp_path / "a.mp4")
 
 

@@ -45,7 +45,7 @@ def open_source(path: str | Path, fps: float | None = None, topic: str | None = 
     except OSError as error:
         raise DatasetError(f"{shown_path(path)}: cannot be read ({error.strerror})") from error
     if found is not None and found.kind is Kind.NONE:
-        raise DatasetError(f"{shown_path(path)}: {_expected(path)} but is {found}")
+        raise DatasetError(f"{shown_path(path)}: {_expected(path)}; it is {found}")
     source = _source_of_file(path, found, fps, topic)
     suffix = path.suffix.lower()
     if found is not None and suffix in _other_suffixes(source):
@@ -57,7 +57,7 @@ def _expected(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return "cannot be opened as a video"
-    return "cannot be read as a rosbag2" if suffix in BAG_SUFFIXES else "no image here, no video and no rosbag2"
+    return "cannot be read as a rosbag2" if suffix in BAG_SUFFIXES else "no image, no video and no rosbag2"
 
 
 def _is_folder(path: Path) -> bool:

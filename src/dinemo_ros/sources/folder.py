@@ -49,8 +49,8 @@ class FolderSource(Source):
         self._files = [f for f in files if _worth_a_look(f)] if path.is_dir() else files
         # A look into every file costs, so the first that is called an image will do, and only then is looked.
         if not any(f.suffix.lower() in IMAGE_SUFFIXES for f in self._files) and all(map(_no_picture, self._files)):
-            raise DatasetError(f"{shown_path(path)}: no image here; known are {', '.join(IMAGE_SUFFIXES)}, a video, or "
-                               f"a rosbag2{_what_is_there(self._files)}")
+            raise DatasetError(f"{shown_path(path)}: no image here{_what_is_there(self._files)}; known are "
+                               f"{', '.join(IMAGE_SUFFIXES)}, a video, or a rosbag2")
         camera_file = folder / CAMERA_FILE
         self._camera = Camera.from_yaml(camera_file) if camera_file.is_file() else None
 

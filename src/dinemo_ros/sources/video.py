@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import cv2
 
 from ..errors import DatasetError, ImageError
+from ..opencv_log import silent
 from ..picture_header import require_size
 from ..quoting import shown, shown_path
 from .frame import Frame, Source
@@ -51,7 +51,7 @@ class VideoSource(Source):
     def _open(self) -> cv2.VideoCapture:
         with open_name(self._path) as name:
             for backend in _BACKENDS:
-                with _silent():
+                with silent():
                     capture = cv2.VideoCapture(name, backend)
                 if capture.isOpened():
                     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # versions differ in what they do unasked
@@ -134,18 +134,6 @@ class _Clock:
         if self._wanted or self._told or self._count < 2:
             return ""
         return f"the video has no time stamps, {self._own:g} frames per second are taken"
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Without OpenCV's warnings about each backend that does not take a file: we say one sentence about all."""
-    logging = cv2.utils.logging
-    level = logging.getLogLevel()
-    logging.setLogLevel(min(level, logging.LOG_LEVEL_ERROR))
-    try:
-        yield
-    finally:
-        logging.setLogLevel(level)
 
 
 def _codec(capture: cv2.VideoCapture) -> str:
