@@ -36,7 +36,7 @@ from .ending import GRACE_S, leave
 from .executable import run
 from .inputs import Inputs
 from .log_bridge import bridge_logging
-from .memory import give_back
+from .memory import give_back, share_heaps
 from .publishers import Outputs, TransformBroadcaster
 from .synchronizer import StampMatcher
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
@@ -383,6 +383,7 @@ def _spin(node: PoseNode) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 if a parameter is impossible."""
+    share_heaps()
     return run("pose_node", PoseNode, _spin, args)
 
 
