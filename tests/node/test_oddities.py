@@ -10,7 +10,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from dinemo_ros.node.conversions import camera_to_info, rgb_to_image
-from dinemo_ros.node.validation import strange_frame
 
 NAMESPACE = "/oddities_test"
 
@@ -88,11 +87,6 @@ def test_frame_that_is_no_optical_one(node, probe, frame, name):
     assert f"the images are of frame '{name}'" in values["note_frame"] and values["level"] == 1
     # One sentence for all: whose frames change has been told already.
     assert len(lines_with(node, "by its name no optical frame")) == 1
-
-
-@pytest.mark.parametrize("name", ["camera_color_optical_frame", "camera", "cam0", "linked", "CAMERA_OPTICAL"])
-def test_other_frames_are_no_news(name):
-    assert strange_frame(name) == ""
 
 
 def test_normalised_boxes_and_turned_ones(node, probe, frame):
