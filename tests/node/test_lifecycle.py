@@ -41,6 +41,7 @@ def test_transitions(tmp_path, make_probe, demo_frames):
     assert not probe.change_state(Transition.TRANSITION_ACTIVATE), "an unconfigured node cannot become active"
     assert probe.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
     assert probe.state() == "finalized"
+    assert probe.diagnosis()["message"] == "finalized: shut down for good; start the node again to go on"
     assert node.interrupt() == 0
     assert "Traceback" not in node.output
 
@@ -101,12 +102,14 @@ def test_bad_bundle_leaves_the_node_alive_until_it_is_mended(tmp_path, make_prob
     probe = make_probe(NAMESPACE, outputs=("/diagnostics",))
     values = probe.diagnosis()
     assert values["level"] == 2 and words in values["message"] and str(bundle) in values["message"]
-    assert sum("cannot configure" in line and "ERROR" in line for line in node.output.splitlines()) == 1
+    said, = [line for line in node.output.splitlines() if "cannot configure" in line]
+    assert "ERROR" in said, "once, and as an error"
     assert probe.state() == "unconfigured"
     shutil.rmtree(bundle, ignore_errors=True)
     copied_bundle(bundle)
     assert probe.change_state(Transition.TRANSITION_CONFIGURE)
     assert probe.state() == "inactive"
+    assert probe.diagnosis()["message"] == "inactive: activate the node", "what failed before is over"
     assert node.interrupt() == 0
 
 

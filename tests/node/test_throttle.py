@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Things are said once per kind, whatever strangers write, and what is remembered of it is bounded."""
 
+import time
 import tracemalloc
 
 import pytest
@@ -33,17 +34,24 @@ def test_one_line_is_short_and_harmless():
     assert one_line("ä 90° 'ok'") == "ä 90° 'ok'"
 
 
-def test_numbers_and_quoted_text_make_no_difference():
+def test_numbers_make_no_difference():
     throttle = Throttle()
-    assert throttle.let_through("image", "encoding 'a1' of 5 bytes", 60.0, 0.0)
-    alike = ("encoding 'b' of 1e9 bytes", "encoding 'it\\'s' of -7 bytes", 'encoding "x" of nan bytes',
+    assert throttle.let_through("image", "encoding 'a' of 5 bytes", 60.0, 0.0)
+    assert throttle.let_through("image", "encoding 'a' of 19.5 bytes", 60.0, 0.0) is None
+    assert throttle.let_through("image", "encoding 'b' of 5 bytes", 60.0, 0.0), "another encoding is news"
+
+
+def test_quoted_text_makes_no_difference_in_notes():
+    throttle = Throttle()
+    assert throttle.let_through("image", "encoding 'a1' of 5 bytes", 60.0, 0.0, names=False)
+    alike = ("encoding 'b' of 19 bytes", "encoding 'it\\'s' of 7 bytes", 'encoding "x" of 0.5 bytes',
              "encoding 'long'... of 6 bytes")
     for now, message in enumerate(alike):
-        assert throttle.let_through("image", message, 60.0, float(now)) is None
-    assert throttle.let_through("image", "another thing", 60.0, 5.0) == "another thing"
-    assert throttle.let_through("roi", "encoding 'a1' of 5 bytes", 60.0, 5.0), "another cause"
-    assert throttle.let_through("image", "encoding 'c' of 8 bytes", 60.0, 61.0).endswith("(4 more like it since the "
-                                                                                          "last time)")
+        assert throttle.let_through("image", message, 60.0, float(now), names=False) is None
+    assert throttle.let_through("image", "another thing", 60.0, 5.0, names=False) == "another thing"
+    assert throttle.let_through("roi", "encoding 'a1' of 5 bytes", 60.0, 5.0, names=False), "another cause"
+    again = throttle.let_through("image", "encoding 'c' of 8 bytes", 60.0, 61.0, names=False)
+    assert again == "encoding 'c' of 8 bytes (4 more like it since the last time)"
 
 
 def test_a_flood_of_news_is_held_back_and_forgotten():
@@ -71,9 +79,11 @@ def test_monitor_does_not_grow_with_what_strangers_write():
     status = monitor.status("active", 3.0, "/image", {})
     assert sum(len(v.value) for v in status.values) + len(status.message) < 10_000
     assert monitor.rejected["image"] == 300
+    monitor.reject("roi", "/detections_2d: lies outside", 60.0, lost_image=False, count=7)
+    assert monitor.rejected["roi"] == 7
 
 
-def test_notes_are_warnings_beside_poses():
+def test_notes_are_warnings_beside_poses(monkeypatch):
     monitor = Monitor(Recorder(), "pose_node: pose estimation")
     monitor.start()
     monitor.image_received()
@@ -83,6 +93,13 @@ def test_notes_are_warnings_beside_poses():
     status = monitor.status("active", 3.0, "/image", {})
     assert status.level == b"\x01" and status.message == ("estimating, but /image: frame 'camera_link' is no optical "
                                                           "one")
+    monitor.note("frame", "/image: frame 'base_link' is no optical one", 60.0)
+    assert len(monitor._logger.lines) == 1, "another name is no news"
+    later = time.monotonic() + 11.0
+    monkeypatch.setattr("dinemo_ros.node.diagnostics.time.monotonic", lambda: later)
+    monitor.image_received()
+    assert monitor.status("active", 3.0, "/image", {}).message == "estimating", "it was long ago"
+    monitor.note("frame", "/image: frame 'camera_link' is no optical one", 60.0)
     monitor.start()
     assert monitor.status("active", 3.0, "/image", {}).message == "estimating", "a new start is a new start"
 
@@ -101,6 +118,7 @@ def test_failure_is_said_once_and_forgotten_after_success():
     assert log.lines == ["cannot configure: mesh.npz: missing"]
     status = monitor.status("unconfigured", 3.0, "/image", {})
     assert status.level == b"\x02" and status.message == "unconfigured: cannot configure: mesh.npz: missing"
+    assert monitor.status("finalized", 3.0, "/image", {}).message.startswith("finalized: shut down")
     monitor.recovered()
     assert monitor.status("inactive", 3.0, "/image", {}).message == "inactive: activate the node"
     monitor.progress = "compiling the solver: 12 of 36 kernels"

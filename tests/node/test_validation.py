@@ -115,3 +115,43 @@ def test_monitor_status_tells_what_is_wrong_and_recovers():
     assert status.level == b"\x01", "it worked again, but something was wrong a moment ago"
     assert {v.key: v.value for v in status.values}["objects_published"] == "2"
     assert monitor.status("active", -1.0, "/image", {}).message.startswith("no image on /image")
+
+
+def test_stamps_that_stay_the_same_are_strange():
+    """Zero twice, as no camera sends it; another stamp four times, for a picture may come twice."""
+    def strange(*stamps):
+        order = validation.StampOrder()
+        for stamp in stamps:
+            order.check(stamp, 1.0)
+        return order.strange()
+
+    assert "stays zero" in strange(0, 0) and "stays 5.000" in strange(*[5 * SECOND] * 4)
+    assert not any((strange(0), strange(5), strange(5, 5, 5), strange(0, 0, 1), strange(5, 5, 6, 6, 7, 7, 8)))
+
+
+@pytest.mark.parametrize("name", ["camera_link", "camera_color_frame", "base_footprint", "map", "Camera_Link"])
+def test_names_of_body_frames(name):
+    assert f"'{name}'" in validation.strange_frame(name)
+
+
+@pytest.mark.parametrize("name", ["camera_color_optical_frame", "camera", "cam0", "linked", "CAMERA_OPTICAL_FRAME"])
+def test_names_of_frames_that_may_be_optical(name):
+    assert validation.strange_frame(name) == ""
+
+
+def test_camera_info_of_another_frame():
+    assert "'left'" in (told := validation.strange_camera_frame("left", "right")) and "'right'" in told
+    for info in ("left", "/left", ""):
+        assert validation.strange_camera_frame("left", info) == ""
+
+
+def test_camera_infos_tell_their_age(monkeypatch):
+    infos = validation.CameraInfos()
+    assert infos.silent_s() == 0.0 and not infos.once and infos.frame_id == ""
+    now = 100.0
+    monkeypatch.setattr(validation.time, "monotonic", lambda: now)
+    infos.add(conversions.camera_to_info(Header(frame_id="left"), Camera.from_hfov(64, 48, 60.0)))
+    now = 103.0
+    assert infos.silent_s() == pytest.approx(3.0) and infos.once and infos.frame_id == "left"
+    infos.add(conversions.camera_to_info(Header(frame_id="left"), Camera.from_hfov(64, 48, 60.0)))
+    assert infos.silent_s() == 0.0 and not infos.once

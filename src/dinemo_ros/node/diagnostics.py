@@ -130,7 +130,9 @@ class Monitor:
         """Something is strange and poses are published all the same: a warning in the log and in the diagnostics."""
         with self._lock:
             self._notes[cause] = one_line(message), time.monotonic()
-            self.warn(cause, message, period_s)
+        line = self._let_through(cause, message, period_s, names=False)
+        if line is not None:
+            self._logger.warning(line)
 
     def warn(self, cause: str, message: str, period_s: float) -> None:
         """Log a warning, one of a kind at most once in ``period_s`` seconds; see :class:`Throttle`."""
@@ -139,14 +141,14 @@ class Monitor:
             self._logger.warning(line)
 
     def inform(self, cause: str, message: str, period_s: float) -> None:
-        """The same for what is no reason to worry."""
-        line = self._let_through(cause, message, period_s)
+        """A note that is no reason to worry, in the log only."""
+        line = self._let_through(cause, message, period_s, names=False)
         if line is not None:
             self._logger.info(line)
 
-    def _let_through(self, cause: str, message: str, period_s: float) -> str | None:
+    def _let_through(self, cause: str, message: str, period_s: float, names: bool = True) -> str | None:
         with self._lock:
-            return self._throttle.let_through(cause, one_line(message), period_s, time.monotonic())
+            return self._throttle.let_through(cause, one_line(message), period_s, time.monotonic(), names)
 
     def waited_s(self) -> float:
         """Seconds since the last image, or since the node became active."""

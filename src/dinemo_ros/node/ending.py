@@ -28,14 +28,20 @@ _stop: Callable[[], None] | None = None
 def heed_signals() -> None:
     """From now on either signal ends the process with 0; at once until :func:`begin`. In the main thread."""
     global _pipe
+    for number in _SIGNALS:
+        # Not the KeyboardInterrupt of Python: it strikes anywhere, also inside of a library's clean-up.
+        signal.signal(number, _heard)
     if _pipe is None:
         _pipe = os.pipe()
         os.set_blocking(_pipe[1], False)
         threading.Thread(target=_watch, args=(_pipe[0],), name="dinemo_ending", daemon=True).start()
     signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
-    for number in _SIGNALS:
-        # Not the KeyboardInterrupt of Python: it strikes anywhere, also inside of a library's clean-up.
-        signal.signal(number, lambda *_: None)
+
+
+def _heard(*_) -> None:
+    """Where the main thread can hear, before there is the other one."""
+    if _stop is None:
+        os._exit(0)
 
 
 def begin(stop: Callable[[], None]) -> None:

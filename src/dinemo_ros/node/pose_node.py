@@ -36,7 +36,7 @@ from .ending import GRACE_S, leave
 from .executable import run
 from .inputs import Inputs
 from .log_bridge import bridge_logging
-from .memory import give_back
+from .memory import give_back, share_heaps
 from .publishers import Outputs, TransformBroadcaster
 from .synchronizer import StampMatcher
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
@@ -281,8 +281,9 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._note("image", "frame", strange_frame(frame), _ONCE)
         self._note("camera_info", "camera_frame", strange_camera_frame(frame, infos.frame_id), settings.warn_period_s)
         if infos.silent_s() > settings.stale_after_s:
-            if self._inputs.latched or infos.once:
-                self._monitor.inform("camera_info", f"{self._topic('camera_info')}: came once and is used for all "
+            if self._inputs.latched or infos.once:  # as its publisher wants it
+                how = "once" if infos.once else "latched"
+                self._monitor.inform("camera_info", f"{self._topic('camera_info')}: came {how} and is used for all "
                                      "images", _ONCE)
             else:
                 self._note("camera_info", "camera_info", f"none for {infos.silent_s():.0f} s while images come: the "
@@ -377,12 +378,15 @@ def _spin(node: PoseNode) -> None:
     executor.add_node(node)
     if node.get_parameter("autostart").value:
         threading.Thread(target=node.start_up, name="dinemo_autostart", daemon=True).start()
-    executor.spin()
-    node.end()
+    try:
+        executor.spin()
+    finally:
+        node.end()
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 if a parameter is impossible."""
+    share_heaps()
     return run("pose_node", PoseNode, _spin, args)
 
 
