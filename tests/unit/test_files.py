@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files are written whole, and what is no plain file is written through or refused, never replaced.
 
-Every device here is a private node in a temporary folder; none of /dev is ever named.
+Every device here is a private node in a temporary folder; none of /dev is ever named, whatever breaks.
 """
 
 import os
@@ -122,10 +122,10 @@ def test_a_disk_is_refused(tmp_path, write):
 WRITE = "import sys; from dinemo_ros.files import AtomicFile as F; f = F(sys.argv[1]); f.write('new'); f.__exit__(None)"
 
 
-@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "{tmp}/link"])
+@pytest.mark.parametrize("name", ["/dev/fd/1", "/proc/self/fd/1", "{tmp}/link"])
 def test_standard_output_by_name(tmp_path, name):
-    """Into what it is, at the place where it is: neither replaced nor begun anew."""
-    (tmp_path / "link").symlink_to("/dev/stdout")
+    """Into what it is, at the place where it is: neither replaced nor begun anew. (/dev/stdout is such a link.)"""
+    (tmp_path / "link").symlink_to("/proc/self/fd/1")
     command = [sys.executable, "-c", WRITE, name.format(tmp=tmp_path)]
     assert subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout == b"new"
     with open(tmp_path / "file", "w") as file:
@@ -134,7 +134,7 @@ def test_standard_output_by_name(tmp_path, name):
         subprocess.run(command, stdout=file, check=True, timeout=60)
         file.write(" after")
     assert (tmp_path / "file").read_text() == "before new after"
-    assert os.path.islink("/dev/stdout")
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_the_substitution_of_a_shell(tmp_path):
