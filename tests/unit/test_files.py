@@ -157,16 +157,16 @@ def test_rights_and_owner_stay(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640 and path.read_text() == "new"
 
 
-@pytest.mark.parametrize("kind", ["link", "pipe", "hard link"])
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe", "hard link"])
 def test_the_part_is_no_way_to_another_file(tmp_path, kind):
     """NAME.part may lie there and be anything."""
     other, part = tmp_path / "other", tmp_path / "a.part"
     other.write_text("precious")
-    {"link": lambda: part.symlink_to(other), "pipe": lambda: os.mkfifo(part),
+    {"link": lambda: part.symlink_to(other), "link to nothing": lambda: part.symlink_to(tmp_path / "none"), "pipe": lambda: os.mkfifo(part),
      "hard link": lambda: os.link(other, part)}[kind]()
     with pytest.raises(OutputError, match="a: cannot be written"):
         by_lines(tmp_path / "a", "new")
-    assert other.read_text() == "precious" and not (tmp_path / "a").exists()
+    assert other.read_text() == "precious" and not (tmp_path / "a").exists() and not (tmp_path / "none").exists()
 
 
 def test_two_cannot_write_the_same_file(tmp_path):

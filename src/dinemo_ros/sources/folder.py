@@ -21,7 +21,7 @@ DEFAULT_FPS = 10.0
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".avif")
 _GIF = "a GIF is not read; take the pictures that it was made from, or convert it: ffmpeg -i FILE frame_%03d.png"
 # Files that belong beside images and need no word; anything else that is no image is named.
-_SIDECARS = (".yaml", ".yml", ".json", ".jsonl", ".md")
+_SIDECARS = (".yaml", ".yml", ".json", ".jsonl", ".md", ".part")
 
 
 class FolderSource(Source):
