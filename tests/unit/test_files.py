@@ -162,7 +162,8 @@ def test_the_part_is_no_way_to_another_file(tmp_path, kind):
     """NAME.part may lie there and be anything."""
     other, part = tmp_path / "other", tmp_path / "a.part"
     other.write_text("precious")
-    {"link": lambda: part.symlink_to(other), "link to nothing": lambda: part.symlink_to(tmp_path / "none"), "pipe": lambda: os.mkfifo(part),
+    {"link": lambda: part.symlink_to(other), "link to nothing": lambda: part.symlink_to(tmp_path / "none"),
+     "pipe": lambda: os.mkfifo(part),
      "hard link": lambda: os.link(other, part)}[kind]()
     with pytest.raises(OutputError, match="a: cannot be written"):
         by_lines(tmp_path / "a", "new")
