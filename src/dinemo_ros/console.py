@@ -68,7 +68,7 @@ def require_output() -> None:
 
 
 def _failed(error: DinemoError) -> int:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {readable(str(error))}", file=sys.stderr)
     _drop_output()
     return 1
 

@@ -26,6 +26,7 @@ from .errors import OutputError
 _log = logging.getLogger(__name__)
 _PART = ".part"  # what a file is called, behind a dot, its name and something random, until it is complete
 _ABANDONED_S = 3600.0
+_TRIES = 10
 _MAX_LINKS = 40  # as Linux
 
 
@@ -276,7 +277,7 @@ def _from_bytes(text: str) -> bool:
 
 def _open_part(part: Path) -> int:
     """A descriptor of the empty file ``part``, locked."""
-    while True:
+    for _ in range(_TRIES):
         # Neither through a link, nor waiting for the reader of a pipe of that name.
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
@@ -291,6 +292,7 @@ def _open_part(part: Path) -> int:
             os.close(handle)
             raise
         os.close(handle)
+    raise OSError(errno.EBUSY, f"{part.name} beside it is replaced again and again by another process")
 
 
 def _lock(handle: int) -> None:

@@ -65,7 +65,7 @@ def test_poses_of_a_folder_with_its_camera(bundle, scenes, tmp_path, capsys):
         assert (drawn != cv2.imread(str(folder / name))).any()
 
 
-def test_overlay_of_a_format_without_colour_is_a_png_and_later_images_are_done(bundle, scenes, tmp_path):
+def test_overlay_of_what_is_no_jpeg_is_a_png_and_later_images_are_done(bundle, scenes, tmp_path):
     for index, suffix in enumerate((".pgm", ".webp", ".jfif")):
         picture = cv2.imread(str(scenes[0] / "a.png"))
         picture = picture[..., 0] if suffix == ".pgm" else picture
@@ -73,7 +73,8 @@ def test_overlay_of_a_format_without_colour_is_a_png_and_later_images_are_done(b
         (tmp_path / f"{index}{suffix}").write_bytes(data.tobytes())
     estimate(tmp_path, "--bundle", bundle, "--hfov", 60, "--json", tmp_path / "p.jsonl", "--out", tmp_path / "out")
     assert list(read(tmp_path / "p.jsonl")) == ["0.pgm", "1.webp", "2.jfif"]
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0.pgm_pose.png", "1_pose.webp", "2.jfif_pose.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0.pgm_pose.png", "1.webp_pose.png",
+                                                                    "2.jfif_pose.png"]
 
 
 def test_regions_given_by_the_user_and_json_on_stdout(bundle, scenes, capsys):

@@ -2,6 +2,7 @@
 """Files appear whole or not at all; numbers are JSON."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ def test_file_appears_when_complete(tmp_path):
 
 
 def test_every_frame_has_an_overlay_of_its_own():
-    names = {"a.jpg": "a_pose.jpg", "a.PNG": "a_pose.PNG", "a.pgm": "a.pgm_pose.png", "a.jfif": "a.jfif_pose.png",
+    names = {"a.jpg": "a_pose.jpg", "a.PNG": "a_pose.PNG", "a.pgm": "a.pgm_pose.png", "a.webp": "a.webp_pose.png",
+             "a.jfif": "a.jfif_pose.png",
              "v.mp4:000012": "v.mp4_000012_pose.jpg", "a:b.jpg": "a:b_pose.jpg", "no suffix": "no suffix_pose.png"}
     assert {name: overlay_name(name) for name in names} == names
 
@@ -83,3 +85,12 @@ def test_json_is_strict():
         to_json({"x": float("nan")})
     assert to_json({"n": np.int64(3), "ok": np.bool_(True), "x": [np.float64(1 / 3)]}) == \
         '{"n": 3, "ok": true, "x": [0.33333333]}'
+
+
+def test_names_that_are_no_unicode_are_strict_json_and_can_be_had_back():
+    """Two names that read the same are told apart by their bytes; ordinary names are as they are."""
+    latin, written_so = os.fsdecode(b"Gr\xf6"), r"Gr\xf6"
+    entries = [json.loads(to_json({"file": name, "names": [name], name: 1})) for name in (latin, written_so, "Grö")]
+    assert [entry["file"] for entry in entries] == [r"Gr\xf6", r"Gr\xf6", "Grö"]
+    assert [entry.get("file_bytes") for entry in entries] == ["4772f6", None, None]
+    assert entries[0]["names"] == [r"Gr\xf6"] and entries[0][r"Gr\xf6"] == 1

@@ -58,7 +58,7 @@ def test_files_further_down_count_where_they_are_read(pictures, tmp_path):
 def test_two_outputs_are_two_files(tmp_path):
     with pytest.raises(OutputError, match="--json and --csv name the same file, .*; give two names"):
         refuse_inputs({"--json": tmp_path / "a", "--csv": tmp_path / "." / "a"}, [])
-    refuse_inputs({"--json": "/dev/stdout", "--csv": "/dev/stdout"}, [])
+    refuse_inputs({"--json": "/dev/fd/1", "--csv": "/dev/fd/1"}, [])
 
 
 @pytest.mark.parametrize("words", [

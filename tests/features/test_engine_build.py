@@ -184,7 +184,7 @@ class TestCommand:
         (tmp_path / "file").write_text("")
         result = build_engine(bundle.path, "--for-arch", "sm89", "--cache", tmp_path / "file" / "engines")
         assert result.returncode == 1 and result.stdout == ""
-        assert "was built and could not be kept" in result.stderr.splitlines()[-1]
+        assert "engines/probe: cannot be written" in result.stderr.splitlines()[-1]
 
     @pytest.mark.parametrize("arguments, says", [
         (["--for-arch", "sm90"], "builds no engines for sm90"),

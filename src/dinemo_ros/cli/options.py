@@ -55,7 +55,7 @@ def make_estimator(arguments: argparse.Namespace) -> PoseEstimator:
     """The estimator that the options of this module ask for; BundleError if the bundle is no good."""
     from ..bundle import load_bundle
 
-    log_to_stderr(arguments.quiet)
+    log_to_stderr(arguments.quiet, choices=False)
     estimator = estimator_of(load_bundle(bundle_folder(arguments.bundle)), arguments)
     network = estimator.extractor
     _log.info("features: %s in %s on %s, because %s; solver: on %s", network.name, network.precision, network.device,
@@ -72,11 +72,14 @@ def estimator_of(bundle: Bundle, arguments: argparse.Namespace) -> PoseEstimator
                          engine_cache=arguments.cache, device=arguments.device)
 
 
-def log_to_stderr(quiet: bool = False) -> None:
-    """Show what this package logs: progress of engines, fallbacks; what was chosen is one line of this module."""
+def log_to_stderr(quiet: bool = False, choices: bool = True) -> None:
+    """Show what this package logs: choices of backends, progress of engines, fallbacks.
+
+    quiet: only warnings and errors. choices: False where the caller puts into one line what was chosen.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    handler.addFilter(lambda record: record.levelno > logging.INFO or record.name not in _CHOOSERS)
+    handler.addFilter(lambda record: choices or record.levelno > logging.INFO or record.name not in _CHOOSERS)
     logger = logging.getLogger("dinemo_ros")
     logger.handlers[:] = [handler]
     logger.propagate = False

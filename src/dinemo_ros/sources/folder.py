@@ -22,7 +22,7 @@ __all__ = ["CAMERA_FILE", "IMAGE_SUFFIXES", "FolderSource", "images_by_stem", "r
 CAMERA_FILE = "camera_info.yaml"
 DEFAULT_FPS = 10.0
 # Files that belong beside images and need no word; anything else that is no image is named.
-_SIDECARS = (".yaml", ".yml", ".json", ".jsonl", ".md")
+_SIDECARS = (".yaml", ".yml", ".json", ".jsonl", ".md", ".part")
 _NAMED = 3  # kinds of things that are named where a folder holds no image
 
 

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is not installed, or cannot be written, is told before the work and not after it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WITHOUT = """
+import sys
+sys.modules.update(dict.fromkeys({missing!r}))  # None: as if it were not installed
+from dinemo_ros.cli.main import main
+sys.exit(main({words!r}))
+"""
+
+
+def dinemo(*words, missing=()):
+    script = WITHOUT.format(missing=list(missing), words=list(map(str, words)))
+    return subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, timeout=240,
+                          env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("place")
+    (folder / "pictures").mkdir()
+    (folder / "file").touch()
+    cv2.imwrite(str(folder / "pictures" / "a.png"), np.full((64, 64, 3), 90, np.uint8))
+    (folder / "azimuth.json").write_text(json.dumps({"pictures": {"azimuth_deg": {"a.png": 0.0}}}))
+    return folder
+
+
+@pytest.mark.parametrize(("words", "missing", "says"), [
+    (["bench", "--reference"], ["torch"], "--reference needs torch, which cannot be used here (ModuleNotFoundError"),
+    (["bench", "--reference", "pytorch3d"], ["torch"], "--reference needs torch"),
+    (["bench", "--json", "{p}/file/x"], [], "{p}/file/x: cannot be written (Not a directory)"),
+    (["build-engine", "{b}", "--precision", "int8", "--calibration", "{p}/pictures"], ["onnx"],
+     "networks in int8 need onnx, which is not installed"),
+    (["build-engine", "{b}", "--precision", "int8", "--calibration", "{p}/pictures", "--for-arch", "sm87"],
+     ["onnx"], "need onnx"),
+    (["build-engine", "{b}", "--for-arch", "sm89", "--cache", "{p}/file/x"], ["tensorrt", "tensorrt_rtx"], "tensorrt"),
+    (["eval", "spin", "{p}", "--csv", "{p}/pictures"], [], "is a folder; give the name of a file"),
+    (["estimate", "{p}/pictures", "--json", "{p}/pictures"], [], "is a folder; give the name of a file"),
+    (["estimate", "{p}/pictures", "--out", "{p}/file"], [], "cannot be made a folder"),
+    (["doctor", "--json", "{p}/file/x"], [], "{p}/file/x: cannot be written (Not a directory)"),
+])
+def test_one_line_and_nothing_was_computed(place, bundle, words, missing, says):
+    result = dinemo(*(word.format(p=place, b=bundle) for word in words), missing=missing)
+    assert result.returncode == 1 and result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert says.format(p=place).lower() in result.stderr.lower()
+
+
+def test_a_cache_that_takes_nothing(place, bundle):
+    pytest.importorskip("onnx", reason="int8 networks need onnx")
+    result = dinemo("build-engine", bundle, "--precision", "int8", "--calibration", place / "pictures", "--cache",
+                    place / "file" / "x")
+    assert result.returncode == 1 and "cannot be written (Not a directory)" in result.stderr
+    assert "measuring" not in result.stderr
