@@ -236,7 +236,7 @@ class PoseNode(LifecycleNode):
     def _rois(self, detections: Detection2DArray, camera: Camera, settings: SimpleNamespace) -> list:
         boxes = conversions.detections_to_rois(detections, settings.detections_class_id,
                                                settings.detections_min_score)
-        good, bad = check_rois(boxes, camera.width, camera.height)
+        good, bad = check_rois(boxes, camera.width, camera.height, camera)
         for error in bad:
             self._reject("detections_2d", error, "this box is skipped", settings, lost_image=False)
         return good
