@@ -83,8 +83,7 @@ class Lens:
         k = np.zeros(8)
         k[:min(len(self._coefficients), 8)] = self._coefficients[:8]
         below = 1 + squares * (k[5] + squares * (k[6] + squares * k[7]))
-        radii = tangents * (1 + squares * (k[0] + squares * (k[1] + squares * k[4]))) / below
-        return np.where(np.minimum.accumulate(below) > 0, radii, np.nan)  # behind a pole
+        return tangents * (1 + squares * (k[0] + squares * (k[1] + squares * k[4]))) / below  # falls behind a pole
 
     def _forward(self, points: np.ndarray) -> np.ndarray:
         if not len(points):

@@ -112,6 +112,9 @@ BAD_CAMERAS = {
     "far centre": ({"k": [400.0, 0.0, 9000.0, 0.0, 400.0, 240.0, 0.0, 0.0, 1.0]}, "far outside of the image"),
     "other size": ({"width": 123, "height": 77}, "camera_info is for 123x77"),
     "lens": ({"d": [0.1] * 3}, "takes (0, 4, 5) finite coefficients"),
+    "absurd lens": ({"d": [50.0, 0.0, 0.0, 0.0, 0.0]}, "stretch the image's border"),
+    "folded lens": ({"d": [-50.0, 0.0, 0.0, 0.0, 0.0]}, "fold the image"),
+    "lens model": ({"distortion_model": "double_sphere", "d": [0.1, 0.2]}, "'double_sphere' is not supported"),
 }
 
 
@@ -130,6 +133,17 @@ def test_camera_info(node, probe, frame, name):
 
     assert_rejected(node, probe, "camera_info", words, send)
     assert_works(node, probe, frame)
+
+
+@pytest.mark.parametrize(("model", "lens"), [("plumb_bob", [1e-3] + [0.0] * 7), ("", [1e-3] + [0.0] * 4),
+                                             ("Plumb Bob", [1e-3] + [0.0] * 4), ("none", [0.0] * 5)])
+def test_lens_as_drivers_publish_it_is_used(node, probe, frame, model, lens):
+    header = probe.header()
+    info = camera_to_info(header, frame.camera)
+    info.distortion_model, info.d = model, lens
+    probe.infos.publish(info)
+    probe.images.publish(rgb_to_image(header, frame.image))
+    assert probe.answer("detections", header).detections
 
 
 def test_image_before_its_predecessor(node, probe, frame):

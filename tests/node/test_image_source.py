@@ -2,6 +2,7 @@
 """The image source over real DDS: a folder, a video and a bag come out as Image + CameraInfo with the right stamps."""
 
 import os
+import re
 import time
 
 import cv2
@@ -13,6 +14,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from ros_support.processes import start_node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from unit.test_sources import CAMERA_INFO, raw_image, write_bag
 from video_files import VIDEOS
 
 from dinemo_ros.camera import Camera
@@ -223,6 +225,24 @@ def test_bag_keeps_stamps_frame_and_camera(viewer, tmp_path):
     assert [nanoseconds(m.header.stamp) for m in view.images] == pytest.approx(stamps, abs=1000)
     assert {m.header.frame_id for m in view.images} == {"bag_camera"}
     assert view.infos[0].k[0] == pytest.approx(camera.K[0, 0])
+
+
+def test_a_calibration_that_cannot_be_used_ends_it(folder, tmp_path):
+    """Nothing is assumed instead; a field of view that is given is a way out."""
+    pytest.importorskip("rosbags", reason="rosbags is not installed (extra 'bag')")
+    write_bag(tmp_path / "bag", "mcap", [(1.0, raw_image(90))], [(1.0, 40.0)], d=np.array([50.0, 0, 0, 0, 0]))
+    (tmp_path / "c.yaml").write_text(CAMERA_INFO)  # of 32 x 24 pixels, as the bag's images; the folder's have 64 x 48
+    (tmp_path / "wide.yaml").write_text(CAMERA_INFO.replace("24", "18"))
+    cases = [(tmp_path / "bag", {}, 1, "front/camera_info is of no use: .*stretch.*set the parameter camera_file or"),
+             (tmp_path / "bag", {"hfov_deg": 50.0}, 0, "1 images published"),
+             (folder, {"camera_file": str(tmp_path / "c.yaml")}, 0, "4 images published"),
+             (folder, {"camera_file": str(tmp_path / "wide.yaml")}, 1, "is of 32x18 and the image is 64x48")]
+    for path, options, code, words in cases:
+        source = start_node("image_source_node", tmp_path / "log", NAMESPACE, path=str(path), rate_hz=50.0,
+                            wait_for_subscriber=False, **options)
+        assert source.process.wait(40) == code, source.output
+        assert re.search(words, source.output) and "Traceback" not in source.output
+        assert "is assumed" not in source.output
 
 
 @pytest.mark.parametrize(("path", "words"), [("", "parameter 'path' is empty"), ("nothing_here", "no such file"),

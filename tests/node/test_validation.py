@@ -60,6 +60,16 @@ def test_only_bad_boxes_are_left_out():
     assert len(bad) == 3
 
 
+def test_boxes_that_the_lens_does_not_show_are_left_out_and_the_others_stay():
+    K = [[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]
+    camera = Camera(640, 480, K, "plumb_bob", (-0.6, 0, 0, 0, 0))  # turns back 248 pixels from the centre
+    boxes = [(0, 0, 50, 50), (250, 200, 350, 300), (600, 220, 640, 260)]
+    good, bad = validation.check_rois(boxes, 640, 480, camera)
+    assert good == [boxes[1]] and len(bad) == 2
+    assert "ROI [0.0, 0.0, 50.0, 50.0] cannot be looked at" in str(bad[0])
+    assert validation.check_rois(boxes, 640, 480, Camera.from_hfov(640, 480, 60.0)) == (boxes, [])
+
+
 def test_matcher_pairs_equal_stamps_in_either_order_and_drops_older_ones():
     matcher = StampMatcher()
     assert matcher.add_image(1, "image 1") is None

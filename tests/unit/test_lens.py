@@ -8,6 +8,7 @@ import pytest
 from dinemo_ros.camera import Camera
 from dinemo_ros.crop import check_seen, crop_camera, lens_shows, warp_crop
 from dinemo_ros.errors import CameraError, RoiError
+from dinemo_ros.lens import lens_of
 
 K = np.array([[420.0, 0, 322.0], [0, 424.0, 236.0], [0, 0, 1]])
 WHOLE = {  # lenses that show something at every pixel of 640 x 480
@@ -62,18 +63,38 @@ def test_rays_of_a_telephoto_lens_with_large_coefficients():
 
 
 # ------------------------------------------------------------------------------------------------- beyond the lens
-def test_pixels_where_the_polynomial_turned_back_have_no_ray():
-    """k1 alone: the radius r + k1 r^3 is largest at r = sqrt(-1 / (3 k1))."""
-    camera = Camera(640, 480, K, "plumb_bob", (-0.45, 0, 0, 0, 0))
-    largest = 2 / 3 * np.sqrt(1 / (3 * 0.45))
+@pytest.mark.parametrize(("lens", "at", "largest"), [  # largest radius, and the undistorted radius where it is
+    ((-0.45, 0, 0, 0, 0), (1 / (3 * 0.45)) ** (1 / 2), 2 / 3), ((0, -0.4, 0, 0, 0), (1 / (5 * 0.4)) ** (1 / 4), 4 / 5),
+    ((0, 0, 0, 0, -0.5), (1 / (7 * 0.5)) ** (1 / 6), 6 / 7), ((0, 0, 0, 0, 0, 0.6, 0, 0), (1 / 0.6) ** (1 / 2), 1 / 2)])
+def test_pixels_where_the_polynomial_turned_back_have_no_ray(lens, at, largest):
+    """One coefficient alone: r + k1 r^3, r + k2 r^5, r + k3 r^7, r / (1 + k4 r^2)."""
+    camera = Camera(640, 480, K, "rational_polynomial" if len(lens) == 8 else "plumb_bob", lens)
+    largest = largest * at
     _, seen = camera.seen_rays(grid(2.0))
     radius = np.hypot(*((grid(2.0) - K[:2, 2]) / K.diagonal()[:2]).T)
     np.testing.assert_array_equal(seen, radius < largest)
     rays = camera.rays(grid(2.0)[seen])
     np.testing.assert_allclose(camera.project(rays), grid(2.0)[seen], atol=1e-3)
-    assert np.hypot(*rays[:, :2].T).max() < np.sqrt(1 / (3 * 0.45)) + 1e-3, "of the two directions the inner one"
+    assert np.hypot(*rays[:, :2].T).max() < at + 1e-3, "of the two directions the inner one"
     with pytest.raises(RoiError, match=r"pixel \(0.0, 0.0\) lies beyond what the lens shows: .* look nearer"):
         camera.rays([[320.0, 240], [0, 0]])
+
+
+def test_no_ray_leads_through_what_the_lens_shows_mirrored():
+    """Behind a fold of the tangential part the image is mirrored; the radial part alone does not tell."""
+    lens = lens_of("rational_polynomial", (0.381, -0.4589, -0.03353, -0.2166, 0.4241, -0.06751, 0.5315, 0.2086, -0.2185,
+                                           -0.01121, 0.2007, -0.216))
+    points, seen = lens.undistort(0.5 * (grid() - [320, 240]) / 240)
+    step = 1e-6
+    along = np.stack([lens.distort(points + [step, 0]) - lens.distort(points),
+                      lens.distort(points + [0, step]) - lens.distort(points)], axis=2) / step
+    assert (np.linalg.det(along)[seen] > 0).all() and 0.5 < seen.mean() < 1.0
+    assert not lens.undistort(np.array([[-0.48, 0.72]]))[1].any()
+
+
+def test_half_of_the_image_is_enough_by_its_area():
+    """A circle of 228 pixels in 640 x 480: 53 % of the area, fewer of the places on a grid that has the border."""
+    assert not Camera(640, 480, K, "plumb_bob", (-0.5, 0, 0, 0, 0)).sees_all
 
 
 def test_fisheye_sees_to_89_degrees_and_to_where_it_turns_back():
@@ -117,7 +138,7 @@ def test_boxes_in_the_dark_are_refused_and_boxes_that_reach_into_it_are_cut():
         check_seen(FOLDED, [good, bad])
     with pytest.raises(RoiError, match="lies beyond"):
         crop_camera(FOLDED, bad, 128, 1.15)
-    crop = crop_camera(FOLDED, np.array([0.0, 180, 400, 300]), 128, 1.0)
+    crop = crop_camera(FOLDED, np.array([20.0, 180, 400, 300]), 128, 1.0)
     assert crop.open_sides == (True, False, False, False), "the object may go on where the lens ends"
     left = np.array([[(crop.box[0] - crop.centre) / crop.focal, 0, 1.0]]) @ crop.R_cam_crop.T
     radius = np.hypot(*((FOLDED.project(left)[0] - K[:2, 2]) / K.diagonal()[:2]))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from vision_msgs.msg import Detection2D, Detection2DArray
 
+from ..camera import Camera
 from ..errors import RoiError
 from ..quoting import quoted
 from .validation import check_rois
@@ -52,11 +53,12 @@ class Choice:
 
 
 def choose_boxes(message: Detection2DArray, width: int, height: int, class_id: str = "", min_score: float = 0.0,
-                 limit: int = 100) -> Choice:
+                 limit: int = 100, camera: Camera | None = None) -> Choice:
     """The boxes of ``message`` that are worth a look in an image of ``width`` x ``height`` pixels.
 
     At most ``limit`` of them, the detector's most certain ones: each costs its time. ``class_id`` and ``min_score``
-    are those of the detection's best hypothesis; a detection without one passes where no class is asked for.
+    are those of the detection's best hypothesis; a detection without one passes where no class is asked for. With a
+    ``camera`` boxes beyond what its lens shows are refused.
     """
     choice = Choice()
     scored = _wanted(message, class_id, min_score, choice)
@@ -66,7 +68,7 @@ def choose_boxes(message: Detection2DArray, width: int, height: int, class_id: s
     choice.leave_out("normalised", len(boxes) - len(pixels), "they are normalised (0 to 1) and not in pixels: have the "
                      f"detector multiply x by {width} and y by {height}, the size of the image")
     ordered = sorted(pixels, key=lambda k: -_certain(scored[k][1]))
-    good, choice.bad = check_rois([boxes[k] for k in ordered], width, height)
+    good, choice.bad = check_rois([boxes[k] for k in ordered], width, height, camera)
     choice.rois = _distinct(good, limit, choice)
     return choice
 

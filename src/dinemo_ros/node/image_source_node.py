@@ -53,7 +53,8 @@ class ImageSourceNode(Node):
         self._spinner = SingleThreadedExecutor()
         self._spinner.add_node(self)
         self._said_hfov = False
-        self._told: set[str] = set()
+        self._noted: set[str] = set()  # of the source
+        self._camera_notes: set[str] = set()  # that were told
         self.published = 0
 
     def play(self) -> None:
@@ -76,8 +77,8 @@ class ImageSourceNode(Node):
     def _tell_notes(self) -> None:
         """What the source has to say of itself, each sentence once."""
         for sentence in self._source.notes:
-            if sentence not in self._told:
-                self._told.add(sentence)
+            if sentence not in self._noted:
+                self._noted.add(sentence)
                 self.get_logger().info(sentence)
 
     def _ready(self) -> bool:
@@ -128,14 +129,18 @@ class ImageSourceNode(Node):
         return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
 
     def _camera_of(self, frame: Frame) -> Camera:
-        """The camera of the file, of a given field of view, of the source, or an assumed one; a file is scaled."""
+        """The camera of the file, of a given field of view, of the source, or an assumed one; a file is scaled.
+
+        Raises:
+            CameraError: the file is of another shape, or the source's own calibration cannot be used.
+        """
         height, width = frame.image_rgb.shape[:2]
         if self._camera:
-            return self._camera.resized(width, height)
+            return self._told(self._camera.resized(width, height))
         if self._settings.hfov_deg:
             return Camera.from_hfov(width, height, self._settings.hfov_deg)
         if frame.camera and frame.calibrated:
-            return frame.camera
+            return self._told(frame.camera)
         if frame.camera_error:
             raise CameraError(f"{self._source.description}: {frame.camera_error}; set the parameter camera_file or "
                               "hfov_deg instead")
@@ -146,6 +151,13 @@ class ImageSourceNode(Node):
             self.get_logger().warning(f"{self._source.description} has no camera: a horizontal field of view of "
                                       f"{camera.hfov_deg:.3g} deg is {origin}; distances depend on it (parameters "
                                       "hfov_deg, camera_file)")
+        return camera
+
+    def _told(self, camera: Camera) -> Camera:
+        for note in camera.notes:
+            if note not in self._camera_notes:
+                self._camera_notes.add(note)
+                self.get_logger().warning(f"calibration: {note}")
         return camera
 
 

@@ -144,9 +144,8 @@ IMAGE_SOURCE = (
     Parameter("loop", False, "Start again at the end instead of ending.", changes=START),
     Parameter("frame_id", "camera_optical_frame", "Frame of the images, an optical frame (x right, y down, z "
               "forward).", changes=START),
-    Parameter("camera_file", "", "Calibration of ROS, OpenCV or Kalibr (camchain.yaml:cam1); empty takes the source's own "
-              "camera.",
-              changes=START),
+    Parameter("camera_file", "", "Calibration of ROS, OpenCV or Kalibr (camchain.yaml:cam1); empty takes the source's "
+              "own camera.", changes=START),
     Parameter("hfov_deg", 0.0, "Horizontal field of view where no camera is known; 0 takes the pictures' EXIF "
               "data or assumes 60, and says so.", unit="deg", bounds=(1.0, 170.0), or_zero=True, changes=START),
     Parameter("stamps", "auto", "Stamp of an image: clock (now), source (recorded time), auto (source for bags, clock "

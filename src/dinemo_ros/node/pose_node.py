@@ -305,7 +305,7 @@ class PoseNode(LifecycleNodeMixin, Node):
 
     def _rois(self, detections: Detection2DArray, camera: Camera, settings: SimpleNamespace) -> list:
         choice = choose_boxes(detections, camera.width, camera.height, settings.detections_class_id,
-                              settings.detections_min_score, settings.max_objects)
+                              settings.detections_min_score, settings.max_objects, camera)
         topic, period = self._topic("detections_2d"), settings.warn_period_s
         if choice.bad:
             more = f" (and {len(choice.bad) - 1} more)" * (len(choice.bad) > 1)

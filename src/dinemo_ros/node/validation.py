@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from ..camera import Camera
 from ..camera_info import camera_from_info
-from ..crop import check_roi
+from ..crop import check_roi, check_seen
 from ..errors import CameraError, DinemoError, RoiError
 from ..quoting import quoted
 from . import conversions
@@ -127,12 +127,18 @@ class CameraInfos:
         return camera
 
 
-def check_rois(rois, width: int, height: int) -> tuple[list[tuple[float, float, float, float]], list[RoiError]]:
-    """Split ROIs (x_min, y_min, x_max, y_max) in pixels into usable ones and the errors of the others."""
+def check_rois(rois, width: int, height: int,
+               camera: Camera | None = None) -> tuple[list[tuple[float, float, float, float]], list[RoiError]]:
+    """Split ROIs (x_min, y_min, x_max, y_max) in pixels into usable ones and the errors of the others.
+
+    camera: refuse those too that lie beyond what its lens shows.
+    """
     good, bad = [], []
     for roi in rois:
         try:
-            check_roi(roi, width, height)
+            box = check_roi(roi, width, height)
+            if camera is not None:
+                check_seen(camera, [box])
             good.append(roi)
         except RoiError as error:
             bad.append(error)
