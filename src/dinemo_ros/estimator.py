@@ -264,8 +264,9 @@ def as_experienced(pose: ObjectPose, known: UncertaintySpec) -> ObjectPose:
         return pose
     evidence = evidence_of(pose.score, pose.visible, max((other.score for other in pose.runners_up), default=None))
     probability = known.probability_of(evidence)
-    return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, probability),
-                   size_covariance=known.size_covariance(pose.size_covariance, probability), probability=probability)
+    return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, pose.size, probability),
+                   size_covariance=known.size_covariance(pose.size_covariance, pose.size, probability),
+                   probability=probability)
 
 
 def check_image(image: np.ndarray) -> None:

@@ -8,7 +8,8 @@ peak is the right one: a car of low score may as well be turned back to front. S
 * a logistic model of the probability that the rotation is within 30 degrees of the true one, from the score, the share
   of the object that is explained, and how far the next hypothesis lies behind;
 * factors for standard deviations as functions of this probability, linear between knots: of the turn about the object's
-  z axis, of the tilt of this axis, of the position across and along the viewing ray, and of the size.
+  z axis, of the tilt of this axis, of the position across and along the viewing ray, and of the size;
+* floors under them: an object that is shaped otherwise than the mean one is misjudged however clearly it is seen.
 
 Applied to every pose that leaves the estimator, whatever device it was solved on. A Gaussian cannot say "this or its
 opposite"; one wide enough for both is the honest second best.
@@ -26,7 +27,7 @@ from .errors import BundleError
 from .symmetry import UNIFORM_VARIANCE
 
 EVIDENCE = ("one", "score", "visible", "lead")  # what the coefficients of the probability multiply
-_WIDEST, _SURE = 1000.0, 1e-3  # largest factor; probabilities keep this distance from 0 and 1
+_WIDEST, _HIGHEST, _SURE = 1000.0, 3.0, 1e-3  # factor, floor; probabilities keep this distance from 0 and 1
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class UncertaintySpec:
         probability: [4] coefficients of :data:`EVIDENCE`.
         knots: [K] rising probabilities, 0 to 1, at which the factors are given.
         turn, tilt, across, along, size: [K] factors of standard deviations.
+        floor: [5] standard deviations that are added to these (as independent errors are, in squares): radians, radians,
+            shares of the object's diagonal, of the distance, and of each side.
     """
 
     probability: tuple[float, ...] = ()
@@ -46,6 +49,7 @@ class UncertaintySpec:
     across: tuple[float, ...] = ()
     along: tuple[float, ...] = ()
     size: tuple[float, ...] = ()
+    floor: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not any(getattr(self, item.name) for item in fields(self)):
@@ -62,6 +66,10 @@ class UncertaintySpec:
                 raise BundleError(f"uncertainty.{name} is {list(values)!r}; allowed: a factor for each of the "
                                   f"{len(knots)} knots, {1 / _WIDEST:g} to {_WIDEST:g}")
 
+        if len(self.floor) != len(FACTORS) or min(self.floor) < 0 or max(self.floor) > _HIGHEST:
+            raise BundleError(f"uncertainty.floor is {list(self.floor)!r}; allowed: {len(FACTORS)} numbers from 0 to "
+                              f"{_HIGHEST:g}, of {', '.join(FACTORS)}")
+
     def __bool__(self) -> bool:
         return bool(self.probability)
 
@@ -74,25 +82,40 @@ class UncertaintySpec:
         """The factor called ``name`` of :data:`FACTORS`; between knots its logarithm is linear."""
         return float(math.exp(np.interp(probability, self.knots, np.log(getattr(self, name)))))
 
-    def covariance(self, covariance: np.ndarray, T_cam_obj: np.ndarray, probability: float) -> np.ndarray:
-        """``covariance`` [6, 6] of a pose (both in the camera's frame) with its factors; correlations stay.
+    def covariance(self, covariance: np.ndarray, T_cam_obj: np.ndarray, size: np.ndarray,
+                   probability: float) -> np.ndarray:
+        """``covariance`` [6, 6] of a pose (both in the camera's frame) with its factors and floors.
 
         An angle cannot be less known than not at all: the turn's variance ends at that of a uniform angle.
         """
-        ray, axis = T_cam_obj[:3, 3] / np.linalg.norm(T_cam_obj[:3, 3]), T_cam_obj[:3, 2]
-        turn = self.factor("turn", probability)
-        known = float(axis @ covariance[3:, 3:] @ axis)
-        turn = min(turn, math.sqrt(UNIFORM_VARIANCE / known))
-        stretch = np.zeros((6, 6))
-        for block, direction, names in ((stretch[:3, :3], ray, ("along", "across")), (stretch[3:, 3:], axis, None)):
-            own, other = (self.factor(name, probability) for name in names) if names else \
-                (turn, self.factor("tilt", probability))
-            block[:] = other * np.eye(3) + (own - other) * np.outer(direction, direction)
-        return stretch @ covariance @ stretch
+        position, axis = T_cam_obj[:3, 3], T_cam_obj[:3, 2]
+        distance = math.sqrt(position @ position)
+        turn, tilt, across, along, _ = (self.factor(name, probability) for name in FACTORS)
+        turn_floor, tilt_floor, across_floor, along_floor, _ = self.floor
+        diagonal = math.sqrt(size @ size)
+        stretch = _two_blocks((position / distance, along, across), (axis, turn, tilt))
+        result = stretch @ covariance @ stretch + _two_blocks(
+            (position / distance, (along_floor * distance) ** 2, (across_floor * diagonal) ** 2),
+            (axis, turn_floor**2, tilt_floor**2))
+        known = float(axis @ result[3:, 3:] @ axis)
+        if known > UNIFORM_VARIANCE:
+            shrink = _two_blocks((axis, 1.0, 1.0), (axis, math.sqrt(UNIFORM_VARIANCE / known), 1.0))
+            result = shrink @ result @ shrink
+        return result
 
-    def size_covariance(self, covariance: np.ndarray, probability: float) -> np.ndarray:
-        """``covariance`` [3, 3] of the size with its factor."""
-        return self.factor("size", probability) ** 2 * covariance
+    def size_covariance(self, covariance: np.ndarray, size: np.ndarray, probability: float) -> np.ndarray:
+        """``covariance`` [3, 3] of the ``size`` [3] with its factor and floor."""
+        return self.factor("size", probability) ** 2 * covariance + np.diag((self.floor[-1] * size) ** 2)
+
+
+def _two_blocks(*blocks: tuple[np.ndarray, float, float]) -> np.ndarray:
+    """[6, 6] of two symmetric blocks, each given by a unit vector, what it is along that, and across."""
+    result = np.zeros((6, 6))
+    for corner, (direction, along, across) in zip((0, 3), blocks, strict=True):
+        block = result[corner:corner + 3, corner:corner + 3]
+        np.multiply.outer((along - across) * direction, direction, out=block)
+        block[range(3), range(3)] += across
+    return result
 
 
 FACTORS = ("turn", "tilt", "across", "along", "size")
