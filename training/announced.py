@@ -45,12 +45,11 @@ class Errors:
         Args:
             scale: [N, k]. floor: [k]. most: largest variance of the last axis.
         """
-        covariance = self.covariance * scale[:, :, None] * scale[:, None]
-        axes = range(self.freedom)
+        covariance, axes = self.covariance.copy(), range(self.freedom)
         covariance[:, axes, axes] += (floor * self.unit) ** 2
-        shrink = np.ones_like(scale)
-        shrink[:, -1] = np.sqrt(np.minimum(1.0, most / covariance[:, -1, -1]))
-        error = self.error / shrink
+        scale = scale.copy()
+        scale[:, -1] = np.minimum(scale[:, -1], np.sqrt(most / covariance[:, -1, -1]))
+        error = self.error / scale
         return np.sum(np.linalg.solve(covariance, error[..., None])[..., 0] * error, axis=1)
 
     def only(self, axes: Sequence[int]) -> Errors:
@@ -64,9 +63,10 @@ class Announced:
 
     Attributes:
         network, level, asset: [N] text; the level of occlusion, the model that was rendered.
-        evidence: [N, 4], see :data:`dinemo_ros.uncertainty.EVIDENCE`. error_deg: [N] of the rotation.
+        evidence: [N, 5], see :data:`dinemo_ros.uncertainty.EVIDENCE`. error_deg: [N] of the rotation.
         rotation: along the object's axes, two of a category that is the same from all around.
-        position: two axes across the ray, one along it. distance: of the camera. size: as :mod:`dinemo_ros.evaluation.coverage` counts it.
+        position: two axes across the ray, one along it. distance: of the origin.
+        size: as :mod:`dinemo_ros.evaluation.coverage` counts it.
     """
 
     network: np.ndarray
@@ -132,8 +132,7 @@ def announced(pose: ObjectPose, T_true: np.ndarray, size_true: np.ndarray, symme
     view = np.linalg.svd(ray[None])[2][[1, 2, 0]]
     distance, diagonal = np.linalg.norm(pose.T_cam_obj[:3, 3]), np.linalg.norm(pose.size)
     sides = size_axes(symmetry)
-    return {"evidence": evidence_of(pose.score, pose.visible,
-                                    max((other.score for other in pose.runners_up), default=None)),
+    return {"evidence": evidence_of(pose, symmetry),
             "error_deg": float(np.degrees(symmetry.distance(R, T_true[:3, :3]))),
             "rotation": (*rotation, np.ones(len(rotation[0]))),
             "position": (view @ position[0], view @ position[1] @ view.T, np.array([diagonal, diagonal, distance])),

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -34,14 +34,15 @@ from .announced import Announced, Errors, measure
 from .left_out import left_out
 
 _KNOTS = (0.1, 0.4, 0.7, 0.95)  # quantiles of the probability
-_PARTS = 5  # groups of like probability
+_PARTS, _PART_WEIGHT = 5, 0.5  # groups of like probability; what they count beside networks and levels
 _SOFT = 0.1  # of the logarithm of a squared error: makes a count differentiable enough to search
 _RIDGE = 1e-3
 FEWEST = 40  # poses
 _WIDEST, _STEP, _SMALLEST_STEP = 6.8, 0.4, 0.02  # of the logarithm of a factor
-_LEVELS = np.arange(-2.4, 3.7, 0.6)  # of flat functions
+_LEVELS = np.arange(-2.4, 3.7, 0.8)  # of flat functions
 _FLOORS = (-7.0, -3.5)  # logarithms of floors to begin with, the first as good as none
-_FLAT, _MARGINAL = 0.02, 0.2  # pull to flat functions; weight of single axes beside the quantity that they belong to
+_TRIED = 3  # starts that are searched from
+_FLAT, _MARGINAL = 0.02, 0.1  # pull to flat functions; weight of single axes beside the quantity that they belong to
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def fit(announced: Announced) -> UncertaintySpec:
     weights = logistic(announced.evidence, announced.right)
     probability = probabilities(weights, announced.evidence)
     knots = np.unique(np.quantile(probability, _KNOTS).round(4))
-    found = _Factors(_hats(probability, knots), _groups(announced, probability)).fitted(announced)
+    found = _Factors(_hats(probability, knots), *_groups(announced, probability)).fitted(announced)
     found = {"turn": np.r_[np.zeros(len(knots)), -np.inf]} | found  # of a category without one
     return UncertaintySpec(
         tuple(_short(w) for w in weights), tuple(float(k) for k in knots),
@@ -75,11 +76,13 @@ def fit(announced: Announced) -> UncertaintySpec:
 class _Factors:
     """What is searched for are functions [K + 1]: logarithms of factors at the knots, and of a floor.
 
-    hats: [N, K] weights of the knots in each picture; groups: [G, N] shares of the pictures, rows sum to one.
+    hats: [N, K] weights of the knots in each picture; groups: [G, N] shares of the pictures, rows sum to one; weights:
+    [G] of their misses.
     """
 
     hats: np.ndarray
     groups: np.ndarray
+    weights: np.ndarray
 
     def fitted(self, announced: Announced) -> dict[str, np.ndarray]:
         """Functions by name."""
@@ -112,8 +115,8 @@ class _Factors:
     def _search(self, quantities: Sequence[Quantity], functions: int) -> np.ndarray:
         """Functions [functions, K + 1] under which the coverage of ``quantities`` misses least.
 
-        Flat ones on a grid first, then a pattern search from the best: counts have no slope to follow. Where all or no
-        errors are inside there is nothing to tell two factors apart, hence the pull to flat functions.
+        Pattern searches from the best of many starts: counts have no slope to follow. Where all or no errors are inside
+        there is nothing to tell two factors apart, hence the pull to flat functions.
         """
         K = self.hats.shape[1]
 
@@ -121,9 +124,12 @@ class _Factors:
             bent = float(np.sum(np.diff(x[:, :-1]) ** 2))
             return sum(q.weight * self._miss(q, x) for q in quantities) + _FLAT * bent
 
-        starts = [np.c_[np.tile(np.array(levels)[:, None], K), np.full(functions, floor)] for floor in _FLOORS
-                  for levels in itertools.product(_LEVELS, repeat=functions)]
-        x = min(starts, key=cost)
+        results = [self._descended(cost, start) for start in sorted(_starts(K, functions), key=cost)[:_TRIED]]
+        return min(results, key=cost)
+
+    @staticmethod
+    def _descended(cost: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
+        """Where a pattern search from ``x`` ends."""
         value, step = cost(x), _STEP
         while step > _SMALLEST_STEP:
             before = value
@@ -145,8 +151,19 @@ class _Factors:
             outside = (squares - np.log(quantile(level, quantity.freedom))) / _SOFT
             inside = 1 / (1 + np.exp(np.clip(outside, -30, 30)))
             half = 0.5 * (BOUNDS[level][1] - BOUNDS[level][0])
-            total += float(np.mean(((self.groups @ inside - level) / half) ** 2))
+            middle = 0.5 * sum(BOUNDS[level])
+            total += float(np.mean(self.weights * ((self.groups @ inside - middle) / half) ** 2))
         return total
+
+
+def _starts(K: int, functions: int) -> Iterator[np.ndarray]:
+    """[functions, K + 1] to begin with: flat factors, and for the last function some that fall steeply over a floor of
+    one, a standard deviation that is the probability's alone: half turns have nothing to do with the solver's own."""
+    flat = [np.r_[np.full(K, level), floor] for floor in _FLOORS for level in _LEVELS]
+    steep = [np.r_[np.linspace(top, end, K), 0.0] for top in (0.0, 0.4) for end in (-1.0, -2.5, -4.0)]
+    first = flat if functions == 1 else [np.r_[np.linspace(0.2, end, K), _FLOORS[1]] for end in (0.2, -0.5)]
+    for choice in itertools.product(first, *[flat + steep] * (functions - 1)):
+        yield np.array(choice)
 
 
 def moved(function: np.ndarray, k: int, by: float) -> np.ndarray:
@@ -199,15 +216,18 @@ def _hats(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(x, knots, unit) for unit in np.eye(len(knots))], axis=1)
 
 
-def _groups(announced: Announced, probability: np.ndarray) -> np.ndarray:
-    """[G, N] shares of the frames: each network at each level, each part of like probability; rows sum to one."""
+def _groups(announced: Announced, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[G, N] shares of the frames: each network at each level, each part of like probability; rows sum to one. [G] what
+    their coverage counts: that of the parts half."""
     members = [(announced.network == network) & (announced.level == level)
                for network in np.unique(announced.network) for level in np.unique(announced.level)]
+    settings = len(members)
     edges = np.quantile(probability, np.linspace(0, 1, _PARTS + 1)[1:-1])
     part = np.searchsorted(edges, probability)
     members += [part == k for k in range(_PARTS)]
-    members = np.array([m for m in members if m.any()], float)
-    return members / members.sum(1, keepdims=True)
+    weights = np.where(np.arange(len(members)) < settings, 1.0, _PART_WEIGHT)
+    there = [bool(m.any()) for m in members]
+    return np.array([m / m.sum() for m in members if m.any()]), weights[there]
 
 
 @lru_cache

@@ -25,7 +25,7 @@ from .solver import SolvedPose, Start
 from .solver.coarse import Target
 from .solver.jit import compilation_told
 from .symmetry import NO_SYMMETRY, Symmetry
-from .uncertainty import UncertaintySpec, evidence_of
+from .uncertainty import as_experienced
 
 Roi = tuple[float, float, float, float]
 
@@ -230,7 +230,7 @@ class PoseEstimator:
                           covariance=rotate @ hypotheses[0].covariance @ rotate.T, roi=tuple(box.tolist()),
                           runners_up=tuple(others), visible=hypotheses[0].visible,
                           size_covariance=hypotheses[0].size_covariance)
-        pose = as_experienced(pose, self.bundle.card.uncertainty)
+        pose = as_experienced(pose, self.bundle.card.uncertainty, symmetry)
         return replace(pose, covariance=symmetry.covariance(pose.covariance, pose.T_cam_obj[:3, :3]),
                        size_covariance=symmetry.size_covariance(pose.size_covariance, hypotheses[0].size))
 
@@ -256,17 +256,6 @@ def in_camera(R_cam_crop: np.ndarray, solved: SolvedPose, symmetry: Symmetry = N
     """A solved pose in the real camera's optical frame; of equivalent poses the canonical one."""
     T_cam_obj = symmetry.canonical(se3(R_cam_crop, np.zeros(3)) @ solved.T_crop_obj)
     return Hypothesis(T_cam_obj, solved.score, symmetry.size(solved.size))
-
-
-def as_experienced(pose: ObjectPose, known: UncertaintySpec) -> ObjectPose:
-    """``pose`` with the covariances and the probability that ``known`` makes of those of the solver."""
-    if not known:
-        return pose
-    evidence = evidence_of(pose.score, pose.visible, max((other.score for other in pose.runners_up), default=None))
-    probability = known.probability_of(evidence)
-    return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, pose.size, probability),
-                   size_covariance=known.size_covariance(pose.size_covariance, pose.size, probability),
-                   probability=probability)
 
 
 def check_image(image: np.ndarray) -> None:

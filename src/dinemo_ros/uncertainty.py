@@ -6,7 +6,8 @@ peak is the right one: a car of low score may as well be turned back to front. S
 ``training.uncertainty`` on renders with exact poses, occluded ones among them:
 
 * a logistic model of the probability that the rotation is within 30 degrees of the true one, from the score, the share
-  of the object that is explained, and how far the next hypothesis lies behind;
+  of the object that is explained, how far the next hypothesis lies behind, and how sharply the solver says that it
+  knows the rotation;
 * factors for standard deviations as functions of this probability, linear between knots: of the turn about the object's
   z axis, of the tilt of this axis, of the position across and along the viewing ray, and of the size;
 * floors under them: an object that is shaped otherwise than the mean one is misjudged however clearly it is seen.
@@ -19,15 +20,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from .errors import BundleError
-from .symmetry import UNIFORM_VARIANCE
+from .pose import ObjectPose
+from .symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 
-EVIDENCE = ("one", "score", "visible", "lead")  # what the coefficients of the probability multiply
+EVIDENCE = ("one", "score", "visible", "lead", "sharpness")  # what the coefficients of the probability multiply
 _WIDEST, _HIGHEST, _SURE = 1000.0, 3.0, 1e-3  # factor, floor; probabilities keep this distance from 0 and 1
+_SHARPEST = 1e-8  # variance of a rotation, square radians
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,11 @@ class UncertaintySpec:
     """Key ``uncertainty`` of a bundle's card; without it nothing is changed and no probability announced.
 
     Attributes:
-        probability: [4] coefficients of :data:`EVIDENCE`.
+        probability: [5] coefficients of :data:`EVIDENCE`.
         knots: [K] rising probabilities, 0 to 1, at which the factors are given.
-        turn, tilt, across, along, size: [K] factors of standard deviations.
-        floor: [5] standard deviations that are added to these (as independent errors are, in squares): radians, radians,
-            shares of the object's diagonal, of the distance, and of each side.
+        turn, tilt, across, along, size: [K] factors of standard deviations, after the floors.
+        floor: [5] standard deviations that are added to the solver's as independent errors are, in squares: radians,
+            radians, shares of the object's diagonal, of the distance, and of each side.
     """
 
     probability: tuple[float, ...] = ()
@@ -74,7 +77,7 @@ class UncertaintySpec:
         return bool(self.probability)
 
     def probability_of(self, evidence: Sequence[float]) -> float:
-        """Probability of a rotation within 30 degrees, from [4] numbers in the order of :data:`EVIDENCE`."""
+        """Probability of a rotation within 30 degrees, from [5] numbers in the order of :data:`EVIDENCE`."""
         x = sum(weight * value for weight, value in zip(self.probability, evidence, strict=True))
         return min(max(0.5 + 0.5 * math.tanh(0.5 * x), _SURE), 1.0 - _SURE)
 
@@ -90,22 +93,18 @@ class UncertaintySpec:
         """
         position, axis = T_cam_obj[:3, 3], T_cam_obj[:3, 2]
         distance = math.sqrt(position @ position)
-        turn, tilt, across, along, _ = (self.factor(name, probability) for name in FACTORS)
         turn_floor, tilt_floor, across_floor, along_floor, _ = self.floor
-        diagonal = math.sqrt(size @ size)
-        stretch = _two_blocks((position / distance, along, across), (axis, turn, tilt))
-        result = stretch @ covariance @ stretch + _two_blocks(
-            (position / distance, (along_floor * distance) ** 2, (across_floor * diagonal) ** 2),
+        raised = covariance + _two_blocks(
+            (position / distance, (along_floor * distance) ** 2, (across_floor * math.sqrt(size @ size)) ** 2),
             (axis, turn_floor**2, tilt_floor**2))
-        known = float(axis @ result[3:, 3:] @ axis)
-        if known > UNIFORM_VARIANCE:
-            shrink = _two_blocks((axis, 1.0, 1.0), (axis, math.sqrt(UNIFORM_VARIANCE / known), 1.0))
-            result = shrink @ result @ shrink
-        return result
+        turn, tilt, across, along, _ = (self.factor(name, probability) for name in FACTORS)
+        turn = min(turn, math.sqrt(UNIFORM_VARIANCE / float(axis @ raised[3:, 3:] @ axis)))
+        stretch = _two_blocks((position / distance, along, across), (axis, turn, tilt))
+        return stretch @ raised @ stretch
 
     def size_covariance(self, covariance: np.ndarray, size: np.ndarray, probability: float) -> np.ndarray:
         """``covariance`` [3, 3] of the ``size`` [3] with its factor and floor."""
-        return self.factor("size", probability) ** 2 * covariance + np.diag((self.floor[-1] * size) ** 2)
+        return self.factor("size", probability) ** 2 * (covariance + np.diag((self.floor[-1] * size) ** 2))
 
 
 def _two_blocks(*blocks: tuple[np.ndarray, float, float]) -> np.ndarray:
@@ -121,12 +120,27 @@ def _two_blocks(*blocks: tuple[np.ndarray, float, float]) -> np.ndarray:
 FACTORS = ("turn", "tilt", "across", "along", "size")
 
 
-def evidence_of(score: float, visible: float, next_score: float | None) -> tuple[float, float, float, float]:
-    """What the probability is computed from, in the order of :data:`EVIDENCE`.
+def evidence_of(pose: ObjectPose, symmetry: Symmetry) -> tuple[float, ...]:
+    """[5] what the probability of ``pose`` is computed from, in the order of :data:`EVIDENCE`.
 
-    Args:
-        next_score: of the best other hypothesis, None without one. The lead is how far it lies behind, as a share of
-            ``score``.
+    The lead is how far the best other hypothesis lies behind, as a share of the score. Sharpness is minus the logarithm
+    of the rotation's standard deviation in radians, by the covariance of the solver; a turn that means nothing is left
+    out of it.
     """
-    lead = 1.0 if next_score is None or score <= 0.0 else min(max(1.0 - next_score / score, -1.0), 1.0)
-    return 1.0, score, visible, lead
+    others = [other.score for other in pose.runners_up]
+    lead = min(max(1.0 - max(others) / pose.score, -1.0), 1.0) if others and pose.score > 0.0 else 1.0
+    variance = float(np.trace(pose.covariance[3:, 3:]))
+    if symmetry.continuous:
+        variance -= axis_variance(pose.covariance, pose.T_cam_obj[:3, :3])
+    return 1.0, pose.score, pose.visible, lead, -0.5 * math.log(max(variance, _SHARPEST))
+
+
+def as_experienced(pose: ObjectPose, known: UncertaintySpec, symmetry: Symmetry) -> ObjectPose:
+    """``pose``, of a category with that ``symmetry``, with the covariances and the probability that ``known`` makes of
+    those of the solver."""
+    if not known:
+        return pose
+    probability = known.probability_of(evidence_of(pose, symmetry))
+    return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, pose.size, probability),
+                   size_covariance=known.size_covariance(pose.size_covariance, pose.size, probability),
+                   probability=probability)

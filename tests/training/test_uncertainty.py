@@ -13,13 +13,12 @@ for _module in ("numba", "tqdm"):
 
 from unit.test_uncertainty import SPEC
 
-from dinemo_ros.estimator import as_experienced
 from dinemo_ros.evaluation.coverage import BOUNDS, contents, coverage_rows
 from dinemo_ros.evaluation.reliability import reliability_rows
 from dinemo_ros.geometry import se3, so3_exp
 from dinemo_ros.pose import Hypothesis, ObjectPose
 from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry, turn
-from dinemo_ros.uncertainty import FACTORS
+from dinemo_ros.uncertainty import FACTORS, as_experienced
 from training.announced import announced, gathered
 from training.left_out import experienced, left_out
 from training.uncertainty import FEWEST, fit, logistic, moved, quantile
@@ -58,10 +57,8 @@ def gather(symmetry=NO_SYMMETRY, **options):
 def test_the_factors_undo_what_the_covariance_got_wrong(symmetry, wider):
     """Too wide and too narrow alike; other scenes are covered as promised, and were not before."""
     found = fit(gather(symmetry, wider=wider, flips=False))
-    for name in FACTORS[1 if symmetry.continuous else 0:]:
-        assert found.factor(name, 0.95) == pytest.approx(wider, rel=0.15), (name, found)
     fresh = gather(symmetry, seed=1, wider=wider, flips=False)
-    flat = replace(found, **{name: (1.0,) * len(found.knots) for name in FACTORS})
+    flat = replace(found, **{name: (1.0,) * len(found.knots) for name in FACTORS}, floor=(0.0,) * len(FACTORS))
     before, after = (coverage_rows(experienced(fresh, spec)) for spec in (flat, found))
     assert [row["holds"] for row in after] == [True] * len(after), after
     if wider != 1.0:
@@ -70,8 +67,7 @@ def test_the_factors_undo_what_the_covariance_got_wrong(symmetry, wider):
 
 def test_flips_are_covered_where_they_are_likely_and_do_not_widen_what_is_sure():
     found = fit(gather())
-    assert found.factor("turn", 0.5) > 20 * found.factor("turn", 0.999)
-    assert found.factor("turn", 0.999) < 2.0 and max(found.along) < 1.3
+    assert found.factor("turn", 0.5) > 5 * found.factor("turn", 0.999) and max(found.along) < 1.3
     fresh = gather(seed=1)
     assert 0.7 < fresh.right.mean() < 0.85
     rows = coverage_rows(experienced(fresh, found))
@@ -89,7 +85,7 @@ def test_the_probability_is_the_one_that_poses_were_drawn_with():
 
 def test_evidence_that_speaks_against_itself_is_left_out():
     rng = np.random.default_rng(0)
-    evidence = np.c_[np.ones(4000), rng.uniform(size=(4000, 3))]
+    evidence = np.c_[np.ones(4000), rng.uniform(size=(4000, 4))]
     right = rng.random(4000) < 1 / (1 + np.exp(-(4 * evidence[:, 1] - 2 * evidence[:, 2] - 1)))
     weights = logistic(evidence, right)
     assert weights[1] == pytest.approx(4.0, abs=0.6) and weights[2] == 0.0 and weights[3] < 0.4
@@ -101,7 +97,7 @@ def test_measured_and_applied_are_the_same_thing():
         shown = list(scenes(2, symmetry, count=30))
         records = experienced(gathered([announced(p, T, size, symmetry) | where for p, T, size, where in shown]), SPEC)
         for record, (pose, T, size, _) in zip(records, shown, strict=True):
-            after = as_experienced(pose, SPEC)
+            after = as_experienced(pose, SPEC, symmetry)
             assert record["probability"] == pytest.approx(after.probability)
             for name, value in contents(after, T, size, symmetry).items():
                 assert record["contents"][name] == pytest.approx(value, abs=1e-6), (name, symmetry)
@@ -127,10 +123,12 @@ def test_a_single_model_has_no_others():
 
 
 def test_factors_never_rise():
-    before = np.array([2.0, 1.0, 1.0, -1.0])
-    np.testing.assert_allclose(moved(before, 2, 0.5), [2.0, 1.5, 1.5, -1.0])
-    np.testing.assert_allclose(moved(before, 0, -1.5), [0.5, 0.5, 0.5, -1.0])
-    np.testing.assert_allclose(moved(before, 3, -0.5), [2.0, 1.0, 1.0, -1.5])
+    """The last entry is the floor, which is free."""
+    before = np.array([2.0, 1.0, 1.0, -1.0, -3.0])
+    np.testing.assert_allclose(moved(before, 2, 0.5), [2.0, 1.5, 1.5, -1.0, -3.0])
+    np.testing.assert_allclose(moved(before, 0, -1.5), [0.5, 0.5, 0.5, -1.0, -3.0])
+    np.testing.assert_allclose(moved(before, 3, -0.5), [2.0, 1.0, 1.0, -1.5, -3.0])
+    np.testing.assert_allclose(moved(before, 4, 0.5), [2.0, 1.0, 1.0, -1.0, -2.5])
 
 
 def test_quantiles_of_chi_square():
