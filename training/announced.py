@@ -63,7 +63,7 @@ class Announced:
 
     Attributes:
         network, level, asset: [N] text; the level of occlusion, the model that was rendered.
-        evidence: [N, 5], see :data:`dinemo_ros.uncertainty.EVIDENCE`. error_deg: [N] of the rotation.
+        evidence: [N, 6], see :data:`dinemo_ros.uncertainty.EVIDENCE`. error_deg: [N] of the rotation.
         rotation: along the object's axes, two of a category that is the same from all around.
         position: two axes across the ray, one along it. distance: of the origin.
         size: as :mod:`dinemo_ros.evaluation.coverage` counts it.
@@ -119,10 +119,13 @@ def gathered(rows: Sequence[dict]) -> Announced:
     return Announced(*(np.array([row[name] for row in rows]) for name in _TEXTS + _NUMBERS), *pairs)
 
 
-def announced(pose: ObjectPose, T_true: np.ndarray, size_true: np.ndarray, symmetry: Symmetry) -> dict:
+def announced(pose: ObjectPose, T_true: np.ndarray, size_true: np.ndarray, symmetry: Symmetry,
+              box: np.ndarray) -> dict:
     """Evidence of a pose and its errors with their covariances in the axes of :class:`Announced`.
 
-    ``pose``: with the covariance of the solver, that is, of a bundle without ``uncertainty``.
+    Args:
+        pose: with the covariance of the solver, that is, of a bundle without ``uncertainty``.
+        box: see :func:`dinemo_ros.uncertainty.evidence_of`.
     """
     R, ray = pose.T_cam_obj[:3, :3], pose.T_cam_obj[:3, 3] / np.linalg.norm(pose.T_cam_obj[:3, 3])
     found = errors(pose, T_true, size_true, symmetry)
@@ -132,7 +135,7 @@ def announced(pose: ObjectPose, T_true: np.ndarray, size_true: np.ndarray, symme
     view = np.linalg.svd(ray[None])[2][[1, 2, 0]]
     distance, diagonal = np.linalg.norm(pose.T_cam_obj[:3, 3]), np.linalg.norm(pose.size)
     sides = size_axes(symmetry)
-    return {"evidence": evidence_of(pose, symmetry),
+    return {"evidence": evidence_of(pose, symmetry, box),
             "error_deg": float(np.degrees(symmetry.distance(R, T_true[:3, :3]))),
             "rotation": (*rotation, np.ones(len(rotation[0]))),
             "position": (view @ position[0], view @ position[1] @ view.T, np.array([diagonal, diagonal, distance])),
@@ -159,7 +162,8 @@ def measure(bundle: Bundle, folders: Sequence[Path], count: int, threads: int = 
             for network, estimator in estimators.items():
                 poses = estimator.estimate(image, sample.camera, [sample.roi])
                 if poses:
-                    rows.append(announced(poses[0], frame.T_cam_obj, frame.size, bundle.card.symmetry)
+                    covered = estimator.covered(poses[0], sample.camera)
+                    rows.append(announced(poses[0], frame.T_cam_obj, frame.size, bundle.card.symmetry, covered)
                                 | {"network": network, "level": level.name if level else CLEAN,
                                    "asset": frame.asset})
     return gathered(rows)

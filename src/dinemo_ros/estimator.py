@@ -122,7 +122,7 @@ class PoseEstimator:
             solved = self.pipeline.follow(image, camera, crops, targets, starts)
             self._add_timings()
             for k, crop, hypotheses in zip(inside, crops, solved, strict=True):
-                found[k] = self._pose(crop, hypotheses, boxes[k])
+                found[k] = self._pose(camera, crop, hypotheses, boxes[k])
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
         return found
 
@@ -204,7 +204,8 @@ class PoseEstimator:
         crops, targets = self.views(camera, boxes, measured)
         solved = self.pipeline.solve(image, camera, crops, targets, hopeless)
         self._add_timings()
-        return [self._pose(crop, hypotheses, box) for crop, hypotheses, box in zip(crops, solved, boxes, strict=True)]
+        return [self._pose(camera, crop, hypotheses, box)
+                for crop, hypotheses, box in zip(crops, solved, boxes, strict=True)]
 
     def views(self, camera: Camera, boxes: Sequence[np.ndarray],
               measured: bool) -> tuple[list[CropCamera], list[Target]]:
@@ -218,7 +219,8 @@ class PoseEstimator:
         for stage, milliseconds in self.pipeline.timings.items():
             self.timings[stage] = self.timings.get(stage, 0.0) + milliseconds
 
-    def _pose(self, crop: CropCamera, hypotheses: Sequence[SolvedPose], box: np.ndarray) -> ObjectPose | None:
+    def _pose(self, camera: Camera, crop: CropCamera, hypotheses: Sequence[SolvedPose],
+              box: np.ndarray) -> ObjectPose | None:
         """The first hypothesis in the real camera's frame, the others as its runners-up."""
         if not hypotheses:
             return None
@@ -230,7 +232,8 @@ class PoseEstimator:
                           covariance=rotate @ hypotheses[0].covariance @ rotate.T, roi=tuple(box.tolist()),
                           runners_up=tuple(others), visible=hypotheses[0].visible,
                           size_covariance=hypotheses[0].size_covariance)
-        pose = as_experienced(pose, self.bundle.card.uncertainty, symmetry)
+        if self.bundle.card.uncertainty:
+            pose = as_experienced(pose, self.bundle.card.uncertainty, symmetry, self.covered(pose, camera))
         return replace(pose, covariance=symmetry.covariance(pose.covariance, pose.T_cam_obj[:3, :3]),
                        size_covariance=symmetry.size_covariance(pose.size_covariance, hypotheses[0].size))
 

@@ -6,8 +6,8 @@ peak is the right one: a car of low score may as well be turned back to front. S
 ``training.uncertainty`` on renders with exact poses, occluded ones among them:
 
 * a logistic model of the probability that the rotation is within 30 degrees of the true one, from the score, the share
-  of the object that is explained, how far the next hypothesis lies behind, and how sharply the solver says that it
-  knows the rotation;
+  of the object that is explained, how far the next hypothesis lies behind, how sharply the solver says that it knows
+  the rotation, and how well the pose fits the box that it was looked for in;
 * factors for standard deviations as functions of this probability, linear between knots: of the turn about the object's
   z axis, of the tilt of this axis, of the position across and along the viewing ray, and of the size;
 * floors under them: an object that is shaped otherwise than the mean one is misjudged however clearly it is seen.
@@ -26,9 +26,10 @@ import numpy as np
 
 from .errors import BundleError
 from .pose import ObjectPose
+from .regions import overlap
 from .symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 
-EVIDENCE = ("one", "score", "visible", "lead", "sharpness")  # what the coefficients of the probability multiply
+EVIDENCE = ("one", "score", "visible", "lead", "sharpness", "fit")  # what the coefficients of the probability multiply
 _WIDEST, _HIGHEST, _SURE = 1000.0, 3.0, 1e-3  # factor, floor; probabilities keep this distance from 0 and 1
 _SHARPEST = 1e-8  # variance of a rotation, square radians
 
@@ -38,7 +39,7 @@ class UncertaintySpec:
     """Key ``uncertainty`` of a bundle's card; without it nothing is changed and no probability announced.
 
     Attributes:
-        probability: [5] coefficients of :data:`EVIDENCE`.
+        probability: [6] coefficients of :data:`EVIDENCE`.
         knots: [K] rising probabilities, 0 to 1, at which the factors are given.
         turn, tilt, across, along, size: [K] factors of standard deviations, after the floors.
         floor: [5] standard deviations that are added to the solver's as independent errors are, in squares: radians,
@@ -77,7 +78,7 @@ class UncertaintySpec:
         return bool(self.probability)
 
     def probability_of(self, evidence: Sequence[float]) -> float:
-        """Probability of a rotation within 30 degrees, from [5] numbers in the order of :data:`EVIDENCE`."""
+        """Probability of a rotation within 30 degrees, from [6] numbers in the order of :data:`EVIDENCE`."""
         x = sum(weight * value for weight, value in zip(self.probability, evidence, strict=True))
         return min(max(0.5 + 0.5 * math.tanh(0.5 * x), _SURE), 1.0 - _SURE)
 
@@ -120,27 +121,27 @@ def _two_blocks(*blocks: tuple[np.ndarray, float, float]) -> np.ndarray:
 FACTORS = ("turn", "tilt", "across", "along", "size")
 
 
-def evidence_of(pose: ObjectPose, symmetry: Symmetry) -> tuple[float, ...]:
-    """[5] what the probability of ``pose`` is computed from, in the order of :data:`EVIDENCE`.
+def evidence_of(pose: ObjectPose, symmetry: Symmetry, box: np.ndarray) -> tuple[float, ...]:
+    """[6] what the probability of ``pose`` is computed from, in the order of :data:`EVIDENCE`.
 
     The lead is how far the best other hypothesis lies behind, as a share of the score. Sharpness is minus the logarithm
     of the rotation's standard deviation in radians, by the covariance of the solver; a turn that means nothing is left
-    out of it.
+    out of it. The fit is the overlap (intersection over union) of ``box`` [4], what the pose covers of the picture, and
+    the region of interest.
     """
     others = [other.score for other in pose.runners_up]
     lead = min(max(1.0 - max(others) / pose.score, -1.0), 1.0) if others and pose.score > 0.0 else 1.0
     variance = float(np.trace(pose.covariance[3:, 3:]))
     if symmetry.continuous:
         variance -= axis_variance(pose.covariance, pose.T_cam_obj[:3, :3])
-    return 1.0, pose.score, pose.visible, lead, -0.5 * math.log(max(variance, _SHARPEST))
+    sharpness = -0.5 * math.log(max(variance, _SHARPEST))
+    return 1.0, pose.score, pose.visible, lead, sharpness, overlap(box, np.asarray(pose.roi))
 
 
-def as_experienced(pose: ObjectPose, known: UncertaintySpec, symmetry: Symmetry) -> ObjectPose:
+def as_experienced(pose: ObjectPose, known: UncertaintySpec, symmetry: Symmetry, box: np.ndarray) -> ObjectPose:
     """``pose``, of a category with that ``symmetry``, with the covariances and the probability that ``known`` makes of
-    those of the solver."""
-    if not known:
-        return pose
-    probability = known.probability_of(evidence_of(pose, symmetry))
+    those of the solver. ``box``: see :func:`evidence_of`."""
+    probability = known.probability_of(evidence_of(pose, symmetry, box))
     return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, pose.size, probability),
                    size_covariance=known.size_covariance(pose.size_covariance, pose.size, probability),
                    probability=probability)

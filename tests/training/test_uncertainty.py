@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="training extra is not installed")
 for _module in ("numba", "tqdm"):
     pytest.importorskip(_module, reason="training extra is not installed")
 
-from unit.test_uncertainty import SPEC
+from unit.test_uncertainty import BOX, SPEC
 
 from dinemo_ros.evaluation.coverage import BOUNDS, contents, coverage_rows
 from dinemo_ros.evaluation.reliability import reliability_rows
@@ -37,7 +37,7 @@ def scenes(seed, symmetry=NO_SYMMETRY, wider=1.0, flips=True, count=COUNT):
         C, S = root @ root.T + 1e-5 * np.eye(6), np.diag([0.01, 0.02, 0.01])
         size = symmetry.size(np.array([4.0, 1.7, 1.5]))
         pose = ObjectPose(T, score, size, covariance=C, size_covariance=symmetry.size_covariance(S, size), visible=0.5,
-                          runners_up=(Hypothesis(T, 0.5 * score, size),))
+                          roi=(0.0, 0.0, 10.0, 10.0), runners_up=(Hypothesis(T, 0.5 * score, size),))
         error = wider * rng.multivariate_normal(np.zeros(6), C)
         R = so3_exp(error[3:]) @ T[:3, :3]
         if flips and rng.random() > 1 / (1 + np.exp(-12 * (score - 0.3))):
@@ -48,7 +48,7 @@ def scenes(seed, symmetry=NO_SYMMETRY, wider=1.0, flips=True, count=COUNT):
 
 
 def gather(symmetry=NO_SYMMETRY, **options):
-    return gathered([announced(pose, T, size, symmetry) | where for pose, T, size, where in scenes(
+    return gathered([announced(pose, T, size, symmetry, BOX) | where for pose, T, size, where in scenes(
         **{"seed": 0, "symmetry": symmetry, **options})])
 
 
@@ -85,7 +85,7 @@ def test_the_probability_is_the_one_that_poses_were_drawn_with():
 
 def test_evidence_that_speaks_against_itself_is_left_out():
     rng = np.random.default_rng(0)
-    evidence = np.c_[np.ones(4000), rng.uniform(size=(4000, 4))]
+    evidence = np.c_[np.ones(4000), rng.uniform(size=(4000, 5))]
     right = rng.random(4000) < 1 / (1 + np.exp(-(4 * evidence[:, 1] - 2 * evidence[:, 2] - 1)))
     weights = logistic(evidence, right)
     assert weights[1] == pytest.approx(4.0, abs=0.6) and weights[2] == 0.0 and weights[3] < 0.4
@@ -95,9 +95,10 @@ def test_measured_and_applied_are_the_same_thing():
     """``experienced`` computes for all pictures at once what the estimator and the evaluation do for one."""
     for symmetry in (NO_SYMMETRY, Symmetry("z", 0), Symmetry("z", 1)):
         shown = list(scenes(2, symmetry, count=30))
-        records = experienced(gathered([announced(p, T, size, symmetry) | where for p, T, size, where in shown]), SPEC)
+        rows = [announced(pose, T, size, symmetry, BOX) | where for pose, T, size, where in shown]
+        records = experienced(gathered(rows), SPEC)
         for record, (pose, T, size, _) in zip(records, shown, strict=True):
-            after = as_experienced(pose, SPEC, symmetry)
+            after = as_experienced(pose, SPEC, symmetry, BOX)
             assert record["probability"] == pytest.approx(after.probability)
             for name, value in contents(after, T, size, symmetry).items():
                 assert record["contents"][name] == pytest.approx(value, abs=1e-6), (name, symmetry)
@@ -109,7 +110,7 @@ def test_each_model_is_judged_by_what_was_fitted_to_the_others():
     for (pose, T, size, where), (_, wide_T, wide_size, _) in zip(scenes(3, flips=True), scenes(3, wider=4.0),
                                                                  strict=True):
         odd = where["asset"] == "d"
-        rows.append(announced(pose, wide_T if odd else T, wide_size if odd else size, NO_SYMMETRY) | where)
+        rows.append(announced(pose, wide_T if odd else T, wide_size if odd else size, NO_SYMMETRY, BOX) | where)
     records = left_out(gathered(rows), fit)
     assert len(records) == COUNT
     share = {asset: np.mean([r["contents"]["translation"] <= 0.683 for r in records if r["group"] == asset])
