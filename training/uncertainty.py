@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +33,7 @@ from dinemo_ros.uncertainty import FACTORS, UncertaintySpec
 from .announced import Announced, Errors, measure
 from .left_out import left_out
 
-_KNOTS = (0.1, 0.4, 0.7, 0.95)  # quantiles of the probability
+_KNOTS = (0.05, 0.25, 0.6, 0.95)  # quantiles of the probability
 _PARTS, _PART_WEIGHT = 5, 0.5  # groups of like probability; what they count beside networks and levels
 _SOFT = 0.1  # of the logarithm of a squared error: makes a count differentiable enough to search
 _RIDGE = 1e-3
@@ -41,7 +41,6 @@ FEWEST = 40  # poses
 _WIDEST, _STEP, _SMALLEST_STEP = 6.8, 0.4, 0.02  # of the logarithm of a factor
 _LEVELS = np.arange(-2.4, 3.7, 0.8)  # of flat functions
 _FLOORS = (-7.0, -3.5)  # logarithms of floors to begin with, the first as good as none
-_TRIED = 3  # starts that are searched from
 _FLAT, _MARGINAL = 0.02, 0.1  # pull to flat functions; weight of single axes beside the quantity that they belong to
 
 
@@ -98,8 +97,7 @@ class _Factors:
         if rotation.freedom == 2:
             return {"tilt": self._search([self._quantity(rotation, [0, 0])], 1)[0]}
         found = self._search([self._quantity(rotation, [0, 0, 1], most=UNIFORM_VARIANCE),
-                              self._quantity(rotation.only([0, 1]), [0, 0], _MARGINAL),
-                              self._quantity(rotation.only([2]), [1], _MARGINAL, most=UNIFORM_VARIANCE)], 2)
+                              self._quantity(rotation.only([0, 1]), [0, 0], _MARGINAL)], 2)
         return {"tilt": found[0], "turn": found[1]}
 
     def _quantity(self, errors: Errors, functions: Sequence[int], weight: float = 1.0,
@@ -124,8 +122,8 @@ class _Factors:
             bent = float(np.sum(np.diff(x[:, :-1]) ** 2))
             return sum(q.weight * self._miss(q, x) for q in quantities) + _FLAT * bent
 
-        results = [self._descended(cost, start) for start in sorted(_starts(K, functions), key=cost)[:_TRIED]]
-        return min(results, key=cost)
+        starts = [min(kind, key=cost) for kind in _starts(K, functions)]
+        return min((self._descended(cost, start) for start in starts), key=cost)
 
     @staticmethod
     def _descended(cost: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
@@ -156,14 +154,16 @@ class _Factors:
         return total
 
 
-def _starts(K: int, functions: int) -> Iterator[np.ndarray]:
-    """[functions, K + 1] to begin with: flat factors, and for the last function some that fall steeply over a floor of
-    one, a standard deviation that is the probability's alone: half turns have nothing to do with the solver's own."""
-    flat = [np.r_[np.full(K, level), floor] for floor in _FLOORS for level in _LEVELS]
+def _starts(K: int, functions: int) -> list[list[np.ndarray]]:
+    """Kinds of functions [functions, K + 1] to begin with: flat factors with a floor and without; and if there are two,
+    a second one that falls steeply over a floor of one, a standard deviation that is the probability's alone: how far
+    half turns are off has nothing to do with the solver's own."""
+    kinds = [[np.r_[np.full(K, level), floor] for level in _LEVELS] for floor in _FLOORS]
+    if functions == 1:
+        return [[start[None] for start in kind] for kind in kinds]
     steep = [np.r_[np.linspace(top, end, K), 0.0] for top in (0.0, 0.4) for end in (-1.0, -2.5, -4.0)]
-    first = flat if functions == 1 else [np.r_[np.linspace(0.2, end, K), _FLOORS[1]] for end in (0.2, -0.5)]
-    for choice in itertools.product(first, *[flat + steep] * (functions - 1)):
-        yield np.array(choice)
+    first = [np.r_[np.linspace(0.2, end, K), _FLOORS[1]] for end in (0.2, -0.5)]
+    return [[np.stack(pair) for pair in itertools.product(first, kind)] for kind in (kinds[0] + kinds[1], steep)]
 
 
 def moved(function: np.ndarray, k: int, by: float) -> np.ndarray:
