@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from tqdm import tqdm
 
 from dinemo_ros.bundle import Bundle
 from dinemo_ros.estimator import PoseEstimator
-from dinemo_ros.evaluation.coverage import errors
+from dinemo_ros.evaluation.coverage import errors, size_axes
 from dinemo_ros.evaluation.cutouts import DrawnCutOuts
 from dinemo_ros.evaluation.metrics import RIGHT_DEG
 from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
@@ -26,27 +25,36 @@ from dinemo_ros.uncertainty import UncertaintySpec, evidence_of
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors [N, k] with their covariances [N, k, k], along axes in which factors act one by one."""
+    """Errors along axes in which factors and floors act one by one.
+
+    Attributes:
+        error: [N, k]. covariance: [N, k, k] announced. unit: [N, k] what a floor of one is along each axis.
+    """
 
     error: np.ndarray
     covariance: np.ndarray
+    unit: np.ndarray
 
     @property
     def freedom(self) -> int:
         return self.error.shape[1]
 
-    def squares(self, scale: np.ndarray) -> np.ndarray:
-        """[N] squared errors in units of the covariance, standard deviations multiplied by ``scale`` [N, 1 or k]."""
-        error = self.error / scale
-        return np.sum((self._information @ error[..., None])[..., 0] * error, axis=1)
+    def squares(self, scale: np.ndarray, floor: np.ndarray, most: float = np.inf) -> np.ndarray:
+        """[N] squared errors in units of the covariance under factors and floors of standard deviations.
 
-    @cached_property
-    def _information(self) -> np.ndarray:
-        return np.linalg.inv(self.covariance)
+        Args:
+            scale: [N, k]. floor: [k]. most: largest variance of the last axis.
+        """
+        covariance, axes = self.covariance.copy(), range(self.freedom)
+        covariance[:, axes, axes] += (floor * self.unit) ** 2
+        scale = scale.copy()
+        scale[:, -1] = np.minimum(scale[:, -1], np.sqrt(most / covariance[:, -1, -1]))
+        error = self.error / scale
+        return np.sum(np.linalg.solve(covariance, error[..., None])[..., 0] * error, axis=1)
 
     def only(self, axes: Sequence[int]) -> Errors:
         """The marginal of some of the axes."""
-        return Errors(self.error[:, axes], self.covariance[:, axes][:, :, axes])
+        return Errors(self.error[:, axes], self.covariance[:, axes][:, :, axes], self.unit[:, axes])
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,10 @@ class Announced:
 
     Attributes:
         network, level, asset: [N] text; the level of occlusion, the model that was rendered.
-        evidence: [N, 4], see :data:`dinemo_ros.uncertainty.EVIDENCE`. error_deg: [N] of the rotation.
+        evidence: [N, 6], see :data:`dinemo_ros.uncertainty.EVIDENCE`. error_deg: [N] of the rotation.
         rotation: along the object's axes, two of a category that is the same from all around.
-        position: two axes across the ray, one along it. size: as :mod:`dinemo_ros.evaluation.coverage` counts it.
+        position: two axes across the ray, one along it. distance: of the origin.
+        size: as :mod:`dinemo_ros.evaluation.coverage` counts it.
     """
 
     network: np.ndarray
@@ -67,6 +76,7 @@ class Announced:
     error_deg: np.ndarray
     rotation: Errors
     position: Errors
+    distance: Errors
     size: Errors
 
     @property
@@ -81,14 +91,14 @@ class Announced:
         """Of some of the pictures, by index or mask."""
         parts = [getattr(self, name) for name in _ERRORS]
         return Announced(*(getattr(self, name)[chosen] for name in _TEXTS + _NUMBERS),
-                         *(Errors(e.error[chosen], e.covariance[chosen]) for e in parts))
+                         *(Errors(e.error[chosen], e.covariance[chosen], e.unit[chosen]) for e in parts))
 
 
     def save(self, path: Path) -> None:
         """Write npz, without pickles."""
         plain = {name: getattr(self, name) for name in _TEXTS + _NUMBERS}
         blocks = {f"{name}_{part}": getattr(getattr(self, name), part) for name in _ERRORS
-                  for part in ("error", "covariance")}
+                  for part in _PARTS}
         np.savez_compressed(path, **plain, **blocks)
 
     @classmethod
@@ -96,23 +106,26 @@ class Announced:
         """What :meth:`save` wrote."""
         with np.load(path, allow_pickle=False) as data:
             return cls(*(data[name] for name in _TEXTS + _NUMBERS),
-                       *(Errors(data[f"{name}_error"], data[f"{name}_covariance"]) for name in _ERRORS))
+                       *(Errors(*(data[f"{name}_{part}"] for part in _PARTS)) for name in _ERRORS))
 
 
-_TEXTS, _NUMBERS, _ERRORS = ("network", "level", "asset"), ("evidence", "error_deg"), ("rotation", "position", "size")
+_TEXTS, _NUMBERS = ("network", "level", "asset"), ("evidence", "error_deg")
+_ERRORS, _PARTS = ("rotation", "position", "distance", "size"), ("error", "covariance", "unit")
 
 
 def gathered(rows: Sequence[dict]) -> Announced:
     """From rows of :func:`announced`, each with ``network``, ``level`` and ``asset``."""
-    pairs = [Errors(np.array([row[name][0] for row in rows]), np.array([row[name][1] for row in rows]))
-             for name in _ERRORS]
+    pairs = [Errors(*(np.array([row[name][part] for row in rows]) for part in range(len(_PARTS)))) for name in _ERRORS]
     return Announced(*(np.array([row[name] for row in rows]) for name in _TEXTS + _NUMBERS), *pairs)
 
 
-def announced(pose: ObjectPose, T_true: np.ndarray, size_true: np.ndarray, symmetry: Symmetry) -> dict:
+def announced(pose: ObjectPose, T_true: np.ndarray, size_true: np.ndarray, symmetry: Symmetry,
+              box: np.ndarray) -> dict:
     """Evidence of a pose and its errors with their covariances in the axes of :class:`Announced`.
 
-    ``pose``: with the covariance of the solver, that is, of a bundle without ``uncertainty``.
+    Args:
+        pose: with the covariance of the solver, that is, of a bundle without ``uncertainty``.
+        box: see :func:`dinemo_ros.uncertainty.evidence_of`.
     """
     R, ray = pose.T_cam_obj[:3, :3], pose.T_cam_obj[:3, 3] / np.linalg.norm(pose.T_cam_obj[:3, 3])
     found = errors(pose, T_true, size_true, symmetry)
@@ -120,11 +133,14 @@ def announced(pose: ObjectPose, T_true: np.ndarray, size_true: np.ndarray, symme
     if not symmetry.continuous:
         rotation = R.T @ rotation[0], R.T @ rotation[1] @ R
     view = np.linalg.svd(ray[None])[2][[1, 2, 0]]
-    return {"evidence": evidence_of(pose.score, pose.visible,
-                                    max((other.score for other in pose.runners_up), default=None)),
+    distance, diagonal = np.linalg.norm(pose.T_cam_obj[:3, 3]), np.linalg.norm(pose.size)
+    sides = size_axes(symmetry)
+    return {"evidence": evidence_of(pose, symmetry, box),
             "error_deg": float(np.degrees(symmetry.distance(R, T_true[:3, :3]))),
-            "rotation": rotation, "position": (view @ position[0], view @ position[1] @ view.T),
-            "size": found["size"]}
+            "rotation": (*rotation, np.ones(len(rotation[0]))),
+            "position": (view @ position[0], view @ position[1] @ view.T, np.array([diagonal, diagonal, distance])),
+            "distance": (*found["distance"], np.array([distance])),
+            "size": (*found["size"], np.sqrt(sides**2 @ pose.size**2))}
 
 
 def measure(bundle: Bundle, folders: Sequence[Path], count: int, threads: int = 2) -> Announced:
@@ -146,7 +162,8 @@ def measure(bundle: Bundle, folders: Sequence[Path], count: int, threads: int = 
             for network, estimator in estimators.items():
                 poses = estimator.estimate(image, sample.camera, [sample.roi])
                 if poses:
-                    rows.append(announced(poses[0], frame.T_cam_obj, frame.size, bundle.card.symmetry)
+                    covered = estimator.covered(poses[0], sample.camera)
+                    rows.append(announced(poses[0], frame.T_cam_obj, frame.size, bundle.card.symmetry, covered)
                                 | {"network": network, "level": level.name if level else CLEAN,
                                    "asset": frame.asset})
     return gathered(rows)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from dinemo_ros.evaluation.coverage import chi_square_content
 from dinemo_ros.symmetry import UNIFORM_VARIANCE
 from dinemo_ros.uncertainty import FACTORS, UncertaintySpec
 
-from .announced import Announced
+from .announced import Announced, Errors
 
 
 def left_out(announced: Announced, fit: Callable[[Announced], UncertaintySpec]) -> list[dict]:
@@ -32,19 +32,22 @@ def experienced(announced: Announced, uncertainty: UncertaintySpec) -> list[dict
     ``contents``, as an evaluation of a bundle with this ``uncertainty`` would have them."""
     probability = np.array([uncertainty.probability_of(row) for row in announced.evidence])
     factor = {name: np.array([uncertainty.factor(name, p) for p in probability]) for name in FACTORS}
-    rotation, position, size = announced.rotation, announced.position, announced.size
-    scales = np.stack([factor["tilt"]] * 2, axis=1)
-    if rotation.freedom == 3:
-        known = np.sqrt(UNIFORM_VARIANCE / rotation.covariance[:, 2, 2])
-        scales = np.c_[scales, np.minimum(factor["turn"], known)]
-    squares = {
-        "rotation": (rotation.squares(scales), rotation.freedom),
-        "translation": (position.squares(np.stack([factor[n] for n in ("across", "across", "along")], axis=1)), 3),
-        "distance": (position.only([2]).squares(factor["along"][:, None]), 1),
-        "size": (size.squares(factor["size"][:, None]), size.freedom),
+    floor = dict(zip(FACTORS, uncertainty.floor, strict=True))
+
+    def squares(quantity: Errors, names: Sequence[str], most: float = np.inf) -> tuple[np.ndarray, int]:
+        scale = np.stack([factor[name] for name in names], axis=1)
+        return quantity.squares(scale, np.array([floor[name] for name in names]), most), quantity.freedom
+
+    turned = announced.rotation.freedom == 3
+    parts = {
+        "rotation": squares(announced.rotation, ("tilt", "tilt", "turn") if turned else ("tilt", "tilt"),
+                            UNIFORM_VARIANCE if turned else np.inf),
+        "translation": squares(announced.position, ("across", "across", "along")),
+        "distance": squares(announced.distance, ("along",)),
+        "size": squares(announced.size, ("size",) * announced.size.freedom),
     }
     contents = {name: [chi_square_content(value, freedom) for value in values]
-                for name, (values, freedom) in squares.items()}
+                for name, (values, freedom) in parts.items()}
     return [{"model": str(announced.network[i]), "occlusion": str(announced.level[i]), "group": str(announced.asset[i]),
              "error_deg": float(announced.error_deg[i]), "probability": float(probability[i]),
              "contents": {name: values[i] for name, values in contents.items()}} for i in range(len(announced))]

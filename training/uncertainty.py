@@ -4,7 +4,7 @@ r"""Fit a bundle's ``uncertainty``: how likely a pose is the right one, and how 
     python -m training.uncertainty --bundle engines/car --renders runs/car/held_out [--renders MORE] [--json FILE]
 
 Every render is estimated clean and at the three levels of occlusion, with every network that the bundle has. The
-probability is a logistic regression. The factors are those under which the coverage of every quantity
+probability is a logistic regression. The factors and floors are those under which the coverage of every quantity
 (``dinemo_ros.evaluation.coverage``) is nearest to what its ellipsoid promises, at 68.3 and 95.4 % alike, for each
 network and level, and for each fifth of the probability. A factor never rises with the probability.
 
@@ -28,19 +28,20 @@ from dinemo_ros.evaluation.coverage import BOUNDS, LEVELS, chi_square_content, c
 from dinemo_ros.evaluation.reliability import expected_calibration_error, reliability_rows
 from dinemo_ros.evaluation.tables import coverage_markdown, reliability_markdown
 from dinemo_ros.symmetry import UNIFORM_VARIANCE
-from dinemo_ros.uncertainty import UncertaintySpec
+from dinemo_ros.uncertainty import FACTORS, UncertaintySpec
 
 from .announced import Announced, Errors, measure
 from .left_out import left_out
 
-_KNOTS = (0.1, 0.4, 0.7, 0.95)  # quantiles of the probability
-_PARTS = 5  # groups of like probability
+_KNOTS = (0.05, 0.25, 0.6, 0.95)  # quantiles of the probability
+_PARTS, _PART_WEIGHT = 5, 0.5  # groups of like probability; what they count beside networks and levels
 _SOFT = 0.1  # of the logarithm of a squared error: makes a count differentiable enough to search
 _RIDGE = 1e-3
 FEWEST = 40  # poses
 _WIDEST, _STEP, _SMALLEST_STEP = 6.8, 0.4, 0.02  # of the logarithm of a factor
-_LEVELS = np.arange(-2.5, 3.6, 0.5)  # of flat functions
-_FLAT, _MARGINAL = 0.02, 0.2  # pull to flat functions; weight of single axes beside the quantity that they belong to
+_LEVELS = np.arange(-2.4, 3.7, 0.8)  # of flat functions
+_FLOORS = (-7.0, -3.5)  # logarithms of floors to begin with, the first as good as none
+_FLAT, _MARGINAL = 0.02, 0.1  # pull to flat functions; weight of single axes beside the quantity that they belong to
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Quantity:
     """Coverage that a search tries to get right: squared errors as a function of factors.
 
     Attributes:
-        squares: from logarithms [functions, K] to squared errors [N] in units of the covariance.
+        squares: from functions [F, K + 1] to squared errors [N] in units of the covariance.
         freedom: degrees of freedom. weight: against the others of the search.
     """
 
@@ -62,103 +63,122 @@ def fit(announced: Announced) -> UncertaintySpec:
     weights = logistic(announced.evidence, announced.right)
     probability = probabilities(weights, announced.evidence)
     knots = np.unique(np.quantile(probability, _KNOTS).round(4))
-    logarithms = _Factors(_hats(probability, knots), _groups(announced, probability)).fitted(announced)
-    flat = {"turn": np.zeros(len(knots))}  # of a category without one
-    return UncertaintySpec(tuple(_short(w) for w in weights), tuple(float(k) for k in knots),
-                           **{name: tuple(_short(v) for v in np.exp(values))
-                              for name, values in (flat | logarithms).items()})
+    found = _Factors(_hats(probability, knots), *_groups(announced, probability)).fitted(announced)
+    found = {"turn": np.r_[np.zeros(len(knots)), -np.inf]} | found  # of a category without one
+    return UncertaintySpec(
+        tuple(_short(w) for w in weights), tuple(float(k) for k in knots),
+        **{name: tuple(_short(v) for v in np.exp(values[:-1])) for name, values in found.items()},
+        floor=tuple(_short(np.exp(found[name][-1])) for name in FACTORS))
 
 
 @dataclass(frozen=True)
 class _Factors:
-    """hats: [N, K] weights of the knots in each picture; groups: [G, N] shares of the pictures, rows sum to one."""
+    """What is searched for are functions [K + 1]: logarithms of factors at the knots, and of a floor.
+
+    hats: [N, K] weights of the knots in each picture; groups: [G, N] shares of the pictures, rows sum to one; weights:
+    [G] of their misses.
+    """
 
     hats: np.ndarray
     groups: np.ndarray
+    weights: np.ndarray
 
     def fitted(self, announced: Announced) -> dict[str, np.ndarray]:
-        """Logarithms [K] of the factors, by name."""
-        position, size = announced.position, announced.size
+        """Functions by name."""
+        position, sideways = announced.position, announced.position.only([0, 1])
         found = self._rotation(announced.rotation)
-        along = position.only([2])
-        (found["along"],) = self._search([Quantity(lambda x: along.squares(self._scale(x[0])), 1)], 1)
-        ray, sideways = self._scale(found["along"]), position.only([0, 1])
-
-        def scales(x: np.ndarray) -> np.ndarray:
-            across = self._scale(x[0])
-            return np.c_[across, across, ray]
-
-        (found["across"],) = self._search([Quantity(lambda x: position.squares(scales(x)), 3),
-                                           Quantity(lambda x: sideways.squares(self._scale(x[0])), 2, _MARGINAL)], 1)
-        (found["size"],) = self._search([Quantity(lambda x: size.squares(self._scale(x[0])), size.freedom)], 1)
+        (found["along"],) = self._search([self._quantity(announced.distance, [0])], 1)
+        (found["across"],) = self._search([self._quantity(position, [0, 0, 1], fixed=found["along"]),
+                                           self._quantity(sideways, [0, 0], _MARGINAL)], 1)
+        (found["size"],) = self._search([self._quantity(announced.size, [0] * announced.size.freedom)], 1)
         return found
 
     def _rotation(self, rotation: Errors) -> dict[str, np.ndarray]:
         if rotation.freedom == 2:
-            return {"tilt": self._search([Quantity(lambda x: rotation.squares(self._scale(x[0])), 2)], 1)[0]}
-        known = np.sqrt(UNIFORM_VARIANCE / rotation.covariance[:, 2, 2])[:, None]  # as UncertaintySpec.covariance
-        tilt, turn = rotation.only([0, 1]), rotation.only([2])
-
-        def turned(x: np.ndarray) -> np.ndarray:
-            return np.minimum(self._scale(x[1]), known)
-
-        def scales(x: np.ndarray) -> np.ndarray:
-            tilted = self._scale(x[0])
-            return np.c_[tilted, tilted, turned(x)]
-
-        found = self._search([Quantity(lambda x: rotation.squares(scales(x)), 3),
-                              Quantity(lambda x: tilt.squares(self._scale(x[0])), 2, _MARGINAL),
-                              Quantity(lambda x: turn.squares(turned(x)), 1, _MARGINAL)], 2)
+            return {"tilt": self._search([self._quantity(rotation, [0, 0])], 1)[0]}
+        found = self._search([self._quantity(rotation, [0, 0, 1], most=UNIFORM_VARIANCE),
+                              self._quantity(rotation.only([0, 1]), [0, 0], _MARGINAL)], 2)
         return {"tilt": found[0], "turn": found[1]}
 
-    def _scale(self, logarithms: np.ndarray) -> np.ndarray:
-        """[N, 1] factors from logarithms [K] at the knots."""
-        return np.exp(self.hats @ logarithms)[:, None]
+    def _quantity(self, errors: Errors, functions: Sequence[int], weight: float = 1.0,
+                  fixed: np.ndarray | None = None, most: float = np.inf) -> Quantity:
+        """``errors`` whose axes follow these ``functions``; ``fixed`` is the one that is not searched for."""
+        def squares(x: np.ndarray) -> np.ndarray:
+            x = x if fixed is None else np.stack([*x, fixed])
+            scale = np.exp(self.hats @ x[:, :-1].T)
+            return errors.squares(scale[:, functions], np.exp(x[functions, -1]), most)
+
+        return Quantity(squares, errors.freedom, weight)
 
     def _search(self, quantities: Sequence[Quantity], functions: int) -> np.ndarray:
-        """Logarithms [functions, K] under which the coverage of ``quantities`` misses least.
+        """Functions [functions, K + 1] under which the coverage of ``quantities`` misses least.
 
-        Flat functions on a grid first, then a pattern search from the best: counts have no slope to follow. Where all
-        or no errors are inside there is nothing to tell two factors apart, hence the pull to flat functions.
+        Pattern searches from the best of many starts: counts have no slope to follow. Where all or no errors are inside
+        there is nothing to tell two factors apart, hence the pull to flat functions.
         """
         K = self.hats.shape[1]
 
         def cost(x: np.ndarray) -> float:
-            logarithms = np.array([falling(part) for part in x])
-            return sum(q.weight * self._miss(q, logarithms) for q in quantities) + _FLAT * float(np.sum(x[:, :-1] ** 2))
+            bent = float(np.sum(np.diff(x[:, :-1]) ** 2))
+            return sum(q.weight * self._miss(q, x) for q in quantities) + _FLAT * bent
 
-        starts = [np.c_[np.zeros((functions, K - 1)), levels]
-                  for levels in itertools.product(_LEVELS, repeat=functions)]
-        x = min(starts, key=cost)
+        starts = [min(kind, key=cost) for kind in _starts(K, functions)]
+        return min((self._descended(cost, start) for start in starts), key=cost)
+
+    @staticmethod
+    def _descended(cost: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
+        """Where a pattern search from ``x`` ends."""
         value, step = cost(x), _STEP
         while step > _SMALLEST_STEP:
             before = value
-            for k in np.ndindex(x.shape):
+            for function, k in np.ndindex(x.shape):
                 for move in (step, -step):
                     tried = x.copy()
-                    tried[k] += move
+                    tried[function] = moved(x[function], k, move)
                     if (found := cost(tried)) < value:
                         x, value = tried, found
                         break
             if value >= before:
                 step *= 0.5
-        return np.array([falling(part) for part in x])
+        return x
 
-    def _miss(self, quantity: Quantity, logarithms: np.ndarray) -> float:
+    def _miss(self, quantity: Quantity, functions: np.ndarray) -> float:
         """How far the coverage of all groups lies from what it should be, in half widths of the bounds, squared."""
-        squares, total = np.log(np.maximum(quantity.squares(logarithms), 1e-12)), 0.0
+        squares, total = np.log(np.maximum(quantity.squares(functions), 1e-12)), 0.0
         for level in LEVELS:
             outside = (squares - np.log(quantile(level, quantity.freedom))) / _SOFT
             inside = 1 / (1 + np.exp(np.clip(outside, -30, 30)))
             half = 0.5 * (BOUNDS[level][1] - BOUNDS[level][0])
-            total += float(np.mean(((self.groups @ inside - level) / half) ** 2))
+            middle = 0.5 * sum(BOUNDS[level])
+            total += float(np.mean(self.weights * ((self.groups @ inside - middle) / half) ** 2))
         return total
 
 
-def falling(parameters: np.ndarray) -> np.ndarray:
-    """[K] logarithms that never rise, from any [K] numbers: the last one, and how much higher each one before lies."""
-    steps = np.abs(parameters[:-1])
-    return np.r_[parameters[-1] + np.cumsum(steps[::-1])[::-1], parameters[-1]].clip(-_WIDEST, _WIDEST)
+def _starts(K: int, functions: int) -> list[list[np.ndarray]]:
+    """Kinds of functions [functions, K + 1] to begin with: flat factors with a floor and without; and if there are two,
+    a second one that falls steeply over a floor of one, a standard deviation that is the probability's alone: how far
+    half turns are off has nothing to do with the solver's own."""
+    kinds = [[np.r_[np.full(K, level), floor] for level in _LEVELS] for floor in _FLOORS]
+    if functions == 1:
+        return [[start[None] for start in kind] for kind in kinds]
+    steep = [np.r_[np.linspace(top, end, K), 0.0] for top in (0.0, 0.4) for end in (-1.0, -2.5, -4.0)]
+    first = [np.r_[np.linspace(0.2, end, K), _FLOORS[1]] for end in (0.2, -0.5)]
+    return [[np.stack(pair) for pair in itertools.product(first, kind)] for kind in (kinds[0] + kinds[1], steep)]
+
+
+def moved(function: np.ndarray, k: int, by: float) -> np.ndarray:
+    """[K + 1] ``function`` with entry k moved; other knots give way as far as they must, so that none ever rises."""
+    result = function.copy()
+    factors = result[:-1]
+    if k == len(factors):
+        result[k] = np.clip(result[k] + by, _FLOORS[0], 0.0)
+        return result
+    factors[k] = np.clip(factors[k] + by, -_WIDEST, _WIDEST)
+    if by > 0:
+        factors[:k] = np.maximum(factors[:k], factors[k])
+    else:
+        factors[k + 1:] = np.minimum(factors[k + 1:], factors[k])
+    return result
 
 
 def logistic(evidence: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -187,7 +207,7 @@ def logistic(evidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def probabilities(weights: Sequence[float], evidence: np.ndarray) -> np.ndarray:
     """[N] as :meth:`UncertaintySpec.probability_of` gives them."""
-    spec = UncertaintySpec(tuple(map(float, weights)), (0.5,), *((1.0,),) * 5)
+    spec = UncertaintySpec(tuple(map(float, weights)), (0.5,), *((1.0,),) * len(FACTORS), (0.0,) * len(FACTORS))
     return np.array([spec.probability_of(row) for row in evidence])
 
 
@@ -196,15 +216,18 @@ def _hats(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(x, knots, unit) for unit in np.eye(len(knots))], axis=1)
 
 
-def _groups(announced: Announced, probability: np.ndarray) -> np.ndarray:
-    """[G, N] shares of the frames: each network at each level, each part of like probability; rows sum to one."""
+def _groups(announced: Announced, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[G, N] shares of the frames: each network at each level, each part of like probability; rows sum to one. [G] what
+    their coverage counts: that of the parts half."""
     members = [(announced.network == network) & (announced.level == level)
                for network in np.unique(announced.network) for level in np.unique(announced.level)]
+    settings = len(members)
     edges = np.quantile(probability, np.linspace(0, 1, _PARTS + 1)[1:-1])
     part = np.searchsorted(edges, probability)
     members += [part == k for k in range(_PARTS)]
-    members = np.array([m for m in members if m.any()], float)
-    return members / members.sum(1, keepdims=True)
+    weights = np.where(np.arange(len(members)) < settings, 1.0, _PART_WEIGHT)
+    there = [bool(m.any()) for m in members]
+    return np.array([m / m.sum() for m in members if m.any()]), weights[there]
 
 
 @lru_cache

@@ -25,7 +25,7 @@ from .solver import SolvedPose, Start
 from .solver.coarse import Target
 from .solver.jit import compilation_told
 from .symmetry import NO_SYMMETRY, Symmetry
-from .uncertainty import UncertaintySpec, evidence_of
+from .uncertainty import as_experienced
 
 _log = logging.getLogger(__name__)
 Roi = tuple[float, float, float, float]
@@ -125,7 +125,7 @@ class PoseEstimator:
             solved = self.pipeline.follow(image, camera, crops, targets, starts)
             self._add_timings()
             for k, crop, hypotheses in zip(inside, crops, solved, strict=True):
-                found[k] = self._pose(crop, hypotheses, boxes[k])
+                found[k] = self._pose(camera, crop, hypotheses, boxes[k])
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
         return found
 
@@ -214,7 +214,7 @@ class PoseEstimator:
         solved = self.pipeline.solve(image, camera, crops, targets, hopeless)
         self._add_timings()
         for k, crop, hypotheses in zip(shown, crops, solved, strict=True):
-            found[k] = self._pose(crop, hypotheses, boxes[k])
+            found[k] = self._pose(camera, crop, hypotheses, boxes[k])
         return found
 
     def views(self, camera: Camera, boxes: Sequence[np.ndarray],
@@ -229,7 +229,8 @@ class PoseEstimator:
         for stage, milliseconds in self.pipeline.timings.items():
             self.timings[stage] = self.timings.get(stage, 0.0) + milliseconds
 
-    def _pose(self, crop: CropCamera, hypotheses: Sequence[SolvedPose], box: np.ndarray) -> ObjectPose | None:
+    def _pose(self, camera: Camera, crop: CropCamera, hypotheses: Sequence[SolvedPose],
+              box: np.ndarray) -> ObjectPose | None:
         """The first hypothesis in the real camera's frame, the others as its runners-up."""
         if not hypotheses:
             return None
@@ -241,7 +242,8 @@ class PoseEstimator:
                           covariance=rotate @ hypotheses[0].covariance @ rotate.T, roi=tuple(box.tolist()),
                           runners_up=tuple(others), visible=hypotheses[0].visible,
                           size_covariance=hypotheses[0].size_covariance)
-        pose = as_experienced(pose, self.bundle.card.uncertainty)
+        if self.bundle.card.uncertainty:
+            pose = as_experienced(pose, self.bundle.card.uncertainty, symmetry, self.covered(pose, camera))
         return replace(pose, covariance=symmetry.covariance(pose.covariance, pose.T_cam_obj[:3, :3]),
                        size_covariance=symmetry.size_covariance(pose.size_covariance, hypotheses[0].size))
 
@@ -269,16 +271,6 @@ def in_camera(R_cam_crop: np.ndarray, solved: SolvedPose, symmetry: Symmetry = N
     """A solved pose in the real camera's optical frame; of equivalent poses the canonical one."""
     T_cam_obj = symmetry.canonical(se3(R_cam_crop, np.zeros(3)) @ solved.T_crop_obj)
     return Hypothesis(T_cam_obj, solved.score, symmetry.size(solved.size))
-
-
-def as_experienced(pose: ObjectPose, known: UncertaintySpec) -> ObjectPose:
-    """``pose`` with the covariances and the probability that ``known`` makes of those of the solver."""
-    if not known:
-        return pose
-    evidence = evidence_of(pose.score, pose.visible, max((other.score for other in pose.runners_up), default=None))
-    probability = known.probability_of(evidence)
-    return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, probability),
-                   size_covariance=known.size_covariance(pose.size_covariance, probability), probability=probability)
 
 
 def check_image(image: np.ndarray) -> None:

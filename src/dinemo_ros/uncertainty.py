@@ -6,9 +6,11 @@ peak is the right one: a car of low score may as well be turned back to front. S
 ``training.uncertainty`` on renders with exact poses, occluded ones among them:
 
 * a logistic model of the probability that the rotation is within 30 degrees of the true one, from the score, the share
-  of the object that is explained, and how far the next hypothesis lies behind;
+  of the object that is explained, how far the next hypothesis lies behind, how sharply the solver says that it knows
+  the rotation, and how well the pose fits the box that it was looked for in;
 * factors for standard deviations as functions of this probability, linear between knots: of the turn about the object's
-  z axis, of the tilt of this axis, of the position across and along the viewing ray, and of the size.
+  z axis, of the tilt of this axis, of the position across and along the viewing ray, and of the size;
+* floors under them: an object that is shaped otherwise than the mean one is misjudged however clearly it is seen.
 
 Applied to every pose that leaves the estimator, whatever device it was solved on. A Gaussian cannot say "this or its
 opposite"; one wide enough for both is the honest second best.
@@ -18,15 +20,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from .errors import BundleError
-from .symmetry import UNIFORM_VARIANCE
+from .pose import ObjectPose
+from .regions import overlap
+from .symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 
-EVIDENCE = ("one", "score", "visible", "lead")  # what the coefficients of the probability multiply
-_WIDEST, _SURE = 1000.0, 1e-3  # largest factor; probabilities keep this distance from 0 and 1
+EVIDENCE = ("one", "score", "visible", "lead", "sharpness", "fit")  # what the coefficients of the probability multiply
+_WIDEST, _HIGHEST, _SURE = 1000.0, 3.0, 1e-3  # factor, floor; probabilities keep this distance from 0 and 1
+_SHARPEST = 1e-8  # variance of a rotation, square radians
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,11 @@ class UncertaintySpec:
     """Key ``uncertainty`` of a bundle's card; without it nothing is changed and no probability announced.
 
     Attributes:
-        probability: [4] coefficients of :data:`EVIDENCE`.
+        probability: [6] coefficients of :data:`EVIDENCE`.
         knots: [K] rising probabilities, 0 to 1, at which the factors are given.
-        turn, tilt, across, along, size: [K] factors of standard deviations.
+        turn, tilt, across, along, size: [K] factors of standard deviations, after the floors.
+        floor: [5] standard deviations that are added to the solver's as independent errors are, in squares: radians,
+            radians, shares of the object's diagonal, of the distance, and of each side.
     """
 
     probability: tuple[float, ...] = ()
@@ -46,6 +53,7 @@ class UncertaintySpec:
     across: tuple[float, ...] = ()
     along: tuple[float, ...] = ()
     size: tuple[float, ...] = ()
+    floor: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not any(getattr(self, item.name) for item in fields(self)):
@@ -62,11 +70,15 @@ class UncertaintySpec:
                 raise BundleError(f"uncertainty.{name} is {list(values)!r}; allowed: a factor for each of the "
                                   f"{len(knots)} knots, {1 / _WIDEST:g} to {_WIDEST:g}")
 
+        if len(self.floor) != len(FACTORS) or min(self.floor) < 0 or max(self.floor) > _HIGHEST:
+            raise BundleError(f"uncertainty.floor is {list(self.floor)!r}; allowed: {len(FACTORS)} numbers from 0 to "
+                              f"{_HIGHEST:g}, of {', '.join(FACTORS)}")
+
     def __bool__(self) -> bool:
         return bool(self.probability)
 
     def probability_of(self, evidence: Sequence[float]) -> float:
-        """Probability of a rotation within 30 degrees, from [4] numbers in the order of :data:`EVIDENCE`."""
+        """Probability of a rotation within 30 degrees, from [6] numbers in the order of :data:`EVIDENCE`."""
         x = sum(weight * value for weight, value in zip(self.probability, evidence, strict=True))
         return min(max(0.5 + 0.5 * math.tanh(0.5 * x), _SURE), 1.0 - _SURE)
 
@@ -74,36 +86,62 @@ class UncertaintySpec:
         """The factor called ``name`` of :data:`FACTORS`; between knots its logarithm is linear."""
         return float(math.exp(np.interp(probability, self.knots, np.log(getattr(self, name)))))
 
-    def covariance(self, covariance: np.ndarray, T_cam_obj: np.ndarray, probability: float) -> np.ndarray:
-        """``covariance`` [6, 6] of a pose (both in the camera's frame) with its factors; correlations stay.
+    def covariance(self, covariance: np.ndarray, T_cam_obj: np.ndarray, size: np.ndarray,
+                   probability: float) -> np.ndarray:
+        """``covariance`` [6, 6] of a pose (both in the camera's frame) with its factors and floors.
 
         An angle cannot be less known than not at all: the turn's variance ends at that of a uniform angle.
         """
-        ray, axis = T_cam_obj[:3, 3] / np.linalg.norm(T_cam_obj[:3, 3]), T_cam_obj[:3, 2]
-        turn = self.factor("turn", probability)
-        known = float(axis @ covariance[3:, 3:] @ axis)
-        turn = min(turn, math.sqrt(UNIFORM_VARIANCE / known))
-        stretch = np.zeros((6, 6))
-        for block, direction, names in ((stretch[:3, :3], ray, ("along", "across")), (stretch[3:, 3:], axis, None)):
-            own, other = (self.factor(name, probability) for name in names) if names else \
-                (turn, self.factor("tilt", probability))
-            block[:] = other * np.eye(3) + (own - other) * np.outer(direction, direction)
-        return stretch @ covariance @ stretch
+        position, axis = T_cam_obj[:3, 3], T_cam_obj[:3, 2]
+        distance = math.sqrt(position @ position)
+        turn_floor, tilt_floor, across_floor, along_floor, _ = self.floor
+        raised = covariance + _two_blocks(
+            (position / distance, (along_floor * distance) ** 2, (across_floor * math.sqrt(size @ size)) ** 2),
+            (axis, turn_floor**2, tilt_floor**2))
+        turn, tilt, across, along, _ = (self.factor(name, probability) for name in FACTORS)
+        turn = min(turn, math.sqrt(UNIFORM_VARIANCE / float(axis @ raised[3:, 3:] @ axis)))
+        stretch = _two_blocks((position / distance, along, across), (axis, turn, tilt))
+        return stretch @ raised @ stretch
 
-    def size_covariance(self, covariance: np.ndarray, probability: float) -> np.ndarray:
-        """``covariance`` [3, 3] of the size with its factor."""
-        return self.factor("size", probability) ** 2 * covariance
+    def size_covariance(self, covariance: np.ndarray, size: np.ndarray, probability: float) -> np.ndarray:
+        """``covariance`` [3, 3] of the ``size`` [3] with its factor and floor."""
+        return self.factor("size", probability) ** 2 * (covariance + np.diag((self.floor[-1] * size) ** 2))
+
+
+def _two_blocks(*blocks: tuple[np.ndarray, float, float]) -> np.ndarray:
+    """[6, 6] of two symmetric blocks, each given by a unit vector, what it is along that, and across."""
+    result = np.zeros((6, 6))
+    for corner, (direction, along, across) in zip((0, 3), blocks, strict=True):
+        block = result[corner:corner + 3, corner:corner + 3]
+        np.multiply.outer((along - across) * direction, direction, out=block)
+        block[range(3), range(3)] += across
+    return result
 
 
 FACTORS = ("turn", "tilt", "across", "along", "size")
 
 
-def evidence_of(score: float, visible: float, next_score: float | None) -> tuple[float, float, float, float]:
-    """What the probability is computed from, in the order of :data:`EVIDENCE`.
+def evidence_of(pose: ObjectPose, symmetry: Symmetry, box: np.ndarray) -> tuple[float, ...]:
+    """[6] what the probability of ``pose`` is computed from, in the order of :data:`EVIDENCE`.
 
-    Args:
-        next_score: of the best other hypothesis, None without one. The lead is how far it lies behind, as a share of
-            ``score``.
+    The lead is how far the best other hypothesis lies behind, as a share of the score. Sharpness is minus the logarithm
+    of the rotation's standard deviation in radians, by the covariance of the solver; a turn that means nothing is left
+    out of it. The fit is the overlap (intersection over union) of ``box`` [4], what the pose covers of the picture, and
+    the region of interest.
     """
-    lead = 1.0 if next_score is None or score <= 0.0 else min(max(1.0 - next_score / score, -1.0), 1.0)
-    return 1.0, score, visible, lead
+    others = [other.score for other in pose.runners_up]
+    lead = min(max(1.0 - max(others) / pose.score, -1.0), 1.0) if others and pose.score > 0.0 else 1.0
+    variance = float(np.trace(pose.covariance[3:, 3:]))
+    if symmetry.continuous:
+        variance -= axis_variance(pose.covariance, pose.T_cam_obj[:3, :3])
+    sharpness = -0.5 * math.log(max(variance, _SHARPEST))
+    return 1.0, pose.score, pose.visible, lead, sharpness, overlap(box, np.asarray(pose.roi))
+
+
+def as_experienced(pose: ObjectPose, known: UncertaintySpec, symmetry: Symmetry, box: np.ndarray) -> ObjectPose:
+    """``pose``, of a category with that ``symmetry``, with the covariances and the probability that ``known`` makes of
+    those of the solver. ``box``: see :func:`evidence_of`."""
+    probability = known.probability_of(evidence_of(pose, symmetry, box))
+    return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, pose.size, probability),
+                   size_covariance=known.size_covariance(pose.size_covariance, pose.size, probability),
+                   probability=probability)

@@ -14,9 +14,11 @@ from dinemo_ros.node import conversions
 from dinemo_ros.node.demo_listener import transform
 
 NAMESPACE = "/pose_test"
-# Three and two times the median errors on this sequence (6.4 deg, 49 cm of 5 to 15 m), so that another CPU's rounding
-# does not matter and a wrong frame, axis or unit does.
-ROTATION_DEG, TRANSLATION_CM = 20.0, 100.0
+# The worst of the 28 frames of this sequence is off by 16.7 degrees, another by 44 cm (int8; in fp32 16.1 and 44).
+ROTATION_DEG, TRANSLATION_CM = 18.0, 48.0
+# Medians over them: 4.4 / 4.3 degrees, 16.3 / 15.9 cm with int8 / fp32, distance and all; upper ends of their bootstrap
+# intervals. All 28 are within the bounds above; the Wilson interval of that begins at 87.9 %.
+MEDIAN_DEG, MEDIAN_CM, WITHIN = 5.7, 22.0, 0.879
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +107,9 @@ def test_most_frames_of_the_sequence_are_right(probe, demo_frames):
         detections = probe.answer("detections", probe.send(frame.image, frame.camera)).detections
         found.append(errors(transform(detections[0].bbox.center), frame.T_cam_obj) if detections else (180.0, np.inf))
     degrees, centimetres = np.array(found).T
-    assert np.median(degrees) < 10.0
-    assert np.median(centimetres) < 70.0
-    assert np.mean((degrees < ROTATION_DEG) & (centimetres < TRANSLATION_CM)) >= 0.75
+    assert np.median(degrees) < MEDIAN_DEG
+    assert np.median(centimetres) < MEDIAN_CM
+    assert np.mean((degrees < ROTATION_DEG) & (centimetres < TRANSLATION_CM)) >= WITHIN
 
 
 def test_boxes_of_a_detector_are_used(probe, demo_frames):

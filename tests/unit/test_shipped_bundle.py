@@ -44,9 +44,15 @@ def errors(pose, T):
             100 * abs(ray @ offset) / np.linalg.norm(T[:3, 3]))
 
 
+# Medians over the 28 frames, int8 / fp32: rotation 3.8 / 3.9 degrees, across the ray 5.0 / 4.4 cm, distance 1.1 / 1.1
+# percent; with own proposals 4.4 / 4.3, 6.3 / 5.3 and 1.2 / 1.2. The bars are the upper ends of the wider 95 % bootstrap
+# interval.
+DEMO_BARS = {False: (4.8, 6.2, 1.55), True: (5.7, 8.6, 2.0)}
+
+
 @pytest.mark.parametrize("own", [False, True], ids=["given boxes", "own proposals"])
 def test_demo_sequence(estimator, demo, own):
-    """Every frame is found and turned rightly; typical errors stay small. The car is shorter than the mean car."""
+    """Every frame is found and turned rightly (the worst is off by 18 degrees); typical errors stay small."""
     frames, camera = demo
     found = []
     for image, T, roi in frames:
@@ -55,9 +61,9 @@ def test_demo_sequence(estimator, demo, own):
         found.append(errors(poses[0], T))
     rotation, across, distance = np.array(found).T
     assert rotation.max() < 30, rotation.round(1)
-    assert np.median(rotation) < 8, rotation.round(1)
-    assert np.median(across) < 15, across.round(1)
-    assert np.median(distance) < 10, distance.round(1)
+    for name, values, bar in zip(("rotation", "across", "distance"), (rotation, across, distance), DEMO_BARS[own],
+                                 strict=True):
+        assert np.median(values) < bar, (name, values.round(1))
 
 
 def test_runner_up_is_reported_and_worse(estimator, demo):
@@ -82,30 +88,38 @@ def test_covariance_is_longest_along_the_ray(estimator, demo):
 
 
 def test_sloppy_boxes(estimator, demo):
-    """A detector's box may be off by a fifth of its size."""
+    """A detector's box may be off by a fifth of its size. Measured: median 3.7 / 3.5 degrees (int8 / fp32; upper end of
+    the interval 5.2), the worst of ten 9.9 / 13.7."""
     frames, camera = demo
     rng, worst = np.random.default_rng(0), []
     for image, T, roi in frames[::3]:
         x0, y0, x1, y1 = roi
         jitter = rng.uniform(-0.2, 0.2, 4) * [x1 - x0, y1 - y0, x1 - x0, y1 - y0]
         worst.append(errors(estimator.estimate(image, camera, [tuple(np.array(roi) + jitter)])[0], T)[0])
-    assert np.median(worst) < 10 and max(worst) < 35, np.round(worst, 1)
+    assert np.median(worst) < 5.2 and max(worst) < 30, np.round(worst, 1)
 
 
 def setting(estimator) -> Setting:
     return Setting([Competitor("car", estimator)], ReferenceObject.of(estimator.bundle))
 
 
+# Lower end of the 95 % Wilson interval of the share within 10 degrees: measured 93.9 % with int8, 89.0 % in fp32.
+SPINS_ACC10 = {"int8": 0.865, "fp32": 0.804}
+
+
 def test_spins_never_trained_on(estimator):
-    """The bars of the first release on two cars that training never saw; measured values are in the model card."""
+    """Two cars that training never saw: 82 of 82 frames within 30 degrees, no flips (Wilson: 95.5 %, 4.5 %)."""
     spins = shared_data("cars_spin")
     entries = spin_entries(read_spins(spins, ["cx5", "subaru"]), hfov_deg=25.0)
     result = tabulate(evaluate(setting(estimator), entries))[-1]
     assert (result["group"], result["n"]) == ("all", 82)
-    assert result["acc30"] >= 0.92 and result["acc10"] >= 0.65 and result["flips"] <= 0.05, result
+    assert result["acc30"] >= 0.955 and result["flips"] <= 0.045, result
+    assert result["acc10"] >= SPINS_ACC10.get(estimator.extractor.precision, min(SPINS_ACC10.values())), result
 
 
 def test_kitti_easy_cars(estimator):
-    """Azimuth of at least 10 of 13 easy cars within 30 degrees, median distance error at most 12 percent."""
+    """Measured: azimuth of 12 of 13 within 30 degrees (the Wilson interval begins at 9; ten are asked for), medians of
+    the rotation 4.2 degrees (bootstrap: up to 6.9) and of the distance 1.9 / 2.4 % with int8 / fp32 (up to 3.7)."""
     result = evaluate_kitti(setting(estimator), read_kitti(shared_data("kitti")), "labels")[1][0]
-    assert result["azimuth_acc30"] * result["n"] >= 10 - 1e-9 and result["distance_median_pct"] <= 12, result
+    assert result["azimuth_acc30"] * result["n"] >= 10 - 1e-9 and result["median_deg"] <= 6.9, result
+    assert result["distance_median_pct"] <= 3.7, result

@@ -55,19 +55,26 @@ def test_bundle_is_complete_small_and_declares_its_symmetry(category):
     assert 0.05 < max(bundle.card.size_prior.mean_m) < 0.4
 
 
-def test_the_axis_is_found(found):
+# Median error of the axis in degrees, median offset across the ray in shares of the height. Measured with int8 / fp32:
+# bottle 4.2 / 3.6 and 0.007 / 0.007, cup 3.2 / 2.6 and 0.032 / 0.016; the bars are the upper ends of the 95 % bootstrap
+# intervals of the larger.
+AXIS_DEG, ACROSS = {"bottle": 5.7, "cup": 4.6}, {"bottle": 0.025, "cup": 0.045}
+
+
+def test_the_axis_is_found(category, found):
+    """Measured: 7 of 8 bottles (the other lies off by 31 degrees), 8 of 8 cups within 25 degrees."""
     axis = np.degrees([AXIS.distance(pose.T_cam_obj[:3, :3], truth.T_cam_obj[:3, :3]) for pose, truth in found])
-    assert np.median(axis) < 10 and np.mean(axis < 25) >= 0.75, axis.round(1)
+    assert np.median(axis) < AXIS_DEG[category] and np.mean(axis < 25) >= 0.75, axis.round(1)
 
 
-def test_across_the_ray_the_vessel_is_where_it_was_drawn(found):
+def test_across_the_ray_the_vessel_is_where_it_was_drawn(category, found):
     """Offsets in shares of the height; along the ray the size prior decides, here vessels of all sizes."""
     offsets = []
     for pose, truth in found:
         ray = truth.T_cam_obj[:3, 3] / np.linalg.norm(truth.T_cam_obj[:3, 3])
         turned = pose.T_cam_obj[:3, 3] / np.linalg.norm(pose.T_cam_obj[:3, 3]) @ ray
         offsets.append(np.linalg.norm(truth.T_cam_obj[:3, 3]) * np.arccos(min(turned, 1.0)) / truth.size[2])
-    assert np.median(offsets) < 0.1, np.round(offsets, 2)
+    assert np.median(offsets) < ACROSS[category], np.round(offsets, 3)
 
 
 @pytest.mark.parametrize("category", ["bottle"], indirect=True)

@@ -168,7 +168,8 @@ def test_covariance_predicts_the_spread():
 
     The planted noise is white over the cells, so the scale undoes the thinning that a network's features need. It is
     also white over 64 channels while the features vary in some 25 directions, which the solver cannot know, and the
-    mesh interpolates features linearly: across the ray a factor of two either way. Along it the size prior decides.
+    mesh interpolates features linearly: across the ray it announces too little. Along it the size prior decides. The
+    bounds are the bootstrap intervals (95 %) of the ratios 0.61, 0.81, 0.94.
     """
     card = car_card(score=ScoreSpec(covariance_scale=1.0 / CORRELATED))
     solver = PoseSolver(prepare_category(car_mesh(), card))
@@ -182,8 +183,7 @@ def test_covariance_predicts_the_spread():
         predicted.append(np.sqrt(np.diag(best.covariance))[:3])
     measured, predicted = np.std(misses, axis=0), np.mean(predicted, axis=0)
     ratio = predicted / measured
-    assert 0.7 < ratio[2] < 1.4, ratio
-    assert (ratio[:2] > 0.5).all() and (ratio[:2] < 2.5).all(), ratio
+    assert (ratio > [0.52, 0.68, 0.80]).all() and (ratio < [0.77, 1.02, 1.17]).all(), ratio
     assert predicted[2] > 5 * predicted[:2].max()
 
 

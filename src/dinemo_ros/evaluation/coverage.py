@@ -64,7 +64,7 @@ def errors(pose: ObjectPose, T_true: np.ndarray, size_true: np.ndarray,
     R, t = pose.T_cam_obj[:3, :3], pose.T_cam_obj[:3, 3]
     turned = so3_log(symmetry.nearest(T_true[:3, :3], R) @ R.T)
     across = _across(R[:, 2]) if symmetry.continuous else np.eye(3)
-    sides = np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]) if symmetry.continuous or symmetry.order > 2 else np.eye(3)
+    sides = size_axes(symmetry)
     distance = np.linalg.norm(t)
     ray = t / distance
     return {
@@ -105,6 +105,12 @@ def summary(known: np.ndarray) -> dict:
     return {"n": len(known), "coverage": {f"{100 * level:.1f}": shares[level] for level in LEVELS},
             "interval": {f"{100 * level:.1f}": wilson_interval(inside[level], len(known)) for level in LEVELS},
             "holds": within if len(known) >= ENOUGH else None}
+
+
+def size_axes(symmetry: Symmetry) -> np.ndarray:
+    """[k, 3] from length, width, height to the sides that are numbers of their own."""
+    one = symmetry.continuous or symmetry.order > 2
+    return np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]) if one else np.eye(3)
 
 
 def _square(error: np.ndarray, covariance: np.ndarray) -> float:
