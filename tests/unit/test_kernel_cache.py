@@ -147,6 +147,14 @@ def test_what_is_damaged_is_compiled_again_with_one_sentence(filled, caplog, dam
     assert not warnings(caplog)
 
 
+def test_it_says_what_is_wrong(filled, caplog):
+    data = only(filled, "*.nbc")
+    size = data.stat().st_size
+    cut(data)
+    Start(filled)
+    assert f"{data.name} has {size - 100} of {size} bytes" in caplog.text
+
+
 def test_a_removed_index_is_an_entry_that_is_not_there(filled, caplog):
     only(filled, "*.nbi").unlink()
     assert Start(filled).compiled == 1

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
+
+from dinemo_ros.solver.jit import kept
 
 NEAR = 0.05  # metres
 
@@ -55,7 +56,7 @@ def rasterize(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, T_cam_obj:
     return Fragments(depth, face, weights)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kept(error_model="numpy")
 def _fill(points, faces, fx, fy, cx, cy, depth, face, weights):
     """Half-space rasterisation: 1/z and weight/z are affine in the image (Blinn, 'Hyperbolic Interpolation')."""
     height, width = depth.shape

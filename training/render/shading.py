@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 
+from dinemo_ros.solver.jit import kept
 from training.assets.asset import Asset, Material
 from training.assets.paint import paint_luma
 
@@ -98,7 +98,7 @@ def shade(asset: Asset, look: Look, fragments: Fragments, K: np.ndarray, T_cam_o
     return image
 
 
-@numba.njit(cache=True)
+@kept()
 def _panorama(image, x, y, z, out):
     """Bilinear look-up of direction (x, y, z) in a latitude-longitude picture [h, w, 3]."""
     height, width = image.shape[0], image.shape[1]
@@ -114,7 +114,7 @@ def _panorama(image, x, y, z, out):
         out[k] = top * (1 - fr) + bottom * fr
 
 
-@numba.njit(cache=True)
+@kept()
 def _texel(texels, offset, height, width, u, v, out):
     """Bilinear, repeating look-up; out[0:3] sRGB in [0, 1], out[3] paint share."""
     x, y = (u - np.floor(u)) * width - 0.5, (1.0 - (v - np.floor(v))) * height - 0.5
@@ -128,7 +128,7 @@ def _texel(texels, offset, height, width, u, v, out):
         out[k] = (top * (1 - fy) + bottom * fy) / 255.0
 
 
-@numba.njit(cache=True)
+@kept()
 def _shade(face, weights, depth, normals, uv, material, albedo, gloss, texture, texels, layout, paint,
            intrinsics, R, eye, ground, radiance, irradiance, sun, sun_colour, image):
     fx, fy, cx, cy = intrinsics

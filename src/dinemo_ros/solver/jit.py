@@ -29,16 +29,25 @@ _compiled = 0
 
 
 def kernel(function: Callable) -> Callable:
-    """Compile ``function`` with numba, without the GIL, kept on disk where that can be (see ``kernel_cache.py``).
-
-    With NUMBA_DISABLE_JIT=1 it stays the Python function that it is.
-    """
-    options = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy"}
-    compiled = numba.njit(**options)(function)
+    """Compile ``function`` with numba, fast and without the GIL, kept on disk, see :func:`kept`."""
+    compiled = kept(nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy")(function)
     if compiled is not function:
-        compiled._cache = KernelCache(function, _compiling)  # what Dispatcher.enable_caching does with numba's own
         _KERNELS.append(compiled)
     return compiled
+
+
+def kept(**options) -> Callable[[Callable], Callable]:
+    """Decorator: ``numba.njit(**options)``, kept on disk where that can be, see ``kernel_cache.py``.
+
+    With NUMBA_DISABLE_JIT=1 a function stays the Python function that it is.
+    """
+    def compiler(function: Callable) -> Callable:
+        compiled = numba.njit(**options)(function)
+        if compiled is not function:
+            compiled._cache = KernelCache(function, _compiling)  # what Dispatcher.enable_caching does with numba's own
+        return compiled
+
+    return compiler
 
 
 def kernels() -> list[str]:
@@ -56,7 +65,7 @@ def progress() -> Progress:
 
 
 @contextmanager
-def compilation_told(say: Callable[[str], None], period_s: float = 3.0) -> Iterator[None]:
+def compilation_told(say: Callable[[str], None], period_s: float = 5.0) -> Iterator[None]:
     """While the body runs, say when compiling starts, then every ``period_s`` how far it is; else nothing."""
     started, over = threading.Event(), threading.Event()
     _TELLERS.append(started)

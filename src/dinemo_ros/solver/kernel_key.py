@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ def sources(package: Path = PACKAGE) -> dict[str, bytes]:
 
     Found in the files themselves: a new kernel needs to be entered nowhere.
     """
-    texts = {path: path.read_bytes() for path in package.rglob("*.py")}
+    texts = {path: path.read_bytes() for path in package.rglob("*.py") if os.access(path, os.R_OK)}
     todo = [path for path, text in texts.items() if _DEFINES_KERNEL.search(text)]
     found: set[Path] = set()
     while todo:
@@ -90,14 +91,26 @@ def folder_key() -> str:
 
 
 def covers(function: Callable) -> bool:
-    """Whether the text that ``function`` comes from is part of :func:`folder_key`."""
+    """Whether :func:`folder_key` has the text of ``function``, or :func:`frozen` does: of modules outside the package.
+
+    In the package a kernel that ``sources`` has missed is not kept, instead of being kept under a wrong key.
+    """
     path = Path(function.__code__.co_filename).resolve()
-    return path.is_relative_to(PACKAGE) and path.relative_to(PACKAGE).as_posix() in sources()
+    if path.is_relative_to(PACKAGE):
+        return path.relative_to(PACKAGE).as_posix() in sources()
+    return path.is_file()
 
 
 def frozen(function: Callable) -> str:
-    """Digest of a kernel's byte code, of the values of the names in it, and of the kernels that it calls."""
-    return hashlib.sha256("\n".join(_described(function, set())).encode()).hexdigest()
+    """Digest of a kernel's byte code, of the values of the names in it, and of the kernels that it calls.
+
+    Of one outside the package (the training half's) the text of its module as well.
+    """
+    digest = hashlib.sha256("\n".join(_described(function, set())).encode())
+    path = Path(function.__code__.co_filename).resolve()
+    if not path.is_relative_to(PACKAGE):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def called(function: Callable) -> set[Callable]:

@@ -19,6 +19,7 @@ import re
 import stat
 import time
 import uuid
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -69,10 +70,7 @@ class KernelStore:
     def __init__(self, folder: Path, make: bool = True) -> None:
         self.folder = folder
         self._handle = _opened(folder, make)
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
-            os.close(self._handle)
+        weakref.finalize(self, os.close, self._handle).atexit = False
 
     def read(self, name: str) -> bytes | None:
         """The content of an entry, None if there is none.
