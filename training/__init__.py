@@ -4,3 +4,5 @@
 ``dinemo train`` runs it all (:mod:`training.pipeline`); ``training/docs`` tells how the parts work. Nothing in the
 runtime imports this package.
 """
+
+import dinemo_ros  # noqa: F401  (modules here import ONNX Runtime first, and it is to keep quiet before)

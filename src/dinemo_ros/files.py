@@ -30,6 +30,10 @@ _TRIES = 10
 _MAX_LINKS = 40  # as Linux
 
 
+class RefusedOutput(OSError):
+    """A place that is no place for an output; ``strerror`` says what it is and what to give."""
+
+
 @dataclass(frozen=True)
 class Destination:
     """What the name of an output stands for.
@@ -47,13 +51,13 @@ def destination(path: str | Path) -> Destination:
     """Where an output called ``path`` goes; nothing is opened.
 
     Raises:
-        OSError: it cannot be an output; ``strerror`` says why.
+        RefusedOutput: it cannot be an output. OSError: it cannot be looked at.
     """
     path = Path(path)
     descriptor = _own_descriptor(path)
     if descriptor is not None:
         if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-            raise OSError(errno.EBADF, "is not open for writing")
+            raise RefusedOutput(errno.EBADF, "is not open for writing")
         return Destination(path, True, descriptor)
     try:
         mode = path.stat().st_mode
@@ -62,12 +66,19 @@ def destination(path: str | Path) -> Destination:
     if stat.S_ISREG(mode):
         return Destination(Path(os.path.realpath(path)))
     if stat.S_ISDIR(mode):
-        raise OSError(errno.EISDIR, "is a folder; give the name of a file")
+        raise RefusedOutput(errno.EISDIR, "is a folder; give the name of a file")
     if stat.S_ISSOCK(mode):
-        raise OSError(errno.ENXIO, "is a socket; give the name of a file or a pipe")
+        raise RefusedOutput(errno.ENXIO, "is a socket; give the name of a file or a pipe")
     if stat.S_ISBLK(mode):
-        raise OSError(errno.EINVAL, "is a disk; give the name of a file on it")
+        raise RefusedOutput(errno.EINVAL, "is a disk; give the name of a file on it")
     return Destination(path, True)
+
+
+def _told(path: str | Path, error: OSError) -> OutputError:
+    """What went wrong in one sentence."""
+    reason = error.strerror or error
+    return OutputError(f"{readable(str(path))}: " + (f"{reason}" if isinstance(error, RefusedOutput) else
+                                                     f"cannot be written ({reason})"))
 
 
 def _own_descriptor(path: Path) -> int | None:
@@ -135,7 +146,7 @@ class AtomicFile:
         try:
             yield
         except OSError as error:
-            raise OutputError(f"{self._name}: cannot be written ({error.strerror or error})") from error
+            raise _told(self._name, error) from error
 
 
 def check_output_file(path: str | Path | None) -> None:
@@ -156,7 +167,7 @@ def check_output_file(path: str | Path | None) -> None:
         os.close(handle)
         os.unlink(probe)
     except OSError as error:
-        raise OutputError(f"{readable(str(path))}: cannot be written ({error.strerror or error})") from error
+        raise _told(path, error) from error
 
 
 def write_file(path: str | Path, content: bytes | str, durable: bool = True) -> None:
@@ -178,7 +189,7 @@ def write_file(path: str | Path, content: bytes | str, durable: bool = True) -> 
         with os.fdopen(handle, "wb") as file:
             file.write(data)
     except OSError as error:
-        raise OutputError(f"{readable(str(path))}: cannot be written ({error.strerror or error})") from error
+        raise _told(path, error) from error
 
 
 def write_arrays(path: str | Path, **arrays) -> None:
@@ -205,7 +216,7 @@ def completed(path: str | Path) -> Iterator[Path]:
         os.fchmod(handle, 0o644)
         os.close(handle)
     except OSError as error:
-        raise OutputError(f"{readable(str(path))}: cannot be written ({error.strerror or error})") from error
+        raise _told(path, error) from error
     part = Path(name)
     try:
         yield part
@@ -214,7 +225,7 @@ def completed(path: str | Path) -> Iterator[Path]:
         else:
             _move(part, place.path)
     except OSError as error:
-        raise OutputError(f"{readable(str(path))}: cannot be written ({error.strerror or error})") from error
+        raise _told(path, error) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -233,7 +244,7 @@ def replace_files(folder: Path, contents: Mapping[str, bytes], durable: bool = T
         for name, content in contents.items():
             place = destination(folder / name)
             if place.in_place:
-                raise OSError(errno.EINVAL, "is a pipe or a device; remove it, or name another folder", name)
+                raise RefusedOutput(errno.EINVAL, "is a pipe or a device; remove it, or name another folder", name)
             target = place.path
             handle, part = tempfile.mkstemp(prefix=f".{target.name[:200]}.", suffix=_PART, dir=target.parent)
             parts.append((part, target))

@@ -25,7 +25,7 @@ def alone(home):
             if name not in privacy._OPT_OUT and not name.startswith("XDG_") and name != "CI"}
     (home / "tmp").mkdir(parents=True)
     return kept | {"HOME": str(home), "TMPDIR": str(home / "tmp"),
-                   "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
+                   "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 def written(home):
@@ -65,9 +65,10 @@ def test_this_test_can_see(tmp_path):
     assert calls or not STRACE
 
 
-def test_it_is_off_before_anything_is_imported(tmp_path):
+@pytest.mark.parametrize("module", ["dinemo_ros.errors", "training"])
+def test_it_is_off_before_anything_is_imported(tmp_path, module):
     """Whoever imports any part of the package, as a program of one's own does."""
-    script = "import os, sys; import dinemo_ros.errors; print(os.environ['ORT_DISABLE_TELEMETRY'], " \
+    script = f"import os, sys; import {module}; print(os.environ['ORT_DISABLE_TELEMETRY'], " \
              "os.environ['HF_HUB_DISABLE_TELEMETRY'], sys.modules['openvino_telemetry'], 'onnxruntime' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True, env=alone(tmp_path / "home"),
                          timeout=60, check=True)

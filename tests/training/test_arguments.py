@@ -59,7 +59,7 @@ def test_a_command_of_its_own_ends_in_one_sentence(tmp_path):
             (">&-", ["--box", "1x1x1", "--out", tmp_path / "m.npz"], "error: standard output is closed; redirect"),
             (">/dev/full", ["--box", "1x1x1", "--out", tmp_path / "m.npz"], "error: standard output cannot be written"),
             ("", ["--cad", tmp_path / "a.obj", "--out", tmp_path / "a.obj"], "error: --out "),
-            ("", ["--box", "1x1x1", "--out", tmp_path], f"error: {tmp_path}: cannot be written (is a folder")):
+            ("", ["--box", "1x1x1", "--out", tmp_path], f"error: {tmp_path}: is a folder; give the name")):
         result = shell(redirection, MEAN_MESH, *words)
         assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, result.stderr
         assert result.stderr.startswith(says)
