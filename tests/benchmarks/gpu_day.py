@@ -48,7 +48,8 @@ def car_on(device: str = "cuda", precision: str = "fp32"):
     from dinemo_ros.estimator import PoseEstimator
 
     estimator = PoseEstimator(load_bundle(find_bundle("car")), backend="torch", precision=precision, device=device)
-    if not isinstance(estimator.pipeline, WithSpare) or estimator.extractor.device == "CPU":
+    on_cpu = device == "cuda" and estimator.extractor.device == "CPU"
+    if on_cpu or not isinstance(estimator.pipeline, WithSpare):
         raise SystemExit(f"the solver or the network went to the CPU: {estimator.extractor.reason}; the log says more")
     return estimator
 

@@ -21,6 +21,10 @@ from dinemo_ros.features.selection import Selection
 RIGHT, WRONG, OVERFLOWN = 1.0, 2.0, float("nan")
 
 
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 @pytest.fixture
 def start(bundle, driver, monkeypatch, tmp_path, caplog):
     """A start with TensorRT alone, which computes as right in each precision as it is told.
@@ -62,7 +66,7 @@ def test_fp16_where_it_is_right(start, backend, caplog):
     chosen, built = start(backend=backend)
     assert (chosen.name, chosen.precision, chosen.device) == ("tensorrt", "fp16", "stand-in") and built == ["fp16"]
     assert "in fp16 agree with ONNX Runtime" in caplog.text
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warnings(caplog) == []
 
 
 @pytest.mark.parametrize("backend", ["auto", "tensorrt"])
@@ -109,9 +113,11 @@ def test_an_engine_that_is_there_is_not_built_again(start):
     assert start()[1] == ["fp16"]
 
 
-def test_torch_falls_from_one_to_the_next(bundle, driver, monkeypatch, tmp_path, caplog):
-    """Without TensorRT, and where torch's fp16 is wrong."""
-    made = []
+@pytest.fixture
+def torch_backend(driver, monkeypatch, caplog):
+    """torch alone, which computes as right as ``gains`` says; the precisions that it was started in."""
+    caplog.set_level(logging.INFO, "dinemo_ros")
+    made, gains = [], {}
 
     class Extractor:
         name, device = "torch", "stand-in"
@@ -121,18 +127,37 @@ def test_torch_falls_from_one_to_the_next(bundle, driver, monkeypatch, tmp_path,
             made.append(precision)
 
         def __call__(self, images):
-            return self._run(images) * np.float32(WRONG if self.precision == "fp16" else RIGHT)
+            return self._run(images) * np.float32(gains.get(self.precision, RIGHT))
 
     monkeypatch.setattr(tensorrt_api, "_CANDIDATES", ())
     monkeypatch.setattr(selection, "_torch_without_cuda", lambda: False)
     monkeypatch.setitem(__import__("sys").modules, "dinemo_ros.features.torch_backend",
                         SimpleNamespace(TorchExtractor=Extractor))
-    for backend in ("auto", "torch"):
-        made.clear()
-        chosen = create_extractor(bundle, backend, cache=tmp_path)
-        assert (chosen.name, chosen.precision) == ("torch", "bf16") and made == ["fp16", "bf16"]
-        assert "torch in fp16" in chosen.reason and "are wrong (cosine" in chosen.reason
-    assert caplog.text.count("torch in fp16 cannot be used: its features of car 0 are wrong") == 2
+    return SimpleNamespace(made=made, gains=gains)
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_torch_falls_from_one_to_the_next(bundle, torch_backend, backend, tmp_path, caplog):
+    """Without TensorRT, and where torch's fp16 is wrong."""
+    torch_backend.gains["fp16"] = WRONG
+    chosen = create_extractor(bundle, backend, cache=tmp_path)
+    assert (chosen.name, chosen.precision) == ("torch", "bf16") and torch_backend.made == ["fp16", "bf16"]
+    assert "torch in fp16" in chosen.reason and "are wrong (cosine" in chosen.reason
+    (warning,) = warnings(caplog)
+    assert warning.startswith("torch in fp16 cannot be used: its features of car 0 are wrong")
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_what_is_wrong_in_the_same_way_is_named_each_time(bundle, torch_backend, backend, tmp_path, caplog):
+    """The same text twice: what is merely not installed is told once, a wrong precision is not."""
+    torch_backend.gains.update(fp16=OVERFLOWN, bf16=OVERFLOWN)
+    chosen = create_extractor(bundle, backend, cache=tmp_path)
+    assert (chosen.name, chosen.precision) == ("torch", "fp32")
+    assert [text.partition(" (cosine")[0] for text in warnings(caplog)] == [
+        f"torch in {name} cannot be used: its features of car 0 are wrong" for name in ("fp16", "bf16")]
+    assert "torch in bf16" in chosen.reason
+    told = [record for record in caplog.records if record.getMessage().startswith("tensorrt in ")]
+    assert len(told) == (1 if backend == "auto" else 0)
 
 
 class TestWhatIsTried:
@@ -160,5 +185,12 @@ class TestWhatIsTried:
             assert self.wanted(bundle, tmp_path, monkeypatch, backend) == ["fp16", "bf16", "fp32"]
 
     def test_cuda_of_onnxruntime_has_no_bf16(self, bundle, tmp_path, monkeypatch):
+        """Who asks for it by name is told so; auto does not try."""
         monkeypatch.setattr(selection, "_cuda_provider", lambda: True)
         assert self.wanted(bundle, tmp_path, monkeypatch, "onnxruntime")[:2] == ["fp16", "fp32"]
+        chooser = Selection(bundle, 1, selection.EngineCache(tmp_path))
+        cuda = "onnxruntime with CUDA"
+        assert chooser._gpu_candidates("auto") == [
+            *((backend, "fp16") for backend in ("tensorrt", cuda, "torch")), ("tensorrt", "bf16"), ("torch", "bf16"),
+            *((backend, "fp32") for backend in ("tensorrt", cuda, "torch"))]
+        assert (cuda, "bf16") in chooser._gpu_candidates("bf16")
