@@ -53,7 +53,7 @@ TARGETS = [
         "select_distinct_keeps_flips_and_drops_neighbours"), *SOLVED]),
     Target("solver/compare.py", 13, 13, [_REFINEMENT, *_twins(
         "rendering_and_cosines_equal_the_ray_cast", "render_and_compare_gradient_equals_finite_differences"), *SOLVED]),
-    Target("solver/crop_solver.py", 10, 0, [_UNIT + "test_solver_decisions.py", *SOLVED]),
+    Target("solver/crop_solver.py", 10, 0, [_UNIT + "test_solver_decisions.py", *SOLVED, _UNIT + "test_ambiguity.py"]),
     Target("solver/likelihood.py", 13, 13, [_REFINEMENT, *_twins(
         "window_moments_equal_their_twin", "window_off_the_map_is_empty",
         "information_of_a_gaussian_match_is_the_inverse_of_both_variances",
