@@ -63,7 +63,7 @@ TARGETS = [
                                             "likelihood_value_and_gradient")),
     Target("solver/nearest_view.py", 7, 4, [_UNIT + "test_views.py", _UNIT + "test_nearest_view.py"]),
     Target("solver/reference.py", 2, 0, [_UNIT + "test_kernels.py"]),
-    Target("solver/refine.py", 11, 10, [_REFINEMENT, *SOLVED, _UNIT + "test_solver_decisions.py"]),
+    Target("solver/refine.py", 11, 10, [_REFINEMENT, _UNIT + "test_refinement_twins.py", *SOLVED, _UNIT + "test_solver_decisions.py"]),
     Target("solver/roi_prior.py", 6, 5, [_UNIT + "test_roi_decisions.py", _UNIT + "test_roi_prior.py", *SOLVED]),
     Target("solver/similarity.py", 8, 6, [*_twins(
         "similarity_volume_equals_its_twin", "similarity_takes_any_number_of_clutter_features",
