@@ -6,6 +6,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _UNIT = "tests/unit/"
+_LEAN = [f"{_UNIT}test_upright_prior.py::test_{name}" for name in (
+    "gradient_is_that_of_finite_differences", "an_upright_object_is_left_alone_and_held",
+    "a_search_in_all_leanings_expects_any")]
 _SOLVER, _REFINEMENT = _UNIT + "test_solver.py", _UNIT + "test_refinement_kernels.py"
 #: Poses of planted objects from scratch, followed, hidden, cut: what every part of the solver has to get right.
 SOLVED = [f"{_SOLVER}::{name}" for name in (
@@ -14,6 +17,10 @@ SOLVED = [f"{_SOLVER}::{name}" for name in (
     "test_covariance_is_symmetric_and_positive", "test_an_ambiguous_object_has_two_like_scores",
     "test_size_follows_the_picture_and_the_prior", "test_sloppy_roi_is_absorbed",
     "test_median_accuracy_without_noise_is_within_a_degree_and_a_centimetre")]
+#: Tests that build an estimator or solve many crops: left out by ``--quick``.
+SLOW = {*SOLVED, *(_UNIT + name for name in (
+    "test_tracker.py", "test_estimator.py", "test_proposals.py", "test_mirror.py", "test_upright_prior.py",
+    "test_ambiguity.py", "test_crop.py", "test_convention_pose.py", "test_solver.py"))}
 
 
 def _twins(*names: str) -> list[str]:
@@ -64,7 +71,7 @@ TARGETS = [
     Target("solver/nearest_view.py", 7, 4, [_UNIT + "test_views.py", _UNIT + "test_nearest_view.py"]),
     Target("solver/reference.py", 2, 0, [_UNIT + "test_kernels.py"]),
     Target("solver/refine.py", 11, 10, [
-        _REFINEMENT, _UNIT + "test_refinement_twins.py", *SOLVED, _UNIT + "test_solver_decisions.py"]),
+        _UNIT + "test_refinement_twins.py", _REFINEMENT, *SOLVED, _UNIT + "test_solver_decisions.py"]),
     Target("solver/roi_prior.py", 4, 4, [_UNIT + "test_roi_decisions.py", _UNIT + "test_roi_prior.py", *SOLVED]),
     Target("solver/similarity.py", 5, 4, [*_twins(
         "similarity_volume_equals_its_twin", "similarity_takes_any_number_of_clutter_features",
@@ -73,7 +80,7 @@ TARGETS = [
     Target("solver/surface.py", 3, 0, [*_twins(
         "farthest_points_spread_evenly", "farthest_points_survive_duplicates", "faces_are_turned_outwards",
         "only_noisy_features_are_smoothed"), *SOLVED]),
-    Target("solver/upright_prior.py", 4, 4, [_UNIT + "test_upright_prior.py"]),
+    Target("solver/upright_prior.py", 4, 4, [*_LEAN, _REFINEMENT, _UNIT + "test_upright_prior.py"]),
     Target("solver/views.py", 2, 0, [_UNIT + "test_views.py", *SOLVED]),
     Target("solver/visibility.py", 6, 5, [
         _UNIT + "test_visibility.py", *_twins("visible_vertices_face_the_camera_and_are_not_hidden")]),
