@@ -15,7 +15,7 @@ from .named import job as named_job
 from .report import below_bar, survivors, table
 from .run import Job, read_records, record, run
 from .sampling import SEED, drawn
-from .targets import TARGETS
+from .targets import SLOW, TARGETS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -28,10 +28,12 @@ def main() -> int:
     judgements = json.loads(JUDGEMENTS.read_text()) if JUDGEMENTS.exists() else {}
     targets = [t for t in TARGETS if not options.only or t.path in options.only]
     named = [named_job(ROOT, n) for n in NAMED if not options.only or n.path in options.only]
-    sampled = [Job(m, t.tests) for t in targets for m in drawn(ROOT, t, options.seed)]
+    left_out = SLOW if options.quick else ()
+    sampled = [Job(m, [test for test in t.tests if test not in left_out])
+               for t in targets for m in drawn(ROOT, t, options.seed)]
     known = read_records(options.outcomes)
-    jobs = [j for j in (named if options.named else sampled if options.sampled else named + sampled)
-            if j.mutant.key not in known or known[j.mutant.key]["outcome"] in options.again]
+    wanted_now = named if options.named else sampled if options.sampled else named + sampled
+    jobs = [j for j in wanted_now if j.mutant.key not in known or known[j.mutant.key]["outcome"] in options.again]
     if not options.report:
         _judge_all(jobs, options)
         known = read_records(options.outcomes)
@@ -79,6 +81,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sampled", action="store_true", help="the sampled mutants only")
     parser.add_argument("--again", nargs="+", default=[], choices=["survived", "killed", "timeout"],
                         help="judge those with such an outcome once more")
+    parser.add_argument("--quick", action="store_true", help="leave out the slow tests: what survives is to be judged "
+                        "once more by all of them")
     parser.add_argument("--report", action="store_true", help="judge nothing, print what is known")
     parser.add_argument("--processes", type=int, choices=[1, 2], default=2, help="copies that are judged at once")
     parser.add_argument("--seed", type=int, default=SEED, help="of the sample")

@@ -4,12 +4,13 @@
 import numpy as np
 import pytest
 
-from dinemo_ros.geometry import rotation_from_viewpoint
+from dinemo_ros.geometry import rotation_from_viewpoint, so3_exp
 from dinemo_ros.solver import reference
 from dinemo_ros.solver.compare import compare, rasterise
 from dinemo_ros.solver.likelihood import accumulate, choose_vertices, information
 from dinemo_ros.solver.refine import log_prior, moved, noise_variance, solve_damped, take_pose, weigh
 from dinemo_ros.solver.surface import edge_products
+from dinemo_ros.solver.upright_prior import add_upright_prior
 from dinemo_ros.solver.workspace import make_work
 
 FOCAL, CENTRE, CELLS = 30.0, 15.5, 32
@@ -241,3 +242,17 @@ def test_what_is_too_near_or_behind_is_not_drawn():
         rasterise(vertices, faces, R, t, np.ones(3), FOCAL, CENTRE, np.empty_like(vertices), face,
                   np.empty((CELLS, CELLS, 3)), depth, make_work())
         assert (face >= 0).any() == some and np.allclose(depth[face >= 0], distance - 1.0)
+
+
+@pytest.mark.parametrize("lean", [0.0, 0.3, -1.2])
+def test_matrix_of_the_prior_against_leaning_is_that_of_gauss_and_newton(lean):
+    """The residual is how far the object's z axis points sideways; Cauchy's weights, two sigmas wide."""
+    R, precision, claim, unit = rotation_from_viewpoint(0.6, 0.4, lean), 25.0, 3.0, 0.2
+    gradient, normal = np.full(9, 0.5), np.full((9, 9), 0.25)
+    add_upright_prior(np.array([precision, claim]), R, unit, gradient, normal)
+    J = np.zeros(9)
+    for k in range(3):
+        J[3 + k] = ((so3_exp(STEPS[k, :3]) @ R)[0, 2] - (so3_exp(-STEPS[k, :3]) @ R)[0, 2]) / 2e-6
+    weight = unit * claim * precision / (1.0 + precision * R[0, 2] ** 2 / 4.0)
+    np.testing.assert_allclose(gradient - 0.5, -weight * R[0, 2] * J, atol=1e-6)
+    np.testing.assert_allclose(normal - 0.25, weight * np.outer(J, J), atol=1e-6)

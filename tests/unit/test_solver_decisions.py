@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What single lines of the solver are for: the card's scales, several starts, the last refinement."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -92,3 +93,14 @@ def test_each_crop_of_a_batch_is_followed_from_its_own_start():
                                      [Start(s.T, np.array(SIZE)) for s in scenes])
     for (near, *_), scene in zip(found, scenes, strict=True):
         assert rotation_angle(near.T_crop_obj[:3, :3], scene.T[:3, :3]) < np.radians(2.5)
+
+
+def test_where_the_roi_tells_the_extent_the_sum_of_the_evidence_decides_and_elsewhere_its_mean():
+    """A reading that explains more of the picture, if less well, goes before a smaller one; without an extent the sum
+    would prefer whatever looks larger."""
+    _, features, target = block_scene(10.0)
+    solver = PoseSolver(prepare_category(block_mesh(), block_card()), threads=1)
+    by_sum, by_mean = ([s.score for s in solver.solve(features, replace(target, measured=measured))]
+                       for measured in (True, False))
+    assert by_mean == sorted(by_mean, reverse=True) and len(by_mean) > 3
+    assert by_sum != sorted(by_sum, reverse=True)

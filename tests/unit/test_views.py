@@ -70,7 +70,7 @@ def test_a_whole_view_shows_in_every_cell_what_a_far_camera_sees_there(surface):
         assert hit.mean() > 0.85  # cells that the rim only touches are painted as well
         where = np.einsum("nk,nkc->nc", weights, points[surface.faces[face]])
         off = np.linalg.norm(where - points[views.vertex[entries]], axis=1)[hit]
-        assert (off < 0.5).mean() > 0.9 and np.median(off) < 0.25
+        assert (off < 0.5).mean() > 0.9 and np.median(off) < 0.35
         covered = np.prod(high - low) / (high - low).max() ** 2 * 400
         assert 0.6 * covered < len(at) <= 1.1 * covered + 20
 
