@@ -9,6 +9,10 @@ from collections.abc import Iterator
 
 import cv2
 
+_SILENT = 0  # cv::utils::logging::LOG_LEVEL_SILENT
+#: Sets the level and returns the one before; OpenCV 5 has moved it.
+set_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
+
 
 class _Level:
     """The setting is one of the process: the first thread that enters keeps it, the last that leaves gives it back."""
@@ -19,14 +23,14 @@ class _Level:
     def enter(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._kept = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+                self._kept = set_level(_SILENT)
             self._inside += 1
 
     def leave(self) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                cv2.utils.logging.setLogLevel(self._kept)
+                set_level(self._kept)
 
 
 _LEVEL = _Level()

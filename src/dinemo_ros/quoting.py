@@ -13,8 +13,7 @@ def shown(text: str | PurePath, limit: int = NAME_LIMIT) -> str:
     """``text`` cut to ``limit`` characters, what is not printable (line ends, terminal controls, bytes of a file name
     that are no UTF-8) as escapes."""
     text = str(text)
-    tail = f"...({len(text)} characters)" if len(text) > limit else ""
-    return "".join(c if c.isprintable() else _escape(c) for c in text[:limit]) + tail
+    return _escaped(text[:limit]) + "..." * (len(text) > limit)
 
 
 def shown_path(path: str | PurePath) -> str:
@@ -23,8 +22,13 @@ def shown_path(path: str | PurePath) -> str:
 
 
 def quoted(text: str, limit: int = 80) -> str:
-    """As :func:`shown`, between quotation marks."""
-    return f"'{shown(text, limit)}'"
+    """``text`` in quotes, escaped as by :func:`shown`; of more than ``limit`` characters the beginning and ``...``."""
+    text = str(text)
+    return f"'{_escaped(text[:limit])}'" + "..." * (len(text) > limit)
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
 def _escape(character: str) -> str:

@@ -163,7 +163,7 @@ def test_any_buffer_will_do_and_the_result_shares_no_memory(wrap):
     ("32FC1", {}, "'32FC1' is not supported: it is a depth image"),
     (" 32fc1\0", {}, r"' 32fc1\x00' is not supported: it is a depth image"),
     ("8SC1", {}, "'8SC1' is not supported"),
-    ("x" * 500_000, {}, "xxx...(500000 characters)' is not supported; supported are rgb8"),
+    ("x" * 500_000, {}, "xxx'... is not supported; supported are rgb8"),
     ("rgb8\n[ERROR] all is lost", {}, r"'rgb8\n[ERROR] all is lost' is not supported"),
     ("rgb8", {"height": 12_000, "width": 12_000}, "at most 120000000 pixels"),
     ("nv24", {"data": b"\0" * (WIDTH * HEIGHT * 2), "step": WIDTH}, "takes 144"),

@@ -15,6 +15,7 @@ from dinemo_ros.errors import DatasetError
 from dinemo_ros.sources import open_source
 from dinemo_ros.sources.video import _Clock
 from dinemo_ros.sources.video_end import missing_bytes
+from dinemo_ros.sources.video_turn import stored_orientation
 
 LUMA = np.arange(40, 200, 30)
 GREYS = 1.164 * (LUMA - 16)  # ITU-R BT.601, limited range
@@ -129,6 +130,28 @@ def test_a_telephones_video_is_turned_once(degrees, turn):
     expected = np.rot90(upright[0].image_rgb, turn)
     assert turned[0].image_rgb.shape == expected.shape
     assert np.array_equal(turned[0].image_rgb, expected)
+
+
+@pytest.mark.parametrize(("name", "show"), [("mirrored", lambda a: a[:, ::-1]),
+                                           ("mirrored_90", lambda a: np.rot90(a)[:, ::-1])])
+def test_a_mirrored_video_is_mirrored_back(name, show):
+    """``-display_hflip`` applies behind the rotation."""
+    upright, _ = read(VIDEOS / "upright.mp4")
+    frames, _ = read(VIDEOS / f"{name}.mp4")
+    assert np.array_equal(frames[0].image_rgb, show(upright[0].image_rgb))
+
+
+@pytest.mark.parametrize("name", ["grey.mkv", "grey.avi", "make.sh", "nothing.mp4"])
+def test_other_files_have_no_matrix(name):
+    assert stored_orientation(VIDEOS / name) is None
+
+
+def test_a_matrix_that_is_no_turn_is_left_to_opencv(tmp_path):
+    data = (VIDEOS / "turned_90.mp4").read_bytes()
+    at = data.index(b"tkhd") + 4 + 40
+    (tmp_path / "a.mp4").write_bytes(data[:at] + b"\0\0\x80\0" + data[at + 4:])
+    assert stored_orientation(VIDEOS / "turned_90.mp4") == 8 and stored_orientation(tmp_path / "a.mp4") is None
+    assert len(read(tmp_path / "a.mp4")[0]) == 6
 
 
 NAMES = [b"v\xf6.mp4", b"\xff\xfe\x80", b"a\nb\t.mp4", b"-x.mp4", b"frame%03d.mp4", b"clip007.mp4", b"http:a.mp4",

@@ -11,11 +11,13 @@ import cv2
 
 from ..errors import DatasetError, ImageError
 from ..opencv_log import silent
+from ..orientation import upright
 from ..picture_header import require_size
 from ..quoting import shown, shown_path
 from .frame import Frame, Source
 from .safe_name import open_name
 from .video_end import ends_in_zeros, missing_bytes
+from .video_turn import stored_orientation
 
 #: What the content does not tell is tried as a video by these; what it tells goes first.
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".mkv", ".webm", ".avi", ".divx", ".flv",
@@ -38,6 +40,7 @@ class VideoSource(Source):
     def __init__(self, path: Path, fps: float | None = None) -> None:
         super().__init__(f"video {shown_path(path)}")
         self._path = path
+        self._orientation = stored_orientation(path)  # None: left to OpenCV
         capture = self._open()
         own_fps = capture.get(cv2.CAP_PROP_FPS)
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -54,7 +57,8 @@ class VideoSource(Source):
                 with silent():
                     capture = cv2.VideoCapture(name, backend)
                 if capture.isOpened():
-                    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # versions differ in what they do unasked
+                    # Versions differ in what they do unasked.
+                    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, int(self._orientation is None))
                     self._require_size(capture)
                     return capture
         raise DatasetError(f"{shown_path(self._path)}: cannot be opened as a video; {self._way_out()}")
@@ -83,7 +87,7 @@ class VideoSource(Source):
                 if not ok:
                     break
                 stamp_s = clock.stamp(1e-3 * capture.get(cv2.CAP_PROP_POS_MSEC))  # of the frame just read
-                image = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+                image = upright(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self._orientation or 1)
                 yield Frame(stamp_s, image, None, f"{self._path.name}:{index:06d}")
                 index += 1
         finally:

@@ -28,6 +28,8 @@ cfr grey.gif
 # A telephone's: turned when shown, and trimmed without being encoded again (half of its frames are not to be seen).
 HALVES="color=c=black:s=64x48:r=10:d=0.6,geq=lum='if(lt(X,32),60,if(lt(Y,24),120,200))':cb=128:cr=128"
 $FFMPEG -i "$HALVES" $X264 upright.mp4
+${FFMPEG% -f lavfi} -display_hflip -i upright.mp4 -c copy mirrored.mp4
+${FFMPEG% -f lavfi} -display_rotation 90 -display_hflip -i upright.mp4 -c copy mirrored_90.mp4
 for degrees in 90 180 270; do ${FFMPEG% -f lavfi} -display_rotation $degrees -i upright.mp4 -c copy turned_$degrees.mp4; done
 ${FFMPEG% -f lavfi} -ss 0.3 -i upright.mp4 -c copy trimmed.mp4
 # Sound that goes on after the last frame: the container's duration is not the video's.
