@@ -58,8 +58,10 @@ def test_what_the_lens_does_not_show_is_refused_or_left_out(estimator, image):
     first, second, third = estimator.locate(image, lens, [corner, middle, corner])
     assert first is None and third is None and second is not None
     assert estimator.follow(image, lens, [second])[0] is not None
-    hidden = replace(second, T_cam_obj=np.block([[second.T_cam_obj[:3, :3], np.array([[-7.5], [-4.5], [8.0]])],
-                                                 [np.zeros(3), 1.0]]))
+    hidden = replace(second, T_cam_obj=second.T_cam_obj.copy())
+    hidden.T_cam_obj[:3, 3] = -19.7, -11.0, 30.0  # just beyond the lens, and in the corner of the image
+    assert np.min(np.diff(estimator.covered(hidden, lens).reshape(2, 2), axis=0)) > 20
+    assert not lens.seen_rays(estimator.covered(hidden, lens).reshape(2, 2).mean(axis=0))[1].any()
     assert estimator.follow(image, lens, [hidden, second])[0] is None
 
 
