@@ -161,17 +161,6 @@ def test_modules_run_like_the_executables(tmp_path):
         assert node.process.wait(30) == 1 and says in node.output
 
 
-@pytest.mark.parametrize("name", ["pose_node", "image_source_node"])
-def test_sigint_while_libraries_load_is_no_error(tmp_path, name):
-    """The signal comes after a tenth of the time that loading takes."""
-    script = ("import signal, sys; from dinemo_ros.node import start; "
-              "signal.signal(signal.SIGALRM, signal.default_int_handler); signal.setitimer(signal.ITIMER_REAL, 0.1); "
-              f"sys.exit(start.{name}())")
-    node = NodeProcess([sys.executable, "-c", script], tmp_path / "log")
-    assert node.process.wait(30) == 0, node.output
-    assert "Traceback" not in node.output
-
-
 @pytest.mark.parametrize("moment", ["loading the bundle", "active: images from"])
 def test_sigint_ends_with_zero(tmp_path, moment):
     node = start_node("pose_node", tmp_path / "log", NAMESPACE)

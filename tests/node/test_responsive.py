@@ -10,7 +10,6 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from ros_support.processes import start_node
 
-NAMESPACE = "/responsive_test"
 _ANSWER_S = 0.5
 _BUSY_MACHINE_S = 1.0  # more, for a test that shares its cores
 
@@ -28,9 +27,9 @@ def slowest_answer(probe, seconds: float) -> float:
 def test_while_kernels_are_compiled(tmp_path, make_probe, monkeypatch):
     """The state is told as it is, its progress in the diagnostics; what cannot be now is refused at once."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
-    node = start_node("pose_node", tmp_path / "log", NAMESPACE, diagnostics_period_s=0.2)
+    node = start_node("pose_node", tmp_path / "log", "/compiling_test", diagnostics_period_s=0.2)
     node.wait_for_output("compiling the solver")
-    probe = make_probe(NAMESPACE, outputs=("/diagnostics",))
+    probe = make_probe("/compiling_test", outputs=("/diagnostics",))
     assert probe.state() == "configuring"
     assert slowest_answer(probe, 3.0) < _ANSWER_S + _BUSY_MACHINE_S
     values = probe.diagnosis()
@@ -49,8 +48,8 @@ def test_while_kernels_are_compiled(tmp_path, make_probe, monkeypatch):
 
 def test_while_a_flood_of_boxes_is_worked_on(tmp_path, make_probe, demo_frames):
     """Two thousand boxes: the best ten are looked at, the rest is counted, and services answer meanwhile."""
-    node = start_node("pose_node", tmp_path / "log", NAMESPACE, diagnostics_period_s=0.2)
-    probe = make_probe(NAMESPACE, outputs=("detections", "/diagnostics"))
+    node = start_node("pose_node", tmp_path / "log", "/flood_test", diagnostics_period_s=0.2)
+    probe = make_probe("/flood_test", outputs=("detections", "/diagnostics"))
     probe.wait_for_node()
     probe.start_detector()
     frame = demo_frames[0]
@@ -73,20 +72,20 @@ def test_while_a_flood_of_boxes_is_worked_on(tmp_path, make_probe, demo_frames):
 
 
 def test_twenty_times_the_same_box_is_one_object(tmp_path, make_probe, demo_frames):
-    node = start_node("pose_node", tmp_path / "log", NAMESPACE)
-    probe = make_probe(NAMESPACE, outputs=("detections",))
+    node = start_node("pose_node", tmp_path / "log", "/twenty_test")
+    probe = make_probe("/twenty_test", outputs=("detections",))
     probe.wait_for_node()
     probe.start_detector()
     header = probe.send(demo_frames[0].image, demo_frames[0].camera)
-    probe.send_boxes(header, [(100.0, 100.0, 500.0, 400.0)] * 20)
+    probe.send_boxes(header, [(530.0, 228.0, 682.0, 316.0)] * 20)  # round the car
     assert len(probe.answer("detections", header).detections) == 1
     assert node.interrupt() == 0
 
 
 def test_second_request_waits_for_nobody(tmp_path, make_probe):
     """Ten times configure at once: one does it, the others are refused with a reason in the log."""
-    node = start_node("pose_node", tmp_path / "log", NAMESPACE, autostart=False)
-    probe = make_probe(NAMESPACE, outputs=())
+    node = start_node("pose_node", tmp_path / "log", "/requests_test", autostart=False)
+    probe = make_probe("/requests_test", outputs=())
     assert probe.state() == "unconfigured"
     client = probe.create_client(ChangeState, "pose_node/change_state")
     assert client.wait_for_service(30.0)
@@ -107,8 +106,8 @@ def resident_mb(process) -> float:
 def test_memory_stays_flat_over_cycles(tmp_path, make_probe):
     """From the second cycle on, nothing stays of a configuration that was cleaned up; before this was looked after,
     eight cycles left 40 MB behind."""
-    node = start_node("pose_node", tmp_path / "log", NAMESPACE, autostart=False)
-    probe = make_probe(NAMESPACE, outputs=())
+    node = start_node("pose_node", tmp_path / "log", "/memory_test", autostart=False)
+    probe = make_probe("/memory_test", outputs=())
     after = []
     for _ in range(10):
         for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE,

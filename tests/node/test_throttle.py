@@ -59,6 +59,8 @@ def test_a_flood_of_news_is_held_back_and_forgotten():
     said = [throttle.let_through("image", "news " + "abcdefghij"[k % 10] * (k + 1), 60.0, 0.0) for k in range(300)]
     assert 1 <= sum(line is not None for line in said) <= 20
     assert throttle.let_through("image", "fresh news", 60.0, 61.0) == "fresh news"
+    assert throttle.let_through("roi", "x" * 1000 + " news", 60.0, 61.0)
+    assert throttle.let_through("roi", "x" * 1000 + " other", 60.0, 61.0) is None, "only the beginning is remembered"
 
 
 def test_monitor_does_not_grow_with_what_strangers_write():

@@ -21,6 +21,7 @@ from dinemo_ros.node.demo_listener import read_truth
 from dinemo_ros.sources import open_source
 
 from .probe import Probe
+from .processes import STARTED
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,14 @@ def make_probe():
     yield make
     for probe in probes:
         probe.destroy_node()
+
+
+@pytest.fixture(autouse=True)
+def no_node_is_left():
+    """A test that fails leaves no node behind: it would answer in the next one's place."""
+    before = len(STARTED)
+    yield
+    for node in STARTED[before:]:
+        if node.process.poll() is None:
+            node.process.kill()
+            node.process.wait()

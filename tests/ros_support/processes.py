@@ -20,6 +20,10 @@ def executable(name: str) -> str:
         raise RuntimeError("dinemo_ros is not installed: run scripts/test.sh, or colcon build and source it") from error
 
 
+#: Every process of this run, for whoever tidies up after a test that failed.
+STARTED: list[NodeProcess] = []
+
+
 class NodeProcess:
     """A node in a process of its own, its output in a file."""
 
@@ -30,6 +34,7 @@ class NodeProcess:
             self.process = subprocess.Popen(
                 command, stdout=file, stderr=subprocess.STDOUT, env=env or dict(os.environ), start_new_session=True,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+        STARTED.append(self)
 
     @property
     def output(self) -> str:
