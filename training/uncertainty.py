@@ -41,6 +41,8 @@ FEWEST = 40  # poses
 _WIDEST, _STEP, _SMALLEST_STEP = 6.8, 0.4, 0.02  # of the logarithm of a factor
 _LEVELS = np.arange(-2.4, 3.7, 0.8)  # of flat functions
 _FLOORS = (-7.0, -3.5)  # logarithms of floors to begin with, the first as good as none
+# A turn that is never known would do for the three axes together: half turns are covered, and the tilt decides the rest
+_TURN = 0.3  # weight of the turn alone
 _FLAT, _MARGINAL = 0.02, 0.1  # pull to flat functions; weight of single axes beside the quantity that they belong to
 
 
@@ -97,7 +99,8 @@ class _Factors:
         if rotation.freedom == 2:
             return {"tilt": self._search([self._quantity(rotation, [0, 0])], 1)[0]}
         found = self._search([self._quantity(rotation, [0, 0, 1], most=UNIFORM_VARIANCE),
-                              self._quantity(rotation.only([0, 1]), [0, 0], _MARGINAL)], 2)
+                              self._quantity(rotation.only([0, 1]), [0, 0], _MARGINAL),
+                              self._quantity(rotation.only([2]), [1], _TURN, most=UNIFORM_VARIANCE)], 2)
         return {"tilt": found[0], "turn": found[1]}
 
     def _quantity(self, errors: Errors, functions: Sequence[int], weight: float = 1.0,
