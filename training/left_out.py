@@ -14,13 +14,14 @@ from dinemo_ros.uncertainty import FACTORS, UncertaintySpec
 from .announced import Announced, Errors
 
 
-def left_out(announced: Announced, fit: Callable[[Announced], UncertaintySpec]) -> list[dict]:
+def left_out(announced: Announced, fit: Callable[[Announced], UncertaintySpec],
+             assets: Sequence[str] = ()) -> list[dict]:
     """Records for ``coverage_rows`` and ``reliability_rows``: of each model, under what was fitted to all others.
 
-    With a single model there are no others, and no records.
+    With a single model there are no others, and no records. ``assets``: only these models; none are all.
     """
     records = []
-    for asset in np.unique(announced.asset):
+    for asset in assets or np.unique(announced.asset):
         others = announced.only(announced.asset != asset)
         if len(others) and not others.right.all() and others.right.any():
             records += experienced(announced.only(announced.asset == asset), fit(others))

@@ -41,6 +41,8 @@ FEWEST = 40  # poses
 _WIDEST, _STEP, _SMALLEST_STEP = 6.8, 0.4, 0.02  # of the logarithm of a factor
 _LEVELS = np.arange(-2.4, 3.7, 0.8)  # of flat functions
 _FLOORS = (-7.0, -3.5)  # logarithms of floors to begin with, the first as good as none
+# A turn that is never known would do for the three axes together: half turns are covered, and the tilt decides the rest
+_TURN = 0.3  # weight of the turn alone
 _FLAT, _MARGINAL = 0.02, 0.1  # pull to flat functions; weight of single axes beside the quantity that they belong to
 
 
@@ -97,7 +99,8 @@ class _Factors:
         if rotation.freedom == 2:
             return {"tilt": self._search([self._quantity(rotation, [0, 0])], 1)[0]}
         found = self._search([self._quantity(rotation, [0, 0, 1], most=UNIFORM_VARIANCE),
-                              self._quantity(rotation.only([0, 1]), [0, 0], _MARGINAL)], 2)
+                              self._quantity(rotation.only([0, 1]), [0, 0], _MARGINAL),
+                              self._quantity(rotation.only([2]), [1], _TURN, most=UNIFORM_VARIANCE)], 2)
         return {"tilt": found[0], "turn": found[1]}
 
     def _quantity(self, errors: Errors, functions: Sequence[int], weight: float = 1.0,
@@ -244,11 +247,11 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def report(announced: Announced, uncertainty: UncertaintySpec) -> dict:
+def report(announced: Announced, uncertainty: UncertaintySpec, assets: Sequence[str] = ()) -> dict:
     """What the fit says of itself: ``fitted``, how many ``pictures`` (estimates) of which ``assets`` it saw, ``ece`` on
     these; and ``coverage`` and ``reliability`` (rows of :mod:`dinemo_ros.evaluation`) of every model under what was
-    fitted to the others, empty where there is one model only."""
-    records = left_out(announced, fit)
+    fitted to the others, empty where there is one model only. ``assets``: only of these models."""
+    records = left_out(announced, fit, assets)
     probability = probabilities(uncertainty.probability, announced.evidence)
     return {"fitted": asdict(uncertainty), "pictures": len(announced), "assets": sorted(set(announced.asset.tolist())),
             "right": float(announced.right.mean()), "ece": expected_calibration_error(probability, announced.right),
@@ -256,12 +259,12 @@ def report(announced: Announced, uncertainty: UncertaintySpec) -> dict:
 
 
 def calibrate(bundle: Path, renders: Sequence[Path], count: int, version: str | None = None,
-              measured: Path | None = None) -> dict:
+              measured: Path | None = None, assets: Sequence[str] = ()) -> dict:
     """Measure the bundle in folder ``bundle`` and write the ``uncertainty`` that was fitted into its card.
 
     Args:
         version: written into the card, too. measured: file that keeps what was measured; what it holds is not measured
-            again.
+            again. assets: see :func:`report`.
 
     Returns:
         See :func:`report`.
@@ -281,7 +284,7 @@ def calibrate(bundle: Path, renders: Sequence[Path], count: int, version: str | 
                          f"{FEWEST} are needed, right and wrong ones among them, to tell how likely one is right")
     uncertainty = fit(announced)
     rewrite_card(loaded, replace(loaded.card, uncertainty=uncertainty, version=version or loaded.card.version))
-    return report(announced, uncertainty)
+    return report(announced, uncertainty, assets)
 
 
 def main() -> None:
@@ -292,10 +295,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300, help="pictures of each (default: %(default)s)")
     parser.add_argument("--measured", type=Path, help="keep what was measured in this file (.npz); if it is there, "
                         "nothing is measured again")
+    parser.add_argument("--left-out", action="append", default=[], metavar="MODEL", help="a model that is judged by "
+                        "what is fitted to all others; may be given several times (default: each in turn)")
     parser.add_argument("--version", help="write this version into the card, too")
     parser.add_argument("--json", type=Path, help="write what the fit says of itself here")
     args = parser.parse_args()
-    told = calibrate(args.bundle, args.renders, args.count, args.version, args.measured)
+    told = calibrate(args.bundle, args.renders, args.count, args.version, args.measured, args.left_out)
     print(f"{args.bundle}: fitted to {told['pictures']} estimates of {', '.join(told['assets'])}; probability of a "
           f"rotation within 30 degrees {told['right']:.3f}, ECE {told['ece']:.3f}")
     if told["coverage"]:

@@ -125,7 +125,8 @@ class PoseEstimator:
             solved = self.pipeline.follow(image, camera, crops, targets, starts)
             self._add_timings()
             for k, crop, hypotheses in zip(inside, crops, solved, strict=True):
-                found[k] = self._pose(camera, crop, hypotheses, boxes[k])
+                pose = self._pose(crop, hypotheses, boxes[k])
+                found[k] = pose and self._experienced(pose, camera)
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
         return found
 
@@ -159,7 +160,8 @@ class PoseEstimator:
         Features are sharpest when the object fills the crop as it did in training; a ROI may be the whole picture.
         """
         with self.pipeline.same_image():
-            return self._looked_at(image, camera, boxes, proposed)
+            poses = self._looked_at(image, camera, boxes, proposed)
+        return [pose and self._experienced(pose, camera) for pose in poses]
 
     def _looked_at(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
                    proposed: bool) -> list[ObjectPose | None]:
@@ -214,7 +216,7 @@ class PoseEstimator:
         solved = self.pipeline.solve(image, camera, crops, targets, hopeless)
         self._add_timings()
         for k, crop, hypotheses in zip(shown, crops, solved, strict=True):
-            found[k] = self._pose(camera, crop, hypotheses, boxes[k])
+            found[k] = self._pose(crop, hypotheses, boxes[k])
         return found
 
     def views(self, camera: Camera, boxes: Sequence[np.ndarray],
@@ -229,8 +231,7 @@ class PoseEstimator:
         for stage, milliseconds in self.pipeline.timings.items():
             self.timings[stage] = self.timings.get(stage, 0.0) + milliseconds
 
-    def _pose(self, camera: Camera, crop: CropCamera, hypotheses: Sequence[SolvedPose],
-              box: np.ndarray) -> ObjectPose | None:
+    def _pose(self, crop: CropCamera, hypotheses: Sequence[SolvedPose], box: np.ndarray) -> ObjectPose | None:
         """The first hypothesis in the real camera's frame, the others as its runners-up."""
         if not hypotheses:
             return None
@@ -238,14 +239,20 @@ class PoseEstimator:
         best, *others = [in_camera(crop.R_cam_crop, hypothesis, symmetry) for hypothesis in hypotheses]
         rotate = np.zeros((6, 6))
         rotate[:3, :3] = rotate[3:, 3:] = crop.R_cam_crop  # positions and rotation vectors both turn with the axes
-        pose = ObjectPose(best.T_cam_obj, best.score, best.size, category=self.bundle.card.category,
-                          covariance=rotate @ hypotheses[0].covariance @ rotate.T, roi=tuple(box.tolist()),
-                          runners_up=tuple(others), visible=hypotheses[0].visible,
-                          size_covariance=hypotheses[0].size_covariance)
-        if self.bundle.card.uncertainty:
-            pose = as_experienced(pose, self.bundle.card.uncertainty, symmetry, self.covered(pose, camera))
+        covariance = symmetry.covariance(rotate @ hypotheses[0].covariance @ rotate.T, best.T_cam_obj[:3, :3])
+        return ObjectPose(best.T_cam_obj, best.score, best.size, category=self.bundle.card.category,
+                          covariance=covariance, roi=tuple(box.tolist()), runners_up=tuple(others),
+                          visible=hypotheses[0].visible, size_covariance=symmetry.size_covariance(
+                              hypotheses[0].size_covariance, hypotheses[0].size))
+
+    def _experienced(self, pose: ObjectPose, camera: Camera) -> ObjectPose:
+        """What is reported of a pose: probability and covariances as the bundle's ``uncertainty`` knows them."""
+        known, symmetry = self.bundle.card.uncertainty, self.bundle.card.symmetry
+        if not known:
+            return pose
+        pose = as_experienced(pose, known, symmetry, self.covered(pose, camera))
         return replace(pose, covariance=symmetry.covariance(pose.covariance, pose.T_cam_obj[:3, :3]),
-                       size_covariance=symmetry.size_covariance(pose.size_covariance, hypotheses[0].size))
+                       size_covariance=symmetry.size_covariance(pose.size_covariance, pose.size))
 
     def _warm_up(self) -> None:
         spec, mesh = self.bundle.card.image, self.bundle.mesh

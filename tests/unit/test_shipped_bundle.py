@@ -45,8 +45,8 @@ def errors(pose, T):
 
 
 # Medians over the 28 frames, int8 / fp32: rotation 3.8 / 3.9 degrees, across the ray 5.0 / 4.4 cm, distance 1.1 / 1.1
-# percent; with own proposals 4.4 / 4.3, 6.3 / 5.3 and 1.2 / 1.2. The bars are the upper ends of the wider 95 % bootstrap
-# interval.
+# percent; with own proposals 4.4 / 4.3, 6.3 / 5.3 and 1.2 / 1.2. The bars are the upper ends of the wider 95 %
+# bootstrap interval.
 DEMO_BARS = {False: (4.8, 6.2, 1.55), True: (5.7, 8.6, 2.0)}
 
 
