@@ -50,14 +50,18 @@ def read_camera_file(path: str | os.PathLike) -> CameraFile:
 
     path: of a file; of a Kalibr camchain perhaps with the camera behind it, ``camchain.yaml:cam1``.
     """
-    name, entry = os.fspath(path), None
-    match = _ENTRY.fullmatch(name)
-    if match and not os.path.exists(name):
-        name, entry = match["file"], match["entry"]
+    file, entry = file_and_entry(path)
     try:
-        return _interpret(read_document(name), entry)
+        return _interpret(read_document(file), entry)
     except CameraError as error:
         raise CameraError(f"{path}: {error}") from error
+
+
+def file_and_entry(path: str | os.PathLike) -> tuple[str, str | None]:
+    """The file itself, and the camera that is named behind it, if one is."""
+    name = os.fspath(path)
+    match = _ENTRY.fullmatch(name)
+    return (match["file"], match["entry"]) if match and not os.path.exists(name) else (name, None)
 
 
 def _interpret(document, entry: str | None) -> CameraFile:

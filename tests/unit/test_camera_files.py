@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dinemo_ros.camera import Camera
+from dinemo_ros.camera_file import file_and_entry
 from dinemo_ros.errors import CameraError
 
 K = np.array([[612.25, 0, 321.5], [0, 611.5, 240.25], [0, 0, 1]])
@@ -187,6 +188,8 @@ def test_kalibr_camchain_of_several_cameras(tmp_path):
         (tmp_path / "front.yaml").write_text(text)
         with pytest.raises(CameraError, match=says):
             Camera.from_yaml(f"{tmp_path / 'front.yaml'}:cam2")
+    assert file_and_entry(f"{tmp_path / 'front.yaml'}:cam12") == (str(tmp_path / "front.yaml"), "cam12")
+    assert file_and_entry(tmp_path / "front.yaml") == (str(tmp_path / "front.yaml"), None)
     (tmp_path / "odd.yaml:cam1").write_text(ROS)
     assert_is(Camera.from_yaml(tmp_path / "odd.yaml:cam1"), D)
 
