@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..camera import Camera
+from ..camera_file import file_and_entry
 from ..console import require_output
 from ..errors import DinemoError
 from ..files import readable
@@ -129,7 +130,8 @@ def _check_outputs(arguments: argparse.Namespace) -> _Overlays | None:
     """Before the work: whatever cannot be written, or is read as well, is refused."""
     path = Path(arguments.path)
     beside = [path.parent / name for name in ("camera_info.yaml", "metadata.yaml")]
-    inputs = [path, *beside, arguments.camera, options.bundle_folder(arguments.bundle)]
+    camera = arguments.camera and file_and_entry(arguments.camera)[0]
+    inputs = [path, *beside, camera, options.bundle_folder(arguments.bundle)]
     refuse_inputs({"--json": arguments.json}, inputs)
     if arguments.json:
         check_output_file(arguments.json)

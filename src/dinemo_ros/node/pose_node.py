@@ -280,6 +280,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._note("image", "stamp", self._order.strange(), settings.warn_period_s)
         self._note("image", "frame", strange_frame(frame), _ONCE)
         self._note("camera_info", "camera_frame", strange_camera_frame(frame, infos.frame_id), settings.warn_period_s)
+        self._note("camera_info", "lens", " ".join(infos.notes), settings.warn_period_s)
         if infos.silent_s() > settings.stale_after_s:
             if self._inputs.latched or infos.once:  # as its publisher wants it
                 how = "once" if infos.once else "latched"
