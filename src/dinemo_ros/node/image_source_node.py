@@ -49,7 +49,7 @@ class ImageSourceNode(Node):
         if settings.lockstep:
             self.create_subscription(Detection3DArray, "detections", self._on_answer, QoSProfile(depth=10))
         self._said_hfov = False
-        self._told: set[str] = set()
+        self._source_notes: set[str] = set()
         self.published = 0
 
     def play(self) -> None:
@@ -72,8 +72,8 @@ class ImageSourceNode(Node):
     def _tell_notes(self) -> None:
         """What the source has to say of itself, each sentence once."""
         for sentence in self._source.notes:
-            if sentence not in self._told:
-                self._told.add(sentence)
+            if sentence not in self._source_notes:
+                self._source_notes.add(sentence)
                 self.get_logger().info(sentence)
 
     def _ready(self) -> bool:
