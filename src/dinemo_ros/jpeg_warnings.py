@@ -20,6 +20,7 @@ _STDERR = 2
 _LIBJPEG = re.compile(rb"^(?:Corrupt JPEG data: |Premature end of JPEG|Inconsistent progression|Invalid SOS|"
                       rb"Invalid component ID|Bogus|Unsupported marker|Application transferred)[^\n]*\n?", re.M)
 _EXTRANEOUS = re.compile(rb"(\d+) extraneous bytes before marker 0xd9")
+_FEW = 8  # bytes: what is damaged in its middle leaves more
 _Result = TypeVar("_Result")
 
 
@@ -86,10 +87,13 @@ def _pass_on(text: bytes) -> None:
 
 
 def is_padding(warning: bytes, data: bytes) -> bool:
-    """True if ``warning`` is only about bytes of filling before the end marker of ``data``, as some cameras have."""
+    """True if ``warning`` is only about bytes of filling before the end marker of ``data``.
+
+    Many webcams leave some in every picture: zeros, 0xff, or a few of whatever was in their buffer.
+    """
     found = _EXTRANEOUS.search(warning)
     end = data.rfind(b"\xff\xd9")
     if found is None or end < 0:
         return False
     filling = data[max(0, end - int(found[1])):end]
-    return not filling.strip(b"\0") or not filling.strip(b"\xff")
+    return len(filling) <= _FEW or not filling.strip(b"\0") or not filling.strip(b"\xff")

@@ -91,18 +91,19 @@ def test_a_damaged_file_is_skipped_with_one_sentence(tmp_path):
     assert source.skipped[0].startswith("b.jpg: JPEG of ") and "is damaged" in source.skipped[0]
 
 
-@pytest.mark.parametrize("filling", [b"\0", b"\0" * 7, b"\xff", b"\xff" * 4])
+@pytest.mark.parametrize("filling", [b"\0", b"\0" * 70, b"\xff", b"\xff" * 40, b"\x12\x34\x56\x78"])
 def test_filling_before_the_end_marker_is_no_damage(filling):
-    """Some UVC cameras pad their pictures so; libjpeg calls it extraneous bytes."""
+    """Webcams pad their pictures so, with zeros or with what was left in a buffer; libjpeg calls it extraneous bytes."""
     data = jpeg()
     assert decode_compressed("jpeg", data[:-2] + filling + b"\xff\xd9").shape == (240, 320, 3)
-    with pytest.raises(ImageError, match="5 extraneous bytes"):
-        decode_compressed("jpeg", data[:-2] + b"\x12\x34\x56\x78\x9a" + b"\xff\xd9")
+    with pytest.raises(ImageError, match="9 extraneous bytes"):
+        decode_compressed("jpeg", data[:-2] + b"\x12\x34\x56\x78\x9a\x11\x22\x33\x44" + b"\xff\xd9")
 
 
 @pytest.mark.parametrize(("warning", "data", "expected"), [
     (b"Corrupt JPEG data: 2 extraneous bytes before marker 0xd9", b"ab\0\0\xff\xd9", True),
-    (b"Corrupt JPEG data: 3 extraneous bytes before marker 0xd9", b"ab\0\0\xff\xd9", False),
+    (b"Corrupt JPEG data: 9 extraneous bytes before marker 0xd9", b"abcdefg\0\0\xff\xd9", False),
+    (b"Corrupt JPEG data: 8 extraneous bytes before marker 0xd9", b"abcdefg\0\0\xff\xd9", True),
     (b"Corrupt JPEG data: 2 extraneous bytes before marker 0xd3", b"ab\0\0\xff\xd9", False),
     (b"Corrupt JPEG data: premature end of data segment", b"ab\0\0\xff\xd9", False)])
 def test_what_is_filling(warning, data, expected):

@@ -54,6 +54,18 @@ def test_size_of_portable_bitmaps(text):
     assert peek_size("", text) == (130, 110)
 
 
+def test_size_of_a_bmp_whose_rows_go_down():
+    data = bytearray(encoded(".bmp"))
+    data[22:26] = struct.pack("<i", -110)
+    assert peek_size("bmp", bytes(data)) == (130, 110)
+
+
+@pytest.mark.parametrize("bits", [np.float32, np.float64])
+def test_floating_point_values_are_no_picture(bits):
+    with pytest.raises(ImageError, match="its samples have (32|64) bits: depth, disparity or radiance, not a picture"):
+        decode_file(encoded(".tif", PICTURE[..., 0].astype(bits)))
+
+
 def test_size_of_webp_without_loss():
     assert peek_size("webp", encoded(".webp", options=(cv2.IMWRITE_WEBP_QUALITY, 101))) == (130, 110)
 

@@ -154,6 +154,12 @@ def test_a_matrix_that_is_no_turn_is_left_to_opencv(tmp_path):
     assert len(read(tmp_path / "a.mp4")[0]) == 6
 
 
+def test_a_track_of_sound_has_no_say_in_it(tmp_path):
+    data = (VIDEOS / "turned_90.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(data.replace(b"vide", b"soun"))
+    assert stored_orientation(tmp_path / "a.mp4") is None
+
+
 NAMES = [b"v\xf6.mp4", b"\xff\xfe\x80", b"a\nb\t.mp4", b"-x.mp4", b"frame%03d.mp4", b"clip007.mp4", b"http:a.mp4",
          b"a?b#c&d.mp4", b"'\"`$(x).mp4", "\u5f71\U0001f3a5.mp4".encode(), b"x" * 250 + b".mp4", b" .mp4"]
 
@@ -213,3 +219,10 @@ def test_a_video_written_by_opencv_itself(tmp_path):
     frames, source = read(path)
     assert [f.stamp_s for f in frames] == pytest.approx([0, 0.08, 0.16])
     assert greys(frames) == pytest.approx([30, 90, 150], abs=3) and source.skipped == []
+
+
+@pytest.mark.skipif(not hasattr(cv2, "CAP_PROP_N_THREADS"), reason="this OpenCV does not tell its threads")
+def test_theora_is_decoded_by_one_thread():
+    """With several, one reading in ten on a busy machine brought black frames."""
+    assert open_source(VIDEOS / "grey.ogv")._open().get(cv2.CAP_PROP_N_THREADS) == 1
+    assert open_source(VIDEOS / "grey.mp4")._open().get(cv2.CAP_PROP_N_THREADS) != 1

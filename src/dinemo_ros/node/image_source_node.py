@@ -53,8 +53,8 @@ class ImageSourceNode(Node):
         self._spinner = SingleThreadedExecutor()
         self._spinner.add_node(self)
         self._said_hfov = False
-        self._noted: set[str] = set()  # of the source
-        self._camera_notes: set[str] = set()  # that were told
+        self._source_notes: set[str] = set()  # that were told
+        self._camera_notes: set[str] = set()  # likewise
         self.published = 0
 
     def play(self) -> None:
@@ -77,8 +77,8 @@ class ImageSourceNode(Node):
     def _tell_notes(self) -> None:
         """What the source has to say of itself, each sentence once."""
         for sentence in self._source.notes:
-            if sentence not in self._noted:
-                self._noted.add(sentence)
+            if sentence not in self._source_notes:
+                self._source_notes.add(sentence)
                 self.get_logger().info(sentence)
 
     def _ready(self) -> bool:

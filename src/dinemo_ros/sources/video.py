@@ -54,8 +54,7 @@ class VideoSource(Source):
     def _open(self) -> cv2.VideoCapture:
         with open_name(self._path) as name:
             for backend in _BACKENDS:
-                with silent():
-                    capture = cv2.VideoCapture(name, backend)
+                capture = _opened(name, backend)
                 if capture.isOpened():
                     # Versions differ in what they do unasked.
                     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, int(self._orientation is None))
@@ -138,6 +137,16 @@ class _Clock:
         if self._wanted or self._told or self._count < 2:
             return ""
         return f"the video has no time stamps, {self._own:g} frames per second are taken"
+
+
+def _opened(name: str, backend: int) -> cv2.VideoCapture:
+    with silent():
+        capture = cv2.VideoCapture(name, backend)
+        # FFmpeg's decoder of Theora loses frames, to black ones, where its threads get in each other's way.
+        if capture.isOpened() and "theo" in _codec(capture).lower() and hasattr(cv2, "CAP_PROP_N_THREADS"):
+            capture.release()
+            capture = cv2.VideoCapture(name, backend, [cv2.CAP_PROP_N_THREADS, 1])
+    return capture
 
 
 def _codec(capture: cv2.VideoCapture) -> str:
