@@ -12,6 +12,7 @@ from dinemo_ros.bundle import ScoreSpec, load_bundle
 from dinemo_ros.camera import Camera
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import ray_rotation, rotation_angle, rotation_from_viewpoint, se3
+from dinemo_ros.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 
 CAMERA = Camera.from_hfov(640, 480, 60.0)
 WHOLE = (0.0, 0.0, 640.0, 480.0)
@@ -28,10 +29,10 @@ def estimator(tmp_path_factory):
 
 
 @contextmanager
-def accepting(estimator, score: float):
-    """The estimator with a card that accepts from ``score`` on."""
+def card_changed(estimator, **changes):
+    """The estimator with another card; its solver keeps the old one."""
     bundle = estimator.bundle
-    estimator.bundle = replace(bundle, card=replace(bundle.card, score=ScoreSpec(accept=score)))
+    estimator.bundle = replace(bundle, card=replace(bundle.card, **changes))
     try:
         yield
     finally:
@@ -65,15 +66,15 @@ def test_a_given_box_that_fits_is_cropped_once(estimator):
 def test_own_proposals_below_the_accepted_score_are_no_poses(estimator):
     """The card's threshold, for what the model proposes to itself; the car scores 0.71."""
     image = photograph(car_at(0.5, 12.0, 60.0), CAMERA)
-    with accepting(estimator, 0.65):
+    with card_changed(estimator, score=ScoreSpec(accept=0.65)):
         assert len(estimator.estimate(image, CAMERA)) == 1
-    with accepting(estimator, 0.78):
+    with card_changed(estimator, score=ScoreSpec(accept=0.78)):
         assert estimator.estimate(image, CAMERA) == []
 
 
 def test_a_callers_box_is_an_object_whatever_its_score(estimator):
     image = photograph(car_at(0.5, 12.0, 60.0), CAMERA)
-    with accepting(estimator, 0.99):
+    with card_changed(estimator, score=ScoreSpec(accept=0.99)):
         assert len(estimator.estimate(image, CAMERA, [WHOLE])) == 1
 
 
@@ -103,3 +104,17 @@ def test_of_proposals_on_one_object_one_is_looked_at_again(estimator):
         assert [pose is not None and pose.score > 0.5 for pose in found] == expected
     alone, = estimator.locate(image, CAMERA, [half], proposed=True)
     assert rotation_angle(alone.T_cam_obj[:3, :3], truth[:3, :3]) < np.radians(3.0), "looked at again where it lies"
+
+
+def test_the_covariance_is_about_the_cameras_axes_and_knows_the_symmetry(estimator):
+    """Off the optical axis the distance is uncertain along the ray; of a bottle's azimuth nothing is known."""
+    truth = car_at(4.0, 11.0, 60.0)
+    image = photograph(truth, CAMERA)
+    pose, = estimator.estimate(image, CAMERA, [WHOLE])
+    values, vectors = np.linalg.eigh(pose.covariance[:3, :3])
+    ray = truth[:3, 3] / np.linalg.norm(truth[:3, 3])
+    assert abs(vectors[:, 2] @ ray) > 0.999 and values[2] > 4 * values[1] > 0
+    with card_changed(estimator, symmetry=Symmetry("z", 0)):
+        bottle, = estimator.estimate(image, CAMERA, [WHOLE])
+    assert axis_variance(bottle.covariance, bottle.T_cam_obj[:3, :3]) == pytest.approx(UNIFORM_VARIANCE)
+    assert axis_variance(pose.covariance, pose.T_cam_obj[:3, :3]) < 0.1 * UNIFORM_VARIANCE
