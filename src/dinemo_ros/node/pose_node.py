@@ -129,6 +129,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         with self._work:
             result = super().on_activate(state)
             self._camera_infos, self._order, self._matcher = CameraInfos(), StampOrder(), StampMatcher()
+            self._ever_wanted = False
             self._inputs = Inputs(self, self._image_group, self._on_image, self._on_camera_info, self._on_detections)
             self._watch_timer = self.create_timer(_WATCH_PERIOD_S, self._watch_inputs, clock=self._steady,
                                                   callback_group=self._image_group)
