@@ -37,6 +37,7 @@ One JSON line per image:
                 null where nothing is known about it (a bottle, a cup whose handle is hidden), T_cam_obj then has some
     size        length, width, height in metres
     covariance  6x6 of x, y, z, rotation about x, y, z in the camera frame; metres and radians
+    size_covariance 3x3 of the size, square metres
     roi         x_min, y_min, x_max, y_max in pixels
     runner_up   the next best hypothesis (score, T_cam_obj, azimuth, elevation, theta, size), or null
 An image that the estimator refuses has "objects": [] and "error"; a file that is no image is named on stderr.
