@@ -73,7 +73,15 @@ def test_kitti_with_label_rois(bundle, kitti, tmp_path, capsys):
     assert summary["missing"] == 0
     assert "recall" not in summary
     assert {car["file"] for car in report["frames"]} == {"000000.png#0", "000001.png#0"}
-    assert "evaluated on easy cars (2); regions: labels" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "evaluated on easy cars (2); regions: labels" in told
+    known = {row["quantity"]: row for row in report["coverage"]}
+    assert list(known) == ["rotation", "translation", "distance", "size"]
+    for quantity, row in known.items():
+        inside = [car["contents"][quantity] <= 0.683 for car in report["frames"]]
+        assert row["n"] == 2 and row["holds"] is None and row["coverage"]["68.3"] == sum(inside) / 2
+        assert f"| {quantity}" in told.partition("errors inside the announced ellipsoids:")[2]
+    assert report["reliability"] == []  # this bundle announces no probability
 
 
 def test_kitti_with_own_rois(bundle, kitti, tmp_path):
@@ -175,6 +183,7 @@ def test_spin(bundle, spins, tmp_path, capsys, rois):
     assert (fast["n"], fast["acc30"], fast["acc10"], fast["flips"]) == (3, 1.0, 1.0, 0.0)
     assert (slow["n"], slow["acc30"], slow["missing"]) == (3, pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert (both["n"], both["acc30"], both["flips"]) == (6, pytest.approx(5 / 6), 0.0)
+    assert [(row["quantity"], row["n"]) for row in report["coverage"]] == [("azimuth", 5)]  # of the frames with a pose
     captured = capsys.readouterr()
     assert "counted as wrong: 1 of 6 frames, which could not be used\n  slow/000.png: " in captured.err
     assert "left out: aside: has 1 pictures and no entry in azimuth.json" in captured.err
@@ -267,8 +276,10 @@ def test_table_with_all_levels_baselines_and_another_bundle(bundle, renders, tmp
         assert len({row["coverage"] for row in rows}) == 1  # all saw the same pictures
         same = [{key: value for key, value in row.items() if key != "model"} for row in rows[:2]]
         assert same[0] == same[1]  # and the same bundle does the same twice
-    table = capsys.readouterr().out
+    table, _, coverage = capsys.readouterr().out.partition("errors inside the announced ellipsoids:")
     assert sum(line.startswith("| ") for line in table.splitlines()) == 18
+    assert {row["model"] for row in report["coverage"]} == set(models[:2])  # baselines announce nothing
+    assert sum(line.startswith("| ") for line in coverage.splitlines()) == 2 + 4 * 4 * 2
     assert len((tmp_path / "frames.csv").read_text().splitlines()) == 1 + 2 * 4 * 4
     assert len(list((tmp_path / "worst").glob("0[0-2]_L*.png"))) == 3
 

@@ -23,6 +23,7 @@ from dinemo_ros.evaluation.runner import Competitor, Occlusion, Setting, evaluat
 from dinemo_ros.evaluation.sample import Entry, Sample
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import PoseTruth, ReferenceObject
+from dinemo_ros.geometry import se3
 
 DEMO = ROOT / "config" / "demo_sequence"
 HATCHBACK = np.array([4.00, 1.70, 1.52])  # metres: the car of the demo sequence
@@ -66,6 +67,14 @@ def test_as_many_errors_are_inside_as_when_it_was_calibrated(category):
         for (level, share), count in zip(row["coverage"].items(), counts, strict=True):
             low, high = wilson_interval(count, row["n"])
             assert low <= share <= high, (category, quantity, level, share, (low, high))
+
+
+def test_a_car_that_is_surely_right_does_not_announce_half_turns():
+    """Coverage of the three axes together would allow it: 88 degrees for the turn of every car covers all of them."""
+    uncertainty = load_bundle(ROOT / "engines" / "car").card.uncertainty
+    T = se3(np.eye(3), np.array([0.0, 0.0, 10.0]))
+    sure, doubtful = (uncertainty.covariance(1e-6 * np.eye(6), T, HATCHBACK, p) for p in (0.99, 0.7))
+    assert np.sqrt(sure[5, 5]) < np.radians(8) and np.sqrt(doubtful[5, 5]) > np.radians(60)
 
 
 @pytest.mark.parametrize("category", sorted(MEASURED))

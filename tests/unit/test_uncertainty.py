@@ -151,6 +151,7 @@ def test_every_pose_of_the_estimator_goes_through_it(painted):
         np.testing.assert_allclose(after.size_covariance, SPEC.size_covariance(before.size_covariance, before.size,
                                                                                after.probability))
         assert object_entry(after)["probability"] == after.probability
+        np.testing.assert_array_equal(object_entry(after)["size_covariance"], after.size_covariance)
         assert object_entry(before)["probability"] is None
 
 

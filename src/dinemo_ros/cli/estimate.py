@@ -41,6 +41,7 @@ One JSON line per image:
                 null where nothing is known about it (a bottle, a cup whose handle is hidden), T_cam_obj then has some
     size        length, width, height in metres
     covariance  6x6 of x, y, z, rotation about x, y, z in the camera frame; metres and radians
+    size_covariance 3x3 of the size, square metres
     roi         x_min, y_min, x_max, y_max in pixels
     runner_up   the next best hypothesis (score, T_cam_obj, azimuth, elevation, theta, size), or null
 "objects": [] alone says that the image was searched and nothing was found; with "error" beside it nothing was searched,

@@ -65,6 +65,7 @@ def object_entry(pose: ObjectPose) -> dict:
         **_hypothesis_entry(pose, known),
         "probability": pose.probability,
         "covariance": pose.covariance,
+        "size_covariance": pose.size_covariance,
         "roi": pose.roi,
         "visible": pose.visible,
         "runner_up": _hypothesis_entry(pose.runners_up[0], known) if pose.runners_up else None,
