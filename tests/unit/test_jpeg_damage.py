@@ -93,7 +93,7 @@ def test_a_damaged_file_is_skipped_with_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("filling", [b"\0", b"\0" * 70, b"\xff", b"\xff" * 40, b"\x12\x34\x56\x78"])
 def test_filling_before_the_end_marker_is_no_damage(filling):
-    """Webcams pad their pictures so, with zeros or with what was left in a buffer; libjpeg calls it extraneous bytes."""
+    """Webcams pad their pictures so, with zeros or what a buffer held; libjpeg calls it extraneous bytes."""
     data = jpeg()
     assert decode_compressed("jpeg", data[:-2] + filling + b"\xff\xd9").shape == (240, 320, 3)
     with pytest.raises(ImageError, match="9 extraneous bytes"):

@@ -28,6 +28,7 @@ from ..camera import Camera
 from ..errors import DinemoError
 from ..estimator import PoseEstimator
 from ..pose import ObjectPose
+from ..sample_range import SampleRange
 from ..tracker import PoseTracker, Tracking
 from . import conversions, parameters
 from .boxes import choose_boxes
@@ -68,7 +69,8 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None  # while active
         self._watch_timer = None
-        self._camera_infos, self._order, self._matcher = CameraInfos(), StampOrder(), StampMatcher()
+        self._camera_infos, self._order = CameraInfos(), StampOrder()
+        self._matcher, self._samples = StampMatcher(), SampleRange()
         self._ever_wanted = False  # whether a detector has ever had a box of the class and score that is looked for
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Of the steady clock, as every timer here: with simulated time and no /clock somebody must say what is wrong.
@@ -128,7 +130,8 @@ class PoseNode(LifecycleNodeMixin, Node):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         with self._work:
             result = super().on_activate(state)
-            self._camera_infos, self._order, self._matcher = CameraInfos(), StampOrder(), StampMatcher()
+            self._camera_infos, self._order = CameraInfos(), StampOrder()
+            self._matcher, self._samples = StampMatcher(), SampleRange()
             self._ever_wanted = False
             self._inputs = Inputs(self, self._image_group, self._on_image, self._on_camera_info, self._on_detections)
             self._watch_timer = self.create_timer(_WATCH_PERIOD_S, self._watch_inputs, clock=self._steady,
@@ -260,7 +263,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         started, source = time.monotonic(), "image"
         try:
             check_frame_id(message.header)
-            image = conversions.image_to_rgb(message)
+            image = conversions.image_to_rgb(message, self._samples)
             source = "camera_info"
             camera = self._camera(message, image, settings)
             source = "image"
