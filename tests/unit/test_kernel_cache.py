@@ -15,9 +15,8 @@ import numba
 import numpy as np
 import pytest
 
-from dinemo_ros.cache_home import default_folder
 from dinemo_ros.solver import kernel_cache, kernel_store
-from dinemo_ros.solver.kernel_cache import KernelCache, Shelf, base_folder
+from dinemo_ros.solver.kernel_cache import KernelCache, Shelf
 from dinemo_ros.solver.kernel_store import KernelStore
 
 KEY = "0123456789abcdef"
@@ -379,37 +378,13 @@ class TestSweep:
         assert time.time() - folder.stat().st_mtime < 1000.0
 
 
-class TestPlace:
-    def test_the_users_variable_is_honoured(self, monkeypatch):
-        monkeypatch.setenv("NUMBA_CACHE_DIR", "/somewhere")
-        assert base_folder() == Path("/somewhere/dinemo_ros/kernels")
-
-    def test_otherwise_the_users_cache_folder(self, monkeypatch, tmp_path):
-        monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert base_folder() == tmp_path / "dinemo_ros" / "kernels"
-
-    @pytest.mark.parametrize("home", [None, "", "relative"])
-    @pytest.mark.parametrize("account", [True, False])
-    def test_without_a_home_it_is_absolute_all_the_same(self, monkeypatch, home, account):
-        import pwd
-
-        for name in ("XDG_CACHE_HOME", "HOME"):
-            monkeypatch.delenv(name, raising=False)
-        if home is not None:
-            monkeypatch.setenv("HOME", home)
-        if not account:
-            monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
-        assert default_folder().is_absolute()
-        assert default_folder().name.startswith("dinemo_ros")
-
-    def test_of_a_stranger_in_the_common_folder_nothing_is_taken(self, monkeypatch, tmp_path, caplog):
-        """Without a home it is the machine's folder for temporary files, where anybody may have been first."""
-        place = tmp_path / "kernels" / KEY
-        place.mkdir(parents=True)
-        monkeypatch.setattr(kernel_store.os, "geteuid", lambda: 4711)
-        if os.getuid() == 0:
-            os.chown(place, 12345, 12345)
-        assert Start(place).answer == 10.0
-        (sentence,) = warnings(caplog)
-        assert "belongs to another user" in sentence
+def test_of_a_stranger_in_the_common_folder_nothing_is_taken(monkeypatch, tmp_path, caplog):
+    """Without a home it is the machine's folder for temporary files, where anybody may have been first."""
+    place = tmp_path / "kernels" / KEY
+    place.mkdir(parents=True)
+    monkeypatch.setattr(kernel_store.os, "geteuid", lambda: 4711)
+    if os.getuid() == 0:
+        os.chown(place, 12345, 12345)
+    assert Start(place).answer == 10.0
+    (sentence,) = warnings(caplog)
+    assert "belongs to another user" in sentence
