@@ -39,7 +39,7 @@ def run(arguments: Namespace) -> int:
     stages = stages_of(recipe, folder, out)
     _require_own_places(stages, out)
     for note in notes(recipe):
-        print(f"note: {note}")
+        print(f"note: {note}", file=sys.stderr)
     if arguments.dry_run:
         for stage in stages:
             folder.key(stage)

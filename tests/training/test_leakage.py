@@ -128,7 +128,7 @@ def test_few_models_hold_none_out_and_that_is_said(place, count, held_out, capsy
     assert [file.name for file in mean_files(recipe)[1]] == ["3.obj"][:held_out]
     assert len(mean_files(recipe)[0]) == count - held_out
     assert command.run(options(*WORDS, "--run", "run", "--dry-run")) == 0
-    assert ("note: held-out renders show" in capsys.readouterr().out) == (not held_out)
+    assert ("note: held-out renders show" in capsys.readouterr().err) == (not held_out)
 
 
 def test_the_mean_mesh_is_made_without_held_out_models(place):
