@@ -72,17 +72,17 @@ TARGETS = [
     Target("solver/reference.py", 2, 0, [_UNIT + "test_kernels.py"]),
     Target("solver/refine.py", 11, 10, [
         _UNIT + "test_refinement_twins.py", _REFINEMENT, *SOLVED, _UNIT + "test_solver_decisions.py"]),
-    Target("solver/roi_prior.py", 4, 4, [_UNIT + "test_roi_decisions.py", _UNIT + "test_roi_prior.py", *SOLVED]),
-    Target("solver/similarity.py", 5, 4, [*_twins(
+    Target("solver/roi_prior.py", 6, 5, [_UNIT + "test_roi_decisions.py", _UNIT + "test_roi_prior.py", *SOLVED]),
+    Target("solver/similarity.py", 8, 6, [*_twins(
         "similarity_volume_equals_its_twin", "similarity_takes_any_number_of_clutter_features",
         "similarity_takes_any_number_of_channels"), *SOLVED]),
     Target("solver/solve.py", 2, 0, [_UNIT + "test_solver_decisions.py", _SOLVER]),
-    Target("solver/surface.py", 3, 0, [*_twins(
+    Target("solver/surface.py", 4, 0, [*_twins(
         "farthest_points_spread_evenly", "farthest_points_survive_duplicates", "faces_are_turned_outwards",
         "only_noisy_features_are_smoothed"), *SOLVED]),
-    Target("solver/upright_prior.py", 4, 4, [*_LEAN, _REFINEMENT, _UNIT + "test_upright_prior.py"]),
-    Target("solver/views.py", 2, 0, [_UNIT + "test_views.py", *SOLVED]),
-    Target("solver/visibility.py", 6, 5, [
+    Target("solver/upright_prior.py", 5, 4, [*_LEAN, _REFINEMENT, _UNIT + "test_upright_prior.py"]),
+    Target("solver/views.py", 3, 0, [_UNIT + "test_views.py", *SOLVED]),
+    Target("solver/visibility.py", 8, 6, [
         _UNIT + "test_visibility.py", *_twins("visible_vertices_face_the_camera_and_are_not_hidden")]),
     Target("solver/workspace.py", 1, 0, SOLVED),
 ]
