@@ -142,7 +142,7 @@ def test_a_vertex_beside_above_below_or_behind_counts_with_nothing(x, y, z, seen
     evidence = np.zeros((4, H + 2 * PAD, W + 2 * PAD), np.uint8)
     evidence[:-1, PAD:-PAD, PAD:-PAD] = 50
     total, row = make_total(), W + 2 * PAD
-    one, origin = np.ones(1, np.int32), np.zeros((3, 1), np.float32)
-    count = gather(evidence, PAD, one, origin, np.ones(1, np.float32), 1, x, y, z, FOCAL, CENTRE, total, np.empty_like(one))
+    one, origin, weight = np.ones(1, np.int32), np.zeros((3, 1), np.float32), np.ones(1, np.float32)
+    count = gather(evidence, PAD, one, origin, weight, 1, x, y, z, FOCAL, CENTRE, total, np.empty_like(one))
     sums = [total[i * row + j] for i in range(2 * SHIFT + 1) for j in range(2 * SHIFT + 1)]
     assert count == 1 and sums == [50 if seen else 0] * len(sums)
