@@ -9,7 +9,7 @@
 # is not edited. Each outcome goes into tests/mutation/outcomes.jsonl at once, and a second run judges what is missing
 # there: after new tests with `--again survived`, after a change of the code with the file deleted. The table goes to
 # standard output and to tests/mutation/RESULTS.md, where each survivor stands with what tests/mutation/judgements.json
-# says about it. About 40 minutes on two idle cores. Exit status 1: a named mutant lives, or less than 85 % of the
+# says about it. About half an hour on two idle cores. Exit status 1: a named mutant lives, or less than 85 % of the
 # sampled ones, or of those inside kernels, were noticed.
 #
 # A kernel cache is kept per copy; a mutant begins without the kernels whose file is broken or imports, by however many

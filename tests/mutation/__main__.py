@@ -39,13 +39,15 @@ def main() -> int:
         known = read_records(options.outcomes)
     wanted = [j.mutant.key for j in sampled]
     records = [known[key] for key in wanted if key in known]
-    alive = [j.mutant.operator for j in named if known.get(j.mutant.key, {}).get("outcome") == "survived"]
+    alive = [j.mutant.operator for j in named
+             if known.get(j.mutant.key, {}).get("outcome", "survived") == "survived"]  # or was not judged at all
     text = _text(records, judgements, len(named), alive, options.seed)
     print(text)
     if options.outcomes == OUTCOMES and not options.only:
         REPORT.write_text(text + "\n")
     low = below_bar(records, judgements)
-    return 1 if alive or low or len(records) < len(wanted) and not options.named else 0
+    missing = 0 if options.named else len(wanted) - len(records)
+    return 1 if low or missing or (alive and not options.sampled) else 0
 
 
 def _judge_all(jobs: list[Job], options: argparse.Namespace) -> None:
@@ -67,7 +69,7 @@ def _judge_all(jobs: list[Job], options: argparse.Namespace) -> None:
 
 
 def _text(records: list[dict], judgements: dict, named: int, alive: list[str], seed: int) -> str:
-    left = f"; alive: {', '.join(alive)}" if alive else ""
+    left = f"; alive or not judged: {', '.join(alive)}" if alive else ""
     return "\n".join([
         "# Mutants", "", f"Written by `scripts/mutants.sh`, seed {seed}. Of {named} named mutants {named - len(alive)} "
         f"were noticed{left}.", "", table(records, judgements), "", "## Survivors", "", survivors(records, judgements)])

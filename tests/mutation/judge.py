@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -32,10 +31,11 @@ def judged(root: Path, tests: Sequence[str], environment: dict[str, str]) -> Ver
 
     Raises RuntimeError where pytest found no tests or did not understand: that is no verdict.
     """
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
+    limited = ["bash", "-c", f'ulimit -c 0; ulimit -St {CPU_LIMIT_S}; exec "$@"', "bash"]
+    command = [*limited, sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
     begin = time.monotonic()
     process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               text=True, errors="replace", start_new_session=True, preexec_fn=_limit)
+                               text=True, errors="replace", start_new_session=True)
     try:
         output, _ = process.communicate(timeout=_WALL_LIMIT_S)
     except subprocess.TimeoutExpired:
@@ -53,7 +53,3 @@ def judged(root: Path, tests: Sequence[str], environment: dict[str, str]) -> Ver
     found = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
     return Verdict("killed", found[1] if found else f"exit status {code}", seconds)
 
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT_S, CPU_LIMIT_S + 5))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 _UNIT = "tests/unit/"
+_CUP = [_UNIT + "test_ambiguity.py::test_hidden_handle_large_azimuth_variance",
+        _UNIT + "test_ambiguity.py::test_visible_handle_small_azimuth_variance"]
 _LEAN = [f"{_UNIT}test_upright_prior.py::test_{name}" for name in (
     "gradient_is_that_of_finite_differences", "an_upright_object_is_left_alone_and_held",
     "a_search_in_all_leanings_expects_any")]
@@ -60,7 +62,8 @@ TARGETS = [
         "select_distinct_keeps_flips_and_drops_neighbours"), *SOLVED]),
     Target("solver/compare.py", 13, 13, [_REFINEMENT, *_twins(
         "rendering_and_cosines_equal_the_ray_cast", "render_and_compare_gradient_equals_finite_differences"), *SOLVED]),
-    Target("solver/crop_solver.py", 10, 0, [_UNIT + "test_solver_decisions.py", *SOLVED, _UNIT + "test_ambiguity.py"]),
+    Target("solver/crop_solver.py", 10, 0, [
+        *_CUP, _UNIT + "test_solver_decisions.py", *SOLVED]),
     Target("solver/likelihood.py", 13, 13, [_REFINEMENT, *_twins(
         "window_moments_equal_their_twin", "window_off_the_map_is_empty",
         "information_of_a_gaussian_match_is_the_inverse_of_both_variances",
@@ -72,17 +75,17 @@ TARGETS = [
     Target("solver/reference.py", 2, 0, [_UNIT + "test_kernels.py"]),
     Target("solver/refine.py", 11, 10, [
         _UNIT + "test_refinement_twins.py", _REFINEMENT, *SOLVED, _UNIT + "test_solver_decisions.py"]),
-    Target("solver/roi_prior.py", 4, 4, [_UNIT + "test_roi_decisions.py", _UNIT + "test_roi_prior.py", *SOLVED]),
-    Target("solver/similarity.py", 5, 4, [*_twins(
+    Target("solver/roi_prior.py", 6, 5, [_UNIT + "test_roi_decisions.py", _UNIT + "test_roi_prior.py", *SOLVED]),
+    Target("solver/similarity.py", 8, 6, [*_twins(
         "similarity_volume_equals_its_twin", "similarity_takes_any_number_of_clutter_features",
         "similarity_takes_any_number_of_channels"), *SOLVED]),
     Target("solver/solve.py", 2, 0, [_UNIT + "test_solver_decisions.py", _SOLVER]),
-    Target("solver/surface.py", 3, 0, [*_twins(
+    Target("solver/surface.py", 4, 0, [*_twins(
         "farthest_points_spread_evenly", "farthest_points_survive_duplicates", "faces_are_turned_outwards",
         "only_noisy_features_are_smoothed"), *SOLVED]),
-    Target("solver/upright_prior.py", 4, 4, [*_LEAN, _REFINEMENT, _UNIT + "test_upright_prior.py"]),
-    Target("solver/views.py", 2, 0, [_UNIT + "test_views.py", *SOLVED]),
-    Target("solver/visibility.py", 6, 5, [
+    Target("solver/upright_prior.py", 5, 4, [*_LEAN, _REFINEMENT, _UNIT + "test_upright_prior.py"]),
+    Target("solver/views.py", 3, 0, [_UNIT + "test_views.py", *SOLVED]),
+    Target("solver/visibility.py", 8, 6, [
         _UNIT + "test_visibility.py", *_twins("visible_vertices_face_the_camera_and_are_not_hidden")]),
     Target("solver/workspace.py", 1, 0, SOLVED),
 ]

@@ -6,7 +6,7 @@ import pytest
 
 from dinemo_ros.geometry import rotation_from_viewpoint
 from dinemo_ros.solver import reference
-from dinemo_ros.solver.coarse import SHIFT, Target, coarse_search, make_total, place, select_distinct
+from dinemo_ros.solver.coarse import SHIFT, Target, coarse_search, gather, make_total, place, select_distinct
 from dinemo_ros.solver.similarity import UNIT, SimilarityVolume
 from dinemo_ros.solver.views import ViewTable
 
@@ -132,3 +132,17 @@ def test_distinct_views_are_taken_until_there_are_enough_or_they_are_too_bad():
     assert select_distinct(rotations, scores, np.radians(25), 2, 0.6) == [0, 2]
     assert select_distinct(rotations, scores, np.radians(25), 9, 0.5) == [0, 2, 4, 3]
     assert select_distinct(rotations, -scores, np.radians(25), 9, 0.5) == []
+
+
+@pytest.mark.parametrize("x, y, z, seen", [
+    (0.0, 0.0, 4.0, True), (0.0, -1.9, 4.0, False), (0.0, 2.1, 4.0, False), (-1.9, 0.0, 4.0, False),
+    (2.1, 0.0, 4.0, False), (-1.9, -1.9, 4.0, False), (0.0, 0.0, 0.05, False), (0.0, 0.0, -4.0, False)])
+def test_a_vertex_beside_above_below_or_behind_counts_with_nothing(x, y, z, seen):
+    """Whatever lies in memory before and behind the map of its vertex."""
+    evidence = np.zeros((4, H + 2 * PAD, W + 2 * PAD), np.uint8)
+    evidence[:-1, PAD:-PAD, PAD:-PAD] = 50
+    total, row = make_total(), W + 2 * PAD
+    one, origin, weight = np.ones(1, np.int32), np.zeros((3, 1), np.float32), np.ones(1, np.float32)
+    count = gather(evidence, PAD, one, origin, weight, 1, x, y, z, FOCAL, CENTRE, total, np.empty_like(one))
+    sums = [total[i * row + j] for i in range(2 * SHIFT + 1) for j in range(2 * SHIFT + 1)]
+    assert count == 1 and sums == [50 if seen else 0] * len(sums)

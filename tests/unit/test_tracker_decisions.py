@@ -256,3 +256,11 @@ def test_a_flip_of_the_track_is_followed_by_its_evidence_alone():
     found = replace(pose_at(0, 5, 0.6), runners_up=(Hypothesis(pose_at(0, 5, R=half).T_cam_obj, 0.64, np.ones(3)),))
     turns = [rotation_angle(played.follow(found)[0].T_cam_obj[:3, :3], half) for _ in range(2)]
     assert turns[0] > 3.0 and turns[1] < 1e-6 and not played.estimator.searched
+
+
+def test_a_new_tracks_usual_score_is_its_own():
+    """And not its neighbour's: what has always scored low is not searched for that."""
+    played = Played(pose_at(-1.5, 5, 0.8), pose_at(1.5, 5, 0.5))
+    for _ in range(3):
+        played.follow(pose_at(-1.5, 5, 0.8), pose_at(1.5, 5, 0.5))
+    assert played.estimator.followed == 2 and not played.estimator.searched
