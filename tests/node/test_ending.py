@@ -96,7 +96,8 @@ STATES = ("unconfigured", "configuring", "inactive", "activating", "deactivating
           "finalized")
 
 
-@pytest.mark.parametrize(("state", "number"), zip(STATES, 4 * (signal.SIGTERM, signal.SIGINT), strict=True))
+@pytest.mark.parametrize(("state", "number"),
+                         [*zip(STATES, 4 * (signal.SIGTERM, signal.SIGINT), strict=True)])
 def test_in_a_state_of_the_lifecycle(tmp_path, make_probe, number, state):
     """In the middle of a transition as well: its request is on the way when the signal comes."""
     node = start_node("pose_node", tmp_path / "log", NAMESPACE, autostart=False)
@@ -145,6 +146,24 @@ def test_image_source(tmp_path, make_probe, demo_frames, number, after):
     else:
         node.wait_for_output("playing")
         time.sleep(1.5 if after == "played" else 0.3)
+    assert_heeded(node, number)
+
+
+@SIGNALS
+def test_while_the_main_thread_hears_nothing(tmp_path, number):
+    """A picture is read from a disk that does not answer."""
+    script = ("import sys, time, dinemo_ros.node.image_source_node as module, dinemo_ros.node.ending as ending\n"
+              "class Slow:\n"
+              "    description, skipped = 'a slow disk', []\n"
+              "    def __iter__(self):\n"
+              "        time.sleep(600)\n"
+              "        yield\n"
+              "module.open_source = lambda *_, **__: Slow()\n"
+              "ending.leave(module.main(sys.argv))")
+    node = NodeProcess([sys.executable, "-c", script, "--ros-args", "-r", f"__ns:={NAMESPACE}", "-p", "path:=slow",
+                        "-p", "wait_for_subscriber:=false"], tmp_path / "log")
+    node.wait_for_output("playing a slow disk")
+    time.sleep(1.5)
     assert_heeded(node, number)
 
 

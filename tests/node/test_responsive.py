@@ -83,7 +83,7 @@ def test_twenty_times_the_same_box_is_one_object(tmp_path, make_probe, demo_fram
 
 
 def test_second_request_waits_for_nobody(tmp_path, make_probe):
-    """Ten times configure at once: one does it, the others are refused with a reason in the log."""
+    """Ten times configure at once: one does it, the others are refused at once with a reason in the log."""
     node = start_node("pose_node", tmp_path / "log", "/requests_test", autostart=False)
     probe = make_probe("/requests_test", outputs=())
     assert probe.state() == "unconfigured"
@@ -92,6 +92,7 @@ def test_second_request_waits_for_nobody(tmp_path, make_probe):
     request = ChangeState.Request()
     request.transition.id = Transition.TRANSITION_CONFIGURE
     futures = [client.call_async(request) for _ in range(10)]
+    assert probe.state() == "configuring", "this question does not wait for the first answer either"
     probe.wait(lambda: all(f.done() for f in futures), "ten answers", 60.0)
     assert sum(f.result().success for f in futures) == 1
     assert probe.state() == "inactive"
