@@ -9,7 +9,7 @@ every turn, all else held fixed, and compared with the picture:
 
 where s is the cosine between the vertex seen in a cell and the cell's feature, rival what clutter scores there, cost
 the price of calling a cell occluded (without it a handle could stand before the background for nothing), and unit the
-variance that also scales the normal matrix (``pose_covariance``), so that this posterior and the local covariance are
+variance that also scales the normal matrix (``state_covariance``), so that this posterior and the local covariance are
 two readings of one likelihood. The sum over cells is taken as one over visible vertices, each standing for the cells
 that its piece of surface covers.
 """
