@@ -118,6 +118,37 @@ def test_what_a_replay_costs_beside_its_kernels():
     assert gpu_day.graph_times(graph, lambda call: (0, 0.0), lambda call, device: 5.0)["us_per_node"] is None
 
 
+def test_replay_finds_the_graphs_of_one_crop(monkeypatch):
+    """Of solver, following and network, captured on the stand-in; what was not captured is said to be missing."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    if cuda_is_there():
+        pytest.skip("of the stand-in")
+    from cuda.graph_stand_in import cuda_graphs, recorded
+
+    from dinemo_ros.benchmark import gpu
+    from dinemo_ros.cuda.graph import GraphCache
+
+    def summed(x):
+        return recorded(summed, (x,), x.sum(1))
+
+    replayed = []
+    monkeypatch.setattr(gpu, "_device_clock", lambda call, device: replayed.append(call()) or 5.0)
+    monkeypatch.setattr(gpu_day, "profiled_kernels", lambda call: (2000, 1000.0))
+    with cuda_graphs(monkeypatch):
+        solve, follow, network = (GraphCache(summed) for _ in range(3))
+        for cache in (solve, follow, network):
+            for count in (2, 1, 4):
+                cache(torch.ones(count, 3))
+        solver = SimpleNamespace(_solve=solve, _follow=follow)
+        estimator = SimpleNamespace(pipeline=SimpleNamespace(first=SimpleNamespace(solver=solver)),
+                                    extractor=SimpleNamespace(_active=SimpleNamespace(_captured=network)))
+        report = {}
+        assert gpu_day.replay(estimator, report) and len(replayed) == 3 * 50
+        assert {report[name]["us_per_node"] for name in ("solve", "follow", "network")} == {2.0}
+        estimator.extractor = SimpleNamespace(_captured=summed)  # a network that could not be captured
+        assert not gpu_day.replay(estimator, report) and report["network"] is None and report["solve"]
+
+
 @pytest.mark.parametrize("grows", [0.0, 0.5])
 def test_frames(grows):
     """Each demo frame in turn; what is reserved may settle in the first ones, and must not grow later."""
