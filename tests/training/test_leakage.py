@@ -169,3 +169,10 @@ def test_renderers_that_know_their_models(place):
     shutil.copyfile(place / "gazebo/hatchback/meshes/hatchback.obj", place / "gazebo/suv/meshes/suv.obj")
     with pytest.raises(RecipeError, match="suv.obj is drawn for training and its double .*hatchback.obj"):
         require_separate(cars)
+
+
+def test_negatives_count_where_no_render_shows_them(place):
+    picture(place / "none" / "1.png", 4)  # that of spins/x
+    data = resolve(options(*WORDS, "--spins", "spins")).data
+    with pytest.raises(RecipeError, match="data.negatives: .*none/1.png is trained on"):
+        require_separate(Recipe("mug", [1, 1, 1], data=data, synthetic=Synthetic(options={})))
