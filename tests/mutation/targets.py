@@ -82,7 +82,7 @@ TARGETS = [
     Target("solver/solve.py", 2, 0, [_UNIT + "test_solver_decisions.py", _SOLVER]),
     Target("solver/surface.py", 4, 0, [*_twins(
         "farthest_points_spread_evenly", "farthest_points_survive_duplicates", "faces_are_turned_outwards",
-        "only_noisy_features_are_smoothed"), *SOLVED]),
+        "only_noisy_features_are_smoothed"), _REFINEMENT, *SOLVED]),
     Target("solver/upright_prior.py", 5, 4, [*_LEAN, _REFINEMENT, _UNIT + "test_upright_prior.py"]),
     Target("solver/views.py", 3, 0, [_UNIT + "test_views.py", *SOLVED]),
     Target("solver/visibility.py", 8, 6, [
