@@ -4,6 +4,8 @@
 import importlib.util
 import os
 
+from fast_run import LIST, is_slow, slow_tests
+
 
 def _cuda_is_there() -> bool:
     """As torch sees it: a container may have a GPU and no nvidia-smi, or nvidia-smi and a torch that is for CPUs."""
@@ -20,3 +22,16 @@ def _cuda_is_there() -> bool:
 # Triton chooses between compiler and interpreter when it is imported, which torch leaves to others.
 if not _cuda_is_there():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption("--fast", action="store_true", help=f"leave out what {LIST.name} lists, for daily work")
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    if not config.getoption("--fast"):
+        return
+    beginnings = slow_tests()
+    left_out = [item for item in items if is_slow(item.nodeid, beginnings)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not is_slow(item.nodeid, beginnings)]

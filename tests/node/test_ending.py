@@ -97,7 +97,7 @@ STATES = ("unconfigured", "configuring", "inactive", "activating", "deactivating
 
 
 @pytest.mark.parametrize(("state", "number"),
-                         [*zip(STATES, 4 * (signal.SIGTERM, signal.SIGINT), strict=True)])
+                         list(zip(STATES, 4 * (signal.SIGTERM, signal.SIGINT), strict=True)))
 def test_in_a_state_of_the_lifecycle(tmp_path, make_probe, number, state):
     """In the middle of a transition as well: its request is on the way when the signal comes."""
     node = start_node("pose_node", tmp_path / "log", NAMESPACE, autostart=False)
