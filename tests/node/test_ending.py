@@ -154,7 +154,7 @@ def test_while_the_main_thread_hears_nothing(tmp_path, number):
     """A picture is read from a disk that does not answer."""
     script = ("import sys, time, dinemo_ros.node.image_source_node as module, dinemo_ros.node.ending as ending\n"
               "class Slow:\n"
-              "    description, skipped = 'a slow disk', []\n"
+              "    description, skipped, notes = 'a slow disk', [], []\n"
               "    def __iter__(self):\n"
               "        time.sleep(600)\n"
               "        yield\n"
