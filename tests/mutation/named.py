@@ -27,8 +27,8 @@ class Named(NamedTuple):
 NAMED = [
     Named("covariance_scale dropped", "solver/crop_solver.py", "CORRELATED * scale)", "CORRELATED)",
           f"{_SOLVER}::test_the_covariance_is_as_wide_as_the_card_says"),
-    Named("depth_scale inverted", "solver/crop_solver.py", "pose.t * c.depth_scale", "pose.t / c.depth_scale",
-          f"{_SOLVER}::test_distances_are_multiplied_by_the_depth_scale_of_the_card"),
+    Named("depth_scale inverted", "solver/crop_solver.py", "pose.t * category.depth_scale",
+          "pose.t / category.depth_scale", f"{_SOLVER}::test_distances_are_multiplied_by_the_depth_scale_of_the_card"),
     Named("depth_scale of a start inverted", "solver/crop_solver.py", "[:3, 3] / c.depth_scale",
           "[:3, 3] * c.depth_scale", f"{_SOLVER}::test_a_followed_distance_stays_the_cards"),
     Named("self-occlusion never tested", "solver/visibility.py",
