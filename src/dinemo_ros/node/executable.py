@@ -17,6 +17,7 @@ from . import ending
 
 Made = TypeVar("Made")
 
+
 def run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args: list[str] | None = None) -> int:
     """Between rclpy's start and end ``make`` a node and have it ``work``; the exit code. In the main thread.
 
@@ -28,7 +29,7 @@ def run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args:
     try:
         return _run(name, make, work, args)
     finally:
-        rclpy.try_shutdown()
+        _say_goodbye()
 
 
 def _run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args: list[str] | None) -> int:
@@ -37,6 +38,7 @@ def _run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args
     except Exception as error:  # of rcl, for a file or a word after --ros-args; nothing has begun yet
         print(f"{name}: cannot start with these ROS arguments: {_reason(error)}", file=sys.stderr)
         return 1
+    made = None
     try:
         made = make()
         ending.begin(rclpy.try_shutdown)
@@ -49,7 +51,16 @@ def _run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args
     except Exception:
         if rclpy.ok():
             raise  # otherwise a signal took the context away in the middle of something
+    finally:
+        if made is not None:
+            made.destroy_node()  # the others hear of it now and not after seconds of silence
     return 0
+
+
+def _say_goodbye() -> None:
+    """End the context, as far as nothing of it is in use any more."""
+    rclpy.try_shutdown()
+    rclpy.get_default_context().destroy()
 
 
 def _reason(error: Exception) -> str:
