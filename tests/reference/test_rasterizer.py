@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from unit.planted import _cast, car_mesh
+from unit.planted import car_mesh, cast_rays
 
 from dinemo_ros.errors import DinemoError
 from dinemo_ros.geometry import rotation_from_viewpoint
@@ -44,7 +44,7 @@ def test_torch_rasterizer_sees_what_rays_hit():
     at = (np.arange(SIDE) - CENTRE) / FOCAL
     rays = np.stack([*np.meshgrid(at, at), np.ones((SIDE, SIDE))], axis=-1).reshape(-1, 3)
     for k in range(5):
-        hit, face, barycentric = _cast(rays, vertices[k].numpy()[car_mesh().faces])
+        hit, face, barycentric = cast_rays(rays, vertices[k].numpy()[car_mesh().faces])
         seen = (fragments.face[k] >= 0).numpy().ravel()
         np.testing.assert_array_equal(seen, hit)
         # Which of two faces an edge belongs to is rounding; the point on the surface is not.
