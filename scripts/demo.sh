@@ -12,4 +12,5 @@ scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bash "$scripts/setup.sh"
 set +u
 source "$scripts/env.sh"
-exec python -m dinemo_ros.node.demo "$@"
+# Not python -m: that would import what lies in the current folder, numpy.py for instance, before anything else.
+exec python -c 'import sys; sys.path[:] = filter(None, sys.path); from dinemo_ros.node.demo import main; sys.exit(main())' "$@"

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from dinemo_ros.bundle import load_bundle
+from dinemo_ros.child_python import python_command, python_environment
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.files import write_file
 
@@ -324,12 +325,17 @@ class Work:
 
 
 def command(*arguments) -> None:
-    """Run another part of this package as a process of this Python, without a shell.
+    """Run another part of this package as a process of this Python, without a shell or what lies in the current folder.
+
+    Args:
+        arguments: "-m", the module, and its arguments.
 
     Raises:
         RecipeError: it failed; its own message is on the terminal already.
     """
-    process = subprocess.Popen([sys.executable, *map(str, arguments)], preexec_fn=_die_with_parent)
+    flag, *words = arguments
+    assert flag == "-m", "only modules are run"
+    process = subprocess.Popen(python_command(*words), env=python_environment(), preexec_fn=_die_with_parent)
     try:
         code = process.wait()
     except BaseException:

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from ..child_python import python_command, python_environment
 from ..errors import DinemoError
 from .device import peak_memory_mb
 
@@ -32,10 +32,9 @@ def measure_startup(bundle: Path, threads: int) -> dict[str, dict[str, float]]:
 
 def start(bundle: Path, threads: int, environment: dict[str, str]) -> dict[str, float]:
     """One process, with ``environment`` on top of ours: seconds of its steps and its peak memory."""
-    command = [sys.executable, "-m", __name__, str(bundle), str(threads)]
-    paths = os.pathsep.join(path for path in sys.path if path)  # it shall find what this process has found
+    command = python_command(__name__, bundle, threads)
     begin = time.perf_counter()
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths, **environment}, capture_output=True,
+    done = subprocess.run(command, env={**python_environment(), **environment}, capture_output=True,
                           text=True, timeout=_TIMEOUT_S, check=False)
     if done.returncode:
         raise DinemoError(f"start-up of the estimator failed: {(done.stderr.splitlines() or ['no message'])[-1]}")
