@@ -2,7 +2,9 @@
 # ruff: noqa: E402  (imports after importorskip)
 """The stage that fits probability and covariance: on errors drawn from a known law it must find that law."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ for _module in ("numba", "tqdm"):
 from shared_data import ROOT
 from unit.test_uncertainty import BOX, SLOPED
 
+from dinemo_ros.bundle import CARD_FILE, load_bundle
 from dinemo_ros.evaluation.coverage import BOUNDS, contents, coverage_rows
 from dinemo_ros.evaluation.reliability import reliability_rows
 from dinemo_ros.geometry import se3, so3_exp
@@ -150,17 +153,34 @@ def test_every_model_counts_the_same_in_a_slope():
 def test_other_shapes_count_across_the_ray_and_nowhere_else():
     a, odd = gather(flips=True), of_models(gather(seed=5, wider=4.0), 30)
     alone, both = fit(a), fit(a, odd)
-    assert both.across[-1] > 1.2 * alone.across[-1] and len(both.across_slope) == 8 and alone.across_slope == ()
+    assert both.across[-1] > 1.2 * alone.across[-1] and len(both.across_slope) == 8
+    assert alone.across_slope == alone.along_slope == both.along_slope == ()
     kept = {name: getattr(alone, name) for name in ("probability", "knots", "turn", "tilt", "along", "size")}
     assert kept == {name: getattr(both, name) for name in kept}
 
 
-def test_a_model_is_not_judged_by_what_was_fitted_to_itself(tmp_path):
+@pytest.fixture
+def bundle(tmp_path):
+    return Path(shutil.copytree(ROOT / "engines" / "bottle", tmp_path / "bundle"))
+
+
+def test_a_model_is_not_judged_by_what_was_fitted_to_itself(bundle, tmp_path):
     a = gather(count=80)
     a.save(tmp_path / "m.npz")
     a.only(a.asset == "b").save(tmp_path / "m_shapes.npz")
+    before = (bundle / CARD_FILE).read_bytes()
     with pytest.raises(ValueError, match="b: among the renders and among the other shapes"):
-        calibrate(ROOT / "engines" / "bottle", [], 1, measured=tmp_path / "m.npz", shapes=[tmp_path])
+        calibrate(bundle, [], 1, measured=tmp_path / "m.npz", shapes=[tmp_path])
+    assert (bundle / CARD_FILE).read_bytes() == before
+
+
+def test_the_card_and_the_judgement_know_the_other_shapes(bundle, tmp_path):
+    a, odd = gather(count=400), of_models(gather(seed=5, wider=4.0, count=400), 20)
+    a.save(tmp_path / "m.npz")
+    odd.save(tmp_path / "m_shapes.npz")
+    told = calibrate(bundle, [], 1, measured=tmp_path / "m.npz", shapes=[tmp_path])
+    assert load_bundle(bundle).card.uncertainty == fit(a, odd) != fit(a) and len(told["shapes"]) == 20
+    assert told["coverage"] == coverage_rows(left_out(a, lambda others: fit(others, odd)))
 
 
 def test_a_single_model_has_no_others():
