@@ -20,7 +20,7 @@ from dinemo_ros.evaluation.sample import CLEAN
 from dinemo_ros.evaluation.synthetic import SyntheticFrame, read_synthetic, synthetic_entries
 from dinemo_ros.pose import ObjectPose
 from dinemo_ros.symmetry import Symmetry
-from dinemo_ros.uncertainty import UncertaintySpec, evidence_of
+from dinemo_ros.uncertainty import UncertaintySpec, circumstances, evidence_of
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ class Errors:
         scale[:, -1] = np.minimum(scale[:, -1], np.sqrt(most / covariance[:, -1, -1]))
         error = self.error / scale
         return np.sum(np.linalg.solve(covariance, error[..., None])[..., 0] * error, axis=1)
+
+    def shrunk(self, by: np.ndarray) -> Errors:
+        """Errors divided ``by`` [N, k], which is to their squares what factors multiplied by it are."""
+        return replace(self, error=self.error / by)
 
     def only(self, axes: Sequence[int]) -> Errors:
         """The marginal of some of the axes."""
@@ -87,12 +91,32 @@ class Announced:
     def __len__(self) -> int:
         return len(self.error_deg)
 
+    @property
+    def circumstances(self) -> np.ndarray:
+        """[N, 8], see :func:`dinemo_ros.uncertainty.circumstances`."""
+        side = self.size.unit
+        if self.size.freedom == 2:  # length and width as one number, the mean of two independent ones
+            side = side[:, [0, 0, 1]] * np.sqrt([2.0, 2.0, 1.0])
+        return circumstances(self.evidence, side)
+
+    def sloped(self, known: UncertaintySpec) -> Announced:
+        """With the errors of the position divided by what the slopes of ``known`` multiply factors by."""
+        across, along = (known.stretch(name, self.circumstances)[:, None] for name in ("across", "along"))
+        return replace(self, position=self.position.shrunk(np.hstack([across, across, along])),
+                       distance=self.distance.shrunk(along))
+
+    def joined(self, more: Announced) -> Announced:
+        """The pictures of both."""
+        parts = ([np.concatenate([getattr(getattr(a, name), part) for a in (self, more)]) for part in _PARTS]
+                 for name in _ERRORS)
+        return Announced(*(np.concatenate([getattr(a, name) for a in (self, more)]) for name in _TEXTS + _NUMBERS),
+                         *(Errors(*part) for part in parts))
+
     def only(self, chosen: np.ndarray) -> Announced:
         """Of some of the pictures, by index or mask."""
         parts = [getattr(self, name) for name in _ERRORS]
         return Announced(*(getattr(self, name)[chosen] for name in _TEXTS + _NUMBERS),
                          *(Errors(e.error[chosen], e.covariance[chosen], e.unit[chosen]) for e in parts))
-
 
     def save(self, path: Path) -> None:
         """Write npz, without pickles."""

@@ -32,6 +32,7 @@ def experienced(announced: Announced, uncertainty: UncertaintySpec) -> list[dict
     """One record per picture: ``model`` (the network), ``occlusion``, ``group``, ``error_deg``, ``probability`` and
     ``contents``, as an evaluation of a bundle with this ``uncertainty`` would have them."""
     probability = np.array([uncertainty.probability_of(row) for row in announced.evidence])
+    announced = announced.sloped(uncertainty)
     factor = {name: np.array([uncertainty.factor(name, p) for p in probability]) for name in FACTORS}
     floor = dict(zip(FACTORS, uncertainty.floor, strict=True))
 

@@ -8,6 +8,10 @@ probability is a logistic regression. The factors and floors are those under whi
 (``dinemo_ros.evaluation.coverage``) is nearest to what its ellipsoid promises, at 68.3 and 95.4 % alike, for each
 network and level, and for each fifth of the probability. A factor never rises with the probability.
 
+What is wrong with position and size is a matter of shape, so there every model counts the same; in the rotation every
+picture does. ``--shapes`` are renders of other models, such as the network's own: odd ones teach how far the position
+across the ray is off for a body unlike the mean one, and nothing else (how long a racing car is says nothing of a car).
+
 Take renders of objects that the network was not trained on, and evaluate on others again. Poses stay what they are.
 """
 
@@ -18,12 +22,12 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from dinemo_ros.bundle import load_bundle, rewrite_card
+from dinemo_ros.bundle import Bundle, load_bundle, rewrite_card
 from dinemo_ros.evaluation.coverage import BOUNDS, LEVELS, chi_square_content, coverage_rows
 from dinemo_ros.evaluation.reliability import expected_calibration_error, reliability_rows
 from dinemo_ros.evaluation.tables import coverage_markdown, reliability_markdown
@@ -32,6 +36,7 @@ from dinemo_ros.uncertainty import FACTORS, UncertaintySpec
 
 from .announced import Announced, Errors, measure
 from .left_out import left_out
+from .slopes import slopes
 
 _KNOTS = (0.05, 0.25, 0.6, 0.95)  # quantiles of the probability
 _PARTS, _PART_WEIGHT = 5, 0.5  # groups of like probability; what they count beside networks and levels
@@ -41,6 +46,7 @@ FEWEST = 40  # poses
 _WIDEST, _STEP, _SMALLEST_STEP = 6.8, 0.4, 0.02  # of the logarithm of a factor
 _LEVELS = np.arange(-2.4, 3.7, 0.8)  # of flat functions
 _FLOORS = (-7.0, -3.5)  # logarithms of floors to begin with, the first as good as none
+_SHAPES = 0.3  # weight of the position across the ray alone where there are other shapes
 # A turn that is never known would do for the three axes together: half turns are covered, and the tilt decides the rest
 _TURN = 0.3  # weight of the turn alone
 _FLAT, _MARGINAL = 0.02, 0.1  # pull to flat functions; weight of single axes beside the quantity that they belong to
@@ -52,25 +58,51 @@ class Quantity:
 
     Attributes:
         squares: from functions [F, K + 1] to squared errors [N] in units of the covariance.
-        freedom: degrees of freedom. weight: against the others of the search.
+        freedom: degrees of freedom. groups, weights: of the pictures, see :class:`_Factors`.
+        weight: against the others of the search.
     """
 
     squares: Callable[[np.ndarray], np.ndarray]
     freedom: int
+    groups: np.ndarray
+    weights: np.ndarray
     weight: float = 1.0
 
+    def miss(self, functions: np.ndarray) -> float:
+        """How far the coverage of all groups lies from what it should be, in half widths of the bounds, squared."""
+        squares, total = np.log(np.maximum(self.squares(functions), 1e-12)), 0.0
+        for level in LEVELS:
+            outside = (squares - np.log(quantile(level, self.freedom))) / _SOFT
+            inside = 1 / (1 + np.exp(np.clip(outside, -30, 30)))
+            half = 0.5 * (BOUNDS[level][1] - BOUNDS[level][0])
+            middle = 0.5 * sum(BOUNDS[level])
+            total += float(np.mean(self.weights * ((self.groups @ inside - middle) / half) ** 2))
+        return total
 
-def fit(announced: Announced) -> UncertaintySpec:
-    """The ``uncertainty`` of a bundle that announced what it did, see the head of this file."""
+
+def fit(announced: Announced, shapes: Announced | None = None) -> UncertaintySpec:
+    """The ``uncertainty`` of a bundle that announced what it did, see the head of this file for other ``shapes``."""
     weights = logistic(announced.evidence, announced.right)
     probability = probabilities(weights, announced.evidence)
     knots = np.unique(np.quantile(probability, _KNOTS).round(4))
-    found = _Factors(_hats(probability, knots), *_groups(announced, probability)).fitted(announced)
-    found = {"turn": np.r_[np.zeros(len(knots)), -np.inf]} | found  # of a category without one
-    return UncertaintySpec(
-        tuple(_short(w) for w in weights), tuple(float(k) for k in knots),
-        **{name: tuple(_short(v) for v in np.exp(values[:-1])) for name, values in found.items()},
-        floor=tuple(_short(np.exp(found[name][-1])) for name in FACTORS))
+    every = announced if shapes is None else announced.joined(shapes)
+    known = UncertaintySpec(tuple(_short(w) for w in weights), tuple(float(k) for k in knots),
+                            *((1.0,) * len(knots),) * len(FACTORS), floor=(0.0,) * len(FACTORS),
+                            across_slope=slopes(every, every.position.only([0, 1])),
+                            along_slope=slopes(announced, announced.distance))
+    straight = announced.sloped(known)
+    search = _Factors(_hats(probability, knots), *_groups(announced, probability))
+    found = {"turn": np.r_[np.zeros(len(knots)), -np.inf]}  # of a category without one
+    found |= search.rotation(announced.rotation)
+    search = search.of_models(announced)
+    sideways = search.quantity(straight.position.only([0, 1]), [0, 0], _MARGINAL)
+    if shapes is not None:
+        probability = probabilities(weights, every.evidence)
+        sideways = _Factors(_hats(probability, knots), *_groups(every, probability)).of_models(every).quantity(
+            every.sloped(known).position.only([0, 1]), [0, 0], _SHAPES)
+    found |= search.position(straight, sideways)
+    return replace(known, **{name: tuple(_short(v) for v in np.exp(values[:-1])) for name, values in found.items()},
+                   floor=tuple(_short(np.exp(found[name][-1])) for name in FACTORS))
 
 
 @dataclass(frozen=True)
@@ -85,33 +117,37 @@ class _Factors:
     groups: np.ndarray
     weights: np.ndarray
 
-    def fitted(self, announced: Announced) -> dict[str, np.ndarray]:
-        """Functions by name."""
-        position, sideways = announced.position, announced.position.only([0, 1])
-        found = self._rotation(announced.rotation)
-        (found["along"],) = self._search([self._quantity(announced.distance, [0])], 1)
-        (found["across"],) = self._search([self._quantity(position, [0, 0, 1], fixed=found["along"]),
-                                           self._quantity(sideways, [0, 0], _MARGINAL)], 1)
-        (found["size"],) = self._search([self._quantity(announced.size, [0] * announced.size.freedom)], 1)
-        return found
+    def of_models(self, announced: Announced) -> _Factors:
+        """The same with pictures that count so much that in every group each model does alike."""
+        _, model, counts = np.unique(announced.asset, return_inverse=True, return_counts=True)
+        groups = self.groups / counts[model]
+        return replace(self, groups=groups / groups.sum(1, keepdims=True))
 
-    def _rotation(self, rotation: Errors) -> dict[str, np.ndarray]:
+    def position(self, announced: Announced, sideways: Quantity) -> dict[str, np.ndarray]:
+        """Functions of the position and the size by name; ``sideways`` counts beside the position as a whole."""
+        (along,) = self._search([self.quantity(announced.distance, [0])], 1)
+        (across,) = self._search([self.quantity(announced.position, [0, 0, 1], fixed=along), sideways], 1)
+        (size,) = self._search([self.quantity(announced.size, [0] * announced.size.freedom)], 1)
+        return {"across": across, "along": along, "size": size}
+
+    def rotation(self, rotation: Errors) -> dict[str, np.ndarray]:
+        """Functions of the rotation by name."""
         if rotation.freedom == 2:
-            return {"tilt": self._search([self._quantity(rotation, [0, 0])], 1)[0]}
-        found = self._search([self._quantity(rotation, [0, 0, 1], most=UNIFORM_VARIANCE),
-                              self._quantity(rotation.only([0, 1]), [0, 0], _MARGINAL),
-                              self._quantity(rotation.only([2]), [1], _TURN, most=UNIFORM_VARIANCE)], 2)
+            return {"tilt": self._search([self.quantity(rotation, [0, 0])], 1)[0]}
+        found = self._search([self.quantity(rotation, [0, 0, 1], most=UNIFORM_VARIANCE),
+                              self.quantity(rotation.only([0, 1]), [0, 0], _MARGINAL),
+                              self.quantity(rotation.only([2]), [1], _TURN, most=UNIFORM_VARIANCE)], 2)
         return {"tilt": found[0], "turn": found[1]}
 
-    def _quantity(self, errors: Errors, functions: Sequence[int], weight: float = 1.0,
-                  fixed: np.ndarray | None = None, most: float = np.inf) -> Quantity:
+    def quantity(self, errors: Errors, functions: Sequence[int], weight: float = 1.0,
+                 fixed: np.ndarray | None = None, most: float = np.inf) -> Quantity:
         """``errors`` whose axes follow these ``functions``; ``fixed`` is the one that is not searched for."""
         def squares(x: np.ndarray) -> np.ndarray:
             x = x if fixed is None else np.stack([*x, fixed])
             scale = np.exp(self.hats @ x[:, :-1].T)
             return errors.squares(scale[:, functions], np.exp(x[functions, -1]), most)
 
-        return Quantity(squares, errors.freedom, weight)
+        return Quantity(squares, errors.freedom, self.groups, self.weights, weight)
 
     def _search(self, quantities: Sequence[Quantity], functions: int) -> np.ndarray:
         """Functions [functions, K + 1] under which the coverage of ``quantities`` misses least.
@@ -123,7 +159,7 @@ class _Factors:
 
         def cost(x: np.ndarray) -> float:
             bent = float(np.sum(np.diff(x[:, :-1]) ** 2))
-            return sum(q.weight * self._miss(q, x) for q in quantities) + _FLAT * bent
+            return sum(q.weight * q.miss(x) for q in quantities) + _FLAT * bent
 
         starts = [min(kind, key=cost) for kind in _starts(K, functions)]
         return min((self._descended(cost, start) for start in starts), key=cost)
@@ -144,17 +180,6 @@ class _Factors:
             if value >= before:
                 step *= 0.5
         return x
-
-    def _miss(self, quantity: Quantity, functions: np.ndarray) -> float:
-        """How far the coverage of all groups lies from what it should be, in half widths of the bounds, squared."""
-        squares, total = np.log(np.maximum(quantity.squares(functions), 1e-12)), 0.0
-        for level in LEVELS:
-            outside = (squares - np.log(quantile(level, quantity.freedom))) / _SOFT
-            inside = 1 / (1 + np.exp(np.clip(outside, -30, 30)))
-            half = 0.5 * (BOUNDS[level][1] - BOUNDS[level][0])
-            middle = 0.5 * sum(BOUNDS[level])
-            total += float(np.mean(self.weights * ((self.groups @ inside - middle) / half) ** 2))
-        return total
 
 
 def _starts(K: int, functions: int) -> list[list[np.ndarray]]:
@@ -247,44 +272,58 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def report(announced: Announced, uncertainty: UncertaintySpec, assets: Sequence[str] = ()) -> dict:
-    """What the fit says of itself: ``fitted``, how many ``pictures`` (estimates) of which ``assets`` it saw, ``ece`` on
-    these; and ``coverage`` and ``reliability`` (rows of :mod:`dinemo_ros.evaluation`) of every model under what was
-    fitted to the others, empty where there is one model only. ``assets``: only of these models."""
-    records = left_out(announced, fit, assets)
+def report(announced: Announced, uncertainty: UncertaintySpec, assets: Sequence[str] = (),
+           shapes: Announced | None = None) -> dict:
+    """What the fit says of itself: ``fitted``, how many ``pictures`` (estimates) of which ``assets`` it saw, what other
+    ``shapes``, ``ece`` on the pictures; and of every model under what was fitted to the others ``coverage`` and
+    ``reliability`` (rows of :mod:`dinemo_ros.evaluation`), empty where there is one only. ``assets``: only of these.
+    """
+    records = left_out(announced, partial(fit, shapes=shapes), assets)
     probability = probabilities(uncertainty.probability, announced.evidence)
     return {"fitted": asdict(uncertainty), "pictures": len(announced), "assets": sorted(set(announced.asset.tolist())),
+            "shapes": [] if shapes is None else sorted(set(shapes.asset.tolist())),
             "right": float(announced.right.mean()), "ece": expected_calibration_error(probability, announced.right),
             "coverage": coverage_rows(records), "reliability": reliability_rows(records)}
 
 
 def calibrate(bundle: Path, renders: Sequence[Path], count: int, version: str | None = None,
-              measured: Path | None = None, assets: Sequence[str] = ()) -> dict:
+              measured: Path | None = None, assets: Sequence[str] = (), shapes: Sequence[Path] = ()) -> dict:
     """Measure the bundle in folder ``bundle`` and write the ``uncertainty`` that was fitted into its card.
 
     Args:
         version: written into the card, too. measured: file that keeps what was measured; what it holds is not measured
-            again. assets: see :func:`report`.
+            again; that of the ``shapes`` beside it. assets: see :func:`report`. shapes: renders of other models, which
+            count for the position across the ray only.
 
     Returns:
         See :func:`report`.
 
     Raises:
-        ValueError: too few pictures, or all of them right or wrong, so that no probability can be fitted.
+        ValueError: too few pictures, or all of them right or wrong, so that no probability can be fitted; a model that
+            is among the shapes as well, and so would be judged by what was fitted to itself.
     """
     loaded = load_bundle(bundle)
-    if measured is not None and measured.is_file():
-        announced = Announced.load(measured)
-    else:
-        announced = measure(loaded, renders, count)
-        if measured is not None:
-            announced.save(measured)
+    announced = _measured(loaded, renders, count, measured)
+    beside = measured and measured.with_name(f"{measured.stem}_shapes{measured.suffix}")
+    others = _measured(loaded, shapes, count, beside) if shapes else None
+    if others is not None and (twice := sorted(set(announced.asset.tolist()) & set(others.asset.tolist()))):
+        raise ValueError(f"{', '.join(twice)}: among the renders and among the other shapes; leave them out of one")
     if len(announced) < FEWEST or announced.right.all() or not announced.right.any():
         raise ValueError(f"{bundle}: {int(announced.right.sum())} of {len(announced)} poses are right; at least "
                          f"{FEWEST} are needed, right and wrong ones among them, to tell how likely one is right")
-    uncertainty = fit(announced)
+    uncertainty = fit(announced, others)
     rewrite_card(loaded, replace(loaded.card, uncertainty=uncertainty, version=version or loaded.card.version))
-    return report(announced, uncertainty, assets)
+    return report(announced, uncertainty, assets, others)
+
+
+def _measured(bundle: Bundle, folders: Sequence[Path], count: int, file: Path | None) -> Announced:
+    """What ``file`` holds, or else what is measured now and kept there."""
+    if file is not None and file.is_file():
+        return Announced.load(file)
+    announced = measure(bundle, folders, count)
+    if file is not None:
+        announced.save(file)
+    return announced
 
 
 def main() -> None:
@@ -292,15 +331,18 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--renders", type=Path, action="append", required=True, help="posed crops of objects that the "
                         "network was not trained on; may be given several times")
+    parser.add_argument("--shapes", type=Path, action="append", default=[], help="renders of other models, such as the "
+                        "network's own, which count for the position across the ray only; may be given several times")
     parser.add_argument("--count", type=int, default=300, help="pictures of each (default: %(default)s)")
-    parser.add_argument("--measured", type=Path, help="keep what was measured in this file (.npz); if it is there, "
-                        "nothing is measured again")
+    parser.add_argument("--measured", type=Path, help="keep what was measured in this file (.npz), and of "
+                        "--shapes in NAME_shapes.npz; if it is there, nothing is measured again")
     parser.add_argument("--left-out", action="append", default=[], metavar="MODEL", help="a model that is judged by "
                         "what is fitted to all others; may be given several times (default: each in turn)")
     parser.add_argument("--version", help="write this version into the card, too")
     parser.add_argument("--json", type=Path, help="write what the fit says of itself here")
     args = parser.parse_args()
-    told = calibrate(args.bundle, args.renders, args.count, args.version, args.measured, args.left_out)
+    told = calibrate(args.bundle, args.renders, args.count, args.version, args.measured, args.left_out,
+                     args.shapes)
     print(f"{args.bundle}: fitted to {told['pictures']} estimates of {', '.join(told['assets'])}; probability of a "
           f"rotation within 30 degrees {told['right']:.3f}, ECE {told['ece']:.3f}")
     if told["coverage"]:

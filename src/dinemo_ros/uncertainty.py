@@ -10,7 +10,9 @@ peak is the right one: a car of low score may as well be turned back to front. S
   the rotation, and how well the pose fits the box that it was looked for in;
 * factors for standard deviations as functions of this probability, linear between knots: of the turn about the object's
   z axis, of the tilt of this axis, of the position across and along the viewing ray, and of the size;
-* floors under them: an object that is shaped otherwise than the mean one is misjudged however clearly it is seen.
+* floors under them: an object that is shaped otherwise than the mean one is misjudged however clearly it is seen;
+* where enough models were measured, slopes: how the factors of the position change with the evidence and with the
+  proportions that were found, at one and the same probability.
 
 Applied to every pose that leaves the estimator, whatever device it was solved on. A Gaussian cannot say "this or its
 opposite"; one wide enough for both is the honest second best.
@@ -31,6 +33,7 @@ from .symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 
 EVIDENCE = ("one", "score", "visible", "lead", "sharpness", "fit")  # what the coefficients of the probability multiply
 _WIDEST, _HIGHEST, _SURE = 1000.0, 3.0, 1e-3  # factor, floor; probabilities keep this distance from 0 and 1
+_STEEPEST = 1.5  # of the logarithm that a slope adds to that of a factor: evidence beyond all experience
 _SHARPEST = 1e-8  # variance of a rotation, square radians
 
 
@@ -44,6 +47,8 @@ class UncertaintySpec:
         turn, tilt, across, along, size: [K] factors of standard deviations, after the floors.
         floor: [5] standard deviations that are added to the solver's as independent errors are, in squares: radians,
             radians, shares of the object's diagonal, of the distance, and of each side.
+        across_slope, along_slope: [8] coefficients of :func:`circumstances` for what is added to the logarithm of the
+            factor; or none.
     """
 
     probability: tuple[float, ...] = ()
@@ -54,6 +59,8 @@ class UncertaintySpec:
     along: tuple[float, ...] = ()
     size: tuple[float, ...] = ()
     floor: tuple[float, ...] = ()
+    across_slope: tuple[float, ...] = ()
+    along_slope: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not any(getattr(self, item.name) for item in fields(self)):
@@ -73,6 +80,10 @@ class UncertaintySpec:
         if len(self.floor) != len(FACTORS) or min(self.floor) < 0 or max(self.floor) > _HIGHEST:
             raise BundleError(f"uncertainty.floor is {list(self.floor)!r}; allowed: {len(FACTORS)} numbers from 0 to "
                               f"{_HIGHEST:g}, of {', '.join(FACTORS)}")
+        for name in SLOPES:
+            if len(getattr(self, f"{name}_slope")) not in (0, CIRCUMSTANCES):
+                raise BundleError(f"uncertainty.{name}_slope is {list(getattr(self, f'{name}_slope'))!r}; allowed: "
+                                  f"{CIRCUMSTANCES} numbers or none")
 
     def __bool__(self) -> bool:
         return bool(self.probability)
@@ -86,9 +97,17 @@ class UncertaintySpec:
         """The factor called ``name`` of :data:`FACTORS`; between knots its logarithm is linear."""
         return float(math.exp(np.interp(probability, self.knots, np.log(getattr(self, name)))))
 
-    def covariance(self, covariance: np.ndarray, T_cam_obj: np.ndarray, size: np.ndarray,
-                   probability: float) -> np.ndarray:
+    def stretch(self, name: str, found: np.ndarray) -> np.ndarray:
+        """[N] what the slope ``name`` of :data:`SLOPES` multiplies a factor by, of :func:`circumstances` [N, 8]."""
+        slope = getattr(self, f"{name}_slope")
+        return np.exp(np.clip(found @ np.array(slope), -_STEEPEST, _STEEPEST)) if slope else np.ones(len(found))
+
+    def covariance(self, covariance: np.ndarray, T_cam_obj: np.ndarray, size: np.ndarray, probability: float,
+                   evidence: Sequence[float] = ()) -> np.ndarray:
         """``covariance`` [6, 6] of a pose (both in the camera's frame) with its factors and floors.
+
+        Args:
+            evidence: [6] in the order of :data:`EVIDENCE`, for the slopes; without it they are left out.
 
         An angle cannot be less known than not at all: the turn's variance ends at that of a uniform angle.
         """
@@ -99,6 +118,9 @@ class UncertaintySpec:
             (position / distance, (along_floor * distance) ** 2, (across_floor * math.sqrt(size @ size)) ** 2),
             (axis, turn_floor**2, tilt_floor**2))
         turn, tilt, across, along, _ = (self.factor(name, probability) for name in FACTORS)
+        if evidence and (self.across_slope or self.along_slope):
+            found = circumstances(np.array([evidence]), size[None])
+            across, along = across * self.stretch("across", found)[0], along * self.stretch("along", found)[0]
         turn = min(turn, math.sqrt(UNIFORM_VARIANCE / float(axis @ raised[3:, 3:] @ axis)))
         stretch = _two_blocks((position / distance, along, across), (axis, turn, tilt))
         return stretch @ raised @ stretch
@@ -119,6 +141,14 @@ def _two_blocks(*blocks: tuple[np.ndarray, float, float]) -> np.ndarray:
 
 
 FACTORS = ("turn", "tilt", "across", "along", "size")
+SLOPES = ("across", "along")  # factors that have one
+CIRCUMSTANCES = len(EVIDENCE) + 2
+
+
+def circumstances(evidence: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """[N, 8] what slopes multiply: ``evidence`` [N, 6], then the logarithms of width and height by length, of ``size``
+    [N, 3] as it was found."""
+    return np.concatenate([evidence, np.log(size[:, 1:] / size[:, :1])], axis=1)
 
 
 def evidence_of(pose: ObjectPose, symmetry: Symmetry, box: np.ndarray) -> tuple[float, ...]:
@@ -141,7 +171,8 @@ def evidence_of(pose: ObjectPose, symmetry: Symmetry, box: np.ndarray) -> tuple[
 def as_experienced(pose: ObjectPose, known: UncertaintySpec, symmetry: Symmetry, box: np.ndarray) -> ObjectPose:
     """``pose``, of a category with that ``symmetry``, with the covariances and the probability that ``known`` makes of
     those of the solver. ``box``: see :func:`evidence_of`."""
-    probability = known.probability_of(evidence_of(pose, symmetry, box))
-    return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, pose.size, probability),
+    evidence = evidence_of(pose, symmetry, box)
+    probability = known.probability_of(evidence)
+    return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, pose.size, probability, evidence),
                    size_covariance=known.size_covariance(pose.size_covariance, pose.size, probability),
                    probability=probability)

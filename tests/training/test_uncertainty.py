@@ -2,7 +2,9 @@
 # ruff: noqa: E402  (imports after importorskip)
 """The stage that fits probability and covariance: on errors drawn from a known law it must find that law."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ pytest.importorskip("torch", reason="training extra is not installed")
 for _module in ("numba", "tqdm"):
     pytest.importorskip(_module, reason="training extra is not installed")
 
-from unit.test_uncertainty import BOX, SPEC
+from shared_data import ROOT
+from unit.test_uncertainty import BOX, SLOPED
 
+from dinemo_ros.bundle import CARD_FILE, load_bundle
 from dinemo_ros.evaluation.coverage import BOUNDS, contents, coverage_rows
 from dinemo_ros.evaluation.reliability import reliability_rows
 from dinemo_ros.geometry import se3, so3_exp
@@ -21,7 +25,8 @@ from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry, turn
 from dinemo_ros.uncertainty import FACTORS, as_experienced
 from training.announced import announced, gathered
 from training.left_out import experienced, left_out
-from training.uncertainty import FEWEST, fit, logistic, moved, quantile
+from training.slopes import FEWEST_MODELS, slopes
+from training.uncertainty import FEWEST, calibrate, fit, logistic, moved, quantile
 
 COUNT = 1600
 
@@ -96,9 +101,9 @@ def test_measured_and_applied_are_the_same_thing():
     for symmetry in (NO_SYMMETRY, Symmetry("z", 0), Symmetry("z", 1)):
         shown = list(scenes(2, symmetry, count=30))
         rows = [announced(pose, T, size, symmetry, BOX) | where for pose, T, size, where in shown]
-        records = experienced(gathered(rows), SPEC)
+        records = experienced(gathered(rows), SLOPED)
         for record, (pose, T, size, _) in zip(records, shown, strict=True):
-            after = as_experienced(pose, SPEC, symmetry, BOX)
+            after = as_experienced(pose, SLOPED, symmetry, BOX)
             assert record["probability"] == pytest.approx(after.probability)
             for name, value in contents(after, T, size, symmetry).items():
                 assert record["contents"][name] == pytest.approx(value, abs=1e-6), (name, symmetry)
@@ -116,6 +121,66 @@ def test_each_model_is_judged_by_what_was_fitted_to_the_others():
     share = {asset: np.mean([r["contents"]["translation"] <= 0.683 for r in records if r["group"] == asset])
              for asset in "abcd"}
     assert share["d"] < 0.3 and min(share[a] for a in "abc") > 0.6, share
+
+
+def of_models(announced, count):
+    """The same pictures, of ``count`` models in turn."""
+    return replace(announced, asset=np.array([f"m{k % count}" for k in range(len(announced))]))
+
+
+def test_slopes_are_those_that_errors_were_drawn_with():
+    """Errors across the ray grow with the score, which the solver does not say; half turns do not disturb."""
+    a = of_models(gather(), FEWEST_MODELS)
+    grown = replace(a, position=a.position.shrunk(np.exp(-2.0 * (a.evidence[:, 1:2] - 0.45)).repeat(3, 1)))
+    found = slopes(grown, grown.position.only([0, 1]))
+    assert found[1] == pytest.approx(2.0, abs=0.3) and max(abs(v) for v in found[3:4]) < 0.3
+    assert np.mean(grown.circumstances @ np.array(found)) == pytest.approx(0.0, abs=0.01)
+    assert max(abs(np.array(slopes(a, a.position.only([0, 1])))[1:4])) < 0.3
+    few = of_models(grown, FEWEST_MODELS - 1)
+    assert slopes(few, few.position.only([0, 1])) == ()
+
+
+def test_every_model_counts_the_same_in_a_slope():
+    """Five pictures in six are of a model whose errors grow as another's shrink: the many models win."""
+    a = gather()
+    often = np.arange(len(a)) % 6 > 0
+    names = np.where(often, "often", [f"m{k // 6 % 9}" for k in range(len(a))])
+    sign = np.where(often, -1.0, 1.0)[:, None]
+    a = replace(a, asset=names, position=a.position.shrunk(np.exp(-sign * (a.evidence[:, 1:2] - 0.45)).repeat(3, 1)))
+    assert slopes(a, a.position.only([0, 1]))[1] > 0.4
+
+
+def test_other_shapes_count_across_the_ray_and_nowhere_else():
+    a, odd = gather(flips=True), of_models(gather(seed=5, wider=4.0), 30)
+    alone, both = fit(a), fit(a, odd)
+    assert both.across[-1] > 1.2 * alone.across[-1] and len(both.across_slope) == 8
+    assert alone.across_slope == alone.along_slope == both.along_slope == ()
+    kept = {name: getattr(alone, name) for name in ("probability", "knots", "turn", "tilt", "along", "size")}
+    assert kept == {name: getattr(both, name) for name in kept}
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return Path(shutil.copytree(ROOT / "engines" / "bottle", tmp_path / "bundle"))
+
+
+def test_a_model_is_not_judged_by_what_was_fitted_to_itself(bundle, tmp_path):
+    a = gather(count=80)
+    a.save(tmp_path / "m.npz")
+    a.only(a.asset == "b").save(tmp_path / "m_shapes.npz")
+    before = (bundle / CARD_FILE).read_bytes()
+    with pytest.raises(ValueError, match="b: among the renders and among the other shapes"):
+        calibrate(bundle, [], 1, measured=tmp_path / "m.npz", shapes=[tmp_path])
+    assert (bundle / CARD_FILE).read_bytes() == before
+
+
+def test_the_card_and_the_judgement_know_the_other_shapes(bundle, tmp_path):
+    a, odd = gather(count=400), of_models(gather(seed=5, wider=4.0, count=400), 20)
+    a.save(tmp_path / "m.npz")
+    odd.save(tmp_path / "m_shapes.npz")
+    told = calibrate(bundle, [], 1, measured=tmp_path / "m.npz", shapes=[tmp_path])
+    assert load_bundle(bundle).card.uncertainty == fit(a, odd) != fit(a) and len(told["shapes"]) == 20
+    assert told["coverage"] == coverage_rows(left_out(a, lambda others: fit(others, odd)))
 
 
 def test_a_single_model_has_no_others():

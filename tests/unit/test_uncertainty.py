@@ -27,6 +27,9 @@ SPEC = UncertaintySpec((-3.0, 6.0, 1.0, 0.5, 0.4, 1.5), (0.2, 0.8), turn=(6.0, 2
 FLAT = replace(SPEC, turn=(1.0, 1.0), tilt=(1.0, 1.0), across=(1.0, 1.0), along=(1.0, 1.0), size=(1.0, 1.0),
                floor=(0.0,) * 5)
 
+SLOPED = replace(SPEC, across_slope=(0.1, 0.4, -0.3, 0.2, -0.1, -0.5, 0.3, 0.2),
+                 along_slope=(-0.2, 0.1, 0.3, -0.4, 0.1, 0.2, -0.2, 0.4))
+
 
 def pose(**changes):
     rng = np.random.default_rng(0)
@@ -98,6 +101,30 @@ def test_each_factor_stretches_its_own_direction(probability):
         SPEC.factor("size", probability) ** 2 * (before.size_covariance + np.diag((0.04 * before.size) ** 2)))
 
 
+def test_slopes_change_the_factors_of_the_position_and_nothing_else():
+    before = pose()
+    evidence = evidence_of(before, NO_SYMMETRY, BOX)
+    met = np.array([*evidence, math.log(1.7 / 4.0), math.log(1.5 / 4.0)])
+    probability = SLOPED.probability_of(evidence)
+    plain, sloped = (as_experienced(before, spec, NO_SYMMETRY, BOX).covariance for spec in (SPEC, SLOPED))
+    ray = before.T_cam_obj[:3, 3] / np.linalg.norm(before.T_cam_obj[:3, 3])
+    sideways = np.cross(ray, [0.3, 0.5, 0.1])
+    sideways /= np.linalg.norm(sideways)
+    for axis, slope in ((ray, SLOPED.along_slope), (sideways, SLOPED.across_slope)):
+        assert abs(met @ slope) > 0.05
+        assert axis @ sloped[:3, :3] @ axis == pytest.approx(math.exp(2 * met @ slope) * (axis @ plain[:3, :3] @ axis))
+    np.testing.assert_allclose(sloped[3:, 3:], plain[3:, 3:])
+    np.testing.assert_allclose(SLOPED.covariance(before.covariance, before.T_cam_obj, before.size, probability), plain)
+
+
+def test_a_slope_ends_where_experience_does():
+    """Four and a half times at most, however strange the evidence."""
+    steep = replace(SPEC, across_slope=(0.0, 100.0) + (0.0,) * 6)
+    met = np.array([[1.0, score, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0] for score in (-1.0, 0.0, 0.01, 1.0)])
+    np.testing.assert_allclose(steep.stretch("across", met), np.exp([-1.5, 0.0, 1.0, 1.5]))
+    np.testing.assert_allclose(steep.stretch("along", met), 1.0)
+
+
 def test_factors_leave_correlations():
     before, spec = pose(), replace(SPEC, floor=(0.0,) * 5)
     T, ray = before.T_cam_obj, before.T_cam_obj[:3, 3] / np.linalg.norm(before.T_cam_obj[:3, 3])
@@ -159,7 +186,11 @@ def test_a_card_keeps_it_and_a_card_without_it_does_not_name_it(painted):
     plain = load_bundle(painted)
     assert "uncertainty" not in yaml.safe_load((painted / CARD_FILE).read_text())
     try:
-        assert rewrite_card(plain, replace(plain.card, uncertainty=SPEC)).card.uncertainty == SPEC
+        assert rewrite_card(plain, replace(plain.card, uncertainty=SLOPED)).card.uncertainty == SLOPED
+        document = yaml.safe_load((painted / CARD_FILE).read_text())
+        del document["uncertainty"]["across_slope"], document["uncertainty"]["along_slope"]
+        (painted / CARD_FILE).write_text(yaml.safe_dump(document))
+        assert load_bundle(painted).card.uncertainty == SPEC
         assert yaml.safe_load((painted / CARD_FILE).read_text())["format"] == "dinemo-bundle/1"
     finally:
         rewrite_card(plain, plain.card)
@@ -175,6 +206,8 @@ def test_a_card_keeps_it_and_a_card_without_it_does_not_name_it(painted):
     ({"size": (1.0, -1.0)}, "uncertainty.size"),
     ({"probability": ()}, "uncertainty.probability"),
     ({"floor": (0.1,)}, "uncertainty.floor .* 5 numbers from 0 to 3, of turn, tilt, across, along, size"),
+    ({"across_slope": (0.1,) * 7}, "uncertainty.across_slope .* 8 numbers or none"),
+    ({"along_slope": (0.1,)}, r"uncertainty.along_slope is \[0.1\]; allowed: 8 numbers or none"),
     ({"floor": (0.1, 0.1, -0.1, 0.1, 0.1)}, "uncertainty.floor"),
 ])
 def test_what_is_no_uncertainty_is_refused(changes, reason):
