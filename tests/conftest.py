@@ -4,8 +4,6 @@
 import importlib.util
 import os
 
-from fast_run import LIST, is_slow, slow_tests
-
 
 def _cuda_is_there() -> bool:
     """As torch sees it: a container may have a GPU and no nvidia-smi, or nvidia-smi and a torch that is for CPUs."""
@@ -25,12 +23,14 @@ if not _cuda_is_there():
 
 
 def pytest_addoption(parser) -> None:
-    parser.addoption("--fast", action="store_true", help=f"leave out what {LIST.name} lists, for daily work")
+    parser.addoption("--fast", action="store_true", help="leave out what slow_tests.txt lists, for daily work")
 
 
 def pytest_collection_modifyitems(config, items) -> None:
     if not config.getoption("--fast"):
         return
+    from fast_run import is_slow, slow_tests
+
     beginnings = slow_tests()
     left_out = [item for item in items if is_slow(item.nodeid, beginnings)]
     config.hook.pytest_deselected(items=left_out)

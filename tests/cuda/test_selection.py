@@ -70,7 +70,7 @@ def test_without_a_gpu_auto_takes_the_cpu_and_says_why(bundle, extractor, monkey
         raise CudaError("no NVIDIA driver is installed")
 
     monkeypatch.setattr(selection, "find_gpu", none)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="dinemo_ros"):  # --quiet of another test may have set it
         assert isinstance(create_pipeline(bundle, extractor, "auto", 1), CpuPipeline)
         assert isinstance(create_pipeline(bundle, extractor, "cuda", 1), CpuPipeline)
     assert {record.getMessage() for record in caplog.records} == {

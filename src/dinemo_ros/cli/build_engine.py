@@ -58,8 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
     options.log_to_stderr()
     bundle = load_bundle(options.bundle_folder(arguments.bundle))
     cache = EngineCache(arguments.cache)
-    if arguments.precision == "auto":
-        arguments.precision = "fp16" if _has_onnx() else "fp32"
     if arguments.calibration and arguments.precision != "int8":
         raise BackendError(f"--calibration is for int8, the precision is {arguments.precision}")
     if arguments.ship and not arguments.calibration:
@@ -95,7 +93,8 @@ def _has_onnx() -> bool:
 
 
 def _require_means(arguments: argparse.Namespace, bundle: Bundle, cache: EngineCache) -> None:
-    """Now and not after minutes of measuring: what is not installed, or where nothing can be written.
+    """Now and not after minutes of measuring: what is not installed, or where nothing can be written; then precision auto
+    is what can be made here.
 
     Raises:
         DinemoError: names what is missing.
@@ -104,10 +103,12 @@ def _require_means(arguments: argparse.Namespace, bundle: Bundle, cache: EngineC
     from ..features.tensorrt_api import load_tensorrt
     from ..features.variants import require_onnx
 
-    if arguments.precision != "fp32":
+    if arguments.precision not in ("auto", "fp32"):
         require_onnx(f"networks in {arguments.precision}")
     if arguments.for_arch and not arguments.ship:
         load_tensorrt()
+    if arguments.precision == "auto":
+        arguments.precision = "fp16" if _has_onnx() else "fp32"
     if arguments.ship:
         check_output_file(bundle.path / CARD_FILE)
     else:
