@@ -93,8 +93,9 @@ def _has_onnx() -> bool:
 
 
 def _require_means(arguments: argparse.Namespace, bundle: Bundle, cache: EngineCache) -> None:
-    """Now and not after minutes of measuring: what is not installed, or where nothing can be written; then precision auto
-    is what can be made here.
+    """Now and not after minutes of measuring: what is not installed, or where nothing can be written.
+
+    Precision auto becomes what can be made here.
 
     Raises:
         DinemoError: names what is missing.
