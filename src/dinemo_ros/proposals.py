@@ -79,7 +79,8 @@ class Proposer:
         for k in distinct_boxes(boxes, scores):
             if all(covered_share(boxes[k], boxes[better]) < _WITHIN for better in keep):
                 keep.append(k)
-        keep = keep[:_LIMIT]
+            if len(keep) == _LIMIT:
+                break
         size = np.array([width, height, width, height])
         return [tuple(np.clip(boxes[k], 0, size).tolist()) for k in keep]
 

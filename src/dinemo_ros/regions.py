@@ -28,10 +28,20 @@ def projected_box(pose: Hypothesis, camera: Camera, unit: np.ndarray) -> np.ndar
 def distinct_boxes(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
     """Greedy non-maximum suppression: indices of boxes [N, 4] by falling score [N], pairwise overlap below 0.5."""
     kept: list[int] = []
-    for k in np.argsort(-scores):
-        if all(overlap(boxes[k], boxes[other]) < _DUPLICATE for other in kept):
-            kept.append(int(k))
+    rest = np.argsort(-scores)
+    while len(rest):
+        best, rest = rest[0], rest[1:]
+        kept.append(int(best))
+        rest = rest[overlaps(boxes[best], boxes[rest]) < _DUPLICATE]
     return kept
+
+
+def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union [N] of ``box`` [4] and each of ``others`` [N, 4] (x_min, y_min, x_max, y_max)."""
+    sides = np.maximum(np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2]), 0.0)
+    common = sides[:, 0] * sides[:, 1]
+    areas = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1)
+    return common / np.maximum(areas - common, 1e-9)
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:

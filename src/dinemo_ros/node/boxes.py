@@ -13,6 +13,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray
 from ..camera import Camera
 from ..errors import RoiError
 from ..quoting import quoted
+from ..regions import overlaps
 from .validation import check_rois
 
 #: Why a box is left out; diagnostics count each.
@@ -135,17 +136,9 @@ def _distinct(boxes: list[Box], limit: int, choice: Choice) -> list[Box]:
     while len(rest) and len(kept) < limit:
         kept.append(tuple(rest[0].tolist()))
         others = rest[1:]
-        rest = others[_overlaps(rest[0], others) <= _SAME_BOX]
+        rest = others[overlaps(rest[0], others) <= _SAME_BOX]
         doubles += len(others) - len(rest)
     choice.leave_out("duplicate", doubles, f"they overlap a better one by more than {100 * _SAME_BOX:.0f} %: the "
                      "detector should suppress its doubles")
     choice.leave_out("limit", len(rest), f"only the best {limit} are looked at (parameter max_objects)")
     return kept
-
-
-def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union [N] of ``box`` [4] and each of ``others`` [N, 4]."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    common = np.prod(np.maximum(sides, 0.0), axis=1)
-    areas = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1)
-    return common / np.maximum(areas - common, 1e-9)
