@@ -155,3 +155,22 @@ def test_a_video_is_not_drawn_over(bundle, tmp_path, capsys):
     (tmp_path / "out" / "v.avi_000000_pose.jpg").symlink_to(video)
     assert main(["estimate", str(video), "--bundle", str(bundle), "--hfov", "60", "--out", str(tmp_path / "out")]) == 1
     assert "would replace" in capsys.readouterr().err and video.read_bytes() == before
+
+
+def test_a_photograph_that_only_is_called_like_an_overlay_stays(bundle, scenes, tmp_path, capsys):
+    """It is neither read nor drawn by the command that would replace it."""
+    photograph = (scenes[0] / "a.png").read_bytes()
+    for name in ("a.png", "a_pose.png"):
+        (tmp_path / name).write_bytes(photograph)
+    words = ["estimate", str(tmp_path / "a.png"), "--bundle", str(bundle), "--hfov", "60", "--out", str(tmp_path)]
+    assert main(words) == 1
+    assert "a_pose.png, which dinemo has not drawn: give another folder" in capsys.readouterr().err
+    assert (tmp_path / "a_pose.png").read_bytes() == photograph
+
+
+def test_json_and_drawn_picture_in_one_file(bundle, scenes, tmp_path, capsys):
+    words = ["estimate", str(scenes[0] / "a.png"), "--bundle", str(bundle), "--hfov", "60", "--out", str(tmp_path),
+             "--json", str(tmp_path / "a_pose.png")]
+    assert main(words) == 1
+    assert "would replace what --json writes" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

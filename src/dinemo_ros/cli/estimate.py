@@ -34,8 +34,8 @@ One JSON line per image:
               exif (focal length in the picture) or assumed
   objects     best score first, each with
     category, score (0 to 1), visible (share of the surface explained, 0 to 1)
-    probability that the rotation is within 30 degrees of the true one, as measured on renders; null where the bundle
-                does not tell
+    probability that the rotation is within 30 degrees of the true one, as measured on renders, of an object that is of
+                this category (whether it is, score tells); null where the bundle does not tell
     T_cam_obj   4x4, object frame to camera optical frame, metres (object: x forward, y left, z up, centre of its box)
     azimuth, elevation, theta   degrees, PASCAL3D+: azimuth 0 sees the front, 90 the object's left side; azimuth is
                 null where nothing is known about it (a bottle, a cup whose handle is hidden), T_cam_obj then has some
@@ -50,6 +50,7 @@ Bytes of a file name that are no UTF-8 are written as \\xNN, and file_bytes hold
 
 Lines are written as they are found: ended early, --json FILE leaves those that are finished in FILE.part. A link, pipe
 or device is written through, never replaced. Drawn pictures are marked as such and left out when their folder is read.
+Exit code 0: something was found, 1: nothing was, or the input is bad (stderr says what), 2: wrong usage.
 """
 
 _EXAMPLES = """\
@@ -71,12 +72,13 @@ def add_parser(subparsers) -> None:
     camera.add_argument("--camera", metavar="FILE", help="calibration: of ROS (camera_info YAML), OpenCV, or Kalibr "
                         "(camchain.yaml, camchain.yaml:cam1) (default: the camera_info.yaml of the folder, or the "
                         "CameraInfo of the bag)")
-    camera.add_argument("--hfov", type=options.hfov, metavar="DEG", help="horizontal field of view in degrees where "
-                        "there is no calibration (default: what the pictures' EXIF data tell, otherwise assumed, and "
-                        f"said so: {options.DEFAULT_HFOV_DEG:g})")
+    camera.add_argument("--hfov", type=options.hfov, metavar="DEG", help="horizontal field of view in degrees, in "
+                        "place of any calibration (default: the calibration, else what the pictures' EXIF data tell, "
+                        f"else {options.DEFAULT_HFOV_DEG:g} is assumed, and said so)")
     parser.add_argument("--roi", type=options.roi, action="append", metavar="X0,Y0,X1,Y1", help="where to look, in "
                         "pixels; may be given several times (default: the bundle's own proposals)")
-    parser.add_argument("--topic", metavar="NAME", help="image topic of a bag (default: the first with a camera_info)")
+    parser.add_argument("--topic", metavar="NAME", help="image topic of a bag (default: of those that hold "
+                        "no depth one with a camera_info, in colour, the first by name)")
     parser.add_argument("--json", metavar="FILE", help="write the JSON lines here (default: standard output)")
     parser.add_argument("--out", metavar="DIR", help="write every image with the poses drawn into this folder")
     parser.set_defaults(run=run, needs_output=False)
@@ -138,14 +140,15 @@ def _check_outputs(arguments: argparse.Namespace) -> _Overlays | None:
         check_output_file(arguments.json)
     else:
         require_output()
-    return _Overlays(arguments.out, inputs) if arguments.out else None
+    return _Overlays(arguments.out, inputs, arguments.json) if arguments.out else None
 
 
 class _Overlays:
     """The folder of drawn pictures."""
 
-    def __init__(self, folder: str, inputs: list) -> None:
+    def __init__(self, folder: str, inputs: list, json: str | None) -> None:
         self._folder = output_folder(folder)
+        self._json = Path(json).resolve() if json else None
         files = list(input_files(inputs))
         self._inputs = {found for file in files if (found := identity(file)) is not None}
         for file in files:  # now and not after hours
@@ -156,9 +159,14 @@ class _Overlays:
 
     def _path(self, name: str) -> Path:
         path = self._folder / overlay_name(name)
-        if identity(path) in self._inputs and not is_overlay(path):
-            raise OutputError(f"--out: the picture of {readable(name)} would replace {readable(str(path))}, which is "
-                              "read by this command; give another folder")
+        found = identity(path)
+        if found is not None and not is_overlay(path):
+            why = "which is read by this command" if found in self._inputs else "which dinemo has not drawn"
+            raise OutputError(f"--out: the picture of {readable(name)} would replace {readable(str(path))}, {why}: "
+                              "give another folder")
+        if self._json and path.resolve() == self._json:
+            raise OutputError(f"--out: the picture of {readable(name)} would replace what --json writes; give another "
+                              "name or folder")
         return path
 
 

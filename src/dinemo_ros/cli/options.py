@@ -121,7 +121,7 @@ def roi(text: str) -> tuple[float, float, float, float]:
         box = tuple(float(part) for part in text.split(","))
     except ValueError:
         box = ()
-    if len(box) != 4 or not all(map(math.isfinite, box)):
+    if len(box) != 4 or not all(map(math.isfinite, box)) or box[2] <= box[0] or box[3] <= box[1]:
         raise argparse.ArgumentTypeError(f"{text!r} is no region; write x0,y0,x1,y1 in pixels, e.g. 120,80,360,240")
     return box
 

@@ -98,4 +98,4 @@ def _require_training() -> None:
     if missing:
         raise DinemoError(f"training needs {', '.join(missing)}, not installed in this Python: bash scripts/setup.sh "
                           "--train makes .venv-train with everything (then .venv-train/bin/dinemo train ...), or pip "
-                          "install 'dinemo_ros[train]'")
+                          "install '.[train]' in the source tree")
