@@ -13,7 +13,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -22,6 +21,7 @@ from dinemo_ros.evaluation.metrics import azimuth_error_deg, summarise_angles
 from dinemo_ros.evaluation.spin import read_spins
 from dinemo_ros.files import check_output_file, write_file
 from dinemo_ros.geometry import ray_rotation, viewpoint_from_rotation
+from dinemo_ros.picture_read import imread
 
 from .arguments import parsed
 from .foreground import SaliencyMask
@@ -43,7 +43,7 @@ def evaluate(spin: Path, bank: torch.Tensor, azimuths: np.ndarray, teacher, only
     """The result of ``dinemo eval spin``, for the nearest-view vote."""
     saliency, errors = SaliencyMask(), {}
     for frame in read_spins(spin, only):
-        image = np.ascontiguousarray(cv2.imread(str(frame.path))[..., ::-1])
+        image = np.ascontiguousarray(imread(frame.path)[..., ::-1])
         mask, error = saliency(image), 180.0  # a frame without an object counts as wrong
         if mask.any():
             votes = azimuth_votes(describe([image], [mask], teacher)[0], bank, azimuths)[0]

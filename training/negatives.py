@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.picture_read import imread
 
 from .arguments import parsed
 from .posed_crops import CROP_SIDE, save_labels, save_picture
@@ -103,7 +104,7 @@ def write_negatives(out: Path, count: int, photographs: Path | None, seed: int =
     empty = np.zeros((CROP_SIDE, CROP_SIDE), np.uint8)
     names = [f"negative_{k:05d}" for k in range(count)]
     for name in tqdm(names, desc="negatives", mininterval=5):
-        image = cv2.imread(str(files[rng.integers(len(files))])) if files and rng.random() < 0.5 else None
+        image = imread(files[rng.integers(len(files))]) if files and rng.random() < 0.5 else None
         picture = facade(rng) if image is None else photo_window(rng, np.ascontiguousarray(image[..., ::-1]))
         save_picture(out, name, picture, empty)
     # A nominal pose in the middle: it only decides the framing, its weight of zero keeps it out of the loss.

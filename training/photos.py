@@ -24,6 +24,7 @@ from dinemo_ros.console import command_main
 from dinemo_ros.errors import ImageError
 from dinemo_ros.files import write_file
 from dinemo_ros.overlay_file import is_overlay
+from dinemo_ros.picture_read import imread
 from dinemo_ros.sources.folder import read_image
 
 from .arguments import parsed
@@ -81,11 +82,11 @@ def crop_photo(image: np.ndarray, mask: np.ndarray | None = None) -> Photo:
 
 def load_photo(folder: Path, name: str) -> Photo:
     """One photograph that :func:`prepare` wrote to ``folder``."""
-    image = cv2.imread(str(folder / "images" / f"{name}.jpg"))
+    image = imread(folder / "images" / f"{name}.jpg")
     if image is None:
         raise FileNotFoundError(f"{folder}: no photograph {name}; prepare it with python -m training.photos")
     file = folder / "masks" / f"{name}.png"
-    mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
+    mask = imread(file, cv2.IMREAD_GRAYSCALE) if file.is_file() else None
     box = None if mask is None else mask_box(np.where(mask > 127, 255, 0).astype(np.uint8))
     return Photo(np.ascontiguousarray(image[..., ::-1]), box or _recorded_box(folder, name), mask)
 

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_file
+from dinemo_ros.picture_read import imread
 
 from .arguments import parsed
 from .category_shape import CategoryShape
@@ -57,7 +58,7 @@ def read_sequence(folder: Path, saliency: SaliencyMask, teacher: Teacher) -> Seq
     files, images, masks = [], [], []
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
     for path in tqdm(paths, desc=folder.name):
-        image = cv2.imread(str(path))
+        image = imread(path)
         mask = None if image is None else saliency(image[..., ::-1])
         if mask is None or mask_box(mask) is None:
             print(f"{path}: no picture or no salient object, left out")

@@ -31,6 +31,7 @@ from dinemo_ros.bundle import Bundle, load_bundle, rewrite_card
 from dinemo_ros.evaluation.coverage import BOUNDS, LEVELS, chi_square_content, coverage_rows
 from dinemo_ros.evaluation.reliability import expected_calibration_error, reliability_rows
 from dinemo_ros.evaluation.tables import coverage_markdown, reliability_markdown
+from dinemo_ros.files import write_file
 from dinemo_ros.symmetry import UNIFORM_VARIANCE
 from dinemo_ros.uncertainty import FACTORS, UncertaintySpec
 
@@ -349,7 +350,7 @@ def main() -> None:
         print(f"each model under what was fitted to the others:\n\n{coverage_markdown(told['coverage'])}\n\n"
               f"{reliability_markdown(told['reliability'])}")
     if args.json:
-        args.json.write_text(json.dumps(told, indent=1) + "\n")
+        write_file(args.json, json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

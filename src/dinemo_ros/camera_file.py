@@ -127,8 +127,10 @@ def _model(fields: dict) -> str:
 def _refuse_cut(fields: dict) -> None:
     """A printed CameraInfo may be of a part of the sensor, averaged: its K is then not that of the images."""
     region = fields.get("roi") if isinstance(fields.get("roi"), dict) else {}
-    numbers = [fields.get("binningx"), fields.get("binningy"), region.get("width"), region.get("height")]
-    if any(_number(text, "binning") > limit for text, limit in zip(numbers, (1, 1, 0, 0), strict=True) if text):
+    numbers = [fields.get("binningx"), fields.get("binningy"), region.get("x_offset"), region.get("y_offset")]
+    sides = [(region.get("width"), _first(fields, _WIDTHS)), (region.get("height"), _first(fields, _HEIGHTS))]
+    if (any(_number(text, "binning") > limit for text, limit in zip(numbers, (1, 1, 0, 0), strict=True) if text)
+            or any(_number(part, "roi") not in (0, _number(whole, "size")) for part, whole in sides if part)):
         raise CameraError("it is of a region of interest or with binning, which a file is not read with: give a "
                           "calibration of the images as they are")
 

@@ -17,7 +17,7 @@ from .content import HEAD_BYTES, Content, Kind, content_of
 from .errors import ImageError
 from .image_encodings import LAYOUTS, encoding_of_format, is_depth, standard_name
 from .jpeg_end import lacks_end, require_all_rows, with_end
-from .jpeg_warnings import is_padding, with_warnings
+from .jpeg_warnings import is_padding, of_known_version, with_warnings
 from .opencv_log import silent
 from .orientation import as_stored, is_tiff, orientation_of, upright
 from .picture_header import read_header, require_size
@@ -157,7 +157,8 @@ def _decode(data: bytes, samples: SampleRange) -> np.ndarray:
 def _decode_jpeg(data: bytes) -> np.ndarray:
     """BGR uint8 [H, W, 3] of a JPEG; :class:`ImageError` where libjpeg found it damaged."""
     cut = lacks_end(data)
-    bgr, warning = with_warnings(lambda: _imdecode(with_end(data) if cut else data, _FLAGS))
+    whole = of_known_version(with_end(data) if cut else data)
+    bgr, warning = with_warnings(lambda: _imdecode(whole, _FLAGS))
     if bgr is None:
         raise _undecodable(data)
     if cut:

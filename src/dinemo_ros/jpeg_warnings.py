@@ -17,8 +17,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 _STDERR = 2
-_LIBJPEG = re.compile(rb"^(?:Corrupt JPEG data: |Premature end of JPEG|Inconsistent progression|Invalid SOS|"
-                      rb"Invalid component ID|Bogus|Unsupported marker|Application transferred)[^\n]*\n?", re.M)
+_LIBJPEG = re.compile(rb"^(?:Corrupt JPEG data: |Premature end of JPEG|Warning: unknown JFIF|Inconsistent progression|"
+                      rb"Invalid SOS|Invalid component ID|Bogus|Unsupported marker|Application transferred)[^\n]*\n?",
+                      re.M)
+_DAMAGE = (b"Corrupt JPEG data: ", b"Premature end of JPEG")  # the others are of files that are odd and whole
 _EXTRANEOUS = re.compile(rb"(\d+) extraneous bytes before marker 0xd9")
 _FEW = 8  # bytes: what is damaged in its middle leaves more
 _Result = TypeVar("_Result")
@@ -67,7 +69,7 @@ def with_warnings(decode: Callable[[], _Result]) -> tuple[_Result, bytes]:
     others = _LIBJPEG.sub(b"", written)
     if others:
         _pass_on(others)
-    return result, found[0].strip() if found else b""
+    return result, found[0].strip() if found and found[0].startswith(_DAMAGE) else b""
 
 
 def _take(file: int) -> bytes:
@@ -97,3 +99,10 @@ def is_padding(warning: bytes, data: bytes) -> bool:
         return False
     filling = data[max(0, end - int(found[1])):end]
     return len(filling) <= _FEW or not filling.strip(b"\0") or not filling.strip(b"\xff")
+
+
+def of_known_version(data: bytes) -> bytes:
+    """``data`` with a JFIF version that libjpeg knows: it says one thing of a picture, and that should be of damage."""
+    if data[2:4] == b"\xff\xe0" and data[6:11] == b"JFIF\0" and data[11:12] != b"\x01":
+        return data[:11] + b"\x01" + data[12:]
+    return data

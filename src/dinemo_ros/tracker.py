@@ -125,7 +125,7 @@ class Track:
         if self.flip < _FLIP_EVIDENCE:
             return found
         self.flip = 0.0
-        return replace(found, T_cam_obj=other.T_cam_obj, score=other.score, size=other.size,
+        return replace(found, T_cam_obj=other.T_cam_obj, score=other.score, size=other.size, probability=None,
                        runners_up=(Hypothesis(found.T_cam_obj, found.score, found.size),))
 
 

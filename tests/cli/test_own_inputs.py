@@ -10,6 +10,7 @@ import pytest
 
 from dinemo_ros.cli.input_guard import refuse_inputs
 from dinemo_ros.cli.main import main
+from dinemo_ros.cli.output import overlay_name
 from dinemo_ros.errors import OutputError
 from dinemo_ros.overlay_file import is_overlay, write_overlay
 from dinemo_ros.sources import open_source
@@ -174,3 +175,10 @@ def test_json_and_drawn_picture_in_one_file(bundle, scenes, tmp_path, capsys):
     assert main(words) == 1
     assert "would replace what --json writes" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["b" * 251 + ".jpg", "ü" * 125 + ".png", "c" * 255])
+def test_names_of_drawn_pictures_fit_a_file_system(name):
+    drawn = overlay_name(name)
+    assert len(os.fsencode(drawn)) <= 255 and overlay_name(name) == drawn
+    assert drawn != overlay_name("x" + name[1:])

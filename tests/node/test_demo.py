@@ -78,3 +78,14 @@ def test_foreign_truth_file_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"frames.NAME.T_cam_obj"):
         read_truth(tmp_path)
     assert read_truth(tmp_path / "elsewhere") == {}
+
+
+def test_a_photograph_is_not_drawn_over(tmp_path):
+    """The pictures are to go into the folder of the photographs."""
+    shipped = get_package_share_path("dinemo_ros") / "config" / "demo_sequence"
+    for name in ("012.jpg", "camera_info.yaml"):
+        shutil.copy(shipped / name, tmp_path)
+    done = demo(tmp_path, "--out", tmp_path)
+    assert done.returncode == 1 and "012.jpg is there and was not drawn by the demo" in done.stdout, done.stdout
+    assert (tmp_path / "012.jpg").read_bytes() == (shipped / "012.jpg").read_bytes()
+    assert "Traceback" not in done.stdout

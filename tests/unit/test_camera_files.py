@@ -85,6 +85,9 @@ def test_printed_camera_info(tmp_path):
     assert_is(read(tmp_path, text.replace("\nk:", "\nK:").replace("\nd:", "\nD:")), D)
     for cut in (text.replace("binning_x: 0", "binning_x: 2"), text.replace("  width: 0", "  width: 320")):
         refused(tmp_path, cut, "region of interest or with binning")
+    whole = text.replace("  height: 0\n  width: 0", "  height: 480\n  width: 640")
+    assert whole != text
+    assert_is(read(tmp_path, whole), D)
 
 
 # ---------------------------------------------------------------------------------------------------------- OpenCV

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import resource
@@ -388,3 +389,16 @@ def test_of_a_stranger_in_the_common_folder_nothing_is_taken(monkeypatch, tmp_pa
     assert Start(place).answer == 10.0
     (sentence,) = warnings(caplog)
     assert "belongs to another user" in sentence
+
+
+def test_a_lock_that_somebody_holds_for_ever_stops_no_start(tmp_path):
+    Start(tmp_path / KEY)
+    handle = os.open(tmp_path / KEY, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        began = time.monotonic()
+        start = Start(tmp_path / KEY)
+        assert start.answer == 10.0 and start.compiled == 0
+        assert time.monotonic() - began < 10.0
+    finally:
+        os.close(handle)

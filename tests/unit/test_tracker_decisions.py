@@ -167,12 +167,14 @@ def test_a_tracks_usual_score_follows_slowly_and_comes_back_with_the_rest():
 
 def test_evidence_for_the_flip_fades_and_is_spent():
     """Three hundredths an image turn it in the second; of one image three later little is left."""
-    pose = replace(pose_at(0, 5, 0.5), runners_up=(Hypothesis(pose_at(1, 5).T_cam_obj, 0.53, 2 * np.ones(3)),))
+    pose = replace(pose_at(0, 5, 0.5), probability=0.93, runners_up=(
+        Hypothesis(pose_at(1, 5).T_cam_obj, 0.53, 2 * np.ones(3)),))
     against = replace(pose, runners_up=(Hypothesis(pose_at(1, 5).T_cam_obj, 0.5, np.ones(3)),))
     track = Track(0, pose, 0.0, 0.0)
     assert track.weigh_flip(pose) is pose
     flipped = track.weigh_flip(pose)
     assert flipped.T_cam_obj[0, 3] == 1.0 and flipped.score == 0.53 and flipped.size[0] == 2.0
+    assert flipped.probability is None  # what was announced is of the pose that it no longer is
     assert flipped.runners_up[0].score == 0.5 and flipped.runners_up[0].T_cam_obj[0, 3] == 0.0
     assert track.flip == 0.0
     track.weigh_flip(pose)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from dinemo_ros.evaluation.metrics import azimuth_error_deg
 from dinemo_ros.evaluation.spin import read_spins
 from dinemo_ros.geometry import rotation_angle, viewpoint_from_rotation
+from dinemo_ros.picture_read import imread
 
 from ..foreground import SaliencyMask, mask_box
 from ..label_store import read_labels
@@ -59,7 +60,7 @@ def spin_examples(spin: Path, names: list[str], every: int, cache: Path) -> list
     masks, examples = _Masks(cache / "masks"), []
     frames = [f for name in names for f in list(read_spins(spin, [name]))[::every]]
     for frame in tqdm(frames, desc="spins", mininterval=5):
-        image = np.ascontiguousarray(cv2.imread(str(frame.path))[..., ::-1])
+        image = np.ascontiguousarray(imread(frame.path)[..., ::-1])
         mask = masks(image)
         photo = crop_photo(image, mask) if mask.any() else None
         examples.append(Example(frame.sequence, frame.path.stem, photo, frame.azimuth_deg))
@@ -111,4 +112,4 @@ class _Masks:
         if not path.is_file():
             self.saliency = self.saliency or SaliencyMask()
             write_picture(path, self.saliency(image))
-        return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        return imread(path, cv2.IMREAD_GRAYSCALE)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_arrays
+from dinemo_ros.picture_read import imread
 from training.arguments import parsed
 from training.assets.asset import Asset
 from training.assets.fleet import HELD_OUT, load_fleet
@@ -134,7 +135,7 @@ def load_pairs(folder: Path) -> list[Pair]:
         links = {key: data[key] for key in data.files}
 
     def picture(name: str) -> np.ndarray:
-        return cv2.cvtColor(cv2.imread(str(folder / "images" / f"{name}.jpg")), cv2.COLOR_BGR2RGB)
+        return cv2.cvtColor(imread(folder / "images" / f"{name}.jpg"), cv2.COLOR_BGR2RGB)
 
     return [Pair(picture(f"{k:05d}_a"), picture(f"{k:05d}_b"), links["pixels_a"][k], links["pixels_b"][k],
                  links["points"][k], float(links["extent_b"][k]), str(links["asset"][k]))

@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dinemo_ros.picture_read import imread
+
 from .environment import Environment
 from .shading import linear
 
@@ -232,7 +234,7 @@ def _woven(patch: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _read(rng: np.random.Generator, photos: list[Path]) -> np.ndarray:
     """A random photograph [H, W, 3] RGB, mirrored half of the time."""
     path = photos[int(rng.integers(len(photos)))]
-    picture = cv2.imread(str(path))
+    picture = imread(path)
     if picture is None:
         raise OSError(f"{path}: not a readable picture; remove it from the folder of backgrounds")
     return picture[:, ::(-1 if rng.random() < 0.5 else 1), ::-1]

@@ -18,6 +18,7 @@ import numpy as np
 
 from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.picture_read import imread
 from training.arguments import parsed
 from training.assets.asset import Asset, Material
 from training.assets.kitchen import CATEGORIES, Shelf
@@ -102,7 +103,7 @@ class TabletopSynthesizer:
         """A square of a photograph, uint8 RGB, or None where there are none or this sample does without."""
         if not self._photos.free or rng.random() < 0.4:
             return None
-        picture = cv2.imread(str(self._photos.free[int(rng.integers(len(self._photos.free)))]))
+        picture = imread(self._photos.free[int(rng.integers(len(self._photos.free)))])
         side = int(rng.uniform(0.15, 0.6) * min(picture.shape[:2]))
         y, x = (int(rng.integers(n - side + 1)) for n in picture.shape[:2])
         return cv2.resize(picture[y:y + side, x:x + side, ::-1], (256, 256), interpolation=cv2.INTER_AREA)

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from dinemo_ros.bundle import load_bundle
+from dinemo_ros.picture_read import imread
 
 from ..recipe import Recipe
 from .charts import training_curves
@@ -72,7 +73,7 @@ def features(run: Path, out: Path) -> Section:
 def _pictures(folder: Path) -> list[np.ndarray]:
     files = sorted((folder / "images").glob("*.jpg"))
     chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, _SHOWN).round().astype(int))] if files else []
-    return [np.ascontiguousarray(cv2.imread(str(file))[..., ::-1]) for file in chosen]
+    return [np.ascontiguousarray(imread(file)[..., ::-1]) for file in chosen]
 
 
 def _false_colours(image: np.ndarray, session, colours: FalseColours, side: int) -> np.ndarray:

@@ -17,7 +17,6 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,6 +24,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dinemo_ros.console import command_main
+from dinemo_ros.picture_read import imread
 
 from ..arguments import parsed
 from .projection import FrozenProjection, load_projections, save_projections
@@ -135,7 +135,7 @@ def main() -> None:
     args = parsed(parser)
     features = DiffusionFeatures.from_pretrained(args.model, args.device, timestep=args.timestep, side=args.side)
     files = [path for folder in args.pictures for path in _spread(folder, args.count)]
-    pictures = (prepare_picture(np.ascontiguousarray(cv2.imread(str(path))[..., ::-1]), args.side) for path in files)
+    pictures = (prepare_picture(np.ascontiguousarray(imread(path)[..., ::-1]), args.side) for path in files)
     projections = fit_projections(features, tqdm(pictures, total=len(files)), args.dim)
     save_projections(args.out, projections, {"timestep": args.timestep, "side": args.side, "seed": features.seed})
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from dinemo_ros.picture_read import imread
 from training.foreground import SaliencyMask, mask_box
 from training.posed_crops import CROP_SIDE, square_around
 
@@ -68,7 +69,7 @@ def read_frames(folder: Path, saliency: SaliencyMask) -> Frames:
     files, images, masks = [], [], []
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
     for path in tqdm(paths, desc=folder.name, leave=False):
-        image = cv2.imread(str(path))
+        image = imread(path)
         mask = None if image is None else saliency(image[..., ::-1])
         if mask is None or mask_box(mask) is None:
             print(f"{path}: no picture or no salient object, left out")

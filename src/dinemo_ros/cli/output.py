@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from ..symmetry import knows_azimuth
 
 __all__ = ["AtomicFile", "OutputError", "check_output_file", "object_entry", "output_folder", "overlay_name", "to_json"]
 
+_LONGEST_NAME = 255  # bytes, of nearly every file system
 _NUMBERED = re.compile(r":\d{6,}$")
 _DIGITS = 8  # significant digits; far below any error of a pose, and files stay readable
 
@@ -38,11 +41,19 @@ def overlay_name(name: str) -> str:
     A frame of a video or bag, ``NAME:000012``, becomes ``NAME_000012_pose.jpg``.
     """
     if _NUMBERED.search(name):
-        return f"{name.replace(':', '_')}_pose.jpg"
+        return _short(name.replace(":", "_"), "_pose.jpg")
     path = Path(name)
     if path.suffix.lower() in OVERLAY_SUFFIXES:
-        return f"{path.stem}_pose{path.suffix}"
-    return f"{name}_pose.png"
+        return _short(path.stem, f"_pose{path.suffix}")
+    return _short(name, "_pose.png")
+
+
+def _short(stem: str, ending: str) -> str:
+    """``stem`` and ``ending``, the stem cut where a file system would not take it; a digest keeps it apart."""
+    raw, room = os.fsencode(stem), _LONGEST_NAME - len(os.fsencode(ending))
+    if len(raw) <= room:
+        return stem + ending
+    return f"{os.fsdecode(raw[:room - 13])}_{hashlib.sha256(raw).hexdigest()[:12]}{ending}"
 
 
 def to_json(document: Any, indent: int | None = None) -> str:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from ..errors import DatasetError
+from ..picture_read import imread
 from ..sources.folder import IMAGE_SUFFIXES
 
 
@@ -51,7 +52,7 @@ class FolderCutOuts:
 
     def __call__(self, rng: np.random.Generator, area: float) -> tuple[np.ndarray, np.ndarray]:
         file = self._files[int(rng.integers(len(self._files)))]
-        picture = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        picture = imread(file, cv2.IMREAD_UNCHANGED)
         if picture is None or picture.dtype != np.uint8:
             raise DatasetError(f"{file}: not an 8-bit picture; take it out of the occluders")
         if picture.ndim == 3 and picture.shape[2] == 4 and (picture[..., 3] > 127).any():

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..camera import Camera
 from ..errors import DatasetError
+from ..picture_read import imread
 from ..sources.folder import images_by_stem, read_image
 from ..symmetry import Symmetry
 from .sample import Entry, Sample
@@ -136,7 +137,7 @@ def spin_entries(frames: Sequence[SpinFrame], hfov_deg: float, rois: str = "fram
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """bool [H, W] of a PNG, true where it is brighter than half."""
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    mask = imread(path, cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DatasetError(f"{path}: cannot be read as an image")
     if mask.shape != shape:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..camera import Camera
 from ..errors import DatasetError, ImageError
+from ..picture_read import imread
 from ..sources.folder import images_by_stem, read_image
 from .sample import Entry, Sample, mask_box
 from .synthetic_labels import LABELS, read_labels
@@ -68,7 +69,7 @@ def read_synthetic(directory: Path, limit: int | None = None) -> list[SyntheticF
 
 def _check(frame: SyntheticFrame) -> None:
     """DatasetError unless mask, picture and label can belong together; a picture that cannot be read is left alone."""
-    mask = cv2.imread(str(frame.mask), cv2.IMREAD_GRAYSCALE)
+    mask = imread(frame.mask, cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DatasetError(f"{frame.mask}: cannot be read as an image")
     if not (mask == _SEEN).any():
@@ -111,7 +112,7 @@ def synthetic_entries(frames: Sequence[SyntheticFrame], rois: str = "labels") ->
     def load(frame: SyntheticFrame) -> Sample:
         image = read_image(frame.image)
         height, width = image.shape[:2]
-        mask = cv2.imread(str(frame.mask), cv2.IMREAD_GRAYSCALE)
+        mask = imread(frame.mask, cv2.IMREAD_GRAYSCALE)
         camera, box = Camera(width, height, frame.K), mask_box(mask > 0)
         return Sample(image, camera, box if rois == "labels" else None, mask == _SEEN,
                       PoseTruth(frame.T_cam_obj, frame.size, camera), box)

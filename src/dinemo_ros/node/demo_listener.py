@@ -20,11 +20,12 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection3DArray
 
-from ..errors import DatasetError, DinemoError
+from ..errors import DatasetError, DinemoError, OutputError
 from ..geometry import rotation_angle, se3
 from ..image_codec import decode_image
-from ..overlay_file import write_overlay
+from ..overlay_file import is_overlay, write_overlay
 from ..pose import Hypothesis
+from ..quoting import shown_path
 from ..sources import open_source
 from . import conversions
 
@@ -128,7 +129,10 @@ class DemoListener(Node):
         self._last = time.monotonic()
         rgb = decode_image(message.encoding, message.height, message.width, message.step, message.data)
         name = picture_name(self._names[conversions.nanoseconds(message.header.stamp)])
-        write_overlay(self._out / name, rgb)
+        place = self._out / name
+        if place.exists() and not is_overlay(place):
+            raise OutputError(f"--out: {shown_path(place)} is there and was not drawn by the demo; give another folder")
+        write_overlay(place, rgb)
         self._pictures += 1
 
     def _on_detections(self, message: Detection3DArray) -> None:

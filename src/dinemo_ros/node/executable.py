@@ -52,8 +52,8 @@ def _run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args
         if rclpy.ok():
             raise  # otherwise a signal took the context away in the middle of something
     finally:
-        if made is not None:
-            made.destroy_node()  # the others hear of it now and not after seconds of silence
+        if made is not None:  # the others hear of it now and not after seconds of silence
+            getattr(made, "end", made.destroy_node)()
     return 0
 
 

@@ -18,6 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import MultiThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
@@ -383,10 +384,13 @@ def _spin(node: PoseNode) -> None:
     executor.add_node(node)
     if node.get_parameter("autostart").value:
         threading.Thread(target=node.start_up, name="dinemo_autostart", daemon=True).start()
-    try:
-        executor.spin()
-    finally:
-        node.end()
+    while node.context.ok():
+        try:
+            executor.spin()
+        except _rclpy.RCLError as error:  # older rclpy: a transition that its state does not have ends the spinning
+            if node.context.ok():
+                node.get_logger().error(f"a request is refused: {' '.join(str(error).split())}")
+                time.sleep(0.1)  # whatever it is, it must not fill the log
 
 
 def main(args: list[str] | None = None) -> int:

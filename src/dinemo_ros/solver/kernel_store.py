@@ -177,15 +177,20 @@ class KernelStore:
         """Hold the folder's lock; after a second without it all the same, at the price of an entry made twice."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         with os.fdopen(os.open(".lock", flags, 0o644, dir_fd=self._handle), "rb+") as file:
-            for _ in range(50):
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    time.sleep(0.02)
-                except OSError:  # some network file systems have no locks
-                    break
+            _lock(file, fcntl.LOCK_EX)
             yield
+
+
+def _lock(file, kind: int) -> None:
+    """Lock a file or handle; after a second go on without: somebody who holds it for ever must not stop a start."""
+    for _ in range(50):
+        try:
+            return fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        except OSError:  # some network file systems have no locks
+            return None
+    return None
 
 
 def sweep(folder: Path) -> None:
@@ -235,8 +240,7 @@ def _opened(folder: Path, make: bool) -> int:
             if folder.is_symlink():
                 raise UntrustedError("is a link") from None
             raise
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_SH)
+        _lock(handle, fcntl.LOCK_SH)
         about = os.fstat(handle)
         if why := _untrusted(about):
             os.close(handle)
