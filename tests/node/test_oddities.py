@@ -171,6 +171,7 @@ def test_latched_camera_info(tmp_path, make_probe, frame):
     header = probe.header()
     probe.images.publish(rgb_to_image(header, frame.image))
     assert probe.answer("detections", header).detections
+    node.wait_for_output("came once and is used for all images")  # told after the answer
     assert len(lines_with(node, "came once and is used for all images")) == 1
     assert node.interrupt() == 0
 
@@ -187,6 +188,7 @@ def test_camera_info_that_stops(tmp_path, make_probe, frame):
     header = probe.header()
     probe.images.publish(rgb_to_image(header, frame.image))
     assert probe.answer("detections", header).detections
+    node.wait_for_output("while images come: the last one is used on")
     assert len(lines_with(node, "while images come: the last one is used on")) == 1
     probe.images.publish(rgb_to_image(probe.header(), frame.image))
     assert "the last one is used on" in probe.diagnosis()["note_camera_info"]
