@@ -5,7 +5,7 @@
 #   bash scripts/test.sh [--fast] [--no-train] [pytest arguments]
 #
 # The runtime's tests run in .venv without torch, as on a robot; the training half's in .venv-train with torch, which
-# --no-train leaves out (5 GB). Both run at the same time; what the training half says follows when it has ended.
+# --no-train leaves out (5 GB). The tests of nodes run at the same time; what they say follows at the end.
 # --fast, for daily work, leaves out what tests/slow_tests.txt lists and measures no coverage.
 # With pytest arguments only the runtime's run is done, with these.
 set -euo pipefail
@@ -27,28 +27,31 @@ if (($#)); then exec python -m pytest "${options[@]}" "$@"; fi
 if ((!fast)); then options+=(--cov --cov-report=); fi
 
 rm -f .coverage .coverage.*
-training_log=$(mktemp) training=
-trap '[[ -z $training ]] || kill "$training" 2> /dev/null; rm -f "$training_log"' EXIT
+result=0
+
+# Nodes mostly wait: their tests run beside the others, and what they say follows at the end.
+node_log=$(mktemp) node_tests=
+trap '[[ -z $node_tests ]] || kill "$node_tests" 2> /dev/null; rm -f "$node_log"' EXIT
+COVERAGE_FILE=$PWD/.coverage.node python -m pytest "${options[@]}" tests/node tests/launch > "$node_log" 2>&1 &
+node_tests=$!
+
 if ((train)); then
-  # What only torch's environment can run, and the tests that see more there than on a robot.
+  echo "== training, and what needs its packages (.venv-train)"
+  # The tests that only torch's environment can run, and those that see more there than on a robot.
   env -u LD_LIBRARY_PATH -u _ROS_WHEELS_BOOTSTRAP_COMPLETE -u PYTHONPATH COVERAGE_FILE="$PWD/.coverage.training" \
     .venv-train/bin/python -m pytest "${options[@]}" \
     tests/training tests/reference tests/benchmarks tests/cuda tests/unit/test_estimator.py \
     tests/evaluation/test_pascal3d.py tests/features/test_onnx_graph.py tests/features/test_integer_stem.py \
     tests/features/test_engine_build.py tests/features/test_selection.py tests/features/test_signature.py \
-    tests/features/test_tensorrt_backend.py > "$training_log" 2>&1 &
-  training=$!
+    tests/features/test_tensorrt_backend.py || result=1
 fi
-result=0
-echo "== runtime and ROS (.venv, no torch)"
+echo "== runtime (.venv, no torch)"
 COVERAGE_FILE=$PWD/.coverage.runtime python -m pytest "${options[@]}" tests --ignore=tests/training \
-  --ignore=tests/reference || result=1
-if ((train)); then
-  echo "== training, and what needs its packages (.venv-train)"
-  tail --follow=descriptor --lines=+1 --sleep-interval=2 --pid="$training" "$training_log"
-  wait "$training" || result=1
-  training=
-fi
+  --ignore=tests/reference --ignore=tests/node --ignore=tests/launch || result=1
+echo "== nodes and launch files, over real DDS (.venv)"
+tail --follow=descriptor --lines=+1 --sleep-interval=2 --pid="$node_tests" "$node_log"
+wait "$node_tests" || result=1
+node_tests=
 if ((!fast)); then
   python -m coverage combine --quiet
   python -m coverage report --format=total | sed 's/^/coverage in percent, lines and branches: /'

@@ -188,7 +188,7 @@ class TestCommand:
 
     @pytest.mark.parametrize("arguments, says", [
         (["--for-arch", "sm90"], "builds no engines for sm90"),
-        (["--calibration", "x"], "--calibration is for int8, the precision is fp16"),
+        (["--calibration", "x"], "--calibration is for int8, the precision is auto"),
         (["--precision", "int8", "--calibration", "{tmp}"], "no JPEG or PNG to calibrate with"),
         (["--ship"], "--ship writes an int8 network: give --precision int8 and --calibration"),
         (["--precision", "int8", "--for-arch", "sm89"], "there is no int8 network of car")])
