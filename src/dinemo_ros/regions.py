@@ -46,10 +46,7 @@ def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes (x_min, y_min, x_max, y_max)."""
-    side = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0)
-    common = float(side[0] * side[1])
-    areas = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]))
-    return common / max(areas - common, 1e-9)
+    return float(overlaps(a, b[None])[0])
 
 
 def covered_share(a: np.ndarray, b: np.ndarray) -> float:

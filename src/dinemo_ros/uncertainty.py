@@ -2,7 +2,7 @@
 """From what the solver announces to what experience confirms.
 
 The solver's covariance describes the peak that it stands on. How much wider errors really are depends on how likely the
-peak is the right one: a car of low score may as well be turned back to front. So the bundle holds two things, fitted by
+peak is the right one: a car of low score may as well be turned back to front. So the bundle holds, fitted by
 ``training.uncertainty`` on renders with exact poses, occluded ones among them:
 
 * a logistic model of the probability that the rotation is within 30 degrees of the true one, from the score, the share
