@@ -133,7 +133,7 @@ class AtomicFile:
         with self._told():
             if kind is None and self._part is not None:
                 os.fsync(self._file.fileno())
-                _take_place(self._file.fileno(), self._part, self._path)
+                _take_place(self._part, self._path)
             elif self._part is not None and self._empty:
                 self._part.unlink(missing_ok=True)
             elif self._part is not None:
@@ -223,7 +223,7 @@ def completed(path: str | Path) -> Iterator[Path]:
         if place.in_place:
             write_file(path, part.read_bytes())
         else:
-            _move(part, place.path)
+            _take_place(part, place.path)
     except OSError as error:
         raise _told(path, error) from error
     finally:
@@ -255,7 +255,7 @@ def replace_files(folder: Path, contents: Mapping[str, bytes], durable: bool = T
                 if durable:
                     os.fsync(file.fileno())  # a power cut must not leave the name without the content
         for part, target in parts:
-            _move(Path(part), target)
+            _take_place(Path(part), target)
     except BaseException:
         for part, _ in parts:
             with contextlib.suppress(OSError):
@@ -323,12 +323,15 @@ def _same(path: Path, found: os.stat_result) -> bool:
     return (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino)
 
 
-def _take_place(handle: int, part: Path, path: Path) -> None:
+def _take_place(part: Path, path: Path) -> None:
     """``part`` becomes ``path``, with the owner and the rights of the file that was there."""
     with contextlib.suppress(OSError):
-        old = path.stat()
-        os.fchmod(handle, stat.S_IMODE(old.st_mode))
-        os.fchown(handle, old.st_uid, old.st_gid)
+        old, handle = path.stat(), os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            os.fchown(handle, old.st_uid, old.st_gid)
+            os.fchmod(handle, stat.S_IMODE(old.st_mode))
+        finally:
+            os.close(handle)
     _move(part, path)
 
 

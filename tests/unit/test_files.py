@@ -233,3 +233,20 @@ def test_bytes_that_are_no_unicode_can_be_read():
     assert readable("Grün") == "Grün"
     assert readable(os.fsdecode(b"Gr\xf6\xdfe ") + "ü") == "Gr\\xf6\\xdfe ü"
     assert readable("\ud800") == "\\ud800"
+
+
+def test_rights_stay_whichever_way_a_file_is_written(tmp_path):
+    def through_a_library(path):
+        with completed(path) as part:
+            part.write_text("new")
+
+    for write in (lambda path: write_file(path, "new"), through_a_library,
+                  lambda path: replace_files(path.parent, {path.name: b"new"})):
+        path = tmp_path / "secret.txt"
+        path.write_text("old")
+        path.chmod(0o600)
+        write(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600 and path.read_text() == "new"
+        path.unlink()
+        write(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644, "the user that the robot runs as has to read it"
