@@ -6,9 +6,6 @@
 ``ros2 launch dinemo_ros pose.launch.py --show-args`` lists every argument.
 """
 
-import os
-
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.conditions import IfCondition
@@ -17,26 +14,18 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-
-def profile():
-    """The variable that makes Fast DDS read config/fastdds.xml; nothing where the user has chosen a profile.
-
-    Kilted and later have a package fastdds and read the first of the two; Humble and Jazzy have fastrtps and read the
-    second. Fast DDS warns about the name that is not its own.
-    """
-    names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-    if any(os.environ.get(name) for name in names):
-        return {}
-    try:
-        get_package_share_directory("fastdds")
-    except PackageNotFoundError:
-        return {names[1]: shared("config", "fastdds.xml")}
-    return {names[0]: shared("config", "fastdds.xml")}
+from dinemo_ros.fastdds_profile import profile_variable
 
 
 def shared(*parts):
     """A file in the share folder of the package."""
     return PathJoinSubstitution([FindPackageShare("dinemo_ros"), *parts])
+
+
+def profile():
+    """The environment in which Fast DDS lets large images through."""
+    variable = profile_variable()
+    return {variable: shared("config", "fastdds.xml")} if variable else {}
 
 
 def generate_launch_description():

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import BundleError
+from ..fastdds_profile import PROFILE_VARIABLES
 from . import options
 from .bench import cpu_name
 from .doctor_backends import backends, engine_cache
@@ -17,9 +18,6 @@ from .doctor_kernels import kernel_cache
 from .finding import Finding, installed, version
 from .input_guard import refuse_inputs
 from .output import AtomicFile, check_output_file, to_json
-
-# Fast DDS 3 (Kilted and later) reads the first, Fast DDS 2 (Humble, Jazzy) the second.
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 _DESCRIPTION = """\
 Check the installation. Marks: "ok", "--" (optional, absent; the text says what is lost), "!!" (will not work, with

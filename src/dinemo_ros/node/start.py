@@ -19,8 +19,4 @@ def image_source_node() -> NoReturn:
 
 def _main_of(module: str) -> int:
     heed_signals()
-    try:
-        main = import_module(f".{module}", __package__).main
-    except KeyboardInterrupt:
-        return 0
-    return main()
+    return import_module(f".{module}", __package__).main()
