@@ -15,6 +15,7 @@ import io
 import logging
 import os
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -56,6 +57,8 @@ def destination(path: str | Path) -> Destination:
     path = Path(path)
     descriptor = _own_descriptor(path)
     if descriptor is not None:
+        if descriptor == 1 and (sys.stdout is None or sys.stdout.closed):  # only held open, see console.py
+            raise RefusedOutput(errno.EBADF, "is closed; redirect it to a file")
         if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             raise RefusedOutput(errno.EBADF, "is not open for writing")
         return Destination(path, True, descriptor)

@@ -145,3 +145,10 @@ def test_what_computes_is_one_line_or_none(scenes, bundle, capsys):
     assert len(lines) == 2 and lines[0].startswith("features: onnxruntime in ") and "; solver: on CPU" in lines[0]
     assert main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err.splitlines() == ["1 images, 1 car poses"]
+
+
+def test_a_name_of_closed_output_is_told_before_the_work(scenes, bundle):
+    """What holds its descriptor so that no file gets it must not swallow the poses."""
+    result = shell(">&-", "estimate", scenes[0] / "a.png", "--bundle", bundle, "--json", "/dev/stdout")
+    assert_one_line(result, "error: /dev/stdout: is closed; redirect it to a file")
+    assert len(result.stderr.splitlines()) == 1

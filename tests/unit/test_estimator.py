@@ -158,6 +158,6 @@ def test_a_crop_pose_turns_with_the_ray():
     R = ray_rotation(np.array([0.3, -0.2, 1.0]))
     T = np.eye(4)
     T[:3, 3] = [0, 0, 10]
-    found = in_camera(R, SolvedPose(T, np.ones(3), 0.5, 1.0, np.eye(6)))
+    found = in_camera(R, SolvedPose(T, np.ones(3), 0.5, 1.0, np.eye(6), np.eye(3)))
     assert np.allclose(found.T_cam_obj[:3, 3], 10 * np.array([0.3, -0.2, 1.0]) / np.linalg.norm([0.3, -0.2, 1.0]))
     assert np.allclose(found.T_cam_obj[:3, :3], R)

@@ -7,23 +7,22 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from ..quoting import shown
+
 # What messages of one cause differ in without being news: numbers, and for some of them what somebody else wrote.
 _NUMBER = re.compile(r"[\d.]+")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'(?:\.\.\.)?|"(?:[^"\\]|\\.)*"(?:\.\.\.)?""")
 _KEY_LENGTH = 160
 _KINDS = 12  # different sentences of one cause that are said at a time
 
-# Control characters, and those that turn the direction of writing or break the line elsewhere.
-_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff"
-                      "\\ud800-\\udfff]")
 _HEAD, _TAIL = 500, 200  # of a long message its beginning, where it is, and its end, what to do
 
 
 def one_line(text: str) -> str:
-    """``text`` for a log: of bounded length, control characters escaped."""
+    """``text`` for a log: of bounded length, what is not printable escaped."""
     if len(text) > _HEAD + _TAIL:
         text = f"{text[:_HEAD]} ... {text[-_TAIL:]}"
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return shown(text, len(text))
 
 
 @dataclass

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 import cv2
@@ -58,7 +58,7 @@ class SolvedPose:
     score: float
     visible: float
     covariance: np.ndarray
-    size_covariance: np.ndarray = field(default_factory=lambda: np.eye(3))
+    size_covariance: np.ndarray
 
 
 @dataclass(frozen=True)
