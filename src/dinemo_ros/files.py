@@ -17,7 +17,6 @@ import os
 import stat
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,6 @@ from .errors import OutputError
 
 _log = logging.getLogger(__name__)
 _PART = ".part"  # what a file is called, behind a dot, its name and something random, until it is complete
-_ABANDONED_S = 3600.0
 _TRIES = 10
 _MAX_LINKS = 40  # as Linux
 
@@ -264,14 +262,6 @@ def replace_files(folder: Path, contents: Mapping[str, bytes], durable: bool = T
             with contextlib.suppress(OSError):
                 Path(part).unlink(missing_ok=True)
         raise
-
-
-def sweep(folder: Path) -> None:
-    """Remove what writers that were killed have left in ``folder``."""
-    with contextlib.suppress(OSError):
-        for part in folder.glob(f".*{_PART}"):
-            if time.time() - part.stat().st_mtime > _ABANDONED_S:
-                part.unlink(missing_ok=True)
 
 
 def readable(text: str) -> str:
