@@ -10,11 +10,30 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import lru_cache
 from pathlib import Path
 
 from .quoting import shown_path
 
 _MOST = 40  # as Linux
+
+
+def owners() -> set[int]:
+    """Who may have made links and folders that are believed: this user and root.
+
+    A container of an ordinary user may know no root; the folders of the machine then show a number that stands for all
+    whom it does not know.
+    """
+    return {os.geteuid(), 0, *_root_elsewhere()}
+
+
+@lru_cache(maxsize=1)
+def _root_elsewhere() -> tuple[int, ...]:
+    try:
+        known = [int(line.split()[0]) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+        return () if 0 in known else (int(Path("/proc/sys/kernel/overflowuid").read_text()),)
+    except (OSError, ValueError, IndexError):
+        return ()
 
 
 class ForeignLink(PermissionError):
@@ -49,7 +68,7 @@ def resolved(path: str | Path) -> Path:
         links += 1
         if links > _MOST:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-        if about.st_uid not in (os.geteuid(), 0):
+        if about.st_uid not in owners():
             raise ForeignLink(errno.EACCES, f"is reached by {shown_path(here)}, a link that another user "
                               f"({about.st_uid}) has made; remove it, or give another name", str(path))
         target = Path(os.readlink(here))

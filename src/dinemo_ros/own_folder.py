@@ -17,7 +17,7 @@ import time
 import uuid
 from pathlib import Path
 
-from .links import resolved
+from .links import owners, resolved
 from .quoting import shown_path
 
 ABANDONED_S = 3600.0  # age of an incomplete file from which on nobody is writing it any more
@@ -35,9 +35,11 @@ def untrusted(about: os.stat_result) -> str:
     """Empty if only this user and root may have written what ``about`` is about, else why not."""
     if about.st_uid not in (os.geteuid(), 0):
         return f"belongs to another user ({about.st_uid})"
-    if about.st_mode & _OTHERS_MAY_WRITE:
-        return f"can be written by others (mode {stat.S_IMODE(about.st_mode):o})"
-    return ""
+    return _open_to_others(about) if about.st_mode & _OTHERS_MAY_WRITE else ""
+
+
+def _open_to_others(about: os.stat_result) -> str:
+    return f"can be written by others (mode {stat.S_IMODE(about.st_mode):o})"
 
 
 def open_folder(folder: Path, make: bool = False) -> int:
@@ -83,10 +85,11 @@ def _entered(name: str, above: int, make: bool) -> int:
 def _unsafe_above(handle: int) -> str:
     """Empty if nobody else can put something else into the place of what lies in this folder, else why not."""
     about = os.fstat(handle)
-    why = untrusted(about)
-    if why and about.st_uid in (os.geteuid(), 0) and (about.st_mode & stat.S_ISVTX or _only_my_group(handle, about)):
+    if about.st_uid not in owners():
+        return untrusted(about)
+    if not about.st_mode & _OTHERS_MAY_WRITE or about.st_mode & stat.S_ISVTX or _only_my_group(handle, about):
         return ""
-    return why
+    return _open_to_others(about)
 
 
 def _only_my_group(handle: int, about: os.stat_result) -> bool:
