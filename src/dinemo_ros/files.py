@@ -100,6 +100,18 @@ def own_place(path: str | Path) -> Path:
         raise _told(path, error) from error
 
 
+def require_plain(path: str | Path) -> None:
+    """Have a plain file of this user's called ``path``, an empty one if need be, for libraries that write in place.
+
+    Raises:
+        OutputError: it cannot be written, or is something else: a link, a pipe, a file with a second name.
+    """
+    try:
+        os.close(_open_own(_resolved(Path(path).parent) / Path(path).name))
+    except OSError as error:
+        raise _told(path, error) from error
+
+
 def open_log(path: str | Path) -> io.TextIOWrapper:
     """A text file to add lines to, made if need be.
 
@@ -367,14 +379,14 @@ def _same(path: Path, found: os.stat_result) -> bool:
 def _take_place(part: Path, path: Path) -> None:
     """``part`` becomes ``path``, with the owner and the rights of the file that was there."""
     with contextlib.suppress(OSError):
-        old, handle = path.lstat(), os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            if not stat.S_ISREG(old.st_mode):  # laid there meanwhile
-                return _move(part, path)
-            os.fchown(handle, old.st_uid, old.st_gid)
-            os.fchmod(handle, stat.S_IMODE(old.st_mode))
-        finally:
-            os.close(handle)
+        old = path.lstat()
+        if stat.S_ISREG(old.st_mode):  # else laid there meanwhile
+            handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fchown(handle, old.st_uid, old.st_gid)
+                os.fchmod(handle, stat.S_IMODE(old.st_mode))
+            finally:
+                os.close(handle)
     _move(part, path)
 
 
