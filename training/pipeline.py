@@ -8,6 +8,7 @@ does the work, :mod:`training.run_folder` remembers what is done.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -40,7 +41,7 @@ def run(arguments: Namespace) -> int:
     require_separate(recipe)
     stages = stages_of(recipe, folder, out)
     _require_own_places(stages, out)
-    for note in notes(recipe):
+    for note in [*notes(recipe), *_read_elsewhere(recipe, stages, arguments)]:
         print(f"note: {note}", file=sys.stderr)
     if arguments.dry_run:
         for stage in stages:
@@ -56,6 +57,17 @@ def run(arguments: Namespace) -> int:
         _do(stages, folder, arguments.stage)
     print(f"{path}: done, see report/index.html there" if not arguments.stage else f"{path}: done")
     return 0
+
+
+def _read_elsewhere(recipe: Recipe, stages: list[Stage], arguments: Namespace) -> list[str]:
+    """A sentence on what a recipe, which somebody else may have written, reads outside of the data folder, if that."""
+    base = Path(arguments.data or ".").expanduser().resolve()
+    drawn = {**recipe.synthetic.options, **recipe.synthetic.held_out_options}
+    options = [Path(value) for value in drawn.values() if isinstance(value, str) and "/" in value]
+    teacher = [Path(part) for part in re.split("[:@#(|)]", recipe.teacher) if "/" in part]
+    places = {path.resolve() for path in [*options, *teacher, *(path for stage in stages for path in stage.inputs)]}
+    outside = [shown_path(place) for place in sorted(places) if not place.is_relative_to(base)]
+    return [f"this run reads outside of the data folder {shown_path(base)}: {', '.join(outside)}"] if outside else []
 
 
 def _require_own_places(stages: list[Stage], out: Path) -> None:
