@@ -34,7 +34,7 @@ _MAX_HEADER = 4096
 _LARGEST = 1 << 30  # bytes; an engine of the largest network that bundles may have takes a third of it
 SUFFIX = ".engine"
 _OURS = re.compile(r"[^.].*-[0-9a-f]{12}\.engine")
-_PART = re.compile(rf"\.{_OURS.pattern}\.\w{{8,16}}\.part")
+_PART = re.compile(rf"\.{_OURS.pattern}\.\w{{1,32}}\.part")
 _REMEDY = "name another folder (parameter engine_cache, option --cache)"
 
 
