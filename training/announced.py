@@ -18,6 +18,7 @@ from dinemo_ros.evaluation.metrics import RIGHT_DEG
 from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
 from dinemo_ros.evaluation.sample import CLEAN
 from dinemo_ros.evaluation.synthetic import SyntheticFrame, read_synthetic, synthetic_entries
+from dinemo_ros.files import write_arrays
 from dinemo_ros.pose import ObjectPose
 from dinemo_ros.symmetry import Symmetry
 from dinemo_ros.uncertainty import UncertaintySpec, circumstances, evidence_of
@@ -123,7 +124,7 @@ class Announced:
         plain = {name: getattr(self, name) for name in _TEXTS + _NUMBERS}
         blocks = {f"{name}_{part}": getattr(getattr(self, name), part) for name in _ERRORS
                   for part in _PARTS}
-        np.savez_compressed(path, **plain, **blocks)
+        write_arrays(path, **plain, **blocks)
 
     @classmethod
     def load(cls, path: Path) -> Announced:

@@ -11,6 +11,7 @@ import argparse
 import io
 import json
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from dinemo_ros.bundle import INT8_FILE, Card, FeatureSpec, ImageSpec, SizePrior, load_bundle, write_bundle
 from dinemo_ros.console import command_main
 from dinemo_ros.features.onnx_graph import engine_ready
+from dinemo_ros.files import own_place
 from dinemo_ros.neural_mesh import NeuralMesh
 
 from .arguments import parsed
@@ -109,12 +111,13 @@ def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path)
         raise ValueError(f"ONNX Runtime and torch disagree (cosine {result.cosine:.6f}, needed is {_MIN_COSINE}; "
                          f"difference {result.difference:.2g}, allowed is {_MAX_DIFFERENCE}); the bundle was not "
                          "written")
-    draft = out.with_name(out.name + ".draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    out = own_place(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".draft", dir=out.parent))  # nobody else's before
     try:
         write_bundle(draft, card, engine_ready(onnx), mesh)  # compared with its original in there
         check_bundle(draft, backbone.architecture)
-        out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(exist_ok=True)
         (out / INT8_FILE).unlink(missing_ok=True)  # that of the old network; dinemo build-engine --ship makes another
         for file in sorted(draft.iterdir()):
             file.replace(out / file.name)

@@ -8,13 +8,15 @@ does the work, :mod:`training.run_folder` remembers what is done.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
 
 from dinemo_ros.bundle import BACKBONE_FILE, CARD_FILE, INT8_FILE, MESH_FILE
 from dinemo_ros.cli.train_stages import FAMILIES
-from dinemo_ros.files import check_output_file
+from dinemo_ros.files import check_output_file, own_place
+from dinemo_ros.quoting import shown_path
 
 from .inputs import resolve
 from .leakage import notes, require_separate
@@ -30,15 +32,16 @@ def run(arguments: Namespace) -> int:
     Raises:
         DinemoError: something is missing or cannot be used; nothing was done that would have to be undone.
     """
-    path = Path(arguments.run_folder or f"runs/{arguments.category or 'run'}").resolve()
+    path = own_place(arguments.run_folder or f"runs/{arguments.category or 'run'}")
     folder = RunFolder(path)
+    folder.require_closed()
     recipe = _recipe(arguments, folder)
-    out = Path(arguments.out or _out_of(path)).resolve()
+    out = own_place(arguments.out or _out_of(path))
     require_teacher(recipe.teacher)
     require_separate(recipe)
     stages = stages_of(recipe, folder, out)
     _require_own_places(stages, out)
-    for note in notes(recipe):
+    for note in [*notes(recipe), *_read_elsewhere(recipe, stages, arguments)]:
         print(f"note: {note}", file=sys.stderr)
     if arguments.dry_run:
         for stage in stages:
@@ -48,11 +51,23 @@ def run(arguments: Namespace) -> int:
     check_output_file(out / CARD_FILE)  # hours before it is written
     with folder.locked():
         write_text(path / _CONFIG, dump_recipe(recipe))
-        write_text(path / _START, _pretty({"time": now(), "command": sys.argv, "out": str(out)}))
+        write_text(path / _START, _pretty({"time": now(), "command": sys.argv, "out": str(out),
+                                           "folder": _identity(path)}))
         write_text(path / "versions.json", _pretty(versions()))
         _do(stages, folder, arguments.stage)
     print(f"{path}: done, see report/index.html there" if not arguments.stage else f"{path}: done")
     return 0
+
+
+def _read_elsewhere(recipe: Recipe, stages: list[Stage], arguments: Namespace) -> list[str]:
+    """A sentence on what a recipe, which somebody else may have written, reads outside of the data folder, if that."""
+    base = Path(arguments.data or ".").expanduser().resolve()
+    drawn = {**recipe.synthetic.options, **recipe.synthetic.held_out_options}
+    options = [Path(value) for value in drawn.values() if isinstance(value, str) and "/" in value]
+    teacher = [Path(part) for part in re.split("[:@#(|)]", recipe.teacher) if "/" in part]
+    places = {path.resolve() for path in [*options, *teacher, *(path for stage in stages for path in stage.inputs)]}
+    outside = [shown_path(place) for place in sorted(places) if not place.is_relative_to(base)]
+    return [f"this run reads outside of the data folder {shown_path(base)}: {', '.join(outside)}"] if outside else []
 
 
 def _require_own_places(stages: list[Stage], out: Path) -> None:
@@ -86,11 +101,26 @@ def _recipe(arguments: Namespace, folder: RunFolder) -> Recipe:
 
 
 def _out_of(path: Path) -> str:
-    """Where the bundle of the run in ``path`` goes, as its last start was told."""
+    """Where the bundle of the run in ``path`` goes, as its last start was told.
+
+    A folder that was copied here, by whom ever, does not say what is replaced outside of it.
+    """
+    own = path / "out"
     try:
-        return json.loads((path / _START).read_text())["out"]
-    except (OSError, ValueError, KeyError):
-        return str(path / "out")
+        start = json.loads((path / _START).read_text())
+        out, known = str(start["out"]), start.get("folder") == _identity(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return str(own)
+    if known or Path(out).resolve().is_relative_to(path):
+        return out
+    print(f"note: {shown_path(path / _START)} was written for another folder, so the bundle goes to {shown_path(own)} "
+          f"and not to {shown_path(out)}; name another place with --out", file=sys.stderr)
+    return str(own)
+
+
+def _identity(path: Path) -> list:
+    """What a copy of this folder does not share with it."""
+    return [str(path), path.stat().st_ino]
 
 
 def _do(stages: list[Stage], folder: RunFolder, only: str | None) -> None:

@@ -8,6 +8,7 @@ meaning of each key stands beside its value in ``training/configs/car.yaml``.
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from dinemo_ros.bundle import Card, parse_card
 from dinemo_ros.errors import BundleError, DinemoError
 from dinemo_ros.symmetry import NO_SYMMETRY
 
+_OURS = ("out", "count", "seed")  # options of a renderer that the run itself gives
+_OPTION = re.compile(r"[a-z][a-z0-9_-]*")
 POOLS = ("synthetic", "sequences", "photographs", "negatives")
 LABELS = ("none", "render", "correspondence", "confirmed")
 CONFIGS = Path(__file__).parent / "configs"
@@ -95,6 +98,9 @@ class Data:
     spins: str | None = None
     spin_names: list = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        _check_options("data.renders", self.renders)
+
 
 @dataclass(frozen=True)
 class Synthetic:
@@ -115,6 +121,8 @@ class Synthetic:
 
     def __post_init__(self) -> None:
         _require(self.renderer.isidentifier(), "synthetic.renderer", self.renderer, "a module of training.render")
+        _check_options("synthetic.options", self.options)
+        _check_options("synthetic.held_out_options", self.held_out_options)
         _require(self.count >= 1, "synthetic.count", self.count, "1 or more")
         _require(self.held_out >= 10, "synthetic.held_out", self.held_out, "10 or more, they calibrate the bundle")
 
@@ -241,7 +249,7 @@ class Recipe:
         """What a dotted key holds: ``data.photographs``, ``size``."""
         found = self
         for name in key.split("."):
-            if not hasattr(found, name):
+            if not is_dataclass(found) or name not in {item.name for item in fields(found)}:
                 raise RecipeError(f"synthetic.options: ${key} is no key of the recipe")
             found = getattr(found, name)
         return found
@@ -376,6 +384,23 @@ def _check_type(item: dataclasses.Field, value, where: str) -> None:
 def _require(condition: bool, key: str, value, allowed: str) -> None:
     if not condition:
         raise RecipeError(f"{key} is {value!r}; allowed: {allowed}")
+
+
+def _check_options(key: str, options: dict) -> None:
+    """Options of a renderer are its own: none is, or is taken for, where it writes, how much, or another option.
+
+    Raises:
+        RecipeError: names the option.
+    """
+    for name, value in options.items():
+        _require(isinstance(name, str) and bool(_OPTION.fullmatch(name)), key, name,
+                 "names of options, in lower-case letters, digits and underscores")
+        taken = [ours for ours in _OURS if ours.startswith(name)]  # a beginning is enough for argparse
+        _require(not taken, f"{key}.{name}", value, f"other options; --{(taken or [''])[0]} is given by the run itself")
+        for part in value if isinstance(value, list) else [value]:
+            _require(part is None or isinstance(part, (str, int, float)), f"{key}.{name}", part, "texts and numbers")
+            _require(not str(part).startswith("-") or _is_number(part), f"{key}.{name}", part,
+                     "texts that do not begin with - (that would be another option)")
 
 
 def _is_number(value) -> bool:

@@ -31,7 +31,9 @@ from pathlib import Path
 
 from dinemo_ros import __version__
 from dinemo_ros.errors import DinemoError
-from dinemo_ros.files import write_file
+from dinemo_ros.file_lock import open_lock
+from dinemo_ros.files import open_log, write_file
+from dinemo_ros.quoting import shown_path
 
 _PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "numba", "torch", "torchvision", "timm", "onnx",
              "trimesh", "scikit-image", "scipy")
@@ -82,13 +84,42 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keep other runs out; a process that dies, however it does, leaves the folder free."""
         self._make()
-        with (self.path / "lock").open("a") as file:
+        try:
+            handle = open_lock(self.path / "lock")
+        except OSError as error:
+            raise RunError(f"{self.path / 'lock'}: cannot be locked ({error.strerror}); remove it, or name another "
+                           "folder with --run") from error
+        try:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(f"{self.path}: another run is at work there; wait for it, or name another folder with "
                                "--run") from None
             yield
+        finally:
+            os.close(handle)
+
+    def require_closed(self) -> None:
+        """Nothing in this folder, which may come from somebody else, leads out of it: what a stage writes stays in it.
+
+        Raises:
+            RunError: names a link to elsewhere, or something that is neither a file nor a folder.
+        """
+        top = os.path.realpath(self.path)
+        for folder, _, _ in os.walk(top):
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    self._require_inside(entry, top)
+
+    def _require_inside(self, entry: os.DirEntry, top: str) -> None:
+        if entry.is_symlink():
+            target = os.path.realpath(entry.path)
+            if not target.startswith(top + os.sep):
+                raise RunError(f"{shown_path(entry.path)} leads out of the run folder, to {shown_path(target)}; a run "
+                               "writes into its own folder alone: remove the link, or name another folder with --run")
+        elif not (entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)):
+            raise RunError(f"{shown_path(entry.path)} is neither a file nor a folder, which no run makes; remove it, "
+                           "or name another folder with --run")
 
     def in_use(self) -> bool:
         """Whether any stage was ever started here."""
@@ -130,6 +161,7 @@ class RunFolder:
             RunError: the stage failed; the message is its reason, the trace is in ``stages/NAME.error.txt``.
         """
         self._make()
+        self._require_own(stage)
         state, key = self.state(stage), self.key(stage)
         if state == "done" and not force:
             return False
@@ -162,6 +194,14 @@ class RunFolder:
             return f"stage {stage.name}: {text}"
         return (f"stage {stage.name} failed ({type(error).__name__}: {text[:200]}); the trace is in "
                 f"{self.path / 'stages' / (stage.name + '.error.txt')}")
+
+    def _require_own(self, stage: Stage) -> None:
+        """RunError if a result of the stage that is called like one in this folder lies elsewhere."""
+        top = self.path.resolve()
+        for path in (self.path / "stages", *stage.outputs):
+            if path.is_relative_to(self.path) and not path.resolve().is_relative_to(top):
+                raise RunError(f"stage {stage.name}: {shown_path(path)} leads out of the run folder, to "
+                               f"{shown_path(path.resolve())}; remove the link, or name another folder with --run")
 
     def _remove(self, stage: Stage) -> None:
         for path in stage.outputs:
@@ -247,5 +287,5 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _append(path: Path, entry: dict) -> None:
-    with path.open("a", encoding="utf-8") as file:
+    with open_log(path) as file:
         file.write(json.dumps(entry) + "\n")

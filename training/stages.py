@@ -126,7 +126,8 @@ class Work:
         data, spec = self.recipe.data, self.recipe.synthetic
         options = {**data.renders, **self.recipe.resolved({**spec.options, **more})}
         arguments = [part for name, value in options.items() for part in self._option(name, value)]
-        command("-m", f"training.render.{spec.renderer}", "--out", out, "--count", count, "--seed", seed, *arguments)
+        # Last, so that whatever came before, it is drawn here.
+        command("-m", f"training.render.{spec.renderer}", *arguments, "--out", out, "--count", count, "--seed", seed)
         return {"renders": count}
 
     @staticmethod
@@ -293,7 +294,7 @@ class Work:
         except ValueError as error:
             print(f"the bundle goes without a probability and with the solver's own covariance: {error}")
             return {}
-        out.write_text(json.dumps(told, indent=1))
+        write_file(out, json.dumps(told, indent=1))
         return {"probability_error": told["ece"]}
 
     def evaluate(self) -> dict:

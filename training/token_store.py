@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from dinemo_ros.console import command_main
-from dinemo_ros.files import write_file
+from dinemo_ros.files import require_plain, write_file
 
 from .arguments import parsed
 from .augment import AugmentConfig
@@ -127,7 +127,9 @@ def _pictures(image: Tensor) -> Tensor:
 
 def _file(path: Path, value: Tensor, count: int) -> np.memmap:
     """An array [count, ...] on disk that is like the batch ``value``; an existing one keeps what is in it."""
-    if path.is_file():
+    there = path.is_file()
+    require_plain(path)
+    if there:
         return np.load(path, mmap_mode="r+", allow_pickle=False)
     return np.lib.format.open_memmap(path, "w+", value.numpy().dtype, (count, *value.shape[1:]))
 

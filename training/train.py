@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from dinemo_ros.console import command_main
-from dinemo_ros.files import write_file
+from dinemo_ros.files import open_log, write_file
 
 from .arguments import parsed
 from .augment import AugmentConfig
@@ -201,7 +201,7 @@ class _Log:
     """Running means of the losses, a line of JSON now and then."""
 
     def __init__(self, path: Path, active: bool):
-        self.file, self.sums, self.began = path.open("a") if active else None, {}, time.monotonic()
+        self.file, self.sums, self.began = open_log(path) if active else None, {}, time.monotonic()
 
     def add(self, losses: dict[str, Tensor]) -> None:
         for key, value in losses.items():

@@ -3,7 +3,8 @@
 
 A plain file is written beside its place and moved there when it is complete, whatever happens meanwhile: full disk,
 kill, power cut. Of a symbolic link the file behind it is replaced and the link stays. A pipe, a terminal or another
-character device is opened and written to. Sockets, disks and folders are refused.
+character device is opened and written to. Sockets, disks and folders are refused, and so are links and pipes of other
+users: they decide where the output goes.
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ import os
 import stat
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import OutputError
+from .links import ForeignLink, owners, resolved
 
 _log = logging.getLogger(__name__)
 _PART = ".part"  # what a file is called, behind a dot, its name and something random, until it is complete
-_ABANDONED_S = 3600.0
 _TRIES = 10
 _MAX_LINKS = 40  # as Linux
 
@@ -55,6 +55,7 @@ def destination(path: str | Path) -> Destination:
         RefusedOutput: it cannot be an output. OSError: it cannot be looked at.
     """
     path = Path(path)
+    plain = _resolved(path)  # before a link is believed that says which open file is meant
     descriptor = _own_descriptor(path)
     if descriptor is not None:
         if descriptor == 1 and (sys.stdout is None or sys.stdout.closed):  # only held open, see console.py
@@ -63,18 +64,64 @@ def destination(path: str | Path) -> Destination:
             raise RefusedOutput(errno.EBADF, "is not open for writing")
         return Destination(path, True, descriptor)
     try:
-        mode = path.stat().st_mode
+        about = path.stat()
     except FileNotFoundError:
-        return Destination(Path(os.path.realpath(path)))  # new, or what a link points to in vain
+        return Destination(plain)  # new, or what a link points to in vain
+    mode = about.st_mode
     if stat.S_ISREG(mode):
-        return Destination(Path(os.path.realpath(path)))
+        return Destination(plain)
     if stat.S_ISDIR(mode):
         raise RefusedOutput(errno.EISDIR, "is a folder; give the name of a file")
     if stat.S_ISSOCK(mode):
         raise RefusedOutput(errno.ENXIO, "is a socket; give the name of a file or a pipe")
     if stat.S_ISBLK(mode):
         raise RefusedOutput(errno.EINVAL, "is a disk; give the name of a file on it")
+    if stat.S_ISFIFO(mode) and about.st_uid not in owners():
+        raise RefusedOutput(errno.EACCES, f"is a pipe of another user ({about.st_uid}); give another name")
     return Destination(path, True)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return resolved(path)
+    except ForeignLink as error:
+        raise RefusedOutput(error.errno, error.strerror) from None
+
+
+def own_place(path: str | Path) -> Path:
+    """``path`` without links, to make a folder there.
+
+    Raises:
+        OutputError: it is reached by a link that another user has made, or cannot be looked at.
+    """
+    try:
+        return _resolved(Path(path))
+    except OSError as error:
+        raise _told(path, error) from error
+
+
+def require_plain(path: str | Path) -> None:
+    """Have a plain file of this user's called ``path``, an empty one if need be, for libraries that write in place.
+
+    Raises:
+        OutputError: it cannot be written, or is something else: a link, a pipe, a file with a second name.
+    """
+    try:
+        os.close(_open_own(_resolved(Path(path).parent) / Path(path).name))
+    except OSError as error:
+        raise _told(path, error) from error
+
+
+def open_log(path: str | Path) -> io.TextIOWrapper:
+    """A text file to add lines to, made if need be.
+
+    Raises:
+        OutputError: it cannot be written, or is no plain file of this user's under this one name.
+    """
+    try:
+        return os.fdopen(_open_own(_resolved(Path(path).parent) / Path(path).name, os.O_APPEND), "a", encoding="utf-8")
+    except OSError as error:
+        raise _told(path, error) from error
 
 
 def _told(path: str | Path, error: OSError) -> OutputError:
@@ -266,14 +313,6 @@ def replace_files(folder: Path, contents: Mapping[str, bytes], durable: bool = T
         raise
 
 
-def sweep(folder: Path) -> None:
-    """Remove what writers that were killed have left in ``folder``."""
-    with contextlib.suppress(OSError):
-        for part in folder.glob(f".*{_PART}"):
-            if time.time() - part.stat().st_mtime > _ABANDONED_S:
-                part.unlink(missing_ok=True)
-
-
 def readable(text: str) -> str:
     """``text`` with what is no Unicode, as in file names of other encodings, as ``\\xNN``."""
     try:
@@ -292,12 +331,9 @@ def _from_bytes(text: str) -> bool:
 def _open_part(part: Path) -> int:
     """A descriptor of the empty file ``part``, locked."""
     for _ in range(_TRIES):
-        # Neither through a link, nor waiting for the reader of a pipe of that name.
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        handle = _open_own(part)
         try:
             found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-                raise OSError(errno.EEXIST, f"{part.name} beside it is no file of ours; remove it")
             _lock(handle)
             if _same(part, found):  # else the other process was just done with it
                 os.ftruncate(handle, 0)
@@ -307,6 +343,20 @@ def _open_part(part: Path) -> int:
             raise
         os.close(handle)
     raise OSError(errno.EBUSY, f"{part.name} beside it is replaced again and again by another process")
+
+
+def _open_own(path: Path, flags: int = 0) -> int:
+    """A descriptor to write to a plain file of this user's, made if need be.
+
+    Neither through a link, nor waiting for the reader of a pipe of that name, nor into what another user has laid there
+    to read it or to keep it afterwards.
+    """
+    handle = os.open(path, flags | os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+    found = os.fstat(handle)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1 and found.st_uid in (os.geteuid(), 0):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EEXIST, f"{path.name} in {path.parent} is no file of ours; remove it")
 
 
 def _lock(handle: int) -> None:
@@ -329,12 +379,14 @@ def _same(path: Path, found: os.stat_result) -> bool:
 def _take_place(part: Path, path: Path) -> None:
     """``part`` becomes ``path``, with the owner and the rights of the file that was there."""
     with contextlib.suppress(OSError):
-        old, handle = path.stat(), os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            os.fchown(handle, old.st_uid, old.st_gid)
-            os.fchmod(handle, stat.S_IMODE(old.st_mode))
-        finally:
-            os.close(handle)
+        old = path.lstat()
+        if stat.S_ISREG(old.st_mode):  # else laid there meanwhile
+            handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fchown(handle, old.st_uid, old.st_gid)
+                os.fchmod(handle, stat.S_IMODE(old.st_mode))
+            finally:
+                os.close(handle)
     _move(part, path)
 
 

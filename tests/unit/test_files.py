@@ -13,9 +13,21 @@ import threading
 
 import numpy as np
 import pytest
+from strangers import ROOT_ONLY, given_away
 
+from dinemo_ros.cli.output import output_folder
 from dinemo_ros.errors import OutputError
-from dinemo_ros.files import AtomicFile, check_output_file, completed, readable, replace_files, write_arrays, write_file
+from dinemo_ros.files import (
+    AtomicFile,
+    check_output_file,
+    completed,
+    open_log,
+    readable,
+    replace_files,
+    require_plain,
+    write_arrays,
+    write_file,
+)
 
 NULL, FULL = (1, 3), (1, 7)  # of Linux: what is written vanishes; no space left
 
@@ -250,3 +262,89 @@ def test_rights_stay_whichever_way_a_file_is_written(tmp_path):
         path.unlink()
         write(path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o644, "the user that the robot runs as has to read it"
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("where", ["the name", "a link behind it", "a folder above", "a name that is new"])
+@WRITERS
+def test_links_of_others_are_not_followed(tmp_path, write, where):
+    """In a folder like /tmp anybody may lay one under a name that is going to be written."""
+    (tmp_path / "home").mkdir()
+    precious = tmp_path / "home" / "precious"
+    precious.write_text("precious")
+    link, path = tmp_path / "link", tmp_path / "link"
+    if where == "a folder above":
+        link.symlink_to("home")
+        path = link / "precious"
+    elif where == "a link behind it":
+        link.symlink_to(precious)
+        path = tmp_path / "own"
+        path.symlink_to("link")
+    else:
+        link.symlink_to(precious if where == "the name" else tmp_path / "home" / "new")
+    given_away(link)
+    for attempt in (lambda: write(path, "new"), lambda: check_output_file(path)):
+        with pytest.raises(OutputError, match=f"is reached by {link}, a link that another user"):
+            attempt()
+    assert precious.read_text() == "precious" and os.listdir(tmp_path / "home") == ["precious"]
+
+
+@ROOT_ONLY
+def test_a_link_of_another_user_to_an_open_file_is_none_to_it(tmp_path):
+    precious = tmp_path / "precious"
+    with open(precious, "w+") as file:
+        (tmp_path / "link").symlink_to(f"/proc/self/fd/{file.fileno()}")
+        given_away(tmp_path / "link")
+        with pytest.raises(OutputError, match="a link that another user"):
+            write_file(tmp_path / "link", "new")
+    assert precious.read_text() == ""
+
+
+@ROOT_ONLY
+def test_folders_for_outputs_are_not_made_behind_links_of_others(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to("home")
+    assert output_folder(tmp_path / "link" / "a").is_dir()
+    given_away(tmp_path / "link")
+    for name in ("link", "link/b"):
+        with pytest.raises(OutputError, match="a link that another user"):
+            output_folder(tmp_path / name)
+    assert os.listdir(tmp_path / "home") == ["a"]
+
+
+@ROOT_ONLY
+def test_nothing_is_written_into_what_another_user_has_laid_there(tmp_path):
+    """A part that is open to its maker would be changed when it has the name; a pipe is read by its maker."""
+    part, pipe = tmp_path / "a.part", tmp_path / "pipe"
+    part.write_text("")
+    given_away(part).chmod(0o666)
+    with pytest.raises(OutputError, match="a.part in .* is no file of ours; remove it"):
+        by_lines(tmp_path / "a", "new")
+    os.mkfifo(pipe)
+    given_away(pipe).chmod(0o666)
+    for attempt in (check_output_file, lambda path: write_file(path, "new")):  # the first does not wait for a reader
+        with pytest.raises(OutputError, match="is a pipe of another user"):
+            attempt(pipe)
+    assert part.read_text() == "" and not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe", "hard link", "folder",
+                                  pytest.param("foreign", marks=ROOT_ONLY)])
+@pytest.mark.parametrize("opened", [open_log, require_plain])
+def test_logs_and_arrays_in_place_are_plain_files_of_this_user(tmp_path, opened, kind):
+    other, path = tmp_path / "other", tmp_path / "log"
+    other.write_text("precious")
+    {"link": lambda: path.symlink_to(other), "link to nothing": lambda: path.symlink_to(tmp_path / "none"),
+     "pipe": lambda: os.mkfifo(path), "hard link": lambda: os.link(other, path), "folder": path.mkdir,
+     "foreign": lambda: (path.touch(), given_away(path))}[kind]()
+    with pytest.raises(OutputError, match="log: cannot be written"):
+        opened(path)
+    assert other.read_text() == "precious" and not (tmp_path / "none").exists()
+
+
+def test_lines_are_added_to_a_log(tmp_path):
+    for line in ("one\n", "two\n"):
+        with open_log(tmp_path / "log") as file:
+            file.write(line)
+    require_plain(tmp_path / "log")
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"

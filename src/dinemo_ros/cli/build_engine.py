@@ -113,6 +113,7 @@ def _require_means(arguments: argparse.Namespace, bundle: Bundle, cache: EngineC
     if arguments.ship:
         check_output_file(bundle.path / CARD_FILE)
     else:
+        cache.require()
         check_output_file(cache.folder / "probe")
 
 

@@ -27,6 +27,8 @@ def engine_cache(folder: str = "") -> Finding:
     from ..features.engine_cache import EngineCache
 
     cache = EngineCache(folder)
+    if why := cache.unsafe():
+        return Finding("!!", "engine cache", why)
     entries = cache.entries()
     text = f"{len(entries)} entries, {sum(size for _, size in entries) / 1e6:.1f} MB in {cache.folder}"
     place = next((p for p in (cache.folder, *cache.folder.parents) if p.exists()), Path("/"))

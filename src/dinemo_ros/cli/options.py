@@ -47,8 +47,8 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cache_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cache", metavar="DIR", default="", help="folder for engines (default: dinemo_ros in the "
-                        "user's cache folder)")
+    parser.add_argument("--cache", metavar="DIR", default="", help="folder for engines, which this user alone may "
+                        "write to (default: dinemo_ros in the user's cache folder)")
 
 
 def make_estimator(arguments: argparse.Namespace) -> PoseEstimator:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OutputError
-from ..files import AtomicFile, check_output_file, readable
+from ..files import AtomicFile, check_output_file, own_place, readable
 from ..overlay_file import OVERLAY_SUFFIXES
 from ..pose import Hypothesis, ObjectPose
 from ..symmetry import knows_azimuth
@@ -28,6 +28,7 @@ _DIGITS = 8  # significant digits; far below any error of a pose, and files stay
 def output_folder(path: str | Path) -> Path:
     """``path`` as an existing folder, made if need be."""
     folder = Path(path)
+    own_place(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

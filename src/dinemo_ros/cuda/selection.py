@@ -18,6 +18,7 @@ from subprocess import CalledProcessError
 import numpy as np
 
 from ..bundle import Bundle
+from ..cache_home import default_folder
 from ..camera import Camera
 from ..crop import CropCamera
 from ..errors import BackendError, NotInstalledError, told
@@ -28,6 +29,7 @@ from ..solver import Start
 from ..solver.coarse import Target
 from .devices import DEVICES, TWINS
 from .parity import check, check_features
+from .triton_cache import set_triton_cache
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ def usable_gpu() -> str:
         if importlib.util.find_spec(module) is None:
             raise NotInstalledError(f"{gpu.name} is there, but {module} is not installed, which the solver needs on a "
                                     f"GPU: {remedy}")
+    set_triton_cache()
     try:
         import torch
         import triton
@@ -114,7 +117,7 @@ def remedy_for(error: Exception) -> str:
     if isinstance(error, FileNotFoundError) or "C compiler" in str(error):
         return ". Triton needs a C compiler: apt install gcc"
     if isinstance(error, OSError):
-        folder = os.environ.get("TRITON_CACHE_DIR", "~/.triton")
+        folder = os.environ.get("TRITON_CACHE_DIR", default_folder() / "triton")
         return f". Triton needs to write to {folder}: TRITON_CACHE_DIR names another one"
     return ""
 

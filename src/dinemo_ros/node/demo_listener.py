@@ -21,6 +21,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection3DArray
 
 from ..errors import DatasetError, DinemoError, OutputError
+from ..files import own_place
 from ..geometry import rotation_angle, se3
 from ..image_codec import decode_image
 from ..overlay_file import is_overlay, write_overlay
@@ -97,7 +98,7 @@ class DemoListener(Node):
         self._answers = self._poses = self._pictures = 0
         self._state = self._diagnosis = self._latency = ""
         self._last = time.monotonic()
-        out.mkdir(parents=True, exist_ok=True)
+        own_place(out).mkdir(parents=True, exist_ok=True)
         self.create_subscription(Detection3DArray, "detections", self._on_detections, QoSProfile(depth=50))
         self.create_subscription(Image, "overlay", self._on_overlay, QoSProfile(depth=10))
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=10))

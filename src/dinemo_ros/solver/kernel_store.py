@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 import time
 import uuid
 import weakref
@@ -24,21 +23,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..own_folder import UntrustedError, open_folder, read_file, untrusted, write_file
+from ..own_folder import sweep as sweep_parts
+
 _KEY = re.compile(r"[0-9a-f]{16}")
 _OURS = re.compile(r"[\w.<>-]+\.(nbi|nbc|part)|\.lock")
+_PART = re.compile(r"\.?([\w.<>-]+\.nb[ic]|try-[0-9a-f]{8}\.part)\.[0-9a-f]{1,16}\.part|try-[0-9a-f]{8}\.part")
 _KEPT_FOLDERS = 16  # of other versions or machines, 3 MB each
 _LARGEST = 64 << 20  # bytes of a file; a kernel takes a tenth of a megabyte
-_ABANDONED_S = 3600.0  # age of an incomplete file from which on nobody is writing it any more
 _DAY_S = 86400.0
-_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class DamagedError(Exception):
     """An entry that is there and cannot be believed; the text says what is wrong with it."""
-
-
-class UntrustedError(Exception):
-    """A folder that somebody else may have written to; the text says why."""
 
 
 class Survey(NamedTuple):
@@ -143,42 +140,27 @@ class KernelStore:
 
     def _read_file(self, file: str, limit: int) -> bytes | None:
         try:
-            handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._handle)
+            return read_file(self._handle, file, limit)
         except FileNotFoundError:
             return None
-        except OSError as error:  # a link among them
-            raise DamagedError(f"{file} cannot be opened ({error.strerror})") from None
-        about = os.fstat(handle)
-        why = _untrusted(about) if stat.S_ISREG(about.st_mode) else "is no regular file"
-        if why:
-            os.close(handle)
-            raise DamagedError(f"{file} {why}")
-        with os.fdopen(handle, "rb") as opened:
-            try:
-                return opened.read(limit)
-            except OSError as error:
-                raise DamagedError(f"{file} cannot be read ({error.strerror})") from None
+        except UntrustedError as error:
+            raise DamagedError(f"{file} {error}") from None
+        except OSError as error:
+            raise DamagedError(f"{file} cannot be read ({error.strerror})") from None
 
     def _write_file(self, file: str, content: bytes) -> None:
-        part = f"{file}.{uuid.uuid4().hex[:16]}.part"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with os.fdopen(os.open(part, flags, 0o644, dir_fd=self._handle), "wb") as opened:
-            try:
-                opened.write(content)
-                opened.flush()
-                os.replace(part, file, src_dir_fd=self._handle, dst_dir_fd=self._handle)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(part, dir_fd=self._handle)
-                raise
+        write_file(self._handle, file, content)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the folder's lock; after a second without it all the same, at the price of an entry made twice."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        with os.fdopen(os.open(".lock", flags, 0o644, dir_fd=self._handle), "rb+") as file:
-            _lock(file, fcntl.LOCK_EX)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # not waiting for the reader of a pipe
+        handle = os.open(".lock", flags, 0o644, dir_fd=self._handle)
+        try:
+            _lock(handle, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(handle)
 
 
 def _lock(file, kind: int) -> None:
@@ -195,10 +177,12 @@ def _lock(file, kind: int) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove the files of dead writers in ``folder``, and its longest unused siblings that no process has open."""
-    with contextlib.suppress(OSError):
-        for part in folder.glob("*.part"):
-            if time.time() - part.lstat().st_mtime > _ABANDONED_S:
-                part.unlink()
+    with contextlib.suppress(OSError, UntrustedError):
+        handle = open_folder(folder)
+        try:
+            sweep_parts(handle, _PART)
+        finally:
+            os.close(handle)
     with contextlib.suppress(OSError):
         others = [path for path in folder.parent.iterdir() if _KEY.fullmatch(path.name) and path.name != folder.name
                   and not path.is_symlink() and path.is_dir()]
@@ -213,7 +197,7 @@ def _removed(folder: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         files = os.listdir(handle)
-        if all(_OURS.fullmatch(file) for file in files):
+        if not untrusted(os.fstat(handle)) and all(_OURS.fullmatch(file) for file in files):
             for file in files:
                 os.unlink(file, dir_fd=handle)
             folder.rmdir()
@@ -223,28 +207,17 @@ def _removed(folder: Path) -> None:
 
 def _opened(folder: Path, make: bool) -> int:
     """A handle of ``folder`` with a lock that keeps it from being swept away."""
-    if not folder.is_absolute():
-        raise UntrustedError("is no absolute path")
     for _ in range(3):
-        if make and not folder.is_symlink():
-            folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir(mode=0o755)
+        if folder.is_symlink():
+            raise UntrustedError("is a link")
         try:
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            handle = open_folder(folder, make)
         except FileNotFoundError:
             if make:  # swept away just now
                 continue
             raise
-        except OSError:
-            if folder.is_symlink():
-                raise UntrustedError("is a link") from None
-            raise
         _lock(handle, fcntl.LOCK_SH)
         about = os.fstat(handle)
-        if why := _untrusted(about):
-            os.close(handle)
-            raise UntrustedError(why)
         if about.st_nlink:
             _touch(handle, about.st_mtime)
             return handle
@@ -257,12 +230,3 @@ def _touch(handle: int, last: float) -> None:
     if abs(time.time() - last) > _DAY_S:
         with contextlib.suppress(OSError):
             os.utime(handle)
-
-
-def _untrusted(about: os.stat_result) -> str:
-    """Empty if only this user and root may have written what ``about`` is about, else why not."""
-    if about.st_uid not in (os.geteuid(), 0):
-        return f"belongs to another user ({about.st_uid})"
-    if about.st_mode & _OTHERS_MAY_WRITE:
-        return f"can be written by others (mode {stat.S_IMODE(about.st_mode):o})"
-    return ""
