@@ -208,6 +208,11 @@ def shipped_categories() -> list[str]:
     return sorted({card.parent.name for root in _roots() for card in root.glob(f"engines/*/{CARD_FILE}")})
 
 
+def is_installed(path: Path) -> bool:
+    """Whether the bundle at ``path`` lies where :func:`find_bundle` looks: it came with what else is run here."""
+    return path.resolve().parent in [(root / "engines").resolve() for root in _roots()]
+
+
 def _roots() -> list[Path]:
     """Folders in which engines/CATEGORY may be."""
     prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(":")
