@@ -16,7 +16,7 @@ from ..errors import BundleError
 from ..quoting import quoted
 
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
-_MOST_FIELDS = 1_000_000  # of all messages together; the shipped networks have 5,000
+_MOST_FIELDS = 300_000  # of all messages together; the shipped networks have 5,000
 _ORT_FORMAT = b"ORTM"  # ONNX Runtime's own files, which it takes whatever the rest looks like
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Field numbers. A field of a message that stands there several times is put together, so all of them count.
