@@ -32,8 +32,8 @@ def load_checkpoint(path: Path, backbone: nn.Module, features: nn.Module) -> dic
     state = _read(path)
     expected, found = getattr(backbone, "architecture", CNN), state.get("architecture", CNN)
     if found != expected:
-        raise WeightsError(f"{path}: holds a {shown(found)}, but a {expected} was to be loaded; give the same backbone as in "
-                         "the run that wrote it")
+        raise WeightsError(f"{path}: holds a {shown(found)}, but a {expected} was to be loaded; give the same "
+                           "backbone as in the run that wrote it")
     try:
         backbone.load_state_dict(state["backbone"])
         features.load_state_dict(state["features"])

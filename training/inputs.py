@@ -61,8 +61,8 @@ def _document(arguments: Namespace) -> tuple[dict, str]:
         if not isinstance(document.get("card", {}), dict):
             raise RecipeError(f"{arguments.config}: card must be a mapping of keys to values")
         if arguments.category and named != arguments.category:
-            raise RecipeError(f"{arguments.config} is a recipe of {shown(repr(named), 80)}, but --category is {arguments.category!r}; "
-                              "leave --category out, or give another --config")
+            raise RecipeError(f"{arguments.config} is a recipe of {shown(repr(named), 80)}, but --category is "
+                              f"{arguments.category!r}; leave --category out, or give another --config")
         if named is None:
             raise RecipeError(f"{arguments.config}: has no category; give --category NAME")
         return document, str(arguments.config)
@@ -227,6 +227,7 @@ def _existing(key: str, text: str | None, base: Path) -> str | None:
     except (OSError, ValueError, RuntimeError) as error:  # a name that is too long, somebody's home that is not there
         raise RecipeError(f"{key}: {shown(text)} is no path ({shown(error)})") from error
     if not there:
-        raise RecipeError(f"{key}: {shown_path(path)} does not exist; relative paths of a recipe start at --data (now {base})")
+        raise RecipeError(f"{key}: {shown_path(path)} does not exist; relative paths of a recipe start at "
+                          f"--data (now {base})")
     return str(path)
 

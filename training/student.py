@@ -216,7 +216,8 @@ def load_imagenet_trunk(model: StudentBackbone, checkpoint: str | Path) -> None:
     renamed = OrderedDict()
     for (key, value), (source_key, tensor) in zip(target.items(), source.items(), strict=True):
         if value.shape != tensor.shape:
-            raise WeightsError(f"{checkpoint}: {shown(source_key)} is {tuple(tensor.shape)}, expected {tuple(value.shape)}")
+            raise WeightsError(f"{checkpoint}: {shown(source_key)} is {tuple(tensor.shape)}, expected "
+                               f"{tuple(value.shape)}")
         renamed[key] = tensor
     full.load_state_dict(renamed)
     trunk = model.trunk.state_dict()

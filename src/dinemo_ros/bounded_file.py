@@ -8,6 +8,7 @@ import stat
 
 from .errors import DocumentError
 
+_LONGEST_NAME = 255  # bytes, on nearly all file systems
 _UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 
 
@@ -43,3 +44,8 @@ def size_in_words(count: int) -> str:
         if count >= 1 << bits:
             return f"{count / (1 << bits):.3g} {unit}" if count < 1000 << bits else f"{count >> bits} {unit}"
     return f"{count} bytes"
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` is one name of a file or folder, and not a way to another place."""
+    return text not in ("", ".", "..") and not set("/\0") & set(text) and len(os.fsencode(text)) <= _LONGEST_NAME

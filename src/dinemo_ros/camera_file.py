@@ -88,8 +88,8 @@ def _kalibr(document: dict, cameras: list[str], entry: str | None) -> CameraFile
     fields = document[chosen]
     model = _word(fields.get("camera_model"))
     if model != "pinhole":
-        raise CameraError(f"camera model {quoted(model)} of {chosen} is not supported; Kalibr's pinhole is, with radtan, "
-                          "equidistant or none: calibrate anew with pinhole-radtan or pinhole-equi")
+        raise CameraError(f"camera model {quoted(model)} of {chosen} is not supported; Kalibr's pinhole is, with "
+                          "radtan, equidistant or none: calibrate anew with pinhole-radtan or pinhole-equi")
     fx, fy, cx, cy = _numbers(fields.get("intrinsics"), f"{chosen}.intrinsics", 4)
     width, height = _numbers(fields.get("resolution"), f"{chosen}.resolution", 2)
     notes = ()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads a network and runs it on sample pictures, with an end set to time and memory: the child of ``features/trial.py``.
+"""Loads a network and runs it on sample pictures, with time and memory limited: the child of ``features/trial.py``.
 
 Standard input: a line of JSON with ``pictures`` ([n, height, width] each), ``seconds`` and ``bytes``, then the pictures
 uint8 [n, height, width, 3], then the network. Standard output: a line of JSON with ``stage`` ("load", "run" or "done"),
@@ -43,7 +43,8 @@ def main() -> None:
         session = ort.InferenceSession(model, session_options(1), providers=["CPUExecutionProvider"])
         stage = "run"
         # Another signature is told by whoever looks at that, in better words.
-        if [i.name for i in session.get_inputs()] == ["image"] and "features" in [o.name for o in session.get_outputs()]:
+        inputs, outputs = ([tensor.name for tensor in side] for side in (session.get_inputs(), session.get_outputs()))
+        if inputs == ["image"] and "features" in outputs:
             for picture in pictures:
                 shape = picture.shape
                 session.run(["features"], {"image": picture})
