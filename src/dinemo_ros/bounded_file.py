@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import BinaryIO
 
 from .errors import DocumentError
 
+_CHUNK = 1 << 20  # bytes
 _LONGEST_NAME = 255  # bytes, on nearly all file systems
 _UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 
@@ -29,13 +31,24 @@ def read_bounded(path: str | os.PathLike, largest: int, pipes: bool = False) -> 
             if found.st_size > largest:
                 raise DocumentError(f"is larger than {size_in_words(largest)}, which is the most that is read "
                                     f"({size_in_words(found.st_size)})")
-            data = file.read(largest + 1)
+            data = _up_to(file, largest + 1, found.st_size)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         reason = error.strerror if isinstance(error, OSError) else error
         raise DocumentError(f"cannot be read ({reason})") from error
     if len(data) > largest:  # a device, or a file that grows
         raise DocumentError(f"is larger than {size_in_words(largest)}, which is the most that is read")
     return data
+
+
+def _up_to(file: BinaryIO, most: int, expected: int) -> bytes:
+    """``file.read(most)``, which takes all that memory beforehand however short the file is."""
+    data = file.read(min(most, expected + 1))
+    parts, count = [data], len(data)
+    while data and count < most:
+        data = file.read(min(most - count, _CHUNK))
+        parts.append(data)
+        count += len(data)
+    return b"".join(parts)
 
 
 def size_in_words(count: int) -> str:

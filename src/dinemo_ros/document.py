@@ -229,7 +229,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict:
 def _check_depth(document, deepest: int) -> None:
     """Also that every text can be written and used as a name."""
     level = [document]
-    for _ in range(deepest + 1):
+    for depth in range(deepest + 1):
+        if depth == deepest and any(isinstance(item, (dict, list)) for item in level):
+            raise _too_deep(deepest)
         below: list = []
         for item in level:
             if isinstance(item, dict):
@@ -240,9 +242,6 @@ def _check_depth(document, deepest: int) -> None:
             elif isinstance(item, str):
                 checked_text(item)
         level = below
-        if not level:
-            return
-    raise _too_deep(deepest)
 
 
 def _from_xml(text: str, deepest: int) -> dict:

@@ -51,18 +51,23 @@ def refusal(read, path, *more) -> str:
     (BOMB, "more than 10000 values (aliases count"), ("a: &a [*a]", "alias 'a' stands for nothing"),
     ("a: *b", "alias"), (DEEP, "nested more than 16 deep"), ("[" * 5000, "nested more than 16 deep"),
     ("{a: " * 5000, "nested more than 16 deep"), ("- " * 5000, "nested more than 16 deep"),
-    ("? " * 5000, "nested more than 16 deep"), ("[" * 16 + "[]" + "]" * 16, "nested more than 16 deep"),
+    ("? " * 5000, "a key that is a list or a mapping"), ("[" * 16 + "[]" + "]" * 16, "nested more than 16 deep"),
     ("- 1\n" * 11_000, "more than 10000 values"), ("a: " + "x" * (65 << 10), "is larger than 64 KiB"),
     ("a: !!int ''", "'' is no int"), ("a: !!int one", "'one' is no int"), ("a: !!float ''", "'' is no float"),
     ("a: !!bool 7", "'7' is no bool"), ("a: !!timestamp ''", "the tag 'tag:yaml.org,2002:timestamp' is not read"),
-    ("a: !!binary '?'", "is not read"), ("a: !!set {b}", "is not read"), ("a: !!python/name:os.system ''", "is not read"),
-    ("a: !!python/object/apply:os.system ['touch PWNED']", "is not read"), ("a: !own [1]", "the tag '!own' is not read"),
+    ("a: !!binary '?'", "is not read"), ("a: !!set {b}", "is not read"),
+    ("a: !!python/name:os.system ''", "is not read"),
+    ("a: !!python/object/apply:os.system ['touch PWNED']", "is not read"),
+    ("a: !own [1]", "the tag '!own' is not read"),
     ("a: " + "9" * 6000, "a whole number of 6000 digits"), ("a: " + "9" * 400 + ".0", "a number of 402 characters"),
     ("a: 1.0e+999", "'1.0e+999' is too large a number"), ("a: 010", "'010' is not one number to all"),
-    ("a: 0x1F", "'0x1F' is not one number to all"), ("a: 0b1", "not one number"), ("a: 1:30", "'1:30' is not one number"),
-    ("a: 1:30.5", "not one number to all"), ("a: 1_000", "not one number to all"), ("a: 1_0.5", "not one number to all"),
+    ("a: 0x1F", "'0x1F' is not one number to all"), ("a: 0b1", "not one number"),
+    ("a: 1:30", "'1:30' is not one number"),
+    ("a: 1:30.5", "not one number to all"), ("a: 1_000", "not one number to all"),
+    ("a: 1_0.5", "not one number to all"),
     ("a: 1\nb: 2\na: 3", "line 3: key 'a' stands there twice"), ("[1]: 2", "a key that is a list or a mapping"),
-    ("{a: 1}: 2", "a key that is a list"), ("a: \"\\0\"", "a text with a zero byte"), ("a: \0", "cannot be read as YAML"),
+    ("{a: 1}: 2", "a key that is a list"), ("a: \"\\0\"", "a text with a zero byte"),
+    ("a: \0", "cannot be read as YAML"),
     (b"\xff\xfea\0:\0", "is no text (byte 0 is not UTF-8)"), (b"a: \xc3\x28", "is no text (byte 3 is not UTF-8)"),
     ("a: \x1b[31m", "cannot be read as YAML"), ("{{", "cannot be read as YAML"), ("a: 'b", "cannot be read as YAML"),
     ("%YAML 9.9\n---\na: 1", "cannot be read as YAML"), ("a: @b", "cannot be read as YAML"),
@@ -75,18 +80,19 @@ def test_yaml_that_is_refused(tmp_path, text, says, loader, monkeypatch):
 
 
 def test_yaml_that_is_read(tmp_path, loader):
-    text = ("﻿a: 1\nb: [-2, +3, 0, 4.5, -.5, 1.0e-3, .inf, -.INF, .nan]\nc: {d: null, e: ~, f: , g: yes, h: OFF}\n"
+    text = ("﻿a: 1\nb: [-2, +3, 0, 4.5, .5, 1.0e-3, .inf, -.INF, .nan]\nc: {d: null, e: ~, f: , g: yes, h: OFF}\n"
             "i: 2024-99-99\nj: '010'\nk: \"1:30\"\nl: !!str 7\nm: !!int 7\nn: !!float 7.5\n1: one\nnull: x\n"
             "o: &o [p]\nq: *o\nr: 1e3\ns: =\n--- second\n")
     found = read_yaml(file_of(tmp_path, text), CARD)
-    assert str(found.pop("b")) == "[-2, 3, 0, 4.5, -0.5, 0.001, inf, -inf, nan]"
+    assert str(found.pop("b")) == "[-2, 3, 0, 4.5, 0.5, 0.001, inf, -inf, nan]"
     assert found == {"a": 1, "c": {"d": None, "e": None, "f": None, "g": True, "h": False}, "i": "2024-99-99",
                      "j": "010", "k": "1:30", "l": "7", "m": 7, "n": 7.5, "1": "one", "null": "x", "o": ["p"],
                      "q": ["p"], "r": "1e3", "s": "="}
 
 
 def test_what_safe_dump_writes_comes_back(tmp_path, loader):
-    written = {"texts": ["010", "1:30", "yes", "null", "~", "1e3", "1.5", "2024-01-01", "", " a ", "x: y", "é\n€", "<<", "="],
+    written = {"texts": ["010", "1:30", "yes", "null", "~", "1e3", "1.5", "2024-01-01", "", " a ", "x: y", "é\n€",
+     "<<", "="],
                "numbers": [0, -7, 10**17, 0.1, 1e-300, 1e300, -0.0], "truth": [True, False, None], "empty": [[], {}]}
     assert read_yaml(file_of(tmp_path, yaml.safe_dump(written, allow_unicode=True)), CARD) == written
 
