@@ -8,6 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dinemo_ros.array_file import read_arrays
+from dinemo_ros.errors import DatasetError, DocumentError
+
+_LARGEST = 64 << 20  # bytes
+
 
 @dataclass(frozen=True)
 class CategoryShape:
@@ -27,10 +32,21 @@ class CategoryShape:
 
     @classmethod
     def load(cls, path: str | Path) -> CategoryShape:
-        with np.load(path, allow_pickle=False) as data:
-            return cls(data["vertices"].astype(np.float64), data["faces"].astype(np.int32),
-                       data["normals"].astype(np.float64),
-                       data["places"].astype(np.float64) if "places" in data else None)
+        """Read what ``training.shape`` wrote, or somebody's finished mesh; DatasetError if it is none."""
+        try:
+            data = read_arrays(path, ("vertices", "faces", "normals"), ("places",), _LARGEST)
+            vertices, faces, normals = data["vertices"], data["faces"], data["normals"]
+            good = (all(a.ndim == 2 and a.shape[1] == 3 and len(a) and a.dtype.kind in "fiu" for a in data.values())
+                    and faces.dtype.kind in "iu" and len(normals) == len(vertices)
+                    and len(data.get("places", vertices)) == len(vertices) and np.isfinite(vertices).all()
+                    and faces.min() >= 0 and faces.max() < len(vertices))
+            if not good:
+                raise DocumentError("is no mesh: vertices, normals and places are [V, 3], faces [F, 3] numbers of "
+                                    "vertices")
+        except DocumentError as error:
+            raise DatasetError(f"{path}: {error}; expected a shape as training.shape writes it") from error
+        return cls(vertices.astype(np.float64), faces.astype(np.int32), normals.astype(np.float64),
+                   data["places"].astype(np.float64) if "places" in data else None)
 
     def distinct_places(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Positions [P, 3] metres of the places, and the place [V] int64 of every vertex; None if each is its own."""

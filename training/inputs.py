@@ -7,13 +7,14 @@ Defaults come from the recipe of the category that ships in ``training/configs``
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from dinemo_ros.errors import DatasetError
+from dinemo_ros.document import read_json
+from dinemo_ros.errors import DatasetError, DocumentError
 from dinemo_ros.evaluation.spin import read_spins
+from dinemo_ros.quoting import shown, shown_path
 
 from .photos import _EXTENSIONS as PICTURES
 from .recipe import CONFIGS, Data, Recipe, RecipeError, build_recipe, read_yaml
@@ -57,9 +58,11 @@ def _document(arguments: Namespace) -> tuple[dict, str]:
     if arguments.config:
         document = read_yaml(arguments.config)
         named = document.setdefault("category", arguments.category)
+        if not isinstance(document.get("card", {}), dict):
+            raise RecipeError(f"{arguments.config}: card must be a mapping of keys to values")
         if arguments.category and named != arguments.category:
-            raise RecipeError(f"{arguments.config} is a recipe of {named!r}, but --category is {arguments.category!r}; "
-                              "leave --category out, or give another --config")
+            raise RecipeError(f"{arguments.config} is a recipe of {shown(repr(named), 80)}, but --category is "
+                              f"{arguments.category!r}; leave --category out, or give another --config")
         if named is None:
             raise RecipeError(f"{arguments.config}: has no category; give --category NAME")
         return document, str(arguments.config)
@@ -109,9 +112,12 @@ def sequences_of(folder: Path, reference: str | None) -> dict:
                           "in order")
     table = folder / "azimuth.json"
     try:
-        posed = [name for name in names if name in json.loads(table.read_text())]
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{table}: cannot be read ({error}); it says which way the reference sequence faces: "
+        known = read_json(table)
+        if not isinstance(known, dict):
+            raise DocumentError("holds no names")
+        posed = [name for name in names if name in known]
+    except DocumentError as error:
+        raise RecipeError(f"{shown_path(table)}: {error}; it says which way the reference sequence faces: "
                           '{"NAME": {"azimuth_deg": {"000.jpg": 0.0, ...}}}') from error
     chosen = reference or (posed[0] if len(posed) == 1 else None)
     if chosen not in posed:
@@ -215,8 +221,13 @@ def _has_pictures(folder: Path) -> bool:
 def _existing(key: str, text: str | None, base: Path) -> str | None:
     if text is None:
         return None
-    path = (base / Path(text).expanduser()).resolve()
-    if not path.exists():
-        raise RecipeError(f"{key}: {path} does not exist; relative paths of a recipe start at --data (now {base})")
+    try:
+        path = (base / Path(text).expanduser()).resolve()
+        there = path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # a name that is too long, somebody's home that is not there
+        raise RecipeError(f"{key}: {shown(text)} is no path ({shown(error)})") from error
+    if not there:
+        raise RecipeError(f"{key}: {shown_path(path)} does not exist; relative paths of a recipe start at "
+                          f"--data (now {base})")
     return str(path)
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dinemo_ros.array_file import read_arrays
+from dinemo_ros.errors import DatasetError, DocumentError
 from dinemo_ros.files import write_arrays
 
 from .picture_file import write_picture
@@ -62,9 +64,12 @@ def save_labels(folder: Path, names: list[str], K: np.ndarray, T_cam_obj: np.nda
 def load_posed_crops(folder: str | Path, limit: int | None = None) -> list[PosedCrop]:
     """Read a folder of posed crops; pictures are kept compressed."""
     folder = Path(folder)
-    with np.load(folder / "labels.npz", allow_pickle=False) as labels:
-        data = {key: labels[key] for key in ("names", "K", "T_cam_obj", "size")}
-        weight = labels["weight"] if "weight" in labels else np.ones(len(data["names"]))
+    path = folder / "labels.npz"
+    try:
+        data = read_arrays(path, ("names", "K", "T_cam_obj", "size"), ("weight",))
+    except DocumentError as error:
+        raise DatasetError(f"{path}: {error}; make these pictures again") from error
+    weight = data.get("weight", np.ones(len(data["names"])))
     crops = []
     for i, name in enumerate(data["names"][:limit]):
         mask = folder / "masks" / f"{name}.png"

@@ -8,6 +8,7 @@ meaning of each key stands beside its value in ``training/configs/car.yaml``.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -15,7 +16,10 @@ from pathlib import Path
 import yaml
 
 from dinemo_ros.bundle import Card, parse_card
-from dinemo_ros.errors import BundleError, DinemoError
+from dinemo_ros.document import RECIPE
+from dinemo_ros.document import read_yaml as read_document
+from dinemo_ros.errors import BundleError, DinemoError, DocumentError
+from dinemo_ros.quoting import shown, shown_path
 from dinemo_ros.symmetry import NO_SYMMETRY
 
 _OURS = ("out", "count", "seed")  # options of a renderer that the run itself gives
@@ -62,7 +66,7 @@ class Round:
         wrong = set(self.pools) - set(POOLS)
         shares = self.pools.values()
         if wrong or not self.pools or not all(_is_number(s) and s > 0 for s in shares):
-            raise RecipeError(f"rounds.pools is {self.pools}; allowed: positive shares of {', '.join(POOLS)}")
+            raise RecipeError(f"rounds.pools is {_told(self.pools)}; allowed: positive shares of {', '.join(POOLS)}")
         _require(self.labels in LABELS, "rounds.labels", self.labels, ", ".join(LABELS))
         _require(self.steps >= 1, "rounds.steps", self.steps, "1 or more")
         _require(self.every >= 1, "rounds.every", self.every, "1 or more")
@@ -100,6 +104,11 @@ class Data:
 
     def __post_init__(self) -> None:
         _check_options("data.renders", self.renders)
+        for name in ("shape", "sequences", "spin_names"):
+            _require(_are_texts(getattr(self, name)), f"data.{name}", getattr(self, name), "a list of texts")
+        for name, folders in self.renders.items():
+            _require(not folders or _are_texts(folders if isinstance(folders, list) else [folders]),
+                     f"data.renders.{shown(name, 40)}", folders, "a folder, or a list of folders")
 
 
 @dataclass(frozen=True)
@@ -239,6 +248,8 @@ class Recipe:
                     "license": "see where the training pictures come from", **self.card,
                     "category": self.category,
                     "size_prior": {"mean_m": list(self.size), "log_sigma": list(self.size_log_sigma)}}
+        if not isinstance(document.get("features", {}), dict):
+            raise RecipeError(f"card: features must be a mapping, got {_told(document['features'])}")
         document["features"] = document.get("features", {}) | {"temperature": self.learning.temperature}
         try:
             return parse_card(document)
@@ -250,7 +261,7 @@ class Recipe:
         found = self
         for name in key.split("."):
             if not is_dataclass(found) or name not in {item.name for item in fields(found)}:
-                raise RecipeError(f"synthetic.options: ${key} is no key of the recipe")
+                raise RecipeError(f"synthetic.options: ${shown(key)} is no key of the recipe")
             found = getattr(found, name)
         return found
 
@@ -323,9 +334,9 @@ def load_recipe(path: str | Path) -> Recipe:
 def read_yaml(path: str | Path) -> dict:
     """A YAML mapping, as it is written."""
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
+        data = read_document(path, RECIPE)
+    except DocumentError as error:
+        raise RecipeError(f"{shown_path(path)}: {error}; training/configs has recipes to start from") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, got {type(data).__name__}")
     return data
@@ -336,7 +347,7 @@ def build_recipe(data: dict, where: str) -> Recipe:
     data = dict(data)
     if "rounds" in data:
         if not isinstance(data["rounds"], list):
-            raise RecipeError(f"{where}: rounds must be a list, got {data['rounds']!r}")
+            raise RecipeError(f"{where}: rounds must be a list, got {_told(data['rounds'])}")
         data["rounds"] = [_build(Round, r, f"{where}: rounds") for r in data["rounds"]]
     for name, kind in (("data", Data), ("mesh", Mesh), ("synthetic", Synthetic), ("learning", Learning)):
         data[name] = _build(kind, data.get(name) or {}, f"{where}: {name}")
@@ -353,11 +364,11 @@ _KINDS = {"bool": bool, "int": int, "float": (int, float), "str": str, "list": l
 
 def _build(kind, data, where: str):
     if not isinstance(data, dict):
-        raise RecipeError(f"{where} must be a mapping of keys to values, got {data!r}")
+        raise RecipeError(f"{where} must be a mapping of keys to values, got {_told(data)}")
     known = {f.name: f for f in fields(kind)}
     unknown = set(data) - set(known)
     if unknown:
-        raise RecipeError(f"{where}: unknown keys {', '.join(sorted(map(str, unknown)))}; allowed: "
+        raise RecipeError(f"{where}: unknown keys {shown(', '.join(sorted(map(str, unknown))))}; allowed: "
                           f"{', '.join(sorted(known))}")
     for name, item in known.items():
         if name not in data:
@@ -375,15 +386,35 @@ def _check_type(item: dataclasses.Field, value, where: str) -> None:
     """``value`` against the annotation of a field, which is a string here (postponed evaluation)."""
     name, optional = str(item.type).removesuffix(" | None"), str(item.type).endswith("| None")
     expected = _KINDS.get(name.split("[")[0])
+    if not _finite(value):
+        raise RecipeError(f"{where}: {item.name} is {_told(value)}; allowed: finite numbers")
     wrong_bool = isinstance(value, bool) and expected not in (None, bool)
     if not (value is None and optional) and (wrong_bool or (expected and not isinstance(value, expected))):
-        raise RecipeError(f"{where}: {item.name} is {value!r}; allowed: {name.split('[')[0]}"
+        raise RecipeError(f"{where}: {item.name} is {_told(value)}; allowed: {name.split('[')[0]}"
                           f"{' or nothing' if optional else ''}")
 
 
 def _require(condition: bool, key: str, value, allowed: str) -> None:
     if not condition:
-        raise RecipeError(f"{key} is {value!r}; allowed: {allowed}")
+        raise RecipeError(f"{key} is {_told(value)}; allowed: {allowed}")
+
+
+def _told(value) -> str:
+    """A value of somebody's recipe in a sentence."""
+    return shown(repr(value), 200)
+
+
+def _finite(value) -> bool:
+    """Whether no number in a value, or in a list or mapping of values, is infinite or none."""
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _are_texts(values: list) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _check_options(key: str, options: dict) -> None:

@@ -25,8 +25,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dinemo_ros.console import command_main
+from dinemo_ros.document import read_json
+from dinemo_ros.errors import DatasetError, DocumentError
 from dinemo_ros.files import write_file
 from dinemo_ros.picture_read import imread
+from dinemo_ros.quoting import shown
 
 from .arguments import parsed
 from .category_shape import CategoryShape
@@ -214,8 +217,15 @@ def write_templates(sequences: list[Sequence], aligned: dict[str, np.ndarray], r
 
 def read_reference_azimuths(path: Path, name: str, files: list[Path]) -> np.ndarray:
     """Azimuths [N] in radians of the reference sequence, the one human choice per category."""
-    table = json.loads(path.read_text())[name]["azimuth_deg"]
-    return np.deg2rad([table[f.name] for f in files])
+    try:
+        table = read_json(path)[name]["azimuth_deg"]
+        azimuths = np.array([table[f.name] for f in files], np.float64)
+        if not np.isfinite(azimuths).all():
+            raise ValueError("an azimuth is not finite")
+    except (DocumentError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path}: has no azimuths of the frames of {shown(name)} ({shown(error)}); expected "
+                           '{"NAME": {"azimuth_deg": {"000.jpg": 0.0, ...}}}') from error
+    return np.deg2rad(azimuths)
 
 
 def _wrap(angle):

@@ -16,6 +16,10 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dinemo_ros.quoting import shown
+
+from .weights_file import WeightsError, read_weights
+
 STRIDE = 8
 CNN = "tf_efficientnet_lite0"
 VIT = "vit_small_patch14_dinov2.lvd142m"
@@ -164,7 +168,7 @@ def load_pretrained(model: StudentBackbone | ViTStudent, weights: str | Path | N
     """Start the trunk from published weights: a local file, or what the architecture's package or hub gives.
 
     Raises:
-        FileNotFoundError, ValueError: weights missing or of another network.
+        FileNotFoundError, WeightsError: weights missing or of another network.
     """
     if isinstance(model, StudentBackbone):
         load_imagenet_trunk(model, weights or find_imagenet_checkpoint())
@@ -176,22 +180,21 @@ def load_pretrained(model: StudentBackbone | ViTStudent, weights: str | Path | N
     target = model.trunk.state_dict()
     missing = sorted(set(target) - set(source))
     if missing:
-        raise ValueError(f"{weights or model.architecture}: lacks {len(missing)} tensors of {model.architecture}, "
+        raise WeightsError(f"{weights or model.architecture}: lacks {len(missing)} tensors of {model.architecture}, "
                          f"first {missing[0]}; give weights of this network")
     side = target["pos_embed"].shape
     if source["pos_embed"].shape != side:
-        raise ValueError(f"{weights}: positions {tuple(source['pos_embed'].shape)}, {model.architecture} has "
+        raise WeightsError(f"{weights}: positions {tuple(source['pos_embed'].shape)}, {model.architecture} has "
                          f"{tuple(side)}; give weights at the network's own resolution")
     model.trunk.load_state_dict({key: source[key] for key in target})
 
 
 def load_tensors(path: str | Path) -> dict[str, Tensor]:
-    """State dict of a .safetensors or weights-only .pt/.pth file; no pickled code runs."""
-    if Path(path).suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """State dict of a .safetensors or weights-only .pt/.pth file; WeightsError if it is none. No pickled code runs."""
+    source = read_weights(path)
+    if not isinstance(source, dict) or not all(isinstance(value, Tensor) for value in source.values()):
+        raise WeightsError(f"{path}: is no state dict, names with tensors; give the weights alone")
+    return source
 
 
 def _separable(width: int, norm: nn.Module | None = None) -> nn.Sequential:
@@ -205,15 +208,16 @@ def _separable(width: int, norm: nn.Module | None = None) -> nn.Sequential:
 
 def load_imagenet_trunk(model: StudentBackbone, checkpoint: str | Path) -> None:
     """Load an EfficientNet-lite0 state dict into the trunk, in key order (its names are another library's)."""
-    source = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    source = load_tensors(checkpoint)
     full = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     target = full.state_dict()
     if len(source) != len(target):
-        raise ValueError(f"{checkpoint}: {len(source)} tensors, EfficientNet-lite0 has {len(target)}")
+        raise WeightsError(f"{checkpoint}: {len(source)} tensors, EfficientNet-lite0 has {len(target)}")
     renamed = OrderedDict()
     for (key, value), (source_key, tensor) in zip(target.items(), source.items(), strict=True):
         if value.shape != tensor.shape:
-            raise ValueError(f"{checkpoint}: {source_key} is {tuple(tensor.shape)}, expected {tuple(value.shape)}")
+            raise WeightsError(f"{checkpoint}: {shown(source_key)} is {tuple(tensor.shape)}, expected "
+                               f"{tuple(value.shape)}")
         renamed[key] = tensor
     full.load_state_dict(renamed)
     trunk = model.trunk.state_dict()

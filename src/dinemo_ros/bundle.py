@@ -21,15 +21,21 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from .errors import BundleError
+from .bounded_file import read_bounded
+from .document import CARD, read_yaml
+from .errors import BundleError, DocumentError
 from .files import replace_files
 from .mirror import counterparts
-from .neural_mesh import NeuralMesh
+from .neural_mesh import LARGEST_MESH, NeuralMesh
+from .quoting import quoted, shown, shown_path
 from .symmetry import Symmetry
 from .uncertainty import UncertaintySpec
 
 FORMAT = "dinemo-bundle/1"
 CARD_FILE, BACKBONE_FILE, MESH_FILE, INT8_FILE = "model.yaml", "backbone.onnx", "mesh.npz", "backbone_int8.onnx"
+_LARGEST_NETWORK = 512 << 20  # bytes; the shipped ones have 12 million
+_MOST_VIEWS = 100_000  # of the coarse search; the shipped cards ask for 3,600
+_LONGEST = {"category": 64, "version": 64, "description": 2000, "license": 2000}  # characters
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,9 @@ class SearchSpec:
             values = getattr(self, name)
             _require(1 <= len(values) <= 64 and low <= min(values) <= max(values) <= high, f"search.{name}", values,
                      f"1 to 64 numbers from {low} to {high}")
+        views = self.azimuth * len(self.elevation_deg) * len(self.theta_deg) * len(self.scale)
+        _require(views <= _MOST_VIEWS, "search", f"{views} poses", f"up to {_MOST_VIEWS} (azimuth times the numbers of "
+                 "elevation_deg, theta_deg and scale)")
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,10 @@ class Card:
     def __post_init__(self) -> None:
         _require(re.fullmatch(r"[a-z0-9_]+", self.category) is not None, "category", self.category,
                  "lower-case letters, digits and underscores")
+        for name, longest in _LONGEST.items():
+            value = getattr(self, name)
+            _require(len(value) <= longest and (name not in ("category", "version") or value.isprintable()), name,
+                     value, f"up to {longest} characters that can be printed")
 
 
 @dataclass(frozen=True)
@@ -195,6 +208,11 @@ def shipped_categories() -> list[str]:
     return sorted({card.parent.name for root in _roots() for card in root.glob(f"engines/*/{CARD_FILE}")})
 
 
+def is_installed(path: Path) -> bool:
+    """Whether the bundle at ``path`` lies where :func:`find_bundle` looks: it came with what else is run here."""
+    return path.resolve().parent in [(root / "engines").resolve() for root in _roots()]
+
+
 def _roots() -> list[Path]:
     """Folders in which engines/CATEGORY may be."""
     prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(":")
@@ -206,7 +224,7 @@ def load_bundle(path: str | Path) -> Bundle:
     """Read and check a bundle folder; every failure is a BundleError that says what is wrong with which file."""
     path = Path(path)
     if not path.is_dir():
-        raise BundleError(f"bundle {path}: no such folder; give the folder that holds {CARD_FILE}")
+        raise BundleError(f"bundle {shown_path(path)}: no such folder; give the folder that holds {CARD_FILE}")
     card = _read_card(path / CARD_FILE)
     for name in (BACKBONE_FILE, MESH_FILE, *([INT8_FILE] if INT8_FILE in card.files else [])):
         _checked_content(path / name, card.files.get(name))
@@ -260,12 +278,12 @@ def _read_card(path: Path) -> Card:
     if not path.is_file():
         raise BundleError(f"{path.parent}: not a bundle, it has no {CARD_FILE}")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BundleError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
+        document = read_yaml(path, CARD)
+    except DocumentError as error:
+        raise BundleError(f"{path}: {error}; engines/README.md has a card, key by key") from error
     found = document.get("format") if isinstance(document, dict) else None
-    if not isinstance(found, str) or not re.fullmatch(r"dinemo-bundle/\d+", found):
-        raise BundleError(f"{path}: not a dinemo bundle (format is {found!r}, expected {FORMAT!r})")
+    if not isinstance(found, str) or not re.fullmatch(r"dinemo-bundle/[0-9]{1,9}", found):
+        raise BundleError(f"{path}: not a dinemo bundle (format is {_told(found)}, expected {FORMAT!r})")
     if found != FORMAT:
         raise BundleError(f"{path}: format is {found}, this version reads {FORMAT}: upgrade dinemo_ros or take a "
                           "bundle of that format")
@@ -287,13 +305,13 @@ def _checked_content(path: Path, expected: str | None) -> bytes:
     if not path.is_file():
         raise BundleError(f"{path}: missing; copy the whole bundle folder again")
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+        content = read_bounded(path, LARGEST_MESH if path.name == MESH_FILE else _LARGEST_NETWORK)
+    except DocumentError as error:
+        raise BundleError(f"{path}: {error}; copy the bundle again, or make a smaller one") from error
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise BundleError(f"{path}: truncated or changed ({len(content)} bytes, sha256 {found[:12]}..., "
-                          f"expected {expected[:12]}...); copy the bundle again")
+                          f"expected {shown(expected[:12])}...); copy the bundle again")
     return content
 
 
@@ -314,7 +332,12 @@ def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:
 
 def _require(condition: bool, key: str, value, allowed: str) -> None:
     if not condition:
-        raise BundleError(f"{key} is {value!r}; allowed: {allowed}")
+        raise BundleError(f"{key} is {_told(value)}; allowed: {allowed}")
+
+
+def _told(value) -> str:
+    """A value of somebody's card in a sentence."""
+    return shown(repr(value), 200)
 
 
 def _plain(value):
@@ -327,11 +350,11 @@ def _plain(value):
 def _parse(schema: type, document, where: str):
     """Build the dataclass ``schema`` from a YAML mapping, refusing unknown keys and wrong types."""
     if not isinstance(document, dict):
-        raise BundleError(f"{where or 'the file'} must be a mapping, got {document!r}")
+        raise BundleError(f"{where or 'the file'} must be a mapping, got {_told(document)}")
     types_of = typing.get_type_hints(schema)
     for key in document:
         if key not in types_of:
-            raise BundleError(f"unknown key {_join(where, key)!r}; allowed: {', '.join(types_of)}")
+            raise BundleError(f"unknown key {quoted(_join(where, key))}; allowed: {', '.join(types_of)}")
     for item in fields(schema):
         if item.name not in document and item.default is MISSING and item.default_factory is MISSING:
             raise BundleError(f"key {_join(where, item.name)!r} is missing")
@@ -348,22 +371,22 @@ def _convert(kind, value, where: str):
         return _parse(kind, value, where)
     if isinstance(kind, types.GenericAlias) and kind.__origin__ is tuple:
         if not isinstance(value, list):
-            raise BundleError(f"{where} must be a list of numbers, got {value!r}")
+            raise BundleError(f"{where} must be a list of numbers, got {_told(value)}")
         return tuple(_convert(float, item, where) for item in value)
     if isinstance(kind, types.GenericAlias):  # files: name -> sha256
         if not isinstance(value, dict) or not all(isinstance(x, str) for pair in value.items() for x in pair):
-            raise BundleError(f"{where} must map file names to sha256 sums, got {value!r}")
+            raise BundleError(f"{where} must map file names to sha256 sums, got {_told(value)}")
         known = (BACKBONE_FILE, MESH_FILE, INT8_FILE)
         unknown = set(value) - set(known)
         if unknown:
-            raise BundleError(f"unknown key {_join(where, min(unknown))!r}; allowed: {', '.join(known)}")
+            raise BundleError(f"unknown key {quoted(_join(where, min(unknown)))}; allowed: {', '.join(known)}")
         return dict(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)  # Python takes true for a number
     if not right or (kind is float and not np.isfinite(value)):
         allowed = {float: "a finite number", bool: "true or false", int: "a whole number"}
-        raise BundleError(f"{where} must be {allowed.get(kind, f'a {kind.__name__}')}, got {value!r}")
+        raise BundleError(f"{where} must be {allowed.get(kind, f'a {kind.__name__}')}, got {_told(value)}")
     return value
 
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .document import read_document
-from .errors import CameraError
+from .document import read_texts
+from .errors import CameraError, DocumentError
+from .quoting import quoted, shown, shown_path
 
-_ENTRY = re.compile(r"(?P<file>.+):(?P<entry>cam\d+)")
-_KALIBR = re.compile(r"cam\d+")
+_ENTRY = re.compile(r"(?P<file>.+):(?P<entry>cam\d{1,4})")
+_KALIBR = re.compile(r"cam\d{1,4}")
 _KNOWN = ("known are the files of ROS (image_width, image_height, camera_matrix.data [9], distortion_model, "
           "distortion_coefficients.data), of OpenCV, and Kalibr's camchain")
 # Keys as they are compared: small letters and digits only.
@@ -27,6 +28,7 @@ _MATRICES = ("cameramatrix", "k", "intrinsicmatrix", "mtx")
 _COEFFICIENTS = ("distortioncoefficients", "distcoeffs", "distcoeff", "distortioncoeffs", "d", "dist")
 _MODELS = ("distortionmodel", "cameramodel")  # older files of camera_calibration have the latter
 _MOST_NUMBERS = 64
+_MOST_NAMED = 8  # cameras of a camchain
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,12 @@ def read_camera_file(path: str | os.PathLike) -> CameraFile:
     """
     file, entry = file_and_entry(path)
     try:
-        return _interpret(read_document(file), entry)
+        return _interpret(read_texts(file), entry)
+    except DocumentError as error:
+        raise CameraError(f"{shown_path(path)}: {error}; give a camera_info YAML as camera_calibration writes it"
+                          ) from error
     except CameraError as error:
-        raise CameraError(f"{path}: {error}") from error
+        raise CameraError(f"{shown_path(path)}: {error}") from error
 
 
 def file_and_entry(path: str | os.PathLike) -> tuple[str, str | None]:
@@ -79,17 +84,17 @@ def _interpret(document, entry: str | None) -> CameraFile:
 def _kalibr(document: dict, cameras: list[str], entry: str | None) -> CameraFile:
     chosen = entry or cameras[0]
     if chosen not in cameras:
-        raise CameraError(f"there is no {chosen} in it; it has {', '.join(cameras)}")
+        raise CameraError(f"there is no {chosen} in it; it has {_listed(cameras)}")
     fields = document[chosen]
     model = _word(fields.get("camera_model"))
     if model != "pinhole":
-        raise CameraError(f"camera model {model!r} of {chosen} is not supported; Kalibr's pinhole is, with radtan, "
-                          "equidistant or none: calibrate anew with pinhole-radtan or pinhole-equi")
+        raise CameraError(f"camera model {quoted(model)} of {chosen} is not supported; Kalibr's pinhole is, with "
+                          "radtan, equidistant or none: calibrate anew with pinhole-radtan or pinhole-equi")
     fx, fy, cx, cy = _numbers(fields.get("intrinsics"), f"{chosen}.intrinsics", 4)
     width, height = _numbers(fields.get("resolution"), f"{chosen}.resolution", 2)
     notes = ()
     if not entry and len(cameras) > 1:
-        notes = (f"the camchain has {', '.join(cameras)}; {chosen} is taken, FILE:{cameras[1]} takes another",)
+        notes = (f"the camchain has {_listed(cameras)}; {chosen} is taken, FILE:{cameras[1]} takes another",)
     distortion = _numbers(fields.get("distortion_coeffs"), f"{chosen}.distortion_coeffs")
     return CameraFile(_whole(width, "width"), _whole(height, "height"),
                       np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), _word(fields.get("distortion_model")),
@@ -135,6 +140,10 @@ def _refuse_cut(fields: dict) -> None:
                           "calibration of the images as they are")
 
 
+def _listed(cameras: list[str]) -> str:
+    return ", ".join(cameras[:_MOST_NAMED]) + ", ..." * (len(cameras) > _MOST_NAMED)
+
+
 def _first(fields: dict, keys: tuple[str, ...]):
     return next((fields[key] for key in keys if fields.get(key) is not None), None)
 
@@ -144,7 +153,7 @@ def _compared(key: str) -> str:
 
 
 def _word(value) -> str:
-    return str(value) if isinstance(value, (str, bool)) else ""
+    return shown(value) if isinstance(value, str) else ""
 
 
 def _numbers(value, name: str, count: int | None = None) -> tuple[float, ...]:
@@ -166,8 +175,8 @@ def _number(value, name: str) -> float:
         text = value.lower()
         return float(text.replace(".nan", "nan").replace(".inf", "inf"))
     except (AttributeError, ValueError) as error:
-        shown = repr(value[:40]) if isinstance(value, str) else "a list or names"  # which may be a large one
-        raise CameraError(f"{name} holds {shown}, which is no number") from error
+        found = quoted(value, 40) if isinstance(value, str) else "a list or names"
+        raise CameraError(f"{name} holds {found}, which is no number") from error
 
 
 def _whole(value: float, name: str) -> int:

@@ -26,6 +26,10 @@ class DatasetError(DinemoError):
     """A folder, video, bag or annotation file that does not have the layout it should have."""
 
 
+class DocumentError(DinemoError):
+    """A file of names and values, or of arrays, that is not read; the caller puts its path in front."""
+
+
 class OutputError(DinemoError):
     """A file, or standard output, that cannot be written, or that must not be: it is read as well."""
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .geometry import ray_rotation, rotation_angle, rotation_from_viewpoint
+from .quoting import shown
 
 ALLOWED = "'none' or {axis: z, order: n} with n = 0 (continuous) or 1 to 36"
 UNIFORM_VARIANCE = math.pi**2 / 3  # of an angle about which nothing is known, uniform in (-pi, pi]
@@ -43,7 +44,8 @@ class Symmetry:
         integer = isinstance(self.order, int) and not isinstance(self.order, bool)
         ordered = integer and (self.order == 1 if self.axis == "none" else 0 <= self.order <= _HIGHEST_ORDER)
         if not ordered or self.axis not in ("none", "z"):
-            raise ValueError(f"symmetry is {{axis: {self.axis}, order: {self.order}}}; allowed: {ALLOWED}")
+            told = f"{{axis: {shown(self.axis, 40)}, order: {shown(self.order, 40)}}}"
+            raise ValueError(f"symmetry is {told}; allowed: {ALLOWED}")
 
     @classmethod
     def parse(cls, document) -> Symmetry:
@@ -51,7 +53,7 @@ class Symmetry:
         if document == "none":
             return cls()
         if not isinstance(document, dict) or set(document) != {"axis", "order"} or document["axis"] != "z":
-            raise ValueError(f"symmetry is {document!r}; allowed: {ALLOWED}")
+            raise ValueError(f"symmetry is {shown(repr(document), 80)}; allowed: {ALLOWED}")
         return cls(**document)
 
     def document(self) -> str | dict:

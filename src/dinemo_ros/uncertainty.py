@@ -28,13 +28,19 @@ import numpy as np
 
 from .errors import BundleError
 from .pose import ObjectPose
+from .quoting import shown
 from .regions import overlap
 from .symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 
 EVIDENCE = ("one", "score", "visible", "lead", "sharpness", "fit")  # what the coefficients of the probability multiply
 _WIDEST, _HIGHEST, _SURE = 1000.0, 3.0, 1e-3  # factor, floor; probabilities keep this distance from 0 and 1
 _STEEPEST = 1.5  # of the logarithm that a slope adds to that of a factor: evidence beyond all experience
+_LARGEST = 1e6  # coefficient; the shipped ones are below 20
 _SHARPEST = 1e-8  # variance of a rotation, square radians
+
+
+def _told(values: Sequence[float]) -> str:
+    return shown(list(values), 200)
 
 
 @dataclass(frozen=True)
@@ -66,24 +72,25 @@ class UncertaintySpec:
         if not any(getattr(self, item.name) for item in fields(self)):
             return
         if len(self.probability) != len(EVIDENCE):
-            raise BundleError(f"uncertainty.probability is {list(self.probability)!r}; allowed: {len(EVIDENCE)} "
+            raise BundleError(f"uncertainty.probability is {_told(self.probability)}; allowed: {len(EVIDENCE)} "
                               "numbers")
         knots = self.knots
         if not knots or min(knots) < 0 or max(knots) > 1 or any(b <= a for a, b in zip(knots, knots[1:], strict=False)):
-            raise BundleError(f"uncertainty.knots is {list(knots)!r}; allowed: rising probabilities, 0 to 1")
+            raise BundleError(f"uncertainty.knots is {_told(knots)}; allowed: rising probabilities, 0 to 1")
         for name in FACTORS:
             values = getattr(self, name)
             if len(values) != len(knots) or min(values) < 1 / _WIDEST or max(values) > _WIDEST:
-                raise BundleError(f"uncertainty.{name} is {list(values)!r}; allowed: a factor for each of the "
+                raise BundleError(f"uncertainty.{name} is {_told(values)}; allowed: a factor for each of the "
                                   f"{len(knots)} knots, {1 / _WIDEST:g} to {_WIDEST:g}")
-
         if len(self.floor) != len(FACTORS) or min(self.floor) < 0 or max(self.floor) > _HIGHEST:
-            raise BundleError(f"uncertainty.floor is {list(self.floor)!r}; allowed: {len(FACTORS)} numbers from 0 to "
+            raise BundleError(f"uncertainty.floor is {_told(self.floor)}; allowed: {len(FACTORS)} numbers from 0 to "
                               f"{_HIGHEST:g}, of {', '.join(FACTORS)}")
         for name in SLOPES:
             if len(getattr(self, f"{name}_slope")) not in (0, CIRCUMSTANCES):
-                raise BundleError(f"uncertainty.{name}_slope is {list(getattr(self, f'{name}_slope'))!r}; allowed: "
-                                  f"{CIRCUMSTANCES} numbers or none")
+                raise BundleError(f"uncertainty.{name}_slope is {_told(getattr(self, f'{name}_slope'))}; "
+                                  f"allowed: {CIRCUMSTANCES} numbers or none")
+        if max(map(abs, (*self.probability, *self.across_slope, *self.along_slope))) > _LARGEST:
+            raise BundleError(f"uncertainty has coefficients beyond {_LARGEST:g}; fit it again")
 
     def __bool__(self) -> bool:
         return bool(self.probability)

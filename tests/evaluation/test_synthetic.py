@@ -80,7 +80,7 @@ def write_mask(folder, mask):
     (lambda d: write_labels(d, K=np.eye(3)), r"K has the shape \[3, 3\], expected \[N, 3, 3\]"),
     (lambda d: write_labels(d, names=np.array([])), "names has the shape"),
     (lambda d: write_labels(d, size=np.full((2, 3), np.nan)), "size holds numbers that are not finite"),
-    (lambda d: write_labels(d, asset=np.array([{}, {}])), "labels.npz: cannot be read"),  # would need pickles
+    (lambda d: write_labels(d, asset=np.array([{}, {}])), "asset holds Python objects"),  # would need pickles
     (lambda d: write_labels(d, asset=np.array("beetle")), r"asset has the shape \[\], expected \[2\]"),
     (lambda d: write_labels(d, asset=np.array(["beetle"])), r"asset has the shape \[1\], expected \[2\]"),
     (lambda d: write_labels(d, names=np.array(["000000"] * 2)), "names has .*000000.* 2 times"),

@@ -73,5 +73,5 @@ def test_weights_in_another_file(tmp_path, monkeypatch, beside):
     onnx.save_model(onnx.load_from_string(toy_backbone()), folder / BACKBONE_FILE, save_as_external_data=True,
                     location="weights.bin", size_threshold=100)
     monkeypatch.chdir(tmp_path if beside else folder)
-    with pytest.raises(BundleError, match="cannot load it .*[Ee]xternal"):
+    with pytest.raises(BundleError, match="keeps weights in another file .external data."):
         extractor_of(folder, onnx.load(folder / BACKBONE_FILE, load_external_data=False))

@@ -171,7 +171,7 @@ def test_foreign_card(bundle, text, reason):
 
 def test_binary_card(bundle):
     (bundle.path / CARD_FILE).write_bytes(bytes(range(256)))
-    with pytest.raises(BundleError, match="cannot be read as YAML"):
+    with pytest.raises(BundleError, match="is no text .byte 128 is not UTF-8"):
         load_bundle(bundle.path)
 
 

@@ -26,6 +26,7 @@ from training.arguments import parsed
 from training.render.dataset import SIDE
 from training.student import VIT
 from training.teachers.protocol import prepare_picture
+from training.weights_file import read_weights
 
 from .metrics import Equivariance, nearest_pixels, sample, summarise
 from .model import EquivariantTransformer
@@ -97,7 +98,7 @@ def _save(path: Path, model: EquivariantTransformer, optimizer, step: int) -> No
 def _resume(path: Path, model: EquivariantTransformer, optimizer) -> int:
     if not path.is_file():
         return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_weights(path)
     model.load_state_dict(state["adaptation"], strict=False)
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])

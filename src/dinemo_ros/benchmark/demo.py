@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from ..bounded_file import is_name
 from ..bundle import find_bundle
 from ..camera import Camera
-from ..errors import DatasetError
+from ..document import read_json
+from ..errors import DatasetError, DocumentError
 from ..evaluation.sample import Entry, Sample
 from ..evaluation.truth import PoseTruth
+from ..quoting import quoted, shown
 from ..sources.folder import CAMERA_FILE, read_image
 
 TRUTH_FILE = "ground_truth.json"
@@ -34,11 +36,15 @@ def demo_entries(folder: Path) -> list[Entry]:
         return []
     camera = Camera.from_yaml(folder / CAMERA_FILE)
     try:
-        frames = json.loads(file.read_text(encoding="utf-8"))["frames"]
+        frames = read_json(file)["frames"]
         known = {name: (tuple(map(float, frame["roi"])), np.array(frame["T_cam_obj"], np.float64).reshape(4, 4),
                         np.array(frame["size"], np.float64).reshape(3)) for name, frame in frames.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{file}: not a ground truth file ({error!r}); expected frames.NAME with roi [4], "
+        wrong = [name for name, numbers in known.items() if not is_name(name) or len(numbers[0]) != 4
+                 or not all(np.isfinite(part).all() for part in numbers)]
+        if wrong:
+            raise ValueError(f"{quoted(wrong[0])} is no name, or has numbers that are not finite")
+    except (DocumentError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise DatasetError(f"{file}: not a ground truth file ({shown(error)}); expected frames.NAME with roi [4], "
                            "T_cam_obj [4][4] and size [3]") from error
 
     def load(name: str) -> Sample:

@@ -15,15 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
+from ..bounded_file import read_bounded
 from ..camera import Camera
-from ..errors import DatasetError
+from ..errors import DatasetError, DocumentError
 from ..geometry import se3
+from ..quoting import quoted, shown
 from ..sources.folder import IMAGE_SUFFIXES, images_by_stem
 
 # Our object axes (x forward, y left, z up) in KITTI's (x forward, y down, z left).
 _KITTI_FROM_OBJECT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 # Type, truncated, occluded, alpha, box (4), dimensions (3), location (3), rotation_y.
 _LABEL_FIELDS = 15
+_LARGEST = 1 << 20  # bytes of a file; KITTI's have a few hundred
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def read_projection(path: Path) -> np.ndarray:
             try:
                 P2 = np.array([float(v) for v in values.split()]).reshape(3, 4)
             except ValueError as error:
-                raise DatasetError(f"{path}: P2 must be 12 numbers, got {values.strip()!r}") from error
+                raise DatasetError(f"{path}: P2 must be 12 numbers, got {quoted(values.strip())}") from error
             if not np.isfinite(P2).all() or P2[0, 0] <= 0 or P2[1, 1] <= 0 or P2[2, 2] <= 0:
                 raise DatasetError(f"{path}: P2 is no camera: {P2.tolist()}")
             return P2
@@ -136,7 +139,7 @@ def read_labels(path: Path, P2: np.ndarray) -> tuple[KittiObject, ...]:
         try:
             objects.append(_object(*_fields(line), offset))
         except ValueError as error:
-            raise DatasetError(f"{path}, line {number}: {error}") from error
+            raise DatasetError(f"{path}, line {number}: {shown(error, 400)}") from error
     return tuple(objects)
 
 
@@ -190,6 +193,8 @@ def _require_possible(car: KittiObject, rotation_y: float) -> None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()  # Windows may begin with a BOM
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error})") from error
+        return read_bounded(path, _LARGEST).decode("utf-8-sig").splitlines()  # Windows may begin with a BOM
+    except DocumentError as error:
+        raise DatasetError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: cannot be read (byte {error.start} is no UTF-8)") from error

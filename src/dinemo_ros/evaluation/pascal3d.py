@@ -16,8 +16,8 @@ x_max, y_max), the last pixel included.
 
 from __future__ import annotations
 
+import io
 import math
-import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,13 +25,18 @@ from pathlib import Path
 
 import numpy as np
 
+from ..array_file import read_arrays
+from ..bounded_file import is_name, read_bounded, size_in_words
 from ..camera import Camera
-from ..errors import DatasetError
+from ..errors import DatasetError, DocumentError, told
+from ..quoting import quoted, shown
 from ..sources.folder import read_image
 from .sample import CLEAN, Entry, Sample
 from .truth import ViewpointTruth
 
 _SUFFIXES = (".JPEG", ".jpg", ".jpeg", ".png")
+_LARGEST_LIST, _LARGEST_ANNOTATION = 16 << 20, 4 << 20  # bytes; annotations have a few thousand
+_MAT_HEADER, _MAT_PACKED = 128, 15  # bytes before the first variable of a MATLAB 5 file; kind of a packed one
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ def read_pascal3d(directory: Path, category: str, subset: str = "val",
     names = _names(listed)[:limit]
     objects, left_out = [], []
     for name in names:
+        if not is_name(name):
+            raise DatasetError(f"{listed}: {quoted(name)} is no name of a picture")
         annotation = directory / "Annotations" / f"{category}_imagenet" / f"{name}.mat"
         found = read_annotation(annotation, category, _picture(directory / "Images" / f"{category}_imagenet", name))
         if found is None:
@@ -144,7 +151,7 @@ def read_annotation(path: Path, category: str, image: Path) -> Pascal3dObject | 
             return Pascal3dObject(image, box - [1, 1, 0, 0], azimuth, elevation, theta, distance, focal * viewport,
                                   np.array([px - 1, py - 1]))
     except (AttributeError, TypeError, ValueError) as error:
-        raise DatasetError(f"{path}: not an annotation of PASCAL3D+ ({error})") from error
+        raise DatasetError(f"{path}: not an annotation of PASCAL3D+ ({shown(error)})") from error
     return None
 
 
@@ -152,20 +159,36 @@ def _load(path: Path):
     """``record`` of a MATLAB file."""
     try:
         from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise DatasetError("annotations of PASCAL3D+ are MATLAB files: pip install scipy reads them") from error
     try:
-        return loadmat(str(path), squeeze_me=True, struct_as_record=False)["record"]
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MatReadError, zlib.error) as error:
-        raise DatasetError(f"{path}: cannot be read as an annotation of PASCAL3D+ ({error})") from error
+        data = read_bounded(path, _LARGEST_ANNOTATION)
+        _check_unpacked(data)
+        return loadmat(io.BytesIO(data), squeeze_me=True, struct_as_record=False)["record"]
+    except Exception as error:  # scipy raises a dozen unrelated types for one cause: a damaged file
+        reason = str(error) if isinstance(error, DocumentError) else f"cannot be read ({shown(told(error))})"
+        raise DatasetError(f"{path}: {reason}; expected an annotation of PASCAL3D+, a MATLAB file") from error
+
+
+def _check_unpacked(data: bytes) -> None:
+    """DocumentError for packed variables of a MATLAB 5 file that are larger than annotations are; scipy unpacks all."""
+    at, left = _MAT_HEADER, _LARGEST_ANNOTATION
+    while at + 8 <= len(data):
+        kind, size = (int.from_bytes(data[at + k:at + k + 4], "little") for k in (0, 4))
+        if kind == _MAT_PACKED:
+            unpacker = zlib.decompressobj()
+            left -= len(unpacker.decompress(data[at + 8:at + 8 + size], left + 1))
+            if left < 0:
+                raise DocumentError(f"unpacks to more than {size_in_words(_LARGEST_ANNOTATION)}")
+        at += 8 + size
 
 
 def _names(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); expected the layout of PASCAL3D+ release 1.1: "
+        return read_bounded(path, _LARGEST_LIST).decode("utf-8").split()
+    except (DocumentError, UnicodeDecodeError) as error:
+        reason = error if isinstance(error, DocumentError) else "cannot be read (it is no text)"
+        raise DatasetError(f"{path}: {reason}; expected the layout of PASCAL3D+ release 1.1: "
                            "Annotations/, Images/, Image_sets/") from error
 
 
@@ -199,9 +222,9 @@ def _coverage(path: Path | None) -> float | None:
     if path is None:
         return None
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            seen, occluder = np.squeeze(archive["mask"]) > 10, np.squeeze(archive["occluder_mask"]) > 0.5
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = read_arrays(path, ["mask", "occluder_mask"])
+        seen, occluder = np.squeeze(arrays["mask"]) > 10, np.squeeze(arrays["occluder_mask"]) > 0.5
+    except (DocumentError, TypeError):  # TypeError: texts
         return None
     if seen.shape != occluder.shape or not seen.any():
         return None

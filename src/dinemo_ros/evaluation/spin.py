@@ -10,7 +10,6 @@ occlusion levels reads them.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,15 +18,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..bounded_file import is_name
 from ..camera import Camera
-from ..errors import DatasetError
+from ..document import read_json
+from ..errors import DatasetError, DocumentError
 from ..picture_read import imread
+from ..quoting import quoted, shown, shown_path
 from ..sources.folder import images_by_stem, read_image
 from ..symmetry import Symmetry
 from .sample import Entry, Sample
 from .truth import AzimuthTruth
 
 ANNOTATIONS = "azimuth.json"
+_LAYOUT = 'expected {SEQUENCE: {"azimuth_deg": {FILE: degrees}}}'
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def read_spins(directory: Path, only: Iterable[str] | None = None) -> list[SpinF
     names = [name for name in annotations if (directory / name).is_dir()]
     if not names:
         raise DatasetError(f"{directory}: no sub-folder has an entry in {ANNOTATIONS} (it knows "
-                           f"{', '.join(annotations) or 'no sequence'})")
+                           f"{shown(', '.join(annotations)) or 'no sequence'})")
     unknown = sorted(set(only or ()) - set(names))
     if unknown:
         raise DatasetError(f"{directory}: no sequence {', '.join(unknown)}; there are {', '.join(names)}")
@@ -91,17 +94,22 @@ def require_azimuth(category: str, symmetry: Symmetry) -> None:
 def _read_annotations(path: Path) -> dict[str, dict[str, float]]:
     """Sequence -> file -> azimuth in degrees."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows may begin with a BOM
+        document = read_json(path)
+    except DocumentError as error:
+        raise DatasetError(f"{shown_path(path)}: {error}; {_LAYOUT}") from error
+    try:
         angles = {name: dict(entry["azimuth_deg"]) for name, entry in document.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error!r}); expected {{SEQUENCE: {{\"azimuth_deg\": "
-                           "{FILE: degrees}}}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{shown_path(path)}: cannot be read (it has another layout); {_LAYOUT}") from error
     for name, files in angles.items():
+        for part in (name, *files):
+            if not is_name(part):
+                raise DatasetError(f"{shown_path(path)}: {quoted(part)} is no name of a file or folder; {_LAYOUT}")
         wrong = [file for file, angle in files.items()
                  if isinstance(angle, bool) or not isinstance(angle, (int, float)) or not math.isfinite(angle)]
         if wrong or not files:
-            raise DatasetError(f"{path}: sequence {name!r} "
-                               + (f"has no finite azimuth for {wrong[0]}" if wrong else "has no frames"))
+            raise DatasetError(f"{path}: sequence {quoted(name)} "
+                               + (f"has no finite azimuth for {shown(wrong[0])}" if wrong else "has no frames"))
     return angles
 
 

@@ -7,12 +7,14 @@ like an error of the model.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import DatasetError
+from ..array_file import read_arrays
+from ..bounded_file import is_name
+from ..errors import DatasetError, DocumentError
+from ..quoting import quoted, shown
 
 LABELS = "labels.npz"
 _SHAPES = {"names": (), "K": (3, 3), "T_cam_obj": (4, 4), "size": (3,)}
@@ -38,26 +40,23 @@ def read_labels(path: Path) -> dict[str, np.ndarray]:
         labels[key] = _numbers(path, key, labels[key]) if _SHAPES.get(key) else _text(labels[key])
     names, counts = np.unique(labels["names"], return_counts=True)
     if counts.max() > 1:
-        raise DatasetError(f"{path}: names has {names[counts.argmax()]!r} {counts.max()} times; every render has "
+        raise DatasetError(f"{path}: names has {quoted(names[counts.argmax()])} {counts.max()} times; every render has "
                            "one row")
     for i, name in enumerate(labels["names"]):
+        if not is_name(name):
+            raise DatasetError(f"{path}: {quoted(name)} (row {i} of {count}) is no name of a picture")
         fault = _fault(labels["K"][i], labels["T_cam_obj"][i], labels["size"][i])
         if fault:
-            raise DatasetError(f"{path}: {name} (row {i} of {count}): {fault}")
+            raise DatasetError(f"{path}: {shown(name)} (row {i} of {count}): {fault}")
     return labels
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     layout = f"expected arrays {', '.join(_SHAPES)} as training.render.dataset and docs/evaluation.md have them"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            labels = {key: archive[key] for key in (*_SHAPES, "asset") if key in archive}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); {layout}") from error
-    lacking = [key for key in _SHAPES if key not in labels]
-    if lacking:
-        raise DatasetError(f"{path}: lacks {', '.join(lacking)}; {layout}")
-    return labels
+        return read_arrays(path, list(_SHAPES), ["asset"])
+    except DocumentError as error:
+        raise DatasetError(f"{path}: {error}; {layout}") from error
 
 
 def _text(values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ On a GPU ``on_device`` takes and gives torch tensors that stay there.
 
 from __future__ import annotations
 
-import os
+import hashlib
 import platform
 import re
 from collections.abc import Callable, Sequence
@@ -22,18 +22,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnxruntime as ort
 
-from ..bundle import Bundle
+from ..bundle import INT8_FILE, Bundle, is_installed
 from ..crew import Crew
 from ..errors import BackendError, BundleError
+from ..network_child import session_options
 from .cuda_driver import CudaStream
 from .parity import sample_picture
 from .signature import check_features, check_signature
 from .torch_order import in_torch_order
+from .trial import try_network
 
 if TYPE_CHECKING:
     import torch
 
 _OTHER_SHAPE = (64, 96)  # neither square nor a crop's: what a network with a shape built in cannot take
+_OWN_SHAPES = "batches, crops and frames have shapes of their own"
 
 
 class OnnxRuntimeExtractor:
@@ -65,14 +68,17 @@ class OnnxRuntimeExtractor:
         self._crew: Crew | None = None
         self.alone: Callable[[np.ndarray], np.ndarray] | None = None
         stream = CudaStream() if cuda else None  # ONNX Runtime's own could not be ordered with torch's
+        size = bundle.card.image.size
+        first, other = sample_picture(1, size, size), sample_picture(2, *_OTHER_SHAPE)
+        problem = _tried(bundle, model, (first, other))
         self._session = _session(bundle, threads, model, stream)
         check_signature(self._session, bundle)
+        if problem:
+            raise BundleError(f"{bundle.backbone_path}: {problem}; {_OWN_SHAPES}")
         self._binding = self._session.io_binding()
         self._stream = stream  # attributes go in the order in which they came: the session before its stream
-        size = bundle.card.image.size
-        first = sample_picture(1, size, size)
         if model is None:
-            self._check(bundle, (first, sample_picture(2, *_OTHER_SHAPE)))
+            self._check(bundle, (first, other))
         else:  # compared with the bundle's own by whoever made it
             self(first)  # the first call allocates arenas; do it before the first image
         if not cuda and threads > 1:
@@ -85,8 +91,7 @@ class OnnxRuntimeExtractor:
             try:
                 features = self(images)
             except BackendError as error:
-                raise BundleError(f"{bundle.backbone_path}: {error}; batches, crops and frames have shapes of their own"
-                                  ) from error
+                raise BundleError(f"{bundle.backbone_path}: {error}; {_OWN_SHAPES}") from error
             check_features(images, features, bundle)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -152,18 +157,27 @@ def _run(session: ort.InferenceSession, images: np.ndarray) -> np.ndarray:
                            f"({str(error).splitlines()[0]})") from error
 
 
+def _tried(bundle: Bundle, model: bytes | None, pictures: Sequence[np.ndarray]) -> str:
+    """See :func:`~dinemo_ros.features.trial.try_network`; nothing to try where the network is of this machine."""
+    brought = bundle.backbone() if model is None else model
+    ours = model is not None and hashlib.sha256(model).hexdigest() != bundle.card.files.get(INT8_FILE)
+    if ours or is_installed(bundle.path):
+        return ""
+    path = bundle.backbone_path if model is None else bundle.int8_path
+    try:
+        return try_network(brought, pictures)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
 def _session(bundle: Bundle, threads: int, model: bytes | None, stream: CudaStream | None) -> ort.InferenceSession:
     """On the GPU where there is a ``stream`` of it, else on the CPU."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options = session_options(threads)
     # Idle workers leave the cores to the solver: on two cores this halves the time of a whole frame.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if model is not None and _is_x86() and not has_vnni():
         # Sums of products of uint8 and int8 would overflow; the exact kernels take twice the time.
         options.add_session_config_entry("session.x64quantprecision", "1")
-    # The card's hash vouches for one file: weights beside it, or in the folder one happens to stand in, are not read.
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-    options.log_severity_level = 3  # warnings about graph optimisation say nothing to a robot's operator
     content = bundle.backbone() if model is None else model
     try:
         session = ort.InferenceSession(content, options, providers=_providers(stream))

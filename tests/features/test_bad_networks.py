@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks that would keep a start from ending, or take all memory: one sentence, soon, and no harm done."""
+
+import os
+import struct
+import time
+
+import numpy as np
+import painted_car
+import pytest
+from painted_car import _bytes, _integer, _node, _tensor, _value, _varint, _varint_field
+from unit.planted import car_card, car_mesh
+
+from dinemo_ros.bundle import BACKBONE_FILE, find_bundle, load_bundle, write_bundle
+from dinemo_ros.errors import BundleError
+from dinemo_ros.features import trial
+from dinemo_ros.features.onnx_file import check_onnx
+from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
+
+INT64, FLOAT = 7, 1
+DIM = 64
+ONE = _tensor("one", np.ones(1))
+
+
+def integers(name: str, values) -> bytes:
+    """An initializer of int64."""
+    raw = struct.pack(f"<{len(values)}q", *values)
+    return _varint_field(1, len(values)) + _varint_field(2, INT64) + _bytes(8, name.encode()) + _bytes(9, raw)
+
+
+def scalar(name: str, value: int) -> bytes:
+    return _varint_field(2, INT64) + _bytes(8, name.encode()) + _bytes(9, struct.pack("<q", value))
+
+
+def subgraph(name: str, number: int = 6) -> bytes:
+    """An attribute with a graph in it."""
+    return _bytes(1, name.encode()) + _bytes(number, _bytes(2, b"body")) + _varint_field(20, 5)
+
+
+def network(nodes=(), initializers=(), before: bytes = b"", graph_fields: bytes = b"", ends: str = "extra") -> bytes:
+    """The painted car's network, to which a scalar called ``ends`` is added, whatever ``nodes`` take to get there."""
+    rng = np.random.default_rng(0)
+    plain = painted_car.colour_backbone(rng.normal(size=(DIM, 3)), rng.normal(size=DIM))
+    if not nodes:
+        return plain
+    kernel = np.zeros((DIM, 3, 8, 8))
+    body = [_node("Cast", ["image"], "float", _integer("to", FLOAT)),
+            _node("Transpose", ["float"], "planes", painted_car._integers("perm", [0, 3, 1, 2])),
+            _node("Conv", ["planes", "weights"], "raw", painted_car._integers("strides", [8, 8])), *nodes,
+            _node("ReduceMax", [ends], "most", _integer("keepdims", 0)),
+            _node("Add", ["raw", "most"], "sum"),
+            _node("LpNormalization", ["sum"], "features", _integer("axis", 1), _integer("p", 2))]
+    tensors = [_tensor("weights", kernel), *initializers]
+    graph = b"".join([*(_bytes(1, n) for n in body), *(_bytes(5, t) for t in tensors)]) + _bytes(
+        11, _value("image", 2, ["N", "H", "W", 3])) + _bytes(12, _value("features", 1, ["N", DIM, "h", "w"]))
+    return before + _varint_field(1, 9) + _bytes(7, graph + graph_fields) + _bytes(8, _varint_field(2, 17))
+
+
+def constant_of_shape(size: int) -> bytes:
+    return network([_node("ConstantOfShape", ["sides"], "extra")], [integers("sides", [size])])
+
+
+def chain(operator: str, steps: int, *attributes: bytes) -> bytes:
+    """Each step makes two of what was there."""
+    nodes = [_node(operator, [f"t{k}", f"t{k}"], f"t{k + 1}", *attributes) for k in range(steps)]
+    return network(nodes, [_tensor("t0", np.ones(1024))], ends=f"t{steps}")
+
+
+def products(side: int, count: int) -> bytes:
+    """Little memory, much work: side^3 products, ``count`` times, of what is not known while it loads."""
+    nodes = [_node("ReduceMax", ["raw"], "seed", _integer("keepdims", 0)), _node("Expand", ["seed", "sides"], "t0"),
+             *(_node("MatMul", [f"t{k}", f"t{k}"], f"t{k + 1}") for k in range(count))]
+    return network(nodes, [integers("sides", [side, side])], ends=f"t{count}")
+
+
+def refusal(folder, model: bytes) -> str:
+    bundle = write_bundle(folder, car_card(), model, car_mesh())
+    with pytest.raises(BundleError) as caught:
+        OnnxRuntimeExtractor(bundle, 1)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 700 and BACKBONE_FILE in message
+    return message
+
+
+def test_ours_is_tried_and_runs(tmp_path):
+    bundle = write_bundle(tmp_path, car_card(), network(), car_mesh())
+    OnnxRuntimeExtractor(bundle, 1)
+    assert trial._tried.cache_info().currsize > 0
+    begin = time.monotonic()
+    OnnxRuntimeExtractor(bundle, 1)
+    assert time.monotonic() - begin < 0.5, "the same network is not tried again"
+
+
+def test_an_installed_bundle_is_not_tried(monkeypatch):
+    monkeypatch.setattr("dinemo_ros.features.onnxruntime_backend.try_network", lambda *_: pytest.fail("was tried"))
+    OnnxRuntimeExtractor(load_bundle(find_bundle("car")), 1)
+
+
+def test_shipped_networks_of_another_place_are_taken(tmp_path):
+    car = load_bundle(find_bundle("car"))
+    copied = write_bundle(tmp_path / "copied", car.card, car.backbone(), car.mesh, car.int8())
+    OnnxRuntimeExtractor(copied, 1)
+    OnnxRuntimeExtractor(copied, 1, copied.int8(), "int8")
+
+
+@pytest.mark.parametrize(("model", "says"), [
+    (network([_node("Loop", ["n"], "extra", subgraph("body"))], [integers("n", [1 << 62])]),
+     "operator 'Loop', which may"),
+    (network([_node("Loop", ["n"], "extra")], [integers("n", [1 << 62])]), "operator 'Loop', which may repeat"),
+    (network([_node("If", ["n"], "extra", subgraph("then_branch"))]), "operator 'If', which may repeat"),
+    (network([_node("Scan", ["n"], "extra", subgraph("body"))]), "operator 'Scan', which may repeat"),
+    (network([_node("Own", ["n"], "extra", subgraph("x"))]), "operator 'with a graph in it'"),
+    (network([_node("Own", ["n"], "extra", subgraph("x", 11))]), "operator 'with a graph in it'"),
+    (network() + _bytes(7, _bytes(1, _node("Loop", ["n"], "extra"))), "operator 'Loop'"),  # graphs are put together
+    (network() + _bytes(25, b""), "has functions or training steps"),
+    (network() + _bytes(20, b""), "has functions or training steps"),
+    (network() + _bytes(7, _bytes(15, b"")), "has sparse tensors"),
+    (network([_node("Constant", [], "extra", _bytes(1, b"value") + _bytes(22, b"") + _varint_field(20, 11))]),
+     "has sparse tensors"),
+    (network() + _bytes(7, _bytes(5, _varint_field(1, 1 << 40) + _varint_field(2, 1))), "tensor with more numbers"),
+    (network() + _bytes(7, _bytes(5, b"".join(_varint_field(1, 1 << 31) for _ in range(3)))),
+     "tensor with more numbers"),
+    (network() + _bytes(7, _bytes(5, _bytes(1, _varint(1 << 40)))), "tensor with more numbers"),
+    (network() + _bytes(7, _bytes(5, _varint_field(1, (1 << 64) - 1))), "tensor with more numbers"),
+    (network() + _bytes(7, _bytes(5, _varint_field(14, 1))), "keeps weights in another file"),
+    (network()[:-1000], "is cut off"), (b"", "there is no graph"), (b"PK\x03\x04", "is no ONNX file"),
+    (b"\0\0\0\0ORTM" + network(), "ONNX Runtime's own format"), (bytes(range(256)), "is no ONNX file"),
+    (b"\x3a" + b"\xff" * 20, "is no ONNX file"), (_varint_field(1, 9) * 300_001, "more than 300000 fields"),
+], ids=lambda value: value[:40].replace(" ", "_") if isinstance(value, str) else "network")
+def test_what_the_file_asks_for(tmp_path, model, says, monkeypatch):
+    """Known before ONNX Runtime has seen it, here or in a child."""
+    monkeypatch.setattr(trial, "_tried", lambda order: pytest.fail("a process was started"))
+    begin = time.monotonic()
+    assert says in refusal(tmp_path / "bundle", model)
+    assert time.monotonic() - begin < 5.0
+
+
+@pytest.mark.parametrize(("model", "says"), [
+    (constant_of_shape(1 << 40), "needs more than 1 GiB of memory"),
+    (constant_of_shape(1 << 29), "needs more than 1 GiB of memory"),
+    (network([_node("Expand", ["one", "sides"], "extra")], [ONE, integers("sides", [1 << 31])]),
+     "needs more than 1 GiB of memory"),
+    (network([_node("Tile", ["one", "times"], "extra")], [ONE, integers("times", [1 << 33])]),
+     "cannot run the network"),  # ONNX Runtime has a limit of its own there
+    (network([_node("Range", ["a", "b", "c"], "long"), _node("Cast", ["long"], "extra", _integer("to", FLOAT))],
+             [scalar(*pair) for pair in (("a", 0), ("b", 1 << 40), ("c", 1))]),
+     "needs more than 1 GiB of memory"),
+    (chain("Concat", 40, _integer("axis", 0)), "needs more than 1 GiB of memory"),
+    (network([_node("Resize", ["raw", "", "scales"], "extra")], [_tensor("scales", np.array([1.0, 1.0, 900, 900]))]),
+     "needs more than 1 GiB of memory"),
+    (network([_node("NoSuchOperator", ["raw"], "extra")]), "cannot load it"),
+    (network([_node("Relu", ["raw"], "extra") + _bytes(7, b"of.somebody")]), "cannot load it"),
+    (network([_node("Gather", ["raw", "at"], "extra")], [integers("at", [1 << 40])]), "cannot run the network"),
+], ids=["constant of 4 TiB", "constant of 2 GiB", "expand", "tile", "range", "concat doubles", "resize", "unknown",
+        "custom operator", "out of range"])
+def test_what_it_takes(tmp_path, model, says):
+    begin = time.monotonic()
+    assert says in refusal(tmp_path / "bundle", model)
+    assert time.monotonic() - begin < 5.0
+
+
+def test_work_without_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "SECONDS", 1)
+    begin = time.monotonic()
+    assert "takes more than 1 s of computing" in refusal(tmp_path / "bundle", products(4096, 60))
+    assert time.monotonic() - begin < 15.0
+
+
+def test_a_process_that_dies_or_cannot_be(tmp_path, monkeypatch):
+    pictures = [np.zeros((1, 64, 64, 3), np.uint8)]
+    for command, says in ((["sh", "-c", "cat > /dev/null; kill -SEGV $$"], "with signal 11 where it is tried"),
+                          (["sh", "-c", "exit 3"], "its process ends with 3"),
+                          ([str(tmp_path / "none")], "no process can be started")):
+        monkeypatch.setattr(trial, "python_command", lambda *_, command=command: command)
+        trial._tried.cache_clear()
+        with pytest.raises(BundleError, match=says):
+            trial.try_network(network(), pictures)
+
+
+def test_forty_gigabytes_are_refused_by_their_size(tmp_path):
+    bundle = write_bundle(tmp_path, car_card(), network(), car_mesh())
+    os.truncate(bundle.backbone_path, 40 << 30)
+    begin = time.monotonic()
+    with pytest.raises(BundleError, match=r"backbone.onnx: is larger than 512 MiB, .* .40 GiB."):
+        load_bundle(tmp_path)
+    assert time.monotonic() - begin < 1.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_damaged_files_are_looked_at_without_a_traceback(seed):
+    rng, model = np.random.default_rng(seed), network()
+    for _ in range(200):
+        data = bytearray(model[:rng.integers(1, len(model))] if rng.random() < 0.3 else model)
+        for at in rng.integers(0, min(len(data), 600), rng.integers(1, 4)):
+            data[at] = rng.integers(0, 256)
+        try:
+            check_onnx(bytes(data))
+        except BundleError as error:
+            assert len(str(error)) < 300
