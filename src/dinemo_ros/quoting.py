@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import islice
 from pathlib import PurePath
 
 #: Characters of a file name that are shown; file systems allow 255 bytes.
 NAME_LIMIT = 120
+_HEAD, _TAIL = 500, 200  # of a long sentence its beginning, where it is, and its end, what to do
 
 
 def shown(text: str | PurePath, limit: int = NAME_LIMIT) -> str:
@@ -27,8 +30,25 @@ def quoted(text: str, limit: int = 80) -> str:
     return f"'{_escaped(text[:limit])}'" + "..." * (len(text) > limit)
 
 
+def named(names: Collection[str], most: int, limit: int = 40) -> str:
+    """The first ``most`` of ``names``, each in quotes and cut to ``limit``; ``...`` where there are more."""
+    return ", ".join(quoted(name, limit) for name in islice(names, most)) + ", ..." * (len(names) > most)
+
+
+def one_line(text: str, head: int = _HEAD, tail: int = _TAIL) -> str:
+    """A whole sentence for a log or an error: one line, what is not printable escaped, of a long one both ends."""
+    if len(text) > head + tail:
+        text = f"{text[:head]} ... {text[-tail:]}"
+    return _escaped(text)
+
+
+def harmless(text: str, layout: str = "\n\t") -> str:
+    """Text of many lines for a terminal: what lays it out stays, any other control is escaped."""
+    return text if text.isprintable() else "".join(c if c in layout or c.isprintable() else _escape(c) for c in text)
+
+
 def _escaped(text: str) -> str:
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
 def _escape(character: str) -> str:

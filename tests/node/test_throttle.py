@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 
 from dinemo_ros.node.diagnostics import Monitor
-from dinemo_ros.node.throttle import Throttle, one_line
-from dinemo_ros.quoting import quoted
+from dinemo_ros.node.throttle import Throttle
+from dinemo_ros.quoting import one_line, quoted
 
 
 class Recorder:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ..errors import BundleError, CameraError, ImageError, RoiError
+from ..quoting import one_line
 from .boxes import REASONS
-from .throttle import Throttle, one_line
+from .throttle import Throttle
 from .validation import HeaderError, RestartError
 
 if TYPE_CHECKING:

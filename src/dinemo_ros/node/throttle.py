@@ -7,22 +7,11 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from ..quoting import shown
-
 # What messages of one cause differ in without being news: numbers, and for some of them what somebody else wrote.
 _NUMBER = re.compile(r"[\d.]+")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'(?:\.\.\.)?|"(?:[^"\\]|\\.)*"(?:\.\.\.)?""")
 _KEY_LENGTH = 160
 _KINDS = 12  # different sentences of one cause that are said at a time
-
-_HEAD, _TAIL = 500, 200  # of a long message its beginning, where it is, and its end, what to do
-
-
-def one_line(text: str) -> str:
-    """``text`` for a log: of bounded length, what is not printable escaped."""
-    if len(text) > _HEAD + _TAIL:
-        text = f"{text[:_HEAD]} ... {text[-_TAIL:]}"
-    return shown(text, len(text))
 
 
 @dataclass
