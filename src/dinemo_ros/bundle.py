@@ -150,8 +150,8 @@ class Card:
     files: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require(re.fullmatch(r"[a-z0-9_]+", self.category) is not None, "category", self.category,
-                 "lower-case letters, digits and underscores")
+        _require(re.fullmatch(r"[a-z0-9_]{1,64}", self.category) is not None, "category", self.category,
+                 "lower-case letters, digits and underscores, at most 64")
 
 
 @dataclass(frozen=True)

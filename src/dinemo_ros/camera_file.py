@@ -16,6 +16,7 @@ import numpy as np
 
 from .document import read_document
 from .errors import CameraError
+from .quoting import named, quoted, shown_path
 
 _ENTRY = re.compile(r"(?P<file>.+):(?P<entry>cam\d+)")
 _KALIBR = re.compile(r"cam\d+")
@@ -54,7 +55,7 @@ def read_camera_file(path: str | os.PathLike) -> CameraFile:
     try:
         return _interpret(read_document(file), entry)
     except CameraError as error:
-        raise CameraError(f"{path}: {error}") from error
+        raise CameraError(f"{shown_path(path)}: {error}") from error
 
 
 def file_and_entry(path: str | os.PathLike) -> tuple[str, str | None]:
@@ -79,17 +80,17 @@ def _interpret(document, entry: str | None) -> CameraFile:
 def _kalibr(document: dict, cameras: list[str], entry: str | None) -> CameraFile:
     chosen = entry or cameras[0]
     if chosen not in cameras:
-        raise CameraError(f"there is no {chosen} in it; it has {', '.join(cameras)}")
+        raise CameraError(f"there is no {chosen} in it; it has {named(cameras, 10)}")
     fields = document[chosen]
     model = _word(fields.get("camera_model"))
     if model != "pinhole":
-        raise CameraError(f"camera model {model!r} of {chosen} is not supported; Kalibr's pinhole is, with radtan, "
-                          "equidistant or none: calibrate anew with pinhole-radtan or pinhole-equi")
+        raise CameraError(f"camera model {quoted(model)} of {chosen} is not supported; Kalibr's pinhole is, with "
+                          "radtan, equidistant or none: calibrate anew with pinhole-radtan or pinhole-equi")
     fx, fy, cx, cy = _numbers(fields.get("intrinsics"), f"{chosen}.intrinsics", 4)
     width, height = _numbers(fields.get("resolution"), f"{chosen}.resolution", 2)
     notes = ()
     if not entry and len(cameras) > 1:
-        notes = (f"the camchain has {', '.join(cameras)}; {chosen} is taken, FILE:{cameras[1]} takes another",)
+        notes = (f"the camchain has {named(cameras, 10)}; {chosen} is taken, FILE:{cameras[1]} takes another",)
     distortion = _numbers(fields.get("distortion_coeffs"), f"{chosen}.distortion_coeffs")
     return CameraFile(_whole(width, "width"), _whole(height, "height"),
                       np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), _word(fields.get("distortion_model")),
@@ -166,7 +167,7 @@ def _number(value, name: str) -> float:
         text = value.lower()
         return float(text.replace(".nan", "nan").replace(".inf", "inf"))
     except (AttributeError, ValueError) as error:
-        shown = repr(value[:40]) if isinstance(value, str) else "a list or names"  # which may be a large one
+        shown = quoted(value, 40) if isinstance(value, str) else "a list or names"  # which may be a large one
         raise CameraError(f"{name} holds {shown}, which is no number") from error
 
 

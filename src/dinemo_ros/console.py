@@ -142,7 +142,7 @@ class StandardError:
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError, ValueError):
             if self._stream is not None:
-                self._stream.write(harmless(text, "\n\t\r"))  # bars of progress return
+                self._stream.write(harmless(text, "\n\t\r"))  # bars of progress go back
         return len(text)
 
     def flush(self) -> None:

@@ -13,6 +13,7 @@ from ..camera import Camera
 from ..errors import DatasetError
 from ..evaluation.sample import Entry, Sample
 from ..evaluation.truth import PoseTruth
+from ..quoting import shown
 from ..sources.folder import CAMERA_FILE, read_image
 
 TRUTH_FILE = "ground_truth.json"
@@ -38,8 +39,8 @@ def demo_entries(folder: Path) -> list[Entry]:
         known = {name: (tuple(map(float, frame["roi"])), np.array(frame["T_cam_obj"], np.float64).reshape(4, 4),
                         np.array(frame["size"], np.float64).reshape(3)) for name, frame in frames.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{file}: not a ground truth file ({error!r}); expected frames.NAME with roi [4], "
-                           "T_cam_obj [4][4] and size [3]") from error
+        raise DatasetError(f"{file}: not a ground truth file ({shown(repr(error), 200)}); expected frames.NAME with "
+                           "roi [4], T_cam_obj [4][4] and size [3]") from error
 
     def load(name: str) -> Sample:
         roi, T_cam_obj, size = known[name]

@@ -18,6 +18,7 @@ import numpy as np
 from ..camera import Camera
 from ..errors import DatasetError
 from ..geometry import se3
+from ..quoting import quoted
 from ..sources.folder import IMAGE_SUFFIXES, images_by_stem
 
 # Our object axes (x forward, y left, z up) in KITTI's (x forward, y down, z left).
@@ -119,7 +120,7 @@ def read_projection(path: Path) -> np.ndarray:
             try:
                 P2 = np.array([float(v) for v in values.split()]).reshape(3, 4)
             except ValueError as error:
-                raise DatasetError(f"{path}: P2 must be 12 numbers, got {values.strip()!r}") from error
+                raise DatasetError(f"{path}: P2 must be 12 numbers, got {quoted(values.strip())}") from error
             if not np.isfinite(P2).all() or P2[0, 0] <= 0 or P2[1, 1] <= 0 or P2[2, 2] <= 0:
                 raise DatasetError(f"{path}: P2 is no camera: {P2.tolist()}")
             return P2

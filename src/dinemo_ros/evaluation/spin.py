@@ -22,6 +22,7 @@ import numpy as np
 from ..camera import Camera
 from ..errors import DatasetError
 from ..picture_read import imread
+from ..quoting import quoted, shown
 from ..sources.folder import images_by_stem, read_image
 from ..symmetry import Symmetry
 from .sample import Entry, Sample
@@ -94,13 +95,13 @@ def _read_annotations(path: Path) -> dict[str, dict[str, float]]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows may begin with a BOM
         angles = {name: dict(entry["azimuth_deg"]) for name, entry in document.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error!r}); expected {{SEQUENCE: {{\"azimuth_deg\": "
-                           "{FILE: degrees}}}") from error
+        raise DatasetError(f"{path}: cannot be read ({shown(repr(error), 200)}); expected {{SEQUENCE: "
+                           "{\"azimuth_deg\": {FILE: degrees}}}") from error
     for name, files in angles.items():
         wrong = [file for file, angle in files.items()
                  if isinstance(angle, bool) or not isinstance(angle, (int, float)) or not math.isfinite(angle)]
         if wrong or not files:
-            raise DatasetError(f"{path}: sequence {name!r} "
+            raise DatasetError(f"{path}: sequence {quoted(name)} "
                                + (f"has no finite azimuth for {wrong[0]}" if wrong else "has no frames"))
     return angles
 

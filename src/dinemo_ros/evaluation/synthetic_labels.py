@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DatasetError
+from ..quoting import quoted
 
 LABELS = "labels.npz"
 _SHAPES = {"names": (), "K": (3, 3), "T_cam_obj": (4, 4), "size": (3,)}
@@ -38,7 +39,7 @@ def read_labels(path: Path) -> dict[str, np.ndarray]:
         labels[key] = _numbers(path, key, labels[key]) if _SHAPES.get(key) else _text(labels[key])
     names, counts = np.unique(labels["names"], return_counts=True)
     if counts.max() > 1:
-        raise DatasetError(f"{path}: names has {names[counts.argmax()]!r} {counts.max()} times; every render has "
+        raise DatasetError(f"{path}: names has {quoted(names[counts.argmax()])} {counts.max()} times; every render has "
                            "one row")
     for i, name in enumerate(labels["names"]):
         fault = _fault(labels["K"][i], labels["T_cam_obj"][i], labels["size"][i])

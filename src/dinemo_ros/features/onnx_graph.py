@@ -80,7 +80,7 @@ def rewire(graph: GraphProto, old: str, new: str) -> None:
 def _probe(model: bytes, outputs: Sequence[str] = ("features",)) -> list[np.ndarray]:
     """``outputs`` of the network for each of the probe shapes, one after the other."""
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what is wrong is told by its exceptions, cut and escaped
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     return [value for shape in _PROBES

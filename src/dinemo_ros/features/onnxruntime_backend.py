@@ -163,7 +163,7 @@ def _session(bundle: Bundle, threads: int, model: bytes | None, stream: CudaStre
         options.add_session_config_entry("session.x64quantprecision", "1")
     # The card's hash vouches for one file: weights beside it, or in the folder one happens to stand in, are not read.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-    options.log_severity_level = 3  # warnings about graph optimisation say nothing to a robot's operator
+    options.log_severity_level = 4  # what is wrong is told by its exceptions, cut and escaped
     content = bundle.backbone() if model is None else model
     try:
         session = ort.InferenceSession(content, options, providers=_providers(stream))

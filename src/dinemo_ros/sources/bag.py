@@ -16,7 +16,7 @@ from ..errors import CameraError, DatasetError, ImageError
 from ..image_codec import decode_compressed, decode_image
 from ..quoting import shown, shown_path
 from ..sample_range import SampleRange
-from .bag_topics import OTHER_PICTURES, ImageTopic, InfoTopic, choose, image_topic, info_topic, matching_info
+from .bag_topics import OTHER_PICTURES, ImageTopic, InfoTopic, choose, image_topic, info_topic, listed, matching_info
 from .frame import Frame, Source
 from .safe_name import plain_path
 
@@ -62,7 +62,7 @@ class BagSource(Source):
         rest = [image for image in images if image is not chosen]
         if rest and topic is None:
             self.note(f"{where} has {len(images)} image topics, {shown(self._topic)} is used; others: "
-                      + ", ".join(f"{shown(i.topic)}{' (depth)' if i.is_depth else ''}" for i in rest))
+                      + listed([f"{shown(i.topic)}{' (depth)' if i.is_depth else ''}" for i in rest]))
         if self._info_topic is None:
             self.note(f"{where} has no camera_info beside {shown(self._topic)}, nor one of its frame and size")
         elif self._rectified:
