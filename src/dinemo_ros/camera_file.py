@@ -16,7 +16,7 @@ import numpy as np
 
 from .document import read_document
 from .errors import CameraError
-from .quoting import named, quoted, shown_path
+from .quoting import quoted, shown, shown_path
 
 _ENTRY = re.compile(r"(?P<file>.+):(?P<entry>cam\d+)")
 _KALIBR = re.compile(r"cam\d+")
@@ -80,7 +80,7 @@ def _interpret(document, entry: str | None) -> CameraFile:
 def _kalibr(document: dict, cameras: list[str], entry: str | None) -> CameraFile:
     chosen = entry or cameras[0]
     if chosen not in cameras:
-        raise CameraError(f"there is no {chosen} in it; it has {named(cameras, 10)}")
+        raise CameraError(f"there is no {chosen} in it; it has {shown(", ".join(cameras))}")
     fields = document[chosen]
     model = _word(fields.get("camera_model"))
     if model != "pinhole":
@@ -90,7 +90,7 @@ def _kalibr(document: dict, cameras: list[str], entry: str | None) -> CameraFile
     width, height = _numbers(fields.get("resolution"), f"{chosen}.resolution", 2)
     notes = ()
     if not entry and len(cameras) > 1:
-        notes = (f"the camchain has {named(cameras, 10)}; {chosen} is taken, FILE:{cameras[1]} takes another",)
+        notes = (f"the camchain has {shown(", ".join(cameras))}; {chosen} is taken, FILE:{cameras[1]} takes another",)
     distortion = _numbers(fields.get("distortion_coeffs"), f"{chosen}.distortion_coeffs")
     return CameraFile(_whole(width, "width"), _whole(height, "height"),
                       np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), _word(fields.get("distortion_model")),
@@ -167,8 +167,8 @@ def _number(value, name: str) -> float:
         text = value.lower()
         return float(text.replace(".nan", "nan").replace(".inf", "inf"))
     except (AttributeError, ValueError) as error:
-        shown = quoted(value, 40) if isinstance(value, str) else "a list or names"  # which may be a large one
-        raise CameraError(f"{name} holds {shown}, which is no number") from error
+        found = quoted(value, 40) if isinstance(value, str) else "a list or names"  # which may be a large one
+        raise CameraError(f"{name} holds {found}, which is no number") from error
 
 
 def _whole(value: float, name: str) -> int:
