@@ -80,7 +80,7 @@ def _interpret(document, entry: str | None) -> CameraFile:
 def _kalibr(document: dict, cameras: list[str], entry: str | None) -> CameraFile:
     chosen = entry or cameras[0]
     if chosen not in cameras:
-        raise CameraError(f"there is no {chosen} in it; it has {shown(", ".join(cameras))}")
+        raise CameraError(f"there is no {chosen} in it; it has {shown(', '.join(cameras))}")
     fields = document[chosen]
     model = _word(fields.get("camera_model"))
     if model != "pinhole":
@@ -90,7 +90,7 @@ def _kalibr(document: dict, cameras: list[str], entry: str | None) -> CameraFile
     width, height = _numbers(fields.get("resolution"), f"{chosen}.resolution", 2)
     notes = ()
     if not entry and len(cameras) > 1:
-        notes = (f"the camchain has {shown(", ".join(cameras))}; {chosen} is taken, FILE:{cameras[1]} takes another",)
+        notes = (f"the camchain has {shown(', '.join(cameras))}; {chosen} is taken, FILE:{cameras[1]} takes another",)
     distortion = _numbers(fields.get("distortion_coeffs"), f"{chosen}.distortion_coeffs")
     return CameraFile(_whole(width, "width"), _whole(height, "height"),
                       np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), _word(fields.get("distortion_model")),
