@@ -17,6 +17,7 @@ from dinemo_ros.node.message_size import CAMERA_INFO_BYTES, DETECTIONS
 
 NASTY = "\x1b]0;owned\x07\x1b[2J\n[ERROR] forged line\r\u202egnp.exe\x9b31m'"
 _MESSAGES, _LENGTH = 300, 500_000
+_WRITTEN = 20_000  # bytes on the console: a start, and a sentence for each cause
 _ANSWER_S = 0.5
 _BUSY_MACHINE_S = 1.0  # more, for a test that shares its cores
 
@@ -34,7 +35,7 @@ class Watched:
     def __init__(self, folder: Path, make_probe) -> None:
         self.logs = folder / "ros_logs"
         self.node = start_node("pose_node", folder / "console", "/words_test", diagnostics_period_s=0.2,
-                               warn_period_s=1.0, detections_class_id="car")
+                               warn_period_s=3600.0, detections_class_id="car")
         self.probe = make_probe("/words_test", compressed=True, outputs=("detections", "/diagnostics"))
         self.probe.wait_for_node()
         self.slowest_s = 0.0
@@ -136,7 +137,7 @@ def test_floods_of_words(watched, demo_frames):
     flood_of_classes(watched, frame)
     values = probe.diagnosis()
     for cause in ("image", "header", "camera_info", "detections"):
-        assert int(values[f"rejected_{cause}"]) > 0, f"nothing was rejected as {cause}: the test tests nothing"
+        assert int(values[f"rejected_{cause}"]) > 2, f"hardly anything was rejected as {cause}: the test tests nothing"
     assert int(values["boxes_left_out_class"]) >= 300
     assert len(values) < 60 and max(map(len, map(str, values.values()))) < 2000
     assert all(str(value).isprintable() for value in values.values())
@@ -149,8 +150,9 @@ def test_floods_of_words(watched, demo_frames):
     assert watched.slowest_s < _ANSWER_S + _BUSY_MACHINE_S
     assert watched.node.interrupt() == 0
     written = watched.written()
+    print({key: value for key, value in values.items() if key.startswith(("rejected", "boxes"))})
     print(f"grown {grown:.0f} MB, slowest answer {watched.slowest_s:.2f} s, written {list(map(len, written))}")
     assert len(written) > 1, "console and log"
     for text in written:
-        assert len(text) < 100_000, f"{len(text)} bytes"
+        assert len(text) < _WRITTEN, f"{len(text)} bytes for {text.count(b'WARN')} warnings"
         assert not any(c in text.decode() for c in "\x1b\x07\x9b\r\u202e") and b"\n[ERROR]" not in text
