@@ -15,6 +15,7 @@ import yaml
 
 from dinemo_ros.bundle import Card, parse_card
 from dinemo_ros.errors import BundleError, DinemoError
+from dinemo_ros.quoting import shown
 from dinemo_ros.symmetry import NO_SYMMETRY
 
 POOLS = ("synthetic", "sequences", "photographs", "negatives")
@@ -317,7 +318,7 @@ def read_yaml(path: str | Path) -> dict:
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
+        raise RecipeError(f"{path}: cannot be read as YAML ({shown(str(error), 300)})") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, got {type(data).__name__}")
     return data

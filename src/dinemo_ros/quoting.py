@@ -40,9 +40,10 @@ def named(names: Collection[str], most: int, limit: int = 40) -> str:
 
 def one_line(text: str, head: int = _HEAD, tail: int = _TAIL) -> str:
     """A whole sentence for a log or an error: one line, what is not printable escaped, of a long one both ends."""
-    if len(text) > head + tail:
-        text = f"{text[:head]} ... {text[-tail:]}"
-    return _escaped(text)
+    if len(text) <= head + tail and len(escaped := _escaped(text)) <= head + tail:
+        return escaped
+    end = _begin(text[-tail:][::-1], tail)
+    return f"{''.join(_begin(text, head))} ... {''.join(reversed(end))}"
 
 
 def harmless(text: str, layout: str = "\n\t") -> str:

@@ -17,6 +17,7 @@ import onnxruntime as ort
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..errors import BundleError
+from ..quoting import shown
 
 _PROBES = ((1, 64, 96), (2, 128, 64), (1, 96, 128))  # N, H, W: what is equal for all of them is taken as constant
 _BROADCASTING = {"Add", "Sub", "Mul", "Div"}
@@ -55,7 +56,7 @@ def parse(model: bytes) -> onnx.ModelProto:
         proto = onnx.load_model_from_string(model)
         onnx.checker.check_model(proto)
     except Exception as error:  # protobuf and the checker raise half a dozen unrelated types
-        raise BundleError(f"backbone: no valid ONNX model ({str(error).splitlines()[0]})") from error
+        raise BundleError(f"backbone: no valid ONNX model ({shown(str(error), 300)})") from error
     return proto
 
 

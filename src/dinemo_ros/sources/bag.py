@@ -107,7 +107,7 @@ class BagSource(Source):
         try:
             return camera_from_info(_deserialize(raw, _CAMERA_INFO), self._rectified)
         except (CameraError, ImageError) as error:
-            self._unusable = f"{self._info_topic} is of no use: {error}"
+            self._unusable = f"{shown(self._info_topic)} is of no use: {error}"
             self.note(self._unusable)
             return None
 
@@ -116,7 +116,7 @@ def _deserialize(raw: bytes, msgtype: str):
     try:
         return _deserializer()(raw, msgtype)
     except Exception as error:  # struct, index and unicode errors of a damaged message
-        raise ImageError(f"message of type {msgtype} is damaged ({shown(str(error), 200)})") from error
+        raise ImageError(f"message of type {shown(msgtype)} is damaged ({shown(str(error), 200)})") from error
 
 
 def _decode(message, msgtype: str, samples: SampleRange) -> np.ndarray:
