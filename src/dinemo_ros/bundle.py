@@ -187,8 +187,8 @@ def find_bundle(category: str) -> Path:
         if os.path.isfile(root / "engines" / category / CARD_FILE):  # which is false for a name that cannot be
             return root / "engines" / category
     known = ", ".join(shipped_categories()) or "none"
-    raise BundleError(f"no bundle for category {quoted(category)} is installed (found: {known}); name one of these, or give "
-                      "the folder of a bundle")
+    raise BundleError(f"no bundle for category {quoted(category)} is installed (found: {known}); name one of these, "
+                      "or give the folder of a bundle")
 
 
 def shipped_categories() -> list[str]:
