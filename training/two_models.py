@@ -13,6 +13,8 @@ import argparse
 import json
 from pathlib import Path
 
+from dinemo_ros.console import command_main
+
 _RIGHT_DEG = 30.0
 
 
@@ -61,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

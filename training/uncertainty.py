@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from dinemo_ros.bundle import Bundle, load_bundle, rewrite_card
+from dinemo_ros.console import command_main
 from dinemo_ros.evaluation.coverage import BOUNDS, LEVELS, chi_square_content, coverage_rows
 from dinemo_ros.evaluation.reliability import expected_calibration_error, reliability_rows
 from dinemo_ros.evaluation.tables import coverage_markdown, reliability_markdown
@@ -354,4 +355,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command_main(main)

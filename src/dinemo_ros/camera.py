@@ -18,6 +18,7 @@ from .distortion import read_distortion
 from .errors import CameraError, RoiError
 from .intrinsics import check_centre_of_file, check_lens, check_matrix
 from .lens import Lens, lens_of
+from .quoting import shown_path
 
 _OTHER_SHAPE = 0.02  # of the ratio of the sides; a size rounded to even pixels differs by less
 
@@ -81,7 +82,7 @@ class Camera:
             camera = cls(read.width, read.height, read.K, read.distortion_model, read.distortion, read.notes)
             check_centre_of_file(camera.K, camera.width, camera.height)
         except CameraError as error:
-            raise CameraError(f"{path}: {error}") from error
+            raise CameraError(f"{shown_path(path)}: {error}") from error
         return camera
 
     @property

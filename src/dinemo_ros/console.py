@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn, TextIO
 
 from .errors import DinemoError, OutputError
-from .files import readable
+from .quoting import harmless
 
 _CLOSED = "standard output is closed; redirect it to a file, or to /dev/null where nobody wants it"
 
@@ -68,7 +68,7 @@ def require_output() -> None:
 
 
 def _failed(error: DinemoError) -> int:
-    print(f"error: {readable(str(error))}", file=sys.stderr)
+    print(f"error: {error}", file=sys.stderr)
     _drop_output()
     return 1
 
@@ -85,7 +85,8 @@ def _flush_at_exit() -> None:
 
 
 class StandardOutput:
-    """``sys.stdout`` whose lines leave at once, and whose failures are an OutputError."""
+    """``sys.stdout`` whose lines leave at once, with no terminal control that a stranger put into a name, and whose
+    failures are an OutputError."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -96,11 +97,12 @@ class StandardOutput:
 
     def write(self, text: str) -> int:
         with self._told():
+            words = harmless(text)
             try:
-                self._stream.write(text)
-            except UnicodeEncodeError:  # a file name in another encoding, or a terminal that knows ASCII alone
+                self._stream.write(words)
+            except UnicodeEncodeError:  # a terminal that knows ASCII alone
                 encoding = self._stream.encoding or "ascii"
-                self._stream.write(readable(text).encode(encoding, "backslashreplace").decode(encoding))
+                self._stream.write(words.encode(encoding, "backslashreplace").decode(encoding))
             if "\n" in text:
                 self._stream.flush()
         return len(text)
@@ -140,7 +142,7 @@ class StandardError:
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError, ValueError):
             if self._stream is not None:
-                self._stream.write(text)
+                self._stream.write(harmless(text, "\n\t\r"))  # bars of progress go back
         return len(text)
 
     def flush(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .errors import CameraError
+from .quoting import quoted
 
 PLUMB_BOB, RATIONAL, EQUIDISTANT, NONE = "plumb_bob", "rational_polynomial", "equidistant", ""
 
@@ -40,8 +41,9 @@ def read_distortion(name: str, coefficients: Iterable[float]) -> tuple[str, tupl
     """
     values = tuple(float(value) for value in coefficients)
     key = re.sub(r"[^a-z0-9]", "", str(name).lower()).removeprefix("rs2").removeprefix("distortion")
+    name = quoted(str(name))
     if key in _OTHERS:
-        raise CameraError(f"distortion model {name!r} is not supported; known: {_known()}: rectify the images and take "
+        raise CameraError(f"distortion model {name} is not supported; known: {_known()}: rectify the images and take "
                           "their calibration, or calibrate anew with one of these models")
     if not np.isfinite(values).all():
         raise _wrong_number(name, key, values)
@@ -49,19 +51,19 @@ def read_distortion(name: str, coefficients: Iterable[float]) -> tuple[str, tupl
         return _fisheye(name, key, values)
     if not any(values):
         unknown = key not in _POLYNOMIAL and key not in _WITHOUT
-        return NONE, (), (f"distortion model {name!r} is not known; its coefficients are all zero, so no lens is "
+        return NONE, (), (f"distortion model {name} is not known; its coefficients are all zero, so no lens is "
                           "taken",) * unknown
     if key not in _POLYNOMIAL and key not in _WITHOUT:
-        raise CameraError(f"unknown distortion model {name!r}; known: {_known()}")
+        raise CameraError(f"unknown distortion model {name}; known: {_known()}")
     return _polynomial(name, key, values)
 
 
 def _fisheye(name: str, key: str, values: tuple[float, ...]) -> tuple[str, tuple[float, ...], tuple[str, ...]]:
     if not values:
-        return NONE, (), (f"distortion model {name!r} comes without coefficients, so no lens is taken; an ideal "
+        return NONE, (), (f"distortion model {name} comes without coefficients, so no lens is taken; an ideal "
                           "fisheye has four zeros",)
     values = _cut(name, key, values, _FISHEYE_LENGTHS)
-    said = (f"distortion model {name!r} with zeros only is taken as an ideal fisheye (pixels in proportion to angles); "
+    said = (f"distortion model {name} with zeros only is taken as an ideal fisheye (pixels in proportion to angles); "
             "a camera without lens is plumb_bob with zeros",)
     return EQUIDISTANT, values, said * (not any(values))
 
@@ -73,13 +75,13 @@ def _polynomial(name: str, key: str, values: tuple[float, ...]) -> tuple[str, tu
         values = values[:used]
     model = PLUMB_BOB if len(values) <= 5 else RATIONAL
     if key in _WITHOUT:
-        return model, values, (f"distortion model {name!r} is none and its {len(values)} coefficients are not zero: "
+        return model, values, (f"distortion model {name} is none and its {len(values)} coefficients are not zero: "
                                f"they are taken as those of {model}, in OpenCV's order",)
     if key == "plumbbob" and model == RATIONAL:
-        return model, values, (f"distortion model {name!r} has {len(values)} coefficients: they are taken as those of "
+        return model, values, (f"distortion model {name} has {len(values)} coefficients: they are taken as those of "
                                f"{model}, in OpenCV's order",)
     if key in ("modifiedbrownconrady", "inversebrownconrady"):
-        return model, values, (f"distortion model {name!r} is taken as {model}: they differ by less than a tenth of a "
+        return model, values, (f"distortion model {name} is taken as {model}: they differ by less than a tenth of a "
                                "pixel in a lens as cameras have them",)
     return model, values, ()
 
@@ -97,7 +99,7 @@ def _cut(name: str, key: str, values: tuple[float, ...], allowed: tuple[int, ...
 def _wrong_number(name: str, key: str, values: tuple[float, ...]) -> CameraError:
     allowed = (0, *_FISHEYE_LENGTHS) if key in _FISHEYE else (0, 8, 12, 14) if key.startswith("rational") else (0, 4, 5)
     more = "" if key in _FISHEYE or key.startswith("rational") else " (or 8, 12 or 14 of OpenCV's)"
-    return CameraError(f"distortion model {name!r} takes {allowed} finite coefficients{more}, got {list(values)[:16]}")
+    return CameraError(f"distortion model {name} takes {allowed} finite coefficients{more}, got {list(values)[:16]}")
 
 
 def _known() -> str:

@@ -1,9 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors a user can act on: each message says what, where, what is allowed and what to do."""
 
+from .quoting import one_line, shown
+
+_HEAD, _TAIL = 6000, 1000  # of a sentence there is room for a path as long as a system takes it
+
 
 class DinemoError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose: one line that any terminal or log can show.
+
+    Whatever text of strangers a sentence holds, and whichever library put it there, is cut and escaped here.
+    """
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(one_line(str(word), _HEAD, _TAIL) for word in words))
 
 
 class CameraError(DinemoError):
@@ -61,4 +71,4 @@ class PictureSizeError(BackendError):
 def told(error: BaseException) -> str:
     """Kind and first line of an error of somebody else's library."""
     lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no text'}"
+    return f"{type(error).__name__}: {shown(lines[0], 300) if lines else 'no text'}"

@@ -52,24 +52,24 @@ def decode_image(encoding: str, height: int, width: int, step: int, data, is_big
         ImageError: a depth image, unknown encoding, size that is not positive, too large (120 megapixels) or not even
             where chroma is subsampled, ``step`` smaller than a row, or fewer bytes than ``step`` x rows.
     """
-    layout = LAYOUTS.get(encoding) or LAYOUTS.get(standard_name(encoding))
+    name, layout = quoted(encoding), LAYOUTS.get(encoding) or LAYOUTS.get(standard_name(encoding))
     if layout is None:
-        _refuse_depth(encoding, f"image encoding {quoted(encoding)}")
-        raise ImageError(f"image encoding {quoted(encoding)} is not supported; supported are {', '.join(LAYOUTS)}: set "
+        _refuse_depth(encoding, f"image encoding {name}")
+        raise ImageError(f"image encoding {name} is not supported; supported are {', '.join(LAYOUTS)}: set "
                          "the camera driver to one of them, or convert with image_proc")
     height, width, step = int(height), int(width), int(step)
     require_size(width, height)
     if height % layout.even[0] or width % layout.even[1] or min(height, width) < layout.least:
-        raise ImageError(f"encoding {encoding!r} needs a width divisible by {layout.even[1]}, a height divisible by "
+        raise ImageError(f"encoding {name} needs a width divisible by {layout.even[1]}, a height divisible by "
                          f"{layout.even[0]} and at least {layout.least} pixels of each, the image is {width}x{height}")
     row = width * layout.row_bytes
     if step < row:
-        raise ImageError(f"step is {step} bytes, a row of {width} pixels in {encoding!r} takes {row}: encoding, width "
+        raise ImageError(f"step is {step} bytes, a row of {width} pixels in {name} takes {row}: encoding, width "
                          "and step of the image do not fit together")
     rows = height * layout.rows[0] // layout.rows[1]
     flat = _as_bytes(data)
     if flat.size < rows * step:
-        raise ImageError(f"image data has {flat.size} bytes, {width}x{height} in {encoding!r} with step {step} takes "
+        raise ImageError(f"image data has {flat.size} bytes, {width}x{height} in {name} with step {step} takes "
                          f"{rows * step}: the message was cut short")
     stored = flat[: rows * step].reshape(rows, step)
     return layout.rgb(layout.pixels(stored, height, width, is_bigendian), samples or SampleRange())

@@ -27,7 +27,7 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads
     # The card's hash vouches for one file: weights beside it, or in the folder one happens to stand in, are not read.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-    options.log_severity_level = 3  # warnings about graph optimisation say nothing to a robot's operator
+    options.log_severity_level = 4  # what is wrong is told by its exceptions, cut and escaped
     return options
 
 

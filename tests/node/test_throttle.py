@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 
 from dinemo_ros.node.diagnostics import Monitor
-from dinemo_ros.node.throttle import Throttle, one_line
-from dinemo_ros.quoting import quoted
+from dinemo_ros.node.throttle import Throttle
+from dinemo_ros.quoting import one_line, quoted
 
 
 class Recorder:
@@ -38,19 +38,20 @@ def test_numbers_make_no_difference():
     throttle = Throttle()
     assert throttle.let_through("image", "encoding 'a' of 5 bytes", 60.0, 0.0)
     assert throttle.let_through("image", "encoding 'a' of 19.5 bytes", 60.0, 0.0) is None
-    assert throttle.let_through("image", "encoding 'b' of 5 bytes", 60.0, 0.0), "another encoding is news"
+    assert throttle.let_through("image", "box (-5.0, 1e-07, nan, inf)", 60.0, 0.0)
+    assert throttle.let_through("image", "box (7.0, 3.5, -inf, 2e+09)", 60.0, 0.0) is None
 
 
-def test_quoted_text_makes_no_difference_in_notes():
+def test_quoted_text_makes_no_difference():
     throttle = Throttle()
-    assert throttle.let_through("image", "encoding 'a1' of 5 bytes", 60.0, 0.0, names=False)
+    assert throttle.let_through("image", "encoding 'a1' of 5 bytes", 60.0, 0.0)
     alike = ("encoding 'b' of 19 bytes", "encoding 'it\\'s' of 7 bytes", 'encoding "x" of 0.5 bytes',
              "encoding 'long'... of 6 bytes")
     for now, message in enumerate(alike):
-        assert throttle.let_through("image", message, 60.0, float(now), names=False) is None
-    assert throttle.let_through("image", "another thing", 60.0, 5.0, names=False) == "another thing"
-    assert throttle.let_through("roi", "encoding 'a1' of 5 bytes", 60.0, 5.0, names=False), "another cause"
-    again = throttle.let_through("image", "encoding 'c' of 8 bytes", 60.0, 61.0, names=False)
+        assert throttle.let_through("image", message, 60.0, float(now)) is None
+    assert throttle.let_through("image", "another thing", 60.0, 5.0) == "another thing"
+    assert throttle.let_through("roi", "encoding 'a1' of 5 bytes", 60.0, 5.0), "another cause"
+    again = throttle.let_through("image", "encoding 'c' of 8 bytes", 60.0, 61.0)
     assert again == "encoding 'c' of 8 bytes (4 more like it since the last time)"
 
 

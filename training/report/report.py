@@ -9,12 +9,26 @@ from pathlib import Path
 
 import jinja2
 
+from dinemo_ros.quoting import harmless
+
 from ..recipe import Recipe, dump_recipe
 from ..run_folder import RunFolder, now, write_text
 from . import data_section, label_section, model_section, result_section
 from .page import Section
 
 _TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def render(**content: object) -> str:
+    """The page; whatever text it is given appears as it is written, and does nothing."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True, finalize=_printable)
+    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(**content)
+
+
+def _printable(value: object) -> object:
+    """Names may hold marks that turn what follows round, or controls of a terminal that shows the page's source."""
+    return harmless(value) if isinstance(value, str) else value
 
 
 def write_report(recipe: Recipe, folder: RunFolder) -> dict:
@@ -29,10 +43,8 @@ def write_report(recipe: Recipe, folder: RunFolder) -> dict:
     sections += [model_section.training(recipe, folder.path, out), model_section.features(folder.path, out),
                  result_section.evaluation(recipe, folder, out), result_section.calibration(folder, out)]
     sections = [section for section in sections if section.filled]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)
     versions = json.loads((folder.path / "versions.json").read_text())
-    page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
-        category=recipe.category, time=now(), sections=sections, config=dump_recipe(recipe), versions=versions)
+    page = render(category=recipe.category, time=now(), sections=sections, config=dump_recipe(recipe),
+                  versions=versions)
     write_text(out / "index.html", page)
     return {"sections": len(sections), "pictures": len(list(out.glob("*.png")) + list(out.glob("*.jpg")))}

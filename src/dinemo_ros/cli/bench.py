@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..benchmark.device import REFERENCE_PACKAGES, cpu_name, load_average, peak_memory_mb, versions
 from ..errors import FRAME_ERRORS, DatasetError
+from ..quoting import one_line, shown, shown_path
 from ..sources import open_source
 from . import options
 from .camera_choice import CameraChoice
@@ -135,18 +136,18 @@ def _load(path: Path) -> list[Job]:
             check_image(frame.image_rgb)
             camera.require_size(width, height)
         except FRAME_ERRORS as error:
-            refused.append(f"{frame.name}: {error}")
+            refused.append(f"{shown(frame.name)}: {error}")
             continue
         frames.append(Job(frame.image_rgb, camera, None))
         if len(frames) == _DISTINCT_FRAMES:
             break
     refused += source.skipped
     for sentence in sorted(said):
-        print(sentence, file=sys.stderr)
+        print(one_line(sentence), file=sys.stderr)
     if not frames:
-        raise DatasetError(f"{path}: no image could be used" + (f"; {refused[0]}" if refused else ""))
+        raise DatasetError(f"{shown_path(path)}: no image could be used" + (f"; {refused[0]}" if refused else ""))
     for sentence in refused:
-        print(f"skipped {sentence}", file=sys.stderr)
+        print(f"skipped {one_line(sentence)}", file=sys.stderr)
     return frames
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ..camera import Camera
 from ..errors import CameraError
+from ..quoting import shown, shown_path
 from ..sources import Frame
 from . import options
 
@@ -37,7 +38,7 @@ class CameraChoice:
         if frame.camera is not None and frame.calibrated:
             return self._told(frame.camera, "calibration"), "source"
         if frame.camera_error:
-            raise CameraError(f"{frame.name}: {frame.camera_error}{self._advice}")
+            raise CameraError(f"{shown(frame.name)}: {frame.camera_error}{self._advice}")
         if frame.camera is not None:
             self._say("no calibration: the field of view comes from the focal length in the pictures (EXIF), distances "
                       f"scale with it and are wrong where a picture was cropped{self._advice}")
@@ -48,5 +49,5 @@ class CameraChoice:
 
     def _told(self, camera: Camera, name: str | None) -> Camera:
         for note in camera.notes:
-            self._say(f"{name}: {note}")
+            self._say(f"{shown_path(name)}: {note}")
         return camera

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import BundleError
 from ..fastdds_profile import PROFILE_VARIABLES
+from ..quoting import one_line
 from . import options
 from .bench import cpu_name
 from .doctor_backends import backends, engine_cache
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_output_file(arguments.json)
     findings = list(examine(arguments.bundle, arguments.cache))
     for finding in findings:
-        print(f"{finding.level} {finding.subject:14} {finding.text}")
+        print(f"{finding.level} {finding.subject:14} {one_line(finding.text, 6000)}")
     if arguments.json:
         with AtomicFile(arguments.json) as file:
             file.write(to_json([vars(finding) for finding in findings], indent=1) + "\n")

@@ -18,6 +18,7 @@ from ..errors import DinemoError
 from ..files import readable
 from ..overlay import draw_poses
 from ..overlay_file import is_overlay, write_overlay
+from ..quoting import one_line, shown
 from ..sources import open_source
 from . import options
 from .camera_choice import CameraChoice
@@ -97,7 +98,7 @@ class _Tally:
         """Tell the user, once."""
         if sentence not in self.said:
             self.said.add(sentence)
-            tqdm.write(sentence, file=sys.stderr)
+            tqdm.write(one_line(sentence, 6000), file=sys.stderr)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -123,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
             except DinemoError as error:
                 entry["error"] = str(error)
                 tally.failed += 1
-                tally.say(f"{frame.name}: {error}")
+                tally.say(f"{shown(frame.name)}: {error}")
             tally.images += 1
             lines.write(to_json(entry) + "\n")
     return _summary(tally, source, estimator.bundle.card.category)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..quoting import one_line
 from . import evaluate_options as shared
 from . import options
 from .evaluate_report import ROWS, finish
@@ -121,7 +122,7 @@ def run_spin(arguments: argparse.Namespace) -> int:
     frames = read_spins(arguments.dir, arguments.sequence)
     if not arguments.sequence:  # who names sequences knows that there are others
         for sentence in left_out(arguments.dir):
-            print(f"left out: {sentence}", file=sys.stderr)
+            print(f"left out: {one_line(sentence)}", file=sys.stderr)
     setting = shared.make_setting(arguments)
     card = setting.competitors[0].estimator.bundle.card
     require_azimuth(card.category, card.symmetry)
@@ -160,7 +161,7 @@ def run_pascal3d(arguments: argparse.Namespace) -> int:
     category = arguments.category or setting.competitors[0].estimator.bundle.card.category
     clean, left_out = read_pascal3d(arguments.dir, category, arguments.subset, arguments.limit)
     for sentence in left_out:
-        print(f"left out: {sentence}", file=sys.stderr)
+        print(f"left out: {one_line(sentence)}", file=sys.stderr)
     chosen = clean if arguments.occluded in (None, "all") else []
     if arguments.occluded:
         levels = ("L1", "L2", "L3") if arguments.occluded == "all" else (arguments.occluded,)

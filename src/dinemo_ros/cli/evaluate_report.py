@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DatasetError
+from ..quoting import one_line
 from .output import AtomicFile, to_json
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _tell_skipped(records: list[dict], frames: int) -> None:
     if reasons:
         print(f"counted as wrong: {len(reasons)} of {frames} frames, which could not be used", file=sys.stderr)
     for sentence in list(reasons.values())[:_NAMED]:
-        print(f"  {sentence}", file=sys.stderr)
+        print(f"  {one_line(sentence)}", file=sys.stderr)
     if len(reasons) > _NAMED:
         print(f"  and {len(reasons) - _NAMED} more, named as \"skipped\" in --json", file=sys.stderr)
 

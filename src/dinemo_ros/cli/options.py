@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..cuda.devices import DEVICES, TWINS
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
+from ..quoting import one_line
 
 if TYPE_CHECKING:
     from ..bundle import Bundle
@@ -72,13 +73,20 @@ def estimator_of(bundle: Bundle, arguments: argparse.Namespace) -> PoseEstimator
                          engine_cache=arguments.cache, device=arguments.device)
 
 
+class _OneLine(logging.Formatter):
+    """What libraries and strangers' files say may have any length and any line ends."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return one_line(record.getMessage())
+
+
 def log_to_stderr(quiet: bool = False, choices: bool = True) -> None:
     """Show what this package logs: choices of backends, progress of engines, fallbacks.
 
     quiet: only warnings and errors. choices: False where the caller puts into one line what was chosen.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_OneLine())
     handler.addFilter(lambda record: choices or record.levelno > logging.INFO or record.name not in _CHOOSERS)
     logger = logging.getLogger("dinemo_ros")
     logger.handlers[:] = [handler]

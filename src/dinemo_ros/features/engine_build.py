@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..bundle import Bundle
 from ..errors import BackendError
+from ..quoting import shown
 from .protocol import LARGEST_SIDE
 from .tensorrt_api import TensorRt, make_logger
 from .timing_cache import TimingCache
@@ -63,7 +64,7 @@ def build_plan(trt: TensorRt, model: bytes, shapes: tuple[Profile, ...], arch: s
     parser = trt.api.OnnxParser(network, logger)
     if not parser.parse(model):
         raise BackendError(f"{name}: {trt.flavour} {trt.version} cannot read the network "
-                           f"({parser.get_error(0).desc().splitlines()[0]}); a bundle of an older version is "
+                           f"({shown(parser.get_error(0).desc(), 300)}); a bundle of an older version is "
                            "rewritten for it where the onnx package is installed: pip install onnx")
     config = _config(trt, builder, shapes, arch, name)
     if timings:

@@ -17,6 +17,7 @@ import onnxruntime as ort
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..errors import BundleError
+from ..quoting import shown
 
 _PROBES = ((1, 64, 96), (2, 128, 64), (1, 96, 128))  # N, H, W: what is equal for all of them is taken as constant
 _BROADCASTING = {"Add", "Sub", "Mul", "Div"}
@@ -55,7 +56,7 @@ def parse(model: bytes) -> onnx.ModelProto:
         proto = onnx.load_model_from_string(model)
         onnx.checker.check_model(proto)
     except Exception as error:  # protobuf and the checker raise half a dozen unrelated types
-        raise BundleError(f"backbone: no valid ONNX model ({str(error).splitlines()[0]})") from error
+        raise BundleError(f"backbone: no valid ONNX model ({shown(str(error), 300)})") from error
     return proto
 
 
@@ -80,7 +81,7 @@ def rewire(graph: GraphProto, old: str, new: str) -> None:
 def _probe(model: bytes, outputs: Sequence[str] = ("features",)) -> list[np.ndarray]:
     """``outputs`` of the network for each of the probe shapes, one after the other."""
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what is wrong is told by its exceptions, cut and escaped
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     return [value for shape in _PROBES

@@ -26,6 +26,7 @@ from ..bundle import INT8_FILE, Bundle, is_installed
 from ..crew import Crew
 from ..errors import BackendError, BundleError
 from ..network_child import session_options
+from ..quoting import shown
 from .cuda_driver import CudaStream
 from .parity import sample_picture
 from .signature import check_features, check_signature
@@ -105,7 +106,7 @@ class OnnxRuntimeExtractor:
             self._session.run_with_iobinding(binding)
             return binding.copy_outputs_to_cpu()[0]
         except RuntimeError as error:
-            raise BackendError(f"ONNX Runtime on the GPU: {str(error).splitlines()[0]}") from error
+            raise BackendError(f"ONNX Runtime on the GPU: {shown(str(error), 300)}") from error
 
     def on_device(self, images: torch.Tensor) -> torch.Tensor:
         """Features float32 [N, D, H/8, W/8] of pictures uint8 [N, H, W, 3], both torch tensors on the GPU.
@@ -126,7 +127,7 @@ class OnnxRuntimeExtractor:
             with in_torch_order(self._stream, images, features) if self._stream else nullcontext():
                 self._session.run_with_iobinding(binding, unwaited)
         except Exception as error:  # onnxruntime's errors have no common type
-            raise BackendError(f"ONNX Runtime on the GPU: {str(error).splitlines()[0]}") from error
+            raise BackendError(f"ONNX Runtime on the GPU: {shown(str(error), 300)}") from error
         return features
 
     def _on_cpu(self, images: np.ndarray) -> np.ndarray:
@@ -154,7 +155,7 @@ def _run(session: ort.InferenceSession, images: np.ndarray) -> np.ndarray:
         return session.run(["features"], {"image": images})[0]
     except Exception as error:  # onnxruntime's errors have no common type
         raise BackendError(f"ONNX Runtime cannot run the network on pictures {list(images.shape)} "
-                           f"({str(error).splitlines()[0]})") from error
+                           f"({shown(str(error), 300)})") from error
 
 
 def _tried(bundle: Bundle, model: bytes | None, pictures: Sequence[np.ndarray]) -> str:
@@ -184,7 +185,7 @@ def _session(bundle: Bundle, threads: int, model: bytes | None, stream: CudaStre
     except Exception as error:  # onnxruntime raises a dozen unrelated types for one cause: not a usable model
         name = bundle.backbone_path if model is None else f"{bundle.card.category} in another precision"
         raise BundleError(f"{name}: ONNX Runtime {ort.__version__} cannot load it "
-                          f"({str(error).splitlines()[0]})") from error
+                          f"({shown(str(error), 300)})") from error
     if stream and "CUDAExecutionProvider" not in session.get_providers():
         raise BackendError(f"ONNX Runtime {ort.__version__} cannot use CUDA: pip install onnxruntime-gpu in the place "
                            "of onnxruntime, with the CUDA and cuDNN that it names")

@@ -12,7 +12,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray
 
 from ..camera import Camera
 from ..errors import RoiError
-from ..quoting import quoted
+from ..quoting import named, quoted
 from ..regions import overlaps
 from .validation import check_rois
 
@@ -94,7 +94,7 @@ def _wanted(message: Detection2DArray, class_id: str, min_score: float,
         elif score > 1.0:
             strange["score"] = (f"the detector's score is {score:g}, not 0 to 1 (percent?): detections_min_score "
                                 "compares with 0 to 1, so divide it in the detector")
-    names = ", ".join(quoted(name, 40) for name in list(others)[:_NAMES]) + ", ..." * (len(others) > _NAMES)
+    names = named(others, _NAMES)
     choice.leave_out("class", sum(others.values()), f"class {names} {'is' if len(others) == 1 else 'are'} not "
                      f"{quoted(class_id, 40)} (parameter detections_class_id)")
     if weak:

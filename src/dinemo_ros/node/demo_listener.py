@@ -26,7 +26,7 @@ from ..geometry import rotation_angle, se3
 from ..image_codec import decode_image
 from ..overlay_file import is_overlay, write_overlay
 from ..pose import Hypothesis
-from ..quoting import shown_path
+from ..quoting import one_line, shown, shown_path
 from ..sources import open_source
 from . import conversions
 
@@ -62,8 +62,8 @@ def read_truth(folder: Path) -> dict[str, np.ndarray]:
         frames = json.loads(file.read_text())["frames"]
         return {name: np.array(frame["T_cam_obj"], dtype=np.float64).reshape(4, 4) for name, frame in frames.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{file}: not a ground truth file ({error!r}); expected frames.NAME.T_cam_obj [4][4]") \
-            from error
+        raise DatasetError(f"{shown_path(file)}: not a ground truth file ({shown(repr(error), 200)}); expected "
+                           "frames.NAME.T_cam_obj [4][4]") from error
 
 
 def picture_name(name: str) -> str:
@@ -123,8 +123,8 @@ class DemoListener(Node):
         for status in message.status:
             if status.name.endswith("pose estimation"):
                 values = {value.key: value.value for value in status.values}
-                self._state, self._diagnosis = values["state"], status.message
-                self._latency = values.get("image_to_pose_median_ms", self._latency)
+                self._state, self._diagnosis = values.get("state", ""), one_line(status.message)
+                self._latency = shown(values.get("image_to_pose_median_ms", self._latency), 20)
 
     def _on_overlay(self, message: Image) -> None:
         self._last = time.monotonic()
@@ -141,14 +141,14 @@ class DemoListener(Node):
         name = self._names[conversions.nanoseconds(message.header.stamp)]
         self._answers += 1
         if not message.detections:
-            print(f"{name}: no object", flush=True)
+            print(f"{shown(name)}: no object", flush=True)
         for rank, detection in enumerate(message.detections):
             self._poses += 1
             T, size = transform(detection.bbox.center), detection.bbox.size
             x, y, z = T[:3, 3]
             best = detection.results[0].hypothesis
             azimuth, elevation, _ = Hypothesis(T, best.score, np.array([size.x, size.y, size.z])).viewpoint()
-            line = (f"{name}: {detection.id} score {best.score:.2f}  x {x:+.2f} y {y:+.2f} z {z:.2f} m  "
+            line = (f"{shown(name)}: {shown(detection.id)} score {best.score:.2f}  x {x:+.2f} y {y:+.2f} z {z:.2f} m  "
                     f"azimuth {math.degrees(azimuth):5.1f} elevation {math.degrees(elevation):+5.1f} deg  "
                     f"size {size.x:.2f} {size.y:.2f} {size.z:.2f} m")
             if rank == 0 and name in self._truth:

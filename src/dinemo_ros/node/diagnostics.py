@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ..errors import BundleError, CameraError, ImageError, RoiError
+from ..quoting import one_line
 from .boxes import REASONS
-from .throttle import Throttle, one_line
+from .throttle import Throttle
 from .validation import HeaderError, RestartError
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Monitor:
         """Something is strange and poses are published all the same: a warning in the log and in the diagnostics."""
         with self._lock:
             self._notes[cause] = one_line(message), time.monotonic()
-        line = self._let_through(cause, message, period_s, names=False)
+        line = self._let_through(cause, message, period_s)
         if line is not None:
             self._logger.warning(line)
 
@@ -142,13 +143,13 @@ class Monitor:
 
     def inform(self, cause: str, message: str, period_s: float) -> None:
         """A note that is no reason to worry, in the log only."""
-        line = self._let_through(cause, message, period_s, names=False)
+        line = self._let_through(cause, message, period_s)
         if line is not None:
             self._logger.info(line)
 
-    def _let_through(self, cause: str, message: str, period_s: float, names: bool = True) -> str | None:
+    def _let_through(self, cause: str, message: str, period_s: float) -> str | None:
         with self._lock:
-            return self._throttle.let_through(cause, one_line(message), period_s, time.monotonic(), names)
+            return self._throttle.let_through(cause, one_line(message), period_s, time.monotonic())
 
     def waited_s(self) -> float:
         """Seconds since the last image, or since the node became active."""
@@ -160,8 +161,9 @@ class Monitor:
         with self._lock:
             level, message = self._judge(state, stale_after_s, image_topic)
             values = {"state": state, **running, **self._values()}
-        return DiagnosticStatus(level=level, name=self._name, message=message, hardware_id=self.hardware_id,
-                                values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])
+        return DiagnosticStatus(level=level, name=self._name, message=one_line(message),
+                                hardware_id=one_line(self.hardware_id),
+                                values=[KeyValue(key=key, value=one_line(str(value))) for key, value in values.items()])
 
     def _values(self) -> dict[str, object]:
         now = time.monotonic()

@@ -13,6 +13,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.signals import SignalHandlerOptions
 
 from ..errors import DinemoError
+from ..quoting import one_line
 from . import ending
 
 Made = TypeVar("Made")
@@ -36,7 +37,7 @@ def _run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)  # they are heeded here
     except Exception as error:  # of rcl, for a file or a word after --ros-args; nothing has begun yet
-        print(f"{name}: cannot start with these ROS arguments: {_reason(error)}", file=sys.stderr)
+        print(f"{name}: cannot start with these ROS arguments: {one_line(_reason(error))}", file=sys.stderr)
         return 1
     made = None
     try:

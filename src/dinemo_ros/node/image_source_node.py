@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import closing
 
@@ -22,11 +23,14 @@ from ..sources.bag import BagSource
 from . import conversions, parameters
 from .ending import leave
 from .executable import run
+from .node_log import NodeLog
+from .throttle import Throttle
 
 _DEFAULT_HFOV_DEG = 60.0
 _WAIT_S = 0.05
 _ANSWER_S = 2.0  # how long lockstep waits for an image that is not answered
 _MATCH_S = 0.5  # discovery is two-sided: we know the subscriber before it knows us
+_NAMED = 20  # skipped images that are named one by one
 _LINGER_S = 0.5  # the last image must leave shared memory before the publisher goes
 
 
@@ -54,12 +58,12 @@ class ImageSourceNode(Node):
         self._spinner.add_node(self)
         self._said_hfov = False
         self._source_notes: set[str] = set()  # that were told
-        self._camera_notes: set[str] = set()  # likewise
+        self._log, self._throttle = NodeLog(self.get_logger()), Throttle()
         self.published = 0
 
     def play(self) -> None:
         """Publish every frame at its time, once or for ever."""
-        self.get_logger().info(f"playing {self._source.description}")
+        self._log.info(f"playing {self._source.description}")
         self._tell_notes()
         while not self._ready():
             self._spin_once(_WAIT_S)
@@ -67,19 +71,25 @@ class ImageSourceNode(Node):
         while True:
             self._play_once()
             self._tell_notes()
-            for sentence in self._source.skipped:
-                self.get_logger().warning(f"skipped: {sentence}")
+            self._tell_skipped()
             if not self._settings.loop:
                 break
         self._wait_until(time.monotonic() + _LINGER_S)
-        self.get_logger().info(f"done: {self.published} images published, {len(self._source.skipped)} skipped")
+        self._log.info(f"done: {self.published} images published, {len(self._source.skipped)} skipped")
 
     def _tell_notes(self) -> None:
         """What the source has to say of itself, each sentence once."""
         for sentence in self._source.notes:
             if sentence not in self._source_notes:
                 self._source_notes.add(sentence)
-                self.get_logger().info(sentence)
+                self._log.info(sentence)
+
+    def _tell_skipped(self) -> None:
+        skipped = self._source.skipped
+        for sentence in skipped[:_NAMED]:
+            self._log.warning(f"skipped: {sentence}")
+        if len(skipped) > _NAMED:
+            self._log.warning(f"skipped: {len(skipped) - _NAMED} more")
 
     def _ready(self) -> bool:
         seen = self._images.get_subscription_count() > 0 or not self._settings.wait_for_subscriber
@@ -148,16 +158,16 @@ class ImageSourceNode(Node):
         if not self._said_hfov:
             self._said_hfov = True
             origin = "taken from its pictures' EXIF data" if frame.camera else "assumed"
-            self.get_logger().warning(f"{self._source.description} has no camera: a horizontal field of view of "
+            self._log.warning(f"{self._source.description} has no camera: a horizontal field of view of "
                                       f"{camera.hfov_deg:.3g} deg is {origin}; distances depend on it (parameters "
                                       "hfov_deg, camera_file)")
         return camera
 
     def _told(self, camera: Camera) -> Camera:
         for note in camera.notes:
-            if note not in self._camera_notes:
-                self._camera_notes.add(note)
-                self.get_logger().warning(f"calibration: {note}")
+            line = self._throttle.let_through("camera", f"calibration: {note}", math.inf, time.monotonic())
+            if line is not None:
+                self._log.warning(line)
         return camera
 
 

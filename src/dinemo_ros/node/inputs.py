@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 
 from rclpy.callback_groups import CallbackGroup
@@ -11,6 +12,10 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
+
+from ..quoting import named
+from .message_size import CAMERA_INFO_BYTES, DETECTIONS, DETECTIONS_BYTES, taker
+from .node_log import NodeLog
 
 # REP 2003; one image, because with a deeper queue a busy node works on stale ones.
 _NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -29,15 +34,20 @@ class Inputs:
     """
 
     def __init__(self, node: Node, group: CallbackGroup, on_image: Callable, on_camera_info: Callable,
-                 on_detections: Callable) -> None:
-        self._node, self._group = node, group
-        self._on_image, self._on_camera_info = on_image, on_camera_info
+                 on_detections: Callable, on_too_large: Callable[[str, str], None]) -> None:
+        """``on_too_large`` is told the topic and why one of its messages is not taken, see ``message_size.py``."""
+        self._node, self._group, self._log = node, group, NodeLog(node.get_logger())
+        self._on_image = on_image
+        self._on_camera_info = taker(CameraInfo, on_camera_info, partial(on_too_large, "camera_info"),
+                                     CAMERA_INFO_BYTES)
         self.image_topic = node.resolve_topic_name("image")
         self.latched = False
         self._image = None
         self._infos: dict[DurabilityPolicy, object] = {}
-        self._detections = node.create_subscription(Detection2DArray, "detections_2d", on_detections, _RECENT,
-                                                    callback_group=group)
+        take_boxes = taker(Detection2DArray, on_detections, partial(on_too_large, "detections_2d"), DETECTIONS_BYTES,
+                           DETECTIONS)
+        self._detections = node.create_subscription(Detection2DArray, "detections_2d", take_boxes, _RECENT,
+                                                    callback_group=group, raw=True)
         self._follow_camera_info()
 
     def close(self) -> None:
@@ -55,14 +65,14 @@ class Inputs:
             self.image_topic = topic
             self._image = self._node.create_subscription(kind, topic, self._on_image, _NEWEST,
                                                          callback_group=self._group)
-            self._node.get_logger().info(f"subscribed to {topic} ({kind.__name__})")
+            self._log.info(f"subscribed to {topic} ({kind.__name__})")
         return problem
 
     def _wanted_image(self, transport: str) -> tuple[type | None, str, str]:
         """Type and topic to subscribe to, and what is wrong with what is published."""
         topic = self._node.resolve_topic_name("image")
         here, beside = self._types(topic), f"{topic}/compressed"
-        carries = f"{topic} carries {', '.join(sorted(here))}"
+        carries = f"{topic} carries {named(sorted(here), 3, 80)}"
         if transport == "raw":
             return Image, topic, "" if not here or _RAW in here else (
                 f"{carries}, image_transport is 'raw', so no pose: set image_transport to auto, or remap 'image'")
@@ -105,4 +115,4 @@ class Inputs:
         for durability, profile in wanted.items():
             if durability not in self._infos:
                 self._infos[durability] = self._node.create_subscription(
-                    CameraInfo, "camera_info", self._on_camera_info, profile, callback_group=self._group)
+                    CameraInfo, "camera_info", self._on_camera_info, profile, callback_group=self._group, raw=True)

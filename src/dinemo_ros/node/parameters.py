@@ -18,6 +18,8 @@ from rclpy.node import Node
 from ..cuda.devices import DEVICES
 from ..errors import DinemoError
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
+from ..quoting import quoted
+from .validation import LONGEST_FRAME, is_frame
 
 #: When a parameter may change: never after the start, only while unconfigured, or at any time.
 START, CONFIGURE, LIVE = "start", "configure", "live"
@@ -35,6 +37,7 @@ class Parameter:
         bounds: (lowest, highest) allowed number, or None.
         choices: allowed strings; empty allows any.
         or_zero: 0, which switches it off, is allowed besides the bounds.
+        is_frame: a TF frame's name, or the beginning of one.
         changes: START (read-only), CONFIGURE or LIVE.
     """
 
@@ -46,6 +49,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     changes: str = LIVE
     or_zero: bool = False
+    is_frame: bool = False
 
     @property
     def range_text(self) -> str:
@@ -72,7 +76,10 @@ class Parameter:
     def check(self, value) -> str:
         """Why ``value`` is not allowed, or an empty string. Types and plain ranges are rclpy's business."""
         if self.choices and value not in self.choices:
-            return f"parameter '{self.name}' is '{value}'; allowed: {self.range_text}"
+            return f"parameter '{self.name}' is {quoted(value)}; allowed: {self.range_text}"
+        if self.is_frame and not is_frame(value):
+            return (f"parameter '{self.name}' is {quoted(value)}, of {len(value)} characters; allowed: up to "
+                    f"{LONGEST_FRAME}, all of them printable")
         if self.or_zero and value != 0 and not self.bounds[0] <= value <= self.bounds[1]:
             return f"parameter '{self.name}' is {value:g}; allowed: {self.range_text}{' ' * bool(self.unit)}{self.unit}"
         return ""
@@ -120,7 +127,7 @@ POSE_NODE = (
     Parameter("track_smoothing", 0.0, "0 reports poses as measured; towards 1 more and more as predicted.",
               bounds=(0.0, 0.95)),
     Parameter("child_frame_prefix", "", "Put before the TF child frames '<category>_<rank>', with tracking "
-              "'<category>_<id>'."),
+              "'<category>_<id>'.", is_frame=True),
     Parameter("publish_tf", True, "Publish one TF frame per object."),
     Parameter("marker_style", "mesh", "How 'markers' shows an object.", choices=("mesh", "box")),
     Parameter("marker_lifetime_s", 1.0, "A marker disappears after this time without a new one; 0 keeps it.",
@@ -143,7 +150,7 @@ IMAGE_SOURCE = (
               bounds=(0.0, 1000.0), changes=START),
     Parameter("loop", False, "Start again at the end instead of ending.", changes=START),
     Parameter("frame_id", "camera_optical_frame", "Frame of the images, an optical frame (x right, y down, z "
-              "forward).", changes=START),
+              "forward).", changes=START, is_frame=True),
     Parameter("camera_file", "", "Calibration of ROS, OpenCV or Kalibr (camchain.yaml:cam1); empty takes the source's "
               "own camera.", changes=START),
     Parameter("hfov_deg", 0.0, "Horizontal field of view where no camera is known; 0 takes the pictures' EXIF "

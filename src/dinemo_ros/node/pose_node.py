@@ -29,6 +29,7 @@ from ..camera import Camera
 from ..errors import DinemoError
 from ..estimator import PoseEstimator
 from ..pose import ObjectPose
+from ..quoting import quoted
 from ..sample_range import SampleRange
 from ..tracker import PoseTracker, Tracking
 from . import conversions, parameters
@@ -39,6 +40,7 @@ from .executable import run
 from .inputs import Inputs
 from .log_bridge import bridge_logging
 from .memory import give_back, share_heaps
+from .node_log import NodeLog
 from .publishers import Outputs, TransformBroadcaster
 from .synchronizer import StampMatcher
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
@@ -61,8 +63,9 @@ class PoseNode(LifecycleNodeMixin, Node):
         Node.__init__(self, "pose_node", **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         parameters.declare(self, parameters.POSE_NODE, lambda: self.state)
-        self._monitor = Monitor(self.get_logger(), f"{self.get_fully_qualified_name().lstrip('/')}: pose estimation")
-        bridge_logging(self.get_logger(), self._tell_progress)
+        self._log = NodeLog(self.get_logger())
+        self._monitor = Monitor(self._log, f"{self.get_fully_qualified_name().lstrip('/')}: pose estimation")
+        bridge_logging(self._log, self._tell_progress)
         self._work, self._image_group = threading.RLock(), MutuallyExclusiveCallbackGroup()
         self._broadcaster = TransformBroadcaster(self)
         self._estimator: PoseEstimator | None = None
@@ -106,7 +109,7 @@ class PoseNode(LifecycleNodeMixin, Node):
             give_back()
             self._monitor.recovered()
             self._monitor.hardware_id = f"{bundle.card.category} {bundle.card.version}"
-            self.get_logger().info(f"configured: {bundle.card.category} {bundle.card.version} from {bundle.path}")
+            self._log.info(f"configured: {bundle.card.category} {bundle.card.version} from {bundle.path}")
             return super().on_configure(state)
 
     def _load(self, settings: SimpleNamespace) -> Bundle:
@@ -121,7 +124,7 @@ class PoseNode(LifecycleNodeMixin, Node):
     def _say_progress(self, text: str) -> None:
         if self.context.ok():
             self._tell_progress(text)
-            self.get_logger().info(text)
+            self._log.info(text)
 
     def _tell_progress(self, text: str) -> None:
         """What the configuration is at; the diagnostics say it."""
@@ -134,12 +137,13 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._camera_infos, self._order = CameraInfos(), StampOrder()
             self._matcher, self._samples = StampMatcher(), SampleRange()
             self._ever_wanted = False
-            self._inputs = Inputs(self, self._image_group, self._on_image, self._on_camera_info, self._on_detections)
+            self._inputs = Inputs(self, self._image_group, self._on_image, self._on_camera_info, self._on_detections,
+                                  self._on_too_large)
             self._watch_timer = self.create_timer(_WATCH_PERIOD_S, self._watch_inputs, clock=self._steady,
                                                   callback_group=self._image_group)
             self._monitor.start()
             self._watch_inputs()
-            self.get_logger().info(f"active: images from {self._topic('image')}, camera from "
+            self._log.info(f"active: images from {self._topic('image')}, camera from "
                                    f"{self._topic('camera_info')}")
             return result
 
@@ -220,6 +224,11 @@ class PoseNode(LifecycleNodeMixin, Node):
 
     def _on_camera_info(self, message) -> None:
         self._camera_infos.add(message)
+
+    def _on_too_large(self, topic: str, problem: str) -> None:
+        cause = "camera_info" if topic == "camera_info" else "detections"
+        self._monitor.reject(cause, f"{self._topic(topic)}: {problem}", self._settings().warn_period_s,
+                             lost_image=False)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         with self._work:
@@ -349,10 +358,10 @@ class PoseNode(LifecycleNodeMixin, Node):
         """An error of ours as it is; of a bug its kind and place, with the trace in the log and counted as internal."""
         if isinstance(error, DinemoError):
             return error
-        self.get_logger().debug("".join(traceback.format_exception(error)))
+        self._log.debug("".join(traceback.format_exception(error)))
         where = traceback.extract_tb(error.__traceback__)[-1]
         return DinemoError(f"unexpected {type(error).__name__} in {where.name} ({where.filename}:{where.lineno}): "
-                           f"{error}; please report it")
+                           f"{quoted(str(error), 200)}; please report it")
 
     def _reject(self, topic: str, error: Exception, consequence: str, settings: SimpleNamespace,
                 lost_image: bool = True) -> None:
@@ -389,7 +398,7 @@ def _spin(node: PoseNode) -> None:
             executor.spin()
         except _rclpy.RCLError as error:  # older rclpy: a transition that its state does not have ends the spinning
             if node.context.ok():
-                node.get_logger().error(f"a request is refused: {' '.join(str(error).split())}")
+                NodeLog(node.get_logger()).error(f"a request is refused: {' '.join(str(error).split())}")
                 time.sleep(0.1)  # whatever it is, it must not fill the log
 
 

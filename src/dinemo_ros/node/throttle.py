@@ -7,22 +7,12 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from ..quoting import shown
-
-# What messages of one cause differ in without being news: numbers, and for some of them what somebody else wrote.
-_NUMBER = re.compile(r"[\d.]+")
+# What messages of one cause differ in without being news: numbers, and what somebody else wrote, which is in quotes
+# (:func:`dinemo_ros.quoting.quoted`).
+_NUMBER = re.compile(r"[-+]?(?:\d[\d.]*(?:e[-+]?\d+)?|\bnan\b|\binf\b)")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'(?:\.\.\.)?|"(?:[^"\\]|\\.)*"(?:\.\.\.)?""")
 _KEY_LENGTH = 160
 _KINDS = 12  # different sentences of one cause that are said at a time
-
-_HEAD, _TAIL = 500, 200  # of a long message its beginning, where it is, and its end, what to do
-
-
-def one_line(text: str) -> str:
-    """``text`` for a log: of bounded length, what is not printable escaped."""
-    if len(text) > _HEAD + _TAIL:
-        text = f"{text[:_HEAD]} ... {text[-_TAIL:]}"
-    return shown(text, len(text))
 
 
 @dataclass
@@ -36,19 +26,20 @@ class _Said:
 class Throttle:
     """Lets a message through when nothing like it was for a while; what it remembers is bounded.
 
-    Messages are alike when they have the cause in common and differ in numbers only.
+    Messages are alike when they have the cause in common and differ in numbers and quoted names only: whoever sends
+    another name with every message is heard once.
     """
 
     def __init__(self) -> None:
         self._said: dict[str, OrderedDict[str, _Said]] = {}
 
-    def let_through(self, cause: str, message: str, period_s: float, now_s: float, names: bool = True) -> str | None:
+    def let_through(self, cause: str, message: str, period_s: float, now_s: float) -> str | None:
         """``message`` with how many like it were held back since the last, or None if it is to be held back too.
 
-        cause: of a fixed set, not made of what messages hold. names: another text in quotes makes it another message.
+        cause: of a fixed set, not made of what messages hold.
         """
         said = self._said.setdefault(cause, OrderedDict())
-        key = _NUMBER.sub("#", message if names else _QUOTED.sub("'#'", message))[:_KEY_LENGTH]
+        key = _NUMBER.sub("#", _QUOTED.sub("'#'", message))[:_KEY_LENGTH]
         last = said.get(key)
         if last is None and len(said) >= _KINDS:
             oldest = next(iter(said.values()))

@@ -16,7 +16,7 @@ from ..errors import CameraError, DatasetError, ImageError
 from ..image_codec import decode_compressed, decode_image
 from ..quoting import shown, shown_path
 from ..sample_range import SampleRange
-from .bag_topics import OTHER_PICTURES, ImageTopic, InfoTopic, choose, image_topic, info_topic, matching_info
+from .bag_topics import OTHER_PICTURES, ImageTopic, InfoTopic, choose, image_topic, info_topic, listed, matching_info
 from .frame import Frame, Source
 from .safe_name import plain_path
 
@@ -62,7 +62,7 @@ class BagSource(Source):
         rest = [image for image in images if image is not chosen]
         if rest and topic is None:
             self.note(f"{where} has {len(images)} image topics, {shown(self._topic)} is used; others: "
-                      + ", ".join(f"{shown(i.topic)}{' (depth)' if i.is_depth else ''}" for i in rest))
+                      + listed([f"{shown(i.topic)}{' (depth)' if i.is_depth else ''}" for i in rest]))
         if self._info_topic is None:
             self.note(f"{where} has no camera_info beside {shown(self._topic)}, nor one of its frame and size")
         elif self._rectified:
@@ -107,7 +107,7 @@ class BagSource(Source):
         try:
             return camera_from_info(_deserialize(raw, _CAMERA_INFO), self._rectified)
         except (CameraError, ImageError) as error:
-            self._unusable = f"{self._info_topic} is of no use: {error}"
+            self._unusable = f"{shown(self._info_topic)} is of no use: {error}"
             self.note(self._unusable)
             return None
 
@@ -116,7 +116,7 @@ def _deserialize(raw: bytes, msgtype: str):
     try:
         return _deserializer()(raw, msgtype)
     except Exception as error:  # struct, index and unicode errors of a damaged message
-        raise ImageError(f"message of type {msgtype} is damaged ({shown(str(error), 200)})") from error
+        raise ImageError(f"message of type {shown(msgtype)} is damaged ({shown(str(error), 200)})") from error
 
 
 def _decode(message, msgtype: str, samples: SampleRange) -> np.ndarray:

@@ -146,6 +146,11 @@ def _common_parts(one: str, other: str) -> int:
     return next((index for index, (a, b) in enumerate(pairs) if a != b), 0)
 
 
+def listed(names: Sequence[str]) -> str:
+    """The first few of many names, and how many more there are."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
 def _listed(images: Sequence[ImageTopic]) -> str:
-    more = f" and {len(images) - _LISTED} more" if len(images) > _LISTED else ""
-    return ", ".join(shown(image.topic) for image in images[:_LISTED]) + more
+    return listed([shown(image.topic) for image in images])

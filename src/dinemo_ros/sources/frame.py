@@ -11,6 +11,8 @@ import numpy as np
 
 from ..camera import Camera
 
+_MOST_NOTES = 50
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -55,8 +57,8 @@ class Source(ABC):
         return self._frames()
 
     def note(self, sentence: str) -> None:
-        """Add to :attr:`notes`, once."""
-        if sentence not in self.notes:
+        """Add to :attr:`notes`, once; of a flood of them the first."""
+        if sentence not in self.notes and len(self.notes) < _MOST_NOTES:
             self.notes.append(sentence)
 
     @abstractmethod

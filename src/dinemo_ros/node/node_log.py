@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node's log for sentences that hold what others wrote: names of files and frames, formats, words of libraries."""
+
+from __future__ import annotations
+
+from ..quoting import harmless, one_line
+
+_TRACE = 20_000  # characters
+
+
+class NodeLog:
+    """Hands every sentence to rclpy's logger as one printable line of bounded length.
+
+    Each severity is called from a line of its own, because rclpy refuses one call site with changing severity.
+    """
+
+    def __init__(self, logger) -> None:
+        self._logger = logger
+
+    def debug(self, text: str) -> None:
+        """Many lines, for those who look for a bug."""
+        self._logger.debug(harmless(text[-_TRACE:]))
+
+    def info(self, sentence: str) -> None:
+        self._logger.info(one_line(sentence))
+
+    def warning(self, sentence: str) -> None:
+        self._logger.warning(one_line(sentence))
+
+    def error(self, sentence: str) -> None:
+        self._logger.error(one_line(sentence))
