@@ -8,8 +8,6 @@ those; a file's are turned upright by :func:`decode_file`.
 
 from __future__ import annotations
 
-import zlib
-
 import cv2
 import numpy as np
 
@@ -17,20 +15,17 @@ from .content import HEAD_BYTES, Content, Kind, content_of
 from .errors import ImageError
 from .image_encodings import LAYOUTS, encoding_of_format, is_depth, standard_name
 from .jpeg_end import lacks_end, require_all_rows, with_end
-from .jpeg_header import require_few_scans
 from .jpeg_warnings import is_padding, of_known_version, with_warnings
 from .opencv_log import silent
 from .orientation import as_stored, is_tiff, orientation_of, upright
-from .picture_header import MAX_PIXELS, decodable_header, read_header, require_size
+from .picture_guard import guarded
+from .picture_header import read_header, require_size
 from .quoting import quoted
 from .sample_range import SampleRange
 
 SUPPORTED_ENCODINGS = tuple(LAYOUTS)
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
-_PNG_CHUNKS = 100_000  # the largest picture in pieces of 8 KiB, as libpng makes them
-_TRANSPARENCY = b"tRNS"
 # IGNORE_ORIENTATION: the standard says nothing of EXIF data within a message, and versions of OpenCV differ in which
 # kinds of file they turn.
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -140,15 +135,13 @@ def _refuse_depth(encoding: str, what: str) -> None:
 
 def _decode(data: bytes, samples: SampleRange) -> np.ndarray:
     """RGB uint8 [H, W, 3] of a compressed picture as stored (a TIFF: upright)."""
-    header = decodable_header(data)
+    whole, header = guarded(data)
     if header is None:  # a decoder that finds one all the same may find any size
         raise _undecodable(data)
     if data[:2] == _JPEG:
         return cv2.cvtColor(_decode_jpeg(data), cv2.COLOR_BGR2RGB)
-    if data[:8] == _PNG:
-        data = _bare_png(data)
     deep = 8 < header.bits <= 16
-    bgr = _imdecode(data, _FLAGS | (cv2.IMREAD_ANYDEPTH if deep else 0))
+    bgr = _imdecode(whole, _FLAGS | (cv2.IMREAD_ANYDEPTH if deep else 0))
     if bgr is None or bgr.dtype not in (np.uint8, np.uint16):
         raise _undecodable(data)
     if bgr.dtype == np.uint16:
@@ -159,7 +152,6 @@ def _decode(data: bytes, samples: SampleRange) -> np.ndarray:
 
 def _decode_jpeg(data: bytes) -> np.ndarray:
     """BGR uint8 [H, W, 3] of a JPEG; :class:`ImageError` where libjpeg found it damaged."""
-    require_few_scans(data)
     cut = lacks_end(data)
     whole = of_known_version(with_end(data) if cut else data)
     bgr, warning = with_warnings(lambda: _imdecode(whole, _FLAGS))
@@ -207,35 +199,3 @@ def _as_bytes(data) -> np.ndarray:
         if hasattr(data, "__len__") and len(data) == 0:
             return np.empty(0, np.uint8)
         raise ImageError(f"image data of type {type(data).__name__} has no buffer of bytes") from error
-
-
-def _bare_png(data: bytes) -> bytes:
-    """A PNG without the chunks that its pixels do not need: texts and profiles are packed, and unpack to thousands of
-    times their size; frames of an animation are pictures of their own.
-
-    Refuses one with a damaged chunk, or without its last one, which other bytes may follow: decoders leave the missing
-    rows black.
-    """
-    view, at, kept, kept_until = memoryview(data), 8, [], 0
-    for _ in range(_PNG_CHUNKS):
-        if at + 12 > len(data):
-            break
-        size, name = int.from_bytes(data[at:at + 4], "big"), data[at + 4:at + 8]
-        end = at + 12 + size
-        if end > len(data):
-            break
-        if name[:1].isupper():
-            if zlib.crc32(view[at + 4:end - 4]) != int.from_bytes(data[end - 4:end], "big"):
-                raise ImageError(f"PNG of {len(data)} bytes is damaged: the checksum of its chunk "
-                                 f"{quoted(name.decode('ascii', 'replace'))} is wrong; copy the file again, or look at "
-                                 "the network")
-        elif name != _TRANSPARENCY:
-            kept.append(view[kept_until:at])
-            kept_until = end
-        if name == b"IEND":
-            return b"".join([*kept, view[kept_until:end]]) if kept else data
-        at = end
-    else:
-        raise ImageError(f"PNG of {len(data)} bytes has more than {_PNG_CHUNKS} chunks, which no encoder makes of "
-                         f"{MAX_PIXELS} pixels: save it anew")
-    raise ImageError(f"PNG of {len(data)} bytes has no end marker: it was cut short, or is damaged")
