@@ -15,7 +15,7 @@ from .quoting import quoted
 
 _HEAD_BYTES = 1 << 20
 # Of a file beside its pixels: a preview, a film behind the picture, colour profiles.
-_BESIDE_BYTES, _PIXEL_BYTES = 64 << 20, 8
+_BESIDE_BYTES = 64 << 20
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS = 100_000  # the largest picture in pieces of 8 KiB, as libpng makes them
 _TRANSPARENCY = b"tRNS"
@@ -46,12 +46,14 @@ def read_picture_file(path: Path) -> bytes:
         if size > _BESIDE_BYTES:
             header = decodable_header(head)
             pixels = 0 if header is None else header.width * header.height
-            if size > _BESIDE_BYTES + _PIXEL_BYTES * pixels:
+            pixel_bytes = 4 if header is None or header.bits <= 8 else 8  # unpacked, with an alpha channel
+            if size > _BESIDE_BYTES + pixel_bytes * pixels:
                 what = "no picture is known to be in it" if header is None else (
                     f"a picture of {header.width}x{header.height} takes much less")
                 raise ImageError(f"has {size >> 20} MiB and is not read, {what}: is it a picture file, or was it "
                                  "damaged?")
-        return head + file.read()
+        file.seek(0)
+        return file.read()
 
 
 def _bare_png(data: bytes) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..isobmff import boxes, child
 
-_LARGEST_INDEX = 1 << 28  # bytes of a "moov" box that are read
+_LARGEST_INDEX = 1 << 26  # bytes of a "moov" box that are read
 _BOXES = 100_000  # of a file that are looked at; a recording in pieces has two a second
 _ONE = 1 << 16  # 16.16 fixed point
 # (a, b, c, d) of (x, y) -> (a x + c y, b x + d y), y down, to the numbers of EXIF in dinemo_ros.orientation.
