@@ -79,3 +79,40 @@ def jpeg_of_many_scans(width: int, height: int, scans: int) -> bytes:
     picture = np.full((height, width, 3), 100, np.uint8)
     data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
     return data[:-2] + data[data.rindex(b"\xff\xda"):-2] * scans + b"\xff\xd9"
+
+
+def _record(kind: int, content: bytes) -> bytes:
+    return struct.pack("<BQ", kind, len(content)) + content
+
+
+def _string(text: bytes) -> bytes:
+    return struct.pack("<I", len(text)) + text
+
+
+def mcap(chunks: list[tuple[bytes, bytes, int]], indexed: bool = True, stated: int | None = None) -> bytes:
+    """An mcap bag of one topic of compressed images, /image.
+
+    chunks: kind of packing, packed records, their size unpacked. stated: another size that all of them state.
+    """
+    definitions = (_record(3, struct.pack("<H", 1) + _string(b"sensor_msgs/msg/CompressedImage") + _string(b"ros2msg")
+                           + _string(b""))
+                   + _record(4, struct.pack("<HH", 1, 1) + _string(b"/image") + _string(b"cdr") + _string(b"")))
+    out, index = b"\x89MCAP0\r\n" + _record(1, _string(b"ros2") + _string(b"")) + definitions, b""
+    for packing, packed, size in chunks:
+        size, start = size if stated is None else stated, len(out)
+        out += _record(6, struct.pack("<QQQI", 0, 10**9, size, 0) + _string(packing) + struct.pack("<Q", len(packed))
+                       + packed)
+        length = len(out) - start
+        out += _record(7, struct.pack("<HI", 1, 16) + bytes(16))
+        index += _record(8, struct.pack("<QQQQ", 0, 10**9, start, length) + struct.pack("<IHQ", 10, 1, start + length)
+                         + struct.pack("<Q", len(out) - start - length) + _string(packing)
+                         + struct.pack("<QQ", len(packed), size))
+    summary = len(out)
+    if indexed:
+        out += definitions + index
+    return out + _record(2, struct.pack("<QQI", summary if indexed else 0, 0, 0)) + b"\x89MCAP0\r\n"
+
+
+def message_record(data: bytes, stamp_ns: int = 0) -> bytes:
+    """Of an mcap's only channel."""
+    return _record(5, struct.pack("<HIQQ", 1, 0, stamp_ns, stamp_ns) + data)
