@@ -6,7 +6,10 @@ from __future__ import annotations
 import numpy as np
 
 from .camera import Camera
+from .errors import CameraError
 
+#: Coefficients of a lens that are looked at; the largest model has 14.
+MOST_COEFFICIENTS = 100
 _EMPTY_P = "P of the camera_info is empty: K is taken for the rectified images"
 
 
@@ -18,6 +21,9 @@ def camera_from_info(info, rectified: bool = False) -> Camera:
         rectified: the image is rectified: take P, which is then the camera matrix, and no distortion. Where P was not
             filled in, K.
     """
+    if len(info.d) > MOST_COEFFICIENTS:
+        raise CameraError(f"the lens of the camera_info has {len(info.d)} coefficients, no model has more than 14: "
+                          "publish those of the calibration")
     K, model, distortion = np.array(info.k, dtype=np.float64).reshape(3, 3), info.distortion_model, info.d
     notes: tuple[str, ...] = ()
     if rectified:

@@ -8,8 +8,6 @@ those; a file's are turned upright by :func:`decode_file`.
 
 from __future__ import annotations
 
-import zlib
-
 import cv2
 import numpy as np
 
@@ -20,13 +18,13 @@ from .jpeg_end import lacks_end, require_all_rows, with_end
 from .jpeg_warnings import is_padding, of_known_version, with_warnings
 from .opencv_log import silent
 from .orientation import as_stored, is_tiff, orientation_of, upright
+from .picture_guard import guarded
 from .picture_header import read_header, require_size
 from .quoting import quoted
 from .sample_range import SampleRange
 
 SUPPORTED_ENCODINGS = tuple(LAYOUTS)
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 # IGNORE_ORIENTATION: the standard says nothing of EXIF data within a message, and versions of OpenCV differ in which
 # kinds of file they turn.
@@ -112,7 +110,10 @@ def peek_size(image_format: str, data) -> tuple[int, int] | None:
     Takes microseconds: whoever knows the camera's size can refuse an image of another before it is decoded.
     """
     del image_format  # the data tell
-    header = read_header(_as_bytes(data)[:1 << 20].tobytes())
+    flat = _as_bytes(data)
+    header = read_header(flat[:1 << 20].tobytes())
+    if header is None and flat.size > 1 << 20:  # a large colour profile or preview before it
+        header = read_header(flat.tobytes())
     return None if header is None else (header.width, header.height)
 
 
@@ -134,22 +135,17 @@ def _refuse_depth(encoding: str, what: str) -> None:
 
 def _decode(data: bytes, samples: SampleRange) -> np.ndarray:
     """RGB uint8 [H, W, 3] of a compressed picture as stored (a TIFF: upright)."""
-    header = read_header(data)
-    if header is not None:
-        require_size(header.width, header.height)
-        if header.bits > 16:
-            raise ImageError(f"its samples have {header.bits} bits: depth, disparity or radiance, not a picture; a "
-                             "picture of 8 or 16 bits a sample is needed, and a colour one is best")
+    whole, header = guarded(data)
+    if header is None:  # a decoder that finds one all the same may find any size
+        raise _undecodable(data)
     if data[:2] == _JPEG:
         return cv2.cvtColor(_decode_jpeg(data), cv2.COLOR_BGR2RGB)
-    if data[:8] == _PNG:
-        _require_whole_png(data)
-    deep = header is not None and 8 < header.bits <= 16
-    bgr = _imdecode(data, _FLAGS | (cv2.IMREAD_ANYDEPTH if deep else 0))
+    deep = 8 < header.bits <= 16
+    bgr = _imdecode(whole, _FLAGS | (cv2.IMREAD_ANYDEPTH if deep else 0))
     if bgr is None or bgr.dtype not in (np.uint8, np.uint16):
         raise _undecodable(data)
     if bgr.dtype == np.uint16:
-        samples.grey |= header is not None and header.channels == 1
+        samples.grey |= header.channels == 1
         bgr = samples.to_8_bits(bgr)
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
@@ -203,22 +199,3 @@ def _as_bytes(data) -> np.ndarray:
         if hasattr(data, "__len__") and len(data) == 0:
             return np.empty(0, np.uint8)
         raise ImageError(f"image data of type {type(data).__name__} has no buffer of bytes") from error
-
-
-def _require_whole_png(data: bytes) -> None:
-    """Refuse a PNG with a damaged chunk, or without its last one, which other bytes may follow: decoders leave the
-    missing rows black."""
-    view, at = memoryview(data), 8
-    while at + 12 <= len(data):
-        size, name = int.from_bytes(data[at:at + 4], "big"), data[at + 4:at + 8]
-        end = at + 12 + size
-        if end > len(data):
-            break
-        if name[:1].isupper() and zlib.crc32(view[at + 4:end - 4]) != int.from_bytes(data[end - 4:end], "big"):
-            raise ImageError(f"PNG of {len(data)} bytes is damaged: the checksum of its chunk "
-                             f"{quoted(name.decode('ascii', 'replace'))} is wrong; copy the file again, or look at the "
-                             "network")
-        if name == b"IEND":
-            return
-        at = end
-    raise ImageError(f"PNG of {len(data)} bytes has no end marker: it was cut short, or is damaged")

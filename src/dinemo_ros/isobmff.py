@@ -5,11 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+_BOXES = 10_000  # of a level that are looked at; MP4 and AVIF have dozens
+_TABLE_BYTES = 1 << 18  # of the table of which properties are whose
+
 
 def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
     """(name, start, end) of the content of every box between two places; ends at the first that leads out of it."""
     end = len(data) if end is None else end
-    while start + 8 <= end:
+    for _ in range(_BOXES):
+        if start + 8 > end:
+            return
         size, name, header = int.from_bytes(data[start:start + 4], "big"), data[start + 4:start + 8], 8
         if size == 1:
             size, header = int.from_bytes(data[start + 8:start + 16], "big"), 16
@@ -39,7 +44,7 @@ def primary_properties(data: bytes) -> list[tuple[bytes, bytes]]:
         return []
     properties = [(name, data[start:end]) for name, start, end in boxes(data, *ipco)]
     primary = int.from_bytes(data[pitm[0] + 4:pitm[0] + (6 if data[pitm[0]] == 0 else 8)], "big")
-    chosen = _associations(data[ipma[0]:ipma[1]], primary)
+    chosen = _associations(data[ipma[0]:min(ipma[1], ipma[0] + _TABLE_BYTES)], primary)
     return [properties[index - 1] for index in chosen if 0 < index <= len(properties)]
 
 

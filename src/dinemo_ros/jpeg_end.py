@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import ImageError
+from .jpeg_header import frame
 
 _START_OF_SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _SEQUENTIAL = (0xC0, 0xC1)  # a progressive one that was cut is complete, only blurred
@@ -30,8 +31,8 @@ def lacks_end(data: bytes) -> bool:
 
 def with_end(data: bytes) -> bytes:
     """``data``, a JPEG that :func:`lacks_end`, with one; ImageError if it could not be told from one that was cut."""
-    kind, components = _frame(data)
-    if kind not in _SEQUENTIAL or components > 3 or _START_OF_SCAN not in data:
+    kind, header = frame(data)
+    if kind not in _SEQUENTIAL or len(header) < 6 or header[5] > 3 or _START_OF_SCAN not in data:
         raise ImageError(f"JPEG of {len(data)} bytes has no end marker: it was cut short")
     return _without_padding(data) + _END
 
@@ -43,17 +44,6 @@ def require_all_rows(picture: np.ndarray, size: int) -> None:
             for columns in (slice(None, width), slice(-width, None)):
                 if (picture[rows, columns] == _MISSING).all():
                     raise ImageError(f"JPEG of {size} bytes has no end marker and lacks rows: it was cut short")
-
-
-def _frame(data: bytes) -> tuple[int, int]:
-    """Second byte of the frame header's marker, and the number of colour components; zeros if there is none."""
-    at = 2
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        kind = data[at + 1]
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):  # tables and extensions lie among the frames
-            return kind, data[at + 9]
-        at += 1 if kind == 0xFF else 2 + int.from_bytes(data[at + 2:at + 4], "big")
-    return 0, 0
 
 
 def _without_padding(data: bytes) -> bytes:

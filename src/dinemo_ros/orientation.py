@@ -9,10 +9,12 @@ import numpy as np
 
 from . import tiff
 from .isobmff import primary_properties
+from .jpeg_header import segments
 
 _TURNS = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
           5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
           8: lambda a: np.rot90(a)}
+_CHUNKS = 100_000  # that are looked through for EXIF data
 _BACK = {6: 8, 8: 6}  # all the others undo themselves
 # ISO/IEC 23008-12: quarter turns counter-clockwise, then mirrored: axis 0 top to bottom, 1 left to right.
 _AVIF = {(0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6, (0, 0): 4, (0, 1): 2, (1, 0): 5, (1, 1): 7,
@@ -60,21 +62,16 @@ def _of_exif(data: bytes, at: int | None) -> int:
 
 def _exif_of_jpeg(data: bytes) -> int | None:
     """Where the first EXIF segment's content begins."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        kind = data[at + 1]
-        if kind == 0xE1 and data[at + 4:at + 10] == b"Exif\0\0":
-            return at + 4
-        if kind == 0xDA:  # the picture begins
-            return None
-        at += 1 if kind == 0xFF else 2 + int.from_bytes(data[at + 2:at + 4], "big")
-    return None
+    return next((start for kind, start, _ in segments(data)
+                 if kind == 0xE1 and data[start:start + 6] == b"Exif\0\0"), None)
 
 
 def _chunk(data: bytes, name: bytes, at: int, order: str, crc: int, name_first: bool) -> int | None:
     """Where the content of the first chunk of that name begins, in a PNG (length, name, ..., CRC) or in a RIFF file
     (name, length, ..., padded to even)."""
-    while at + 8 <= len(data):
+    for _ in range(_CHUNKS):
+        if at + 8 > len(data):
+            break
         found, length = data[at + 4:at + 8], data[at:at + 4]
         if name_first:
             found, length = length, found

@@ -8,11 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .errors import ImageError
+from .picture_guard import guarded, read_picture_file
+
 
 def imread(path: str | Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray | None:
-    """As ``cv2.imread``, which crashes on a name that is no UTF-8; None where it cannot be read or is no picture."""
+    """As ``cv2.imread``, which crashes on a name that is no UTF-8; None where it cannot be read, is no picture, or one
+    that would fill the memory (:mod:`dinemo_ros.picture_guard`)."""
     try:
-        data = np.fromfile(path, np.uint8)
-    except OSError:
+        data, header = guarded(read_picture_file(Path(path)))
+        return None if header is None else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except (OSError, ImageError, cv2.error):
         return None
-    return cv2.imdecode(data, flags) if len(data) else None

@@ -6,8 +6,10 @@ from __future__ import annotations
 import struct
 
 WIDTH, HEIGHT, BITS_PER_SAMPLE, ORIENTATION, SAMPLES_PER_PIXEL = 256, 257, 258, 274, 277
+ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT = 278, 322, 323
 _SUBFILE_TYPE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 330, 50706
-_FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # of the kinds of number that the tags above have
+# Of the kinds of number that the tags above have, or that readers take for them.
+_FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q"}
 
 
 def directory(data: bytes, at: int = 0) -> dict[int, int]:
@@ -37,7 +39,8 @@ def directory(data: bytes, at: int = 0) -> dict[int, int]:
             if number * struct.calcsize(form) > inline:
                 value = at + struct.unpack_from(order + ("Q" if big else "I"), data, value)[0]
             if value + struct.calcsize(form) <= len(data):
-                found[tag], = struct.unpack_from(order + form, data, value)
+                number, = struct.unpack_from(order + form, data, value)
+                found[tag] = max(number, found.get(tag, number))  # readers differ in which of several they take
     except struct.error:  # it leads out of the data
         pass
     return found

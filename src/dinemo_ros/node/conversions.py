@@ -13,7 +13,8 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
 from ..camera import Camera
-from ..image_codec import decode_compressed, decode_image
+from ..image_codec import decode_compressed, decode_image, peek_size
+from ..picture_header import require_size
 from ..pose import Hypothesis, ObjectPose
 from ..sample_range import SampleRange
 
@@ -35,6 +36,20 @@ def image_to_rgb(message: Image | CompressedImage, samples: SampleRange | None =
         return decode_compressed(message.format, message.data, samples)
     return decode_image(message.encoding, message.height, message.width, message.step, message.data,
                         bool(message.is_bigendian), samples)
+
+
+def stated_size(message: Image | CompressedImage) -> tuple[int, int] | None:
+    """(width, height) in pixels before anything is decoded; None of a compressed picture without a header.
+
+    :class:`ImageError` for a size that no picture has.
+    """
+    if isinstance(message, CompressedImage):
+        size = peek_size(message.format, message.data)
+    else:
+        size = message.width, message.height
+    if size is not None:
+        require_size(*size)
+    return size
 
 
 def rgb_to_image(header: Header, rgb: np.ndarray) -> Image:

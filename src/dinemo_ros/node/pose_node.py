@@ -26,7 +26,7 @@ from vision_msgs.msg import Detection2DArray
 
 from ..bundle import Bundle, find_bundle, load_bundle
 from ..camera import Camera
-from ..errors import DinemoError
+from ..errors import CameraError, DinemoError
 from ..estimator import PoseEstimator
 from ..pose import ObjectPose
 from ..quoting import quoted
@@ -270,19 +270,17 @@ class PoseNode(LifecycleNodeMixin, Node):
     def _process(self, message: Image | CompressedImage, detections: Detection2DArray | None,
                  settings: SimpleNamespace) -> None:
         """Estimate and publish one image, or say why not."""
-        started, source = time.monotonic(), "image"
+        started = time.monotonic()
         try:
             check_frame_id(message.header)
-            image = conversions.image_to_rgb(message, self._samples)
-            source = "camera_info"
-            camera = self._camera(message, image, settings)
-            source = "image"
+            image, camera = self._picture(message, settings)
             rois = None if detections is None else self._rois(detections, camera, settings)
             poses = self._estimate(image, camera, rois, conversions.nanoseconds(message.header.stamp), settings)
             self._outputs.publish(message.header, image, camera, poses, settings)
         except Exception as error:  # a robot's node must outlive a bug
             if not self.context.ok():
                 return None  # a signal took it away in the middle of something
+            source = "camera_info" if isinstance(error, CameraError) else "image"
             return self._reject(source, self._sentence(error), "no pose for this image", settings)
         timings = (self._tracker or self._estimator).timings
         self._monitor.image_done(len(poses), time.monotonic() - started, timings)
@@ -308,8 +306,18 @@ class PoseNode(LifecycleNodeMixin, Node):
         if sentence:
             self._monitor.note(cause, f"{self._topic(topic)}: {sentence}", period_s)
 
-    def _camera(self, message, image: np.ndarray, settings: SimpleNamespace) -> Camera:
+    def _picture(self, message: Image | CompressedImage, settings: SimpleNamespace) -> tuple[np.ndarray, Camera]:
+        """RGB uint8 [H, W, 3] and its camera. A picture that no camera fits is not decoded: it costs what its message
+        does, whatever size it says it is of."""
+        size = conversions.stated_size(message)
+        camera = None if size is None else self._camera(message, *size, settings)
+        image = conversions.image_to_rgb(message, self._samples)
         height, width = image.shape[:2]
+        if camera is None or (camera.width, camera.height) != (width, height):  # the header told nothing, or another
+            camera = self._camera(message, width, height, settings)
+        return image, camera
+
+    def _camera(self, message, width: int, height: int, settings: SimpleNamespace) -> Camera:
         if not len(self._camera_infos) and settings.default_hfov_deg > 0:
             self._monitor.warn("camera_info", f"{self._topic('camera_info')}: none has arrived, a horizontal field "
                                f"of view of {settings.default_hfov_deg:g} deg is assumed (parameter default_hfov_deg)",

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 
 from ..camera import Camera
-from ..camera_info import camera_from_info
+from ..camera_info import MOST_COEFFICIENTS, camera_from_info
 from ..crop import check_roi, check_seen
 from ..errors import CameraError, DinemoError, RoiError
 from ..quoting import quoted
@@ -105,6 +105,8 @@ class CameraInfos:
 
     def add(self, message) -> None:
         self._heard, self._time_s = self._heard + 1, time.monotonic()
+        if len(message.d) > MOST_COEFFICIENTS:  # no lens: its first ones are refused as well, and kept for less
+            message.d = message.d[:MOST_COEFFICIENTS]
         stamp = conversions.nanoseconds(message.header.stamp)
         self._by_stamp[stamp] = self._latest = message
         self._by_stamp.move_to_end(stamp)

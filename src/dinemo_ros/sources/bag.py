@@ -16,6 +16,7 @@ from ..errors import CameraError, DatasetError, ImageError
 from ..image_codec import decode_compressed, decode_image
 from ..quoting import shown, shown_path
 from ..sample_range import SampleRange
+from .bag_limits import limit_rosbags, require_small_chunks, require_small_metadata, small_values
 from .bag_topics import OTHER_PICTURES, ImageTopic, InfoTopic, choose, image_topic, info_topic, listed, matching_info
 from .frame import Frame, Source
 from .safe_name import plain_path
@@ -169,14 +170,18 @@ def _opened(path: Path):
         raise DatasetError(f"{where}: has {len(files)} storage files and no metadata.yaml; run 'ros2 bag reindex' on "
                            "it, or give one of the files")
     storage = files[0] if files else path
+    require_small_metadata(path)
     with plain_path(storage, _storage_suffix(storage)) as name:
+        limit_rosbags()
         try:
-            reader = Reader(name)
-            reader.open()
+            with small_values():
+                reader = Reader(name)
+                reader.open()
         except Exception as error:  # rosbags raises from sqlite, yaml, struct, zstd...: all mean the bag is unreadable
             said = shown(str(error).replace(str(name), str(storage)), 300)
             raise DatasetError(f"{where}: cannot be read as a rosbag2 ({said}); try 'ros2 bag reindex'") from error
         try:
+            require_small_chunks(reader, where)
             yield reader
         finally:
             reader.close()

@@ -10,6 +10,7 @@ import numpy as np
 from ..content import HEAD_BYTES, Content, content_of
 from ..errors import ImageError
 from ..image_codec import decode_file
+from ..picture_guard import read_picture_file
 from ..quoting import shown
 from ..sample_range import SampleRange
 
@@ -36,9 +37,11 @@ def read_image(path: Path, samples: SampleRange | None = None) -> np.ndarray:
     """
     name = shown(path.name)
     try:
-        data = path.read_bytes()
+        data = read_picture_file(path)
     except OSError as error:
         raise ImageError(f"{name}: cannot be read ({error.strerror})") from error
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
     if not data:
         raise ImageError(f"{name}: is empty")
     try:

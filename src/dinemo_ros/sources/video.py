@@ -27,6 +27,7 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".mkv",
 _FALLBACK_FPS = 30.0  # a container without a frame rate (raw streams)
 # The backends that read files; the rest of OpenCV's take a name for a series of pictures or a camera.
 _BACKENDS = (cv2.CAP_FFMPEG, cv2.CAP_GSTREAMER, cv2.CAP_OPENCV_MJPEG)
+_MAX_PIXELS = 36_000_000  # of a frame; 8K has 33 million
 _LONGEST_S = 10.0 * 365 * 86400
 
 
@@ -73,6 +74,9 @@ class VideoSource(Source):
         try:
             if min(size) > 0:  # raw streams tell with the first frame
                 require_size(*map(int, size))
+                if size[0] * size[1] > _MAX_PIXELS:
+                    raise ImageError(f"a frame is {size[0]:.0f}x{size[1]:.0f}; of a video at most {_MAX_PIXELS} pixels "
+                                     "are read, for its decoder holds many frames: make it smaller, or give pictures")
         except ImageError as error:
             raise DatasetError(f"{shown_path(self._path)}: {error}") from error
 

@@ -19,7 +19,7 @@ _TAIL_BYTES = 1 << 16
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _BROADCAST = 1  # its size was not known when the header was written
-_MANY = 1_000_000  # boxes and chunks that are looked at
+_MANY = 100_000  # boxes and chunks that are looked at
 _NAME = re.compile(rb"[\x20-\x7e\xa9]{4}")  # of a box
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"pnot", b"skip", b"free", b"styp", b"moof")
 

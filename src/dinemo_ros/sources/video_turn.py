@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ..isobmff import boxes, child
 
-_LARGEST_INDEX = 1 << 28  # bytes of a "moov" box that are read
+_LARGEST_INDEX = 1 << 26  # bytes of a "moov" box that are read
+_BOXES = 100_000  # of a file that are looked at; a recording in pieces has two a second
 _ONE = 1 << 16  # 16.16 fixed point
 # (a, b, c, d) of (x, y) -> (a x + c y, b x + d y), y down, to the numbers of EXIF in dinemo_ros.orientation.
 _ORIENTATIONS = {(1, 0, 0, 1): 1, (-1, 0, 0, 1): 2, (-1, 0, 0, -1): 3, (1, 0, 0, -1): 4, (0, 1, 1, 0): 5,
@@ -39,7 +40,9 @@ def _index(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             size, at = os.fstat(file.fileno()).st_size, 0
-            while at + 8 <= size:
+            for _ in range(_BOXES):
+                if at + 8 > size:
+                    break
                 file.seek(at)
                 header = file.read(16)
                 length, begin = int.from_bytes(header[:4], "big"), 8
