@@ -34,8 +34,8 @@ _NUMBER = re.compile(r"\bfloat\b")
 _SHAPE = re.compile(r"\[[^\]]*\]|\bscalar\b|\bshape\b")
 _UNIT = re.compile(r"\b(metres?|mm|degrees?|radians?|pixels?|cells?|seconds?|milliseconds?|ms|Hz|MB|bytes|percent|"
                    r"shares?|probabilit\w+|ratio|factors?|cosines?|unit|weights?|log\w*|scores?|indices|index|masks?|"
-                   r"0 to 1|uint8|RGB|colours?|features?|rotations?|transforms?|covariance|lengths?|variance|similarity|"
-                   r"temperature|times|deviations?)\b|%")
+                   r"0 to 1|uint8|RGB|colours?|features?|rotations?|transforms?|covariance|lengths?|variance|"
+                   r"similarity|temperature|times|deviations?)\b|%")
 _ERRORS = re.compile(r"\b[Rr]aises?\b|\w+Error\b|\b[Ee]rrors?\b|\brefuse[sd]?\b|\bends? in\b|\bSystemExit\b")
 
 
