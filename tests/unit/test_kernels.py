@@ -9,7 +9,7 @@ from unit.planted import CLUTTER, DIM, car_card, car_mesh
 from unit.scenes import planted_scene
 
 from dinemo_ros.geometry import rotation_from_viewpoint, so3_exp
-from dinemo_ros.solver import reference
+from dinemo_ros.solver import reference, similarity
 from dinemo_ros.solver.category import COARSE_SAMPLES
 from dinemo_ros.solver.coarse import SHIFT, gather, make_sums, place, select_distinct
 from dinemo_ros.solver.compare import compare, rasterise
@@ -79,6 +79,23 @@ def test_similarity_takes_any_number_of_channels(surface, scene):
     fast = Similarity(C, clutter, TEMPERATURE, "clutter", PAD)(cells)
     expected = np.einsum("vd,dp->vp", C, cells.reshape(61, -1))
     assert np.allclose(fast.similarity, expected, atol=2e-6) and fast.cells.shape == (*cells.shape[1:], 61)
+
+
+@pytest.mark.parametrize("channels", [60, 61, 62, 63])
+def test_products_are_given_exactly_as_much_as_they_have_room_for(surface, scene, monkeypatch, channels):
+    """What is written past the end of an array is seen in no value: the sizes have to agree, whatever is padded."""
+    given = []
+
+    def products(C, F, S, first, last, peak):
+        given.append((C.shape, F.shape, S.shape, peak.shape))
+        return compiled(C, F, S, first, last, peak)
+
+    compiled = similarity.products
+    monkeypatch.setattr(similarity, "products", products)
+    C, clutter, cells = surface.features[:8, :channels], car_mesh().clutter[:, :channels], scene.features[:channels]
+    Similarity(C, clutter, TEMPERATURE, "clutter", PAD)(cells)
+    places, padded = cells[0].size, channels + -channels % 4
+    assert given == [((len(rows), padded), (padded, places), (len(rows), places), (places,)) for rows in (C, clutter)]
 
 
 def test_coarse_score_equals_its_twin(volume, surface, scene):
