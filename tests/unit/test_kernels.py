@@ -214,9 +214,8 @@ def rendered(surface, pose, camera, cells):
 
 
 def compared(surface, volume, pose, camera, rendering):
-    equations = make_equations()
-    sums = compare(FeatureMap(volume.cells, volume.rival, camera), TEMPERATURE, surface, rendering, State(*pose),
-                   equations, make_work())
+    equations, crop = make_equations(), FeatureMap(volume.cells, volume.rival, *camera, TEMPERATURE, 20.0)
+    sums = compare(crop, surface, rendering, State(*pose), equations, make_work())
     return sums, equations
 
 

@@ -230,9 +230,9 @@ def test_matrix_of_render_and_compare_is_that_of_the_rendered_features():
     rasterise(vertices, surface.faces, state, CAMERA, drawn, make_work())
     assert np.array_equal(drawn.face_of, face) and same.sum() > 0.9 * (face >= 0).sum()
     rival, temperature = rng.uniform(0.3, 0.9, (CELLS, CELLS)), 0.3
-    crop, equations = FeatureMap(cells.astype(np.float32), rival, CAMERA), make_equations()
+    crop, equations = FeatureMap(cells.astype(np.float32), rival, *CAMERA, temperature, 20.0), make_equations()
     drawn.face_of[~same] = -1
-    sums = compare(crop, temperature, surface, drawn, state, equations, make_work())
+    sums = compare(crop, surface, drawn, state, equations, make_work())
     s = np.sum(cells * seen, axis=2)[same]
     gamma = 1.0 / (1.0 + np.exp((rival[same] - s) / temperature))
     expected = np.einsum("n,nda,ndb->ab", gamma * np.maximum(s, 0.1), derivative[same], derivative[same])

@@ -99,8 +99,8 @@ def judged(setting, pose: Refined):
     state, camera, equations = state_of(pose), scene.target.camera, make_equations()
     rendering = make_rendering(len(surface.vertices), (32, 32))
     rasterise(surface.vertices, surface.faces, state, camera, rendering, scratch.work)
-    sums = compare(FeatureMap(volume.cells, volume.rival, camera), TEMPERATURE, surface, rendering, state, equations,
-                   scratch.work)
+    crop = FeatureMap(volume.cells, volume.rival, *camera, TEMPERATURE, DIMENSION)
+    sums = compare(crop, surface, rendering, state, equations, scratch.work)
     unit = noise_variance(sums[2], DIMENSION) * CORRELATED
     add_roi_prior(roi_sides(scene.target), surface.vertices, state, camera, unit, equations, scratch.work)
     add_upright_prior(UPRIGHT, pose.R, unit, equations)

@@ -53,7 +53,8 @@ class Roi(NamedTuple):
 
     box: np.ndarray
     open_sides: np.ndarray
-    camera: Pinhole
+    focal: float
+    centre: float
 
 
 class Sums(NamedTuple):
@@ -92,7 +93,7 @@ def coarse_search(volume: SimilarityVolume, views: ViewTable, chosen: np.ndarray
 
     Writes these rows of score [G] and translation [G, 3] metres, crop camera frame.
     """
-    _search(volume.evidence, volume.pad, views, chosen, samples, Roi(target.box, target.open_sides, target.camera),
+    _search(volume.evidence, volume.pad, views, chosen, samples, Roi(target.box, target.open_sides, *target.camera),
             scales, score, translation, sums)
 
 
@@ -106,13 +107,13 @@ def make_sums(samples: int) -> Sums:
 @kernel
 def _search(evidence, pad, views, chosen, samples, roi, scales, score, translation, sums):
     side, row, total = 2 * SHIFT + 1, evidence.shape[2], sums.total
-    focal, centre = roi.camera.focal, roi.camera.centre
+    focal, centre, camera = roi.focal, roi.centre, Pinhole(roi.focal, roi.centre)
     for g in chosen:
         score[g] = -1.0
         x, y, z = place(views.outline[g], roi.box, roi.open_sides, focal, centre)
         for s in range(scales.shape[0]):
             d = z * scales[s]
-            seen = gather(evidence, pad, views, g, samples, (x * d, y * d, d), roi.camera, sums)
+            seen = gather(evidence, pad, views, g, samples, (x * d, y * d, d), camera, sums)
             best, shift_y, shift_x = -1, 0, 0
             for i in range(side):
                 for j in range(side):

@@ -127,7 +127,7 @@ def cell_terms(f, C, corners, bary, slope, gram):
 
 
 @kernel
-def compare(crop, temperature, surface, rendering, state, equations, work):
+def compare(crop, surface, rendering, state, equations, work):
     """Normal equations of the sum of cosines over the object's cells at a rendered state.
 
     crop: a FeatureMap; rendering: of the ``surface`` at ``state``, by :func:`rasterise`. A cell counts by the
@@ -137,7 +137,7 @@ def compare(crop, temperature, surface, rendering, state, equations, work):
     of s weighted by gamma, number of rendered cells.
     """
     slope, J, X, scaled, size = work.slope, work.J, work.X, work.scaled, work.size
-    rival, focal, centre = crop.rival, crop.camera.focal, crop.camera.centre
+    rival, focal, centre = crop.rival, crop.focal, crop.centre
     face_of, vertices, gradient, normal = rendering.face_of, surface.vertices, equations.gradient, equations.normal
     for k in range(3):
         size[k] = math.exp(state.log_size[k])
@@ -155,7 +155,7 @@ def compare(crop, temperature, surface, rendering, state, equations, work):
             barycentric_gradient(rendering.screen, corners, bary, z, slope)
             s, gx, gy, xx, xy, yy = cell_terms(crop.cells[i, j], surface.features, corners, bary, slope,
                                                surface.gram[face])
-            gamma = 1.0 / (1.0 + math.exp(min((rival[i, j] - s) / temperature, 50.0)))
+            gamma = 1.0 / (1.0 + math.exp(min((rival[i, j] - s) / crop.temperature, 50.0)))
             curvature = gamma * max(s, 0.1)  # the cosine falls from s, not from 1, as the surface moves away
             evidence += max(s - rival[i, j], 0.0)
             covered += 1.0

@@ -191,7 +191,7 @@ class CropSolver:
 
     def _scratch(self, cells: tuple[int, int]) -> Scratch:
         """Work space for a feature map of ``cells`` (h, w); that of before, if it was as large."""
-        if self._kept is None or self._kept.rendering.depth.shape != cells:
+        if self._kept is None or self._kept.depth.shape != cells:
             self._kept = make_scratch(len(self._category.surface.vertices), cells, _CLIMB_VERTICES)
         return self._kept
 

@@ -37,20 +37,6 @@ class State(NamedTuple):
     log_size: np.ndarray
 
 
-class FeatureMap(NamedTuple):
-    """What render-and-compare reads of a crop.
-
-    Attributes:
-        cells: [h, w, D] float32 unit features.
-        rival: [h, w] float32 cosine of the best competing explanation, see ``similarity.py``.
-        camera: the one that it is seen through.
-    """
-
-    cells: np.ndarray
-    rival: np.ndarray
-    camera: Pinhole
-
-
 class FeatureNoise(NamedTuple):
     """How features scatter.
 
@@ -59,6 +45,26 @@ class FeatureNoise(NamedTuple):
         dimension: in how many directions they vary, see :func:`~dinemo_ros.solver.refine.noise_variance`.
     """
 
+    temperature: float
+    dimension: float
+
+
+class FeatureMap(NamedTuple):
+    """What render-and-compare reads of a crop.
+
+    Flat, because numba takes most of a microsecond to unpack each tuple that a kernel is given.
+
+    Attributes:
+        cells: [h, w, D] float32 unit features.
+        rival: [h, w] float32 cosine of the best competing explanation, see ``similarity.py``.
+        focal, centre: of the crop's :class:`Pinhole`.
+        temperature, dimension: see :class:`FeatureNoise`.
+    """
+
+    cells: np.ndarray
+    rival: np.ndarray
+    focal: float
+    centre: float
     temperature: float
     dimension: float
 

@@ -17,7 +17,7 @@ from .compare import compare, rasterise
 from .jit import kernel
 from .likelihood import accumulate, choose_vertices
 from .linear import rotate, solve_positive, transform
-from .problem import FeatureMap, FeatureNoise, NormalEquations, Pinhole, Priors, State
+from .problem import FeatureMap, FeatureNoise, NormalEquations, Pinhole, Priors, Rendering, State
 from .roi_prior import add_roi_prior
 from .similarity import SimilarityVolume
 from .surface import Surface
@@ -75,7 +75,7 @@ def polish(volume: SimilarityVolume, surface: Surface, noise: FeatureNoise, prio
 
     A pose that is judged already goes on from there; it must be one of the same volume and target.
     """
-    _polish(FeatureMap(volume.cells, volume.rival, camera), surface, noise, priors,
+    _polish(FeatureMap(volume.cells, volume.rival, *camera, *noise), surface, priors,
             State(pose.R, pose.t, pose.log_size), NormalEquations(pose.gradient, pose.normal), pose.sums, pose.judged,
             steps, scratch)
     pose.evidence, explained, pose.cosine, covered = pose.sums.tolist()
@@ -85,8 +85,10 @@ def polish(volume: SimilarityVolume, surface: Surface, noise: FeatureNoise, prio
 
 @kernel
 def _climb(odds, surface, priors, camera, state, schedule, inside, scratch):
-    work, step, equations = scratch.work, scratch.work.step, scratch.equations
-    new, new_equations = scratch.new_state, scratch.new_equations
+    work, step = scratch.work, scratch.work.step
+    equations = NormalEquations(scratch.gradient, scratch.normal)
+    new_equations = NormalEquations(scratch.new_gradient, scratch.new_normal)
+    new = State(scratch.new_R, scratch.new_t, scratch.new_log_size)
     for stage in range(schedule.shape[0]):
         sigma, damping = schedule[stage, 0], 1e-2
         count = choose_vertices(surface, state, odds.shape[0], scratch.index, scratch.weight, work)
@@ -119,19 +121,20 @@ def _windowed(odds, vertices, index, weight, priors, state, camera, sigma, equat
 
 
 @kernel
-def _polish(crop, surface, noise, priors, state, equations, sums, judged, steps, scratch):
-    work, rendering, new = scratch.work, scratch.rendering, scratch.new_state
+def _polish(crop, surface, priors, state, equations, sums, judged, steps, scratch):
+    work, camera = scratch.work, Pinhole(crop.focal, crop.centre)
+    new = State(scratch.new_R, scratch.new_t, scratch.new_log_size)
+    rendering = Rendering(scratch.screen, scratch.face_of, scratch.barycentric, scratch.depth)
     for k in range(steps + 1):
         if k > 0 or not judged:
-            rasterise(surface.vertices, surface.faces, state, crop.camera, rendering, work)
-            sums[0], sums[1], sums[2], sums[3] = compare(crop, noise.temperature, surface, rendering, state, equations,
-                                                         work)
-            unit = noise_variance(sums[2], noise.dimension) * CORRELATED
-            add_roi_prior(priors.sides, surface.vertices, state, crop.camera, unit, equations, work)
+            rasterise(surface.vertices, surface.faces, state, camera, rendering, work)
+            sums[0], sums[1], sums[2], sums[3] = compare(crop, surface, rendering, state, equations, work)
+            unit = noise_variance(sums[2], crop.dimension) * CORRELATED
+            add_roi_prior(priors.sides, surface.vertices, state, camera, unit, equations, work)
             add_upright_prior(priors.upright, state.R, unit, equations)
         if k == steps or sums[1] < 1.0:
             break
-        data = 1.0 / (noise_variance(sums[2], noise.dimension) * CORRELATED)
+        data = 1.0 / (noise_variance(sums[2], crop.dimension) * CORRELATED)
         solve_damped(equations, data, priors.size, state, 1e-3, work.step, work)
         moved(state, work.step, new)
         take_state(new, state)

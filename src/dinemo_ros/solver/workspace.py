@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .problem import NormalEquations, Rendering, State
+from .problem import NormalEquations, Rendering
 
 PARAMETERS = 9
 MIN_DEPTH = 0.1  # metres; what is nearer to the camera, or behind it, is not seen
@@ -33,16 +33,23 @@ class Work(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What the refinement of one hypothesis writes besides the pose itself."""
+    """What the refinement of one hypothesis writes besides the pose itself; flat, see ``problem.FeatureMap``."""
 
     work: Work
     index: np.ndarray  # [limit] int64, chosen vertices
     weight: np.ndarray  # [limit]
     hit: np.ndarray  # [h / BLOCK + 1, w / BLOCK + 1] uint8
-    equations: NormalEquations
-    new_state: State  # after a step
-    new_equations: NormalEquations  # there
-    rendering: Rendering
+    gradient: np.ndarray  # [9]
+    normal: np.ndarray  # [9, 9]
+    new_gradient: np.ndarray  # after a step
+    new_normal: np.ndarray
+    new_R: np.ndarray  # [3, 3]
+    new_t: np.ndarray  # [3]
+    new_log_size: np.ndarray  # [3]
+    screen: np.ndarray  # [V, 3] and what follows: see ``problem.Rendering``
+    face_of: np.ndarray  # [h, w] int32
+    barycentric: np.ndarray  # [h, w, 3]
+    depth: np.ndarray  # [h, w] metres
 
 
 def make_work() -> Work:
@@ -56,9 +63,8 @@ def make_scratch(vertices: int, cells: tuple[int, int], limit: int) -> Scratch:
     """For a mesh of ``vertices``, a feature map of ``cells`` (h, w), and up to ``limit`` chosen vertices."""
     h, w = cells
     return Scratch(make_work(), np.empty(limit, np.int64), np.empty(limit),
-                   np.empty((h // BLOCK + 1, w // BLOCK + 1), np.uint8), make_equations(),
-                   State(np.empty((3, 3)), np.empty(3), np.empty(3)), make_equations(),
-                   make_rendering(vertices, cells))
+                   np.empty((h // BLOCK + 1, w // BLOCK + 1), np.uint8), *make_equations(), *make_equations(),
+                   np.empty((3, 3)), np.empty(3), np.empty(3), *make_rendering(vertices, cells))
 
 
 def make_equations() -> NormalEquations:
