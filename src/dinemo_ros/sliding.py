@@ -9,7 +9,7 @@ about the map, and runs are added up in vector registers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,9 +29,8 @@ _DISTANCE = 3.0  # of the camera in bounding-box diagonals
 _INSIDE = 0.6  # share of a view's vertices that must lie in the frame
 
 
-@dataclass(frozen=True)
-class Templates:
-    """T views in some sizes.
+class Templates(NamedTuple):
+    """T views in some sizes; a tuple, because kernels take it whole.
 
     Attributes:
         vertex: [T, N] int32, N a multiple of 4; offset: [T, N, 2] int32 (x, y) cells from the middle of the view's box.
@@ -92,7 +91,7 @@ class Windows:
         self._crew.map(lambda k: fill_evidence(S, rival, self._evidence, self._margin, share[k], share[k + 1]),
                        self._parts)
         t = self._templates
-        self._crew.map(lambda k: slide(self._evidence, self._count, self._margin, t.vertex, t.offset, self._bounds[k],
+        self._crew.map(lambda k: slide(self._evidence, self._count, self._margin, t, self._bounds[k],
                                        self._bounds[k + 1], _INSIDE, score[k], best[k], self._total[k]), self._parts)
         winner = score.argmax(axis=0)[None]
         score, best = np.take_along_axis(score, winner, 0)[0], np.take_along_axis(best, winner, 0)[0]
@@ -137,14 +136,14 @@ def fill_evidence(S, rival, evidence, margin, first, last):
 
 
 @kernel
-def slide(evidence, count, margin, vertex, offset, first, last, share, score, best, total):
+def slide(evidence, count, margin, templates, first, last, share, score, best, total):
     """Raise score [h, w] and best [h, w] to the templates first:last whose middle is at a cell.
 
-    evidence [V, h + 2 margin, w + 2 margin] uint8 in UNITs, zero in its margins, which no offset leads out of. vertex
-    [T, N], offset [T, N, 2], count [T, h, w] of the templates; a template counts where at least ``share`` of its
-    vertices lies on the map, with the mean over these. total [h (w + 2 margin)] uint16 is work space.
+    evidence [V, h + 2 margin, w + 2 margin] uint8 in UNITs, zero in its margins, which no offset leads out of. count
+    [T, h, w] of :func:`count_inside`; a template counts where at least ``share`` of its vertices lies on the map, with
+    the mean over these. total [h (w + 2 margin)] uint16 is work space.
     """
-    h, w = score.shape
+    vertex, offset, (h, w) = templates.vertex, templates.offset, score.shape
     N, row = vertex.shape[1], evidence.shape[2]
     plane, run = evidence.shape[1] * row, h * row - 2 * margin  # the last row ends with its last place
     cells, least = evidence.reshape(-1), np.float32(share * N)

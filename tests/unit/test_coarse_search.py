@@ -6,7 +6,8 @@ import pytest
 
 from dinemo_ros.geometry import rotation_from_viewpoint
 from dinemo_ros.solver import reference
-from dinemo_ros.solver.coarse import SHIFT, Target, coarse_search, gather, make_total, place, select_distinct
+from dinemo_ros.solver.coarse import SHIFT, Target, coarse_search, gather, make_sums, place, select_distinct
+from dinemo_ros.solver.problem import Pinhole
 from dinemo_ros.solver.similarity import UNIT, SimilarityVolume
 from dinemo_ros.solver.views import ViewTable
 
@@ -87,7 +88,7 @@ def searched(samples: int, scales):
     target = Target(np.array([3.0, 4.0, 19.0, 18.0]), CLOSED, FOCAL, CENTRE)
     score, translation = np.full(G, 7.0), np.full((G, 3), 7.0)
     coarse_search(volume, views, np.array([0, 2, 4]), samples, target, np.array(scales), score, translation,
-                  make_total(), np.empty(samples, np.int32))
+                  make_sums(samples))
     return score, translation, views, volume, target
 
 
@@ -121,7 +122,8 @@ def test_vertices_off_the_crop_count_with_nothing():
 
 
 def test_the_work_space_of_the_sums_begins_a_cache_line():
-    total = make_total()
+    total, first = make_sums(7)
+    assert len(first) == 7
     assert total.ctypes.data % 64 == 0 and total.dtype == np.uint16 and len(total) >= 7 * (136 + 2)
 
 
@@ -141,8 +143,9 @@ def test_a_vertex_beside_above_below_or_behind_counts_with_nothing(x, y, z, seen
     """Whatever lies in memory before and behind the map of its vertex."""
     evidence = np.zeros((4, H + 2 * PAD, W + 2 * PAD), np.uint8)
     evidence[:-1, PAD:-PAD, PAD:-PAD] = 50
-    total, row = make_total(), W + 2 * PAD
-    one, origin, weight = np.ones(1, np.int32), np.zeros((3, 1), np.float32), np.ones(1, np.float32)
-    count = gather(evidence, PAD, one, origin, weight, 1, x, y, z, FOCAL, CENTRE, total, np.empty_like(one))
-    sums = [total[i * row + j] for i in range(2 * SHIFT + 1) for j in range(2 * SHIFT + 1)]
+    found, row, nothing = make_sums(1), W + 2 * PAD, np.empty((1, 0, 3))
+    one = ViewTable(nothing, np.ones((1, 1), np.int32), np.zeros((1, 3, 1), np.float32), np.ones((1, 1), np.float32),
+                    nothing)
+    count = gather(evidence, PAD, one, 0, 1, (x, y, z), Pinhole(FOCAL, CENTRE), found)
+    sums = [found.total[i * row + j] for i in range(2 * SHIFT + 1) for j in range(2 * SHIFT + 1)]
     assert count == 1 and sums == [50 if seen else 0] * len(sums)

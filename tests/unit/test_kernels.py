@@ -9,9 +9,9 @@ from unit.planted import CLUTTER, DIM, car_card, car_mesh
 from unit.scenes import planted_scene
 
 from dinemo_ros.geometry import rotation_from_viewpoint, so3_exp
-from dinemo_ros.solver import reference
+from dinemo_ros.solver import reference, similarity
 from dinemo_ros.solver.category import COARSE_SAMPLES
-from dinemo_ros.solver.coarse import SHIFT, gather, make_total, place, select_distinct
+from dinemo_ros.solver.coarse import SHIFT, gather, make_sums, place, select_distinct
 from dinemo_ros.solver.compare import compare, rasterise
 from dinemo_ros.solver.likelihood import (
     accumulate,
@@ -21,11 +21,12 @@ from dinemo_ros.solver.likelihood import (
     window,
 )
 from dinemo_ros.solver.linear import rotate, solve_positive
+from dinemo_ros.solver.problem import FeatureMap, State
 from dinemo_ros.solver.similarity import UNIT, Similarity
 from dinemo_ros.solver.surface import farthest_point_order, outward, prepare_surface, smoothed
 from dinemo_ros.solver.views import view_table
 from dinemo_ros.solver.visibility import visible_row
-from dinemo_ros.solver.workspace import LONGEST_WINDOW, PARAMETERS, make_work
+from dinemo_ros.solver.workspace import LONGEST_WINDOW, PARAMETERS, make_equations, make_rendering, make_work
 
 TEMPERATURE, PAD = 0.07, SHIFT + 1
 
@@ -80,19 +81,35 @@ def test_similarity_takes_any_number_of_channels(surface, scene):
     assert np.allclose(fast.similarity, expected, atol=2e-6) and fast.cells.shape == (*cells.shape[1:], 61)
 
 
+@pytest.mark.parametrize("channels", [60, 61, 62, 63])
+def test_products_are_given_exactly_as_much_as_they_have_room_for(surface, scene, monkeypatch, channels):
+    """What is written past the end of an array is seen in no value: the sizes have to agree, whatever is padded."""
+    given = []
+
+    def products(C, F, S, first, last, peak):
+        given.append((C.shape, F.shape, S.shape, peak.shape))
+        return compiled(C, F, S, first, last, peak)
+
+    compiled = similarity.products
+    monkeypatch.setattr(similarity, "products", products)
+    C, clutter, cells = surface.features[:8, :channels], car_mesh().clutter[:, :channels], scene.features[:channels]
+    Similarity(C, clutter, TEMPERATURE, "clutter", PAD)(cells)
+    places, padded = cells[0].size, channels + -channels % 4
+    assert given == [((len(rows), padded), (padded, places), (len(rows), places), (places,)) for rows in (C, clutter)]
+
+
 def test_coarse_score_equals_its_twin(volume, surface, scene):
     views = view_table(surface, car_card().search, 400, 40)
     g, target = 37, scene.target
     x, y, z = 0.03, -0.02, 9.0
-    total = make_total()
-    n = gather(volume.evidence, volume.pad, views.index[g], views.points[g], views.weight[g], 40, x * z, y * z, z,
-               target.focal, target.centre, total, np.empty(40, np.int32))
+    sums = make_sums(40)
+    n = gather(volume.evidence, volume.pad, views, g, 40, (x * z, y * z, z), target.camera, sums)
     assert n == int(views.weight[g].sum())
     points = views.points[g, :, :n].T + np.array([x * z, y * z, z])
     evidence, row = volume.evidence[:-1, PAD:-PAD, PAD:-PAD] / UNIT, volume.evidence.shape[2]
     for dy, dx in ((-3, 2), (0, 0), (1, -1), (3, 3)):
         slow = reference.mean_evidence(evidence, views.index[g, :n], points, target.focal, target.centre, (dx, dy))
-        assert total[(dy + SHIFT) * row + dx + SHIFT] / (UNIT * n) == pytest.approx(slow, abs=1e-9)
+        assert sums.total[(dy + SHIFT) * row + dx + SHIFT] / (UNIT * n) == pytest.approx(slow, abs=1e-9)
 
 
 def test_evidence_fits_into_8_bits_and_its_sums_into_16():
@@ -171,52 +188,45 @@ def test_likelihood_value_and_gradient(volume, surface, scene):
     focal, centre, sigma = scene.target.focal, scene.target.centre, 2.0
     index, weight = np.empty(60, np.int64), np.empty(60)
     work = make_work()
-    count = choose_vertices(surface.vertices, surface.normals, surface.visible, surface.azimuths, surface.elevations, R,
-                            t, log_size, 400, 60, index, weight, work)
+    state = State(R, t, log_size)
+    count = choose_vertices(surface, state, 400, index, weight, work)
     assert count == 60
-    odds, gradient, normal = volume.odds.astype(float), np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS))
+    odds, equations = volume.odds.astype(float), make_equations()
 
     def value(step):
         pose = reference.moved(R, t, log_size, step)
         return reference.log_likelihood(odds, surface.vertices, index, weight, *pose, focal, centre, sigma)
 
-    fast = accumulate(odds, surface.vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient,
-                      normal, work)
+    fast = accumulate(odds, surface.vertices, index, weight, state, scene.target.camera, sigma, equations, work)
     assert fast == pytest.approx(value(np.zeros(PARAMETERS)), rel=1e-9)
     h = 1e-6 * np.array([9, 9, 9, 1, 1, 1, 1, 1, 1])
     numeric = np.array([(value(d) - value(-d)) / (2 * d.sum()) for d in np.diag(h)])
     # The window is cut at 2.5 sigma: what enters and leaves there is in the differences and not in the gradient.
-    assert np.linalg.norm(gradient - numeric) < 0.05 * np.linalg.norm(numeric)
+    assert np.linalg.norm(equations.gradient - numeric) < 0.05 * np.linalg.norm(numeric)
+    normal = equations.normal
     assert np.allclose(normal, normal.T) and np.linalg.eigvalsh(normal).min() > -1e-9
 
 
-def rendering(surface, pose, focal, centre, cells):
-    R, t, log_size = pose
-    screen, depth = np.empty_like(surface.vertices), np.empty(cells)
-    face, barycentric = np.empty(cells, np.int32), np.empty((*cells, 3))
-    rasterise(surface.vertices, surface.faces, R, t, np.exp(log_size), focal, centre, screen, face, barycentric, depth,
-              make_work())
-    return screen, face, barycentric, depth
+def rendered(surface, pose, camera, cells):
+    rendering = make_rendering(len(surface.vertices), cells)
+    rasterise(surface.vertices, surface.faces, State(*pose), camera, rendering, make_work())
+    return rendering
 
 
-def compared(surface, volume, pose, focal, centre, rendered):
-    screen, face, barycentric, depth = rendered
-    R, t, log_size = pose
-    gradient, normal = np.empty(PARAMETERS), np.empty((PARAMETERS, PARAMETERS))
-    sums = compare(volume.cells, volume.rival, TEMPERATURE, surface.features, surface.gram, surface.vertices,
-                   surface.faces, screen, face, barycentric, depth, R, t, np.exp(log_size), focal, centre, gradient,
-                   normal, make_work())
-    return sums, gradient, normal
+def compared(surface, volume, pose, camera, rendering):
+    equations, crop = make_equations(), FeatureMap(volume.cells, volume.rival, *camera, TEMPERATURE, 20.0)
+    sums = compare(crop, surface, rendering, State(*pose), equations, make_work())
+    return sums, equations
 
 
 def test_rendering_and_cosines_equal_the_ray_cast(surface, volume, scene):
     pose, focal, centre = perturbed(scene), scene.target.focal, scene.target.centre
-    rendered = rendering(surface, pose, focal, centre, volume.rival.shape)
+    rendering = rendered(surface, pose, scene.target.camera, volume.rival.shape)
     cosine, face = reference.rendered_cosines(volume.cells, surface.features, surface.vertices, surface.faces, *pose,
                                               focal, centre)
-    assert np.array_equal(rendered[1] >= 0, face >= 0)
-    assert np.mean(rendered[1] == face) > 0.99  # on a shared edge either face may win
-    (evidence, explained, mean, covered), _, _ = compared(surface, volume, pose, focal, centre, rendered)
+    assert np.array_equal(rendering.face_of >= 0, face >= 0)
+    assert np.mean(rendering.face_of == face) > 0.99  # on a shared edge either face may win
+    (evidence, explained, mean, covered), _ = compared(surface, volume, pose, scene.target.camera, rendering)
     on = face >= 0
     gamma = 1.0 / (1.0 + np.exp((volume.rival[on] - cosine[on]) / TEMPERATURE))
     assert covered == on.sum()
@@ -229,7 +239,8 @@ def test_render_and_compare_gradient_equals_finite_differences(surface, volume, 
     """Per unknown, over the cells that see the same face at both ends of the difference."""
     pose, focal, centre = perturbed(scene), scene.target.focal, scene.target.centre
     trusting = replace(volume, rival=np.full_like(volume.rival, -10.0))  # every cell counts fully
-    screen, face, barycentric, depth = rendering(surface, pose, focal, centre, volume.rival.shape)
+    rendering = rendered(surface, pose, scene.target.camera, volume.rival.shape)
+    face = rendering.face_of
     for k in range(PARAMETERS):
         h = np.zeros(PARAMETERS)
         h[k] = 1e-5 * (scene.T[2, 3] if k < 3 else 1.0)
@@ -237,8 +248,8 @@ def test_render_and_compare_gradient_equals_finite_differences(surface, volume, 
                                            surface.faces, *reference.moved(*pose, s), focal, centre) for s in (h, -h)]
         same = (ends[0][1] == ends[1][1]) & (ends[0][1] == face) & (face >= 0)
         numeric = (ends[0][0] - ends[1][0])[same].sum() / (2 * h[k])
-        masked = np.where(same, face, -1).astype(np.int32)
-        _, gradient, normal = compared(surface, trusting, pose, focal, centre, (screen, masked, barycentric, depth))
+        masked = rendering._replace(face_of=np.where(same, face, -1).astype(np.int32))
+        _, (gradient, normal) = compared(surface, trusting, pose, scene.target.camera, masked)
         assert same.sum() > 0.95 * (face >= 0).sum()
         assert gradient[k] == pytest.approx(numeric, rel=1e-2, abs=1e-2)
         assert np.linalg.eigvalsh(normal).min() > -1e-6

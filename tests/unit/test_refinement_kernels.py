@@ -8,12 +8,14 @@ from dinemo_ros.geometry import rotation_from_viewpoint, so3_exp
 from dinemo_ros.solver import reference
 from dinemo_ros.solver.compare import compare, rasterise
 from dinemo_ros.solver.likelihood import accumulate, choose_vertices, information
-from dinemo_ros.solver.refine import log_prior, moved, noise_variance, solve_damped, take_pose, weigh
-from dinemo_ros.solver.surface import edge_products
+from dinemo_ros.solver.problem import FeatureMap, NormalEquations, Pinhole, State
+from dinemo_ros.solver.refine import log_prior, moved, noise_variance, solve_damped, take_state, weigh
+from dinemo_ros.solver.surface import Surface, edge_products
 from dinemo_ros.solver.upright_prior import add_upright_prior
-from dinemo_ros.solver.workspace import make_work
+from dinemo_ros.solver.workspace import make_equations, make_rendering, make_work
 
 FOCAL, CENTRE, CELLS = 30.0, 15.5, 32
+CAMERA = Pinhole(FOCAL, CENTRE)
 LONGEST_MOVE, LONGEST_TURN, LONGEST_GROWTH = 0.25, 0.35, 0.1  # share of the distance, radians, logarithm
 STEPS = 1e-6 * np.eye(9)
 
@@ -37,6 +39,16 @@ def pose():
     return (rotation_from_viewpoint(0.6, 0.4, 0.1), np.array([0.1, -0.05, 4.2]), np.array([0.05, -0.03, 0.02]))
 
 
+def at(distance: float, log_size=None) -> State:
+    return State(np.eye(3), np.array([0.0, 0.0, distance]), np.zeros(3) if log_size is None else log_size)
+
+
+def surface_of(features, visible) -> Surface:
+    """The cube with features [24, D], of which ``visible`` [40, 24] can be seen from 8 azimuths and 5 elevations."""
+    vertices, normals, faces = cube()
+    return Surface(vertices, normals, faces, features, edge_products(features, faces), visible, 8, 5)
+
+
 def system(seed: int, size: float):
     """Normal matrix, gradient, prior, log-sizes."""
     rng = np.random.default_rng(seed)
@@ -53,7 +65,7 @@ def plain_step(N, g, data, prior, log_size, damping):
 def test_a_short_step_is_that_of_levenberg_and_marquardt(data, damping):
     N, g, prior, log_size = system(0, 0.05)
     step = np.empty(9)
-    solve_damped(N, g, data, prior, log_size, damping, 4.0, step, make_work())
+    solve_damped(NormalEquations(g, N), data, prior, at(4.0, log_size), damping, step, make_work())
     np.testing.assert_allclose(step, plain_step(N, g, data, prior, log_size, damping), rtol=1e-6, atol=1e-9)
 
 
@@ -65,7 +77,7 @@ def test_a_long_step_keeps_its_direction_and_no_part_is_too_long(part, limit):
     weak[part] = 1.0
     g = np.array([1.0, -2.0, 3.0] * 3)
     g[part] *= 50.0
-    solve_damped(np.diag(weak), g, 1.0, np.zeros(3), np.zeros(3), 0.0, 4.0, step, make_work())
+    solve_damped(NormalEquations(g, np.diag(weak)), 1.0, np.zeros(3), at(4.0), 0.0, step, make_work())
     found = np.linalg.norm(step[part]) if part.start == 3 else np.abs(step[part]).max()
     assert found == pytest.approx(limit, rel=1e-5)
     wanted = g / weak
@@ -74,25 +86,26 @@ def test_a_long_step_keeps_its_direction_and_no_part_is_too_long(part, limit):
 
 def test_near_the_camera_a_step_is_still_of_some_length():
     step = np.empty(9)
-    solve_damped(np.eye(9), np.r_[np.ones(3), np.zeros(6)], 1.0, np.zeros(3), np.zeros(3), 0.0, 0.01, step, make_work())
+    equations = NormalEquations(np.r_[np.ones(3), np.zeros(6)], np.eye(9))
+    solve_damped(equations, 1.0, np.zeros(3), at(0.01), 0.0, step, make_work())
     assert step[0] == pytest.approx(0.1 * LONGEST_MOVE, rel=1e-5)
 
 
 def test_a_system_without_a_solution_moves_nothing():
     step = np.ones(9)
-    solve_damped(-np.eye(9), np.ones(9), 1.0, np.zeros(3), np.zeros(3), 0.0, 4.0, step, make_work())
+    solve_damped(NormalEquations(np.ones(9), -np.eye(9)), 1.0, np.zeros(3), at(4.0), 0.0, step, make_work())
     assert not step.any()
 
 
 def test_a_step_turns_about_the_objects_origin():
     R, t, log_size = pose()
     step = np.array([0.1, -0.2, 0.3, 0.2, -0.1, 0.3, 0.01, 0.02, -0.03])
-    new = np.empty((3, 3)), np.empty(3), np.empty(3)
-    moved(R, t, log_size, step, *new)
+    new = State(np.empty((3, 3)), np.empty(3), np.empty(3))
+    moved(State(R, t, log_size), step, new)
     for found, expected in zip(new, reference.moved(R, t, log_size, step), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-12)
-    taken = np.zeros((3, 3)), np.zeros(3), np.zeros(3)
-    take_pose(*new, *taken)
+    taken = State(np.zeros((3, 3)), np.zeros(3), np.zeros(3))
+    take_state(new, taken)
     for found, expected in zip(taken, new, strict=True):
         np.testing.assert_array_equal(found, expected)
 
@@ -127,7 +140,7 @@ def test_weights_are_trust_and_add_up_to_the_blocks_that_are_hit():
     blocks = len({(a // 2, b // 2) for a, b in cells[on]})
 
     found, hit = weight.copy(), np.full((CELLS // 2 + 1,) * 2, 7, np.uint8)
-    weigh(vertices, index, found, 80, R, t, log_size, FOCAL, CENTRE, inside, hit, make_work())
+    weigh(vertices, index, found, State(R, t, log_size), CAMERA, inside, hit, make_work())
     np.testing.assert_allclose(found, trust * blocks / trust.sum(), rtol=1e-6)
     assert hit.sum() == blocks
 
@@ -143,8 +156,8 @@ def test_vertices_are_chosen_that_are_visible_and_face_the_camera():
     expected = [v for v in range(22) if facing[v] > 0 and v != 5]
     index, weight = np.empty(24, np.int64), np.empty(24)
     for limit in (24, 4):
-        count = choose_vertices(vertices, normals, visible, 8, 5, R, t, log_size, 22, limit, index[:limit], weight,
-                                make_work())
+        surface = surface_of(np.zeros((24, 4), np.float32), visible)
+        count = choose_vertices(surface, State(R, t, log_size), 22, index[:limit], weight, make_work())
         assert index[:count].tolist() == expected[:limit]
         np.testing.assert_allclose(weight[:count], np.minimum(facing[expected[:limit]] / 0.3, 1.0))
 
@@ -161,9 +174,8 @@ def test_matrix_of_the_matching_is_that_of_its_windows():
     R, t, log_size = pose()
     odds = rng.exponential(size=(24, CELLS, CELLS)) ** 3
     index, weight, sigma = np.array([3, 7, 11, 20]), rng.uniform(0.3, 1.0, 4), 2.0
-    gradient, normal, expected, pull = np.empty(9), np.empty((9, 9)), np.zeros((9, 9)), np.zeros(9)
-    value = accumulate(odds, vertices, index, weight, 4, R, t, log_size, FOCAL, CENTRE, sigma, gradient, normal,
-                       make_work())
+    equations, expected, pull = NormalEquations(np.full(9, 7.0), np.full((9, 9), 7.0)), np.zeros((9, 9)), np.zeros(9)
+    value = accumulate(odds, vertices, index, weight, State(R, t, log_size), CAMERA, sigma, equations, make_work())
     for v, w in zip(index, weight, strict=True):
         def place(step, v=v):
             return reference.project(reference.transform(vertices[v][None], *reference.moved(R, t, log_size, step)),
@@ -176,8 +188,8 @@ def test_matrix_of_the_matching_is_that_of_its_windows():
         pull += w * share * J.T @ mean / sigma**2
     assert value == pytest.approx(reference.log_likelihood(odds, vertices, index, weight, R, t, log_size, FOCAL, CENTRE,
                                                            sigma))
-    np.testing.assert_allclose(normal, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
-    np.testing.assert_allclose(gradient, pull, rtol=1e-4, atol=1e-4 * np.abs(pull).max())
+    np.testing.assert_allclose(equations.normal, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(equations.gradient, pull, rtol=1e-4, atol=1e-4 * np.abs(pull).max())
 
 
 @pytest.mark.parametrize("C", [(0.5, 0.2, 1.2), (7.0, 1.0, 0.3), (1.0, 0.0, 1.0), (9.0, 0.0, 8.0)])
@@ -200,10 +212,10 @@ def rendered(C, steps):
 def test_matrix_of_render_and_compare_is_that_of_the_rendered_features():
     """Gauss-Newton: the products of the derivatives of all unit features, by the trust in their cells."""
     rng = np.random.default_rng(2)
-    vertices, _, faces = cube()
+    vertices, _, _ = cube()
     C = 1.0 + 0.5 * rng.normal(size=(24, 4))
     C /= np.linalg.norm(C, axis=1, keepdims=True)
-    C32, (R, t, log_size) = C.astype(np.float32), pose()
+    surface, state = surface_of(C.astype(np.float32), np.ones((40, 24), np.uint8)), State(*pose())
     (seen, face), = rendered(C, [np.zeros(9)])
     cells = seen + 0.3 * rng.normal(size=seen.shape)
     cells /= np.linalg.norm(cells, axis=2, keepdims=True)
@@ -214,21 +226,19 @@ def test_matrix_of_render_and_compare_is_that_of_the_rendered_features():
         same &= (ends[0][1] == face) & (ends[1][1] == face)
     derivative = np.stack(derivative, axis=-1)  # [h, w, 4, 9]
 
-    screen, depth = np.empty_like(vertices), np.empty((CELLS, CELLS))
-    found_face, bary = np.empty((CELLS, CELLS), np.int32), np.empty((CELLS, CELLS, 3))
-    rasterise(vertices, faces, R, t, np.exp(log_size), FOCAL, CENTRE, screen, found_face, bary, depth, make_work())
-    assert np.array_equal(found_face, face) and same.sum() > 0.9 * (face >= 0).sum()
+    drawn = make_rendering(len(vertices), (CELLS, CELLS))
+    rasterise(vertices, surface.faces, state, CAMERA, drawn, make_work())
+    assert np.array_equal(drawn.face_of, face) and same.sum() > 0.9 * (face >= 0).sum()
     rival, temperature = rng.uniform(0.3, 0.9, (CELLS, CELLS)), 0.3
-    gradient, normal = np.empty(9), np.empty((9, 9))
-    masked, gram = np.where(same, face, -1).astype(np.int32), edge_products(C32, faces)
-    sums = compare(cells.astype(np.float32), rival, temperature, C32, gram, vertices, faces, screen, masked, bary,
-                   depth, R, t, np.exp(log_size), FOCAL, CENTRE, gradient, normal, make_work())
+    crop, equations = FeatureMap(cells.astype(np.float32), rival, *CAMERA, temperature, 20.0), make_equations()
+    drawn.face_of[~same] = -1
+    sums = compare(crop, surface, drawn, state, equations, make_work())
     s = np.sum(cells * seen, axis=2)[same]
     gamma = 1.0 / (1.0 + np.exp((rival[same] - s) / temperature))
     expected = np.einsum("n,nda,ndb->ab", gamma * np.maximum(s, 0.1), derivative[same], derivative[same])
-    np.testing.assert_allclose(normal, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
-    np.testing.assert_allclose(gradient, np.einsum("n,nd,nda->a", gamma, cells[same], derivative[same]), rtol=1e-3,
-                               atol=1e-3 * np.abs(gradient).max())
+    np.testing.assert_allclose(equations.normal, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(equations.gradient, np.einsum("n,nd,nda->a", gamma, cells[same], derivative[same]),
+                               rtol=1e-3, atol=1e-3 * np.abs(equations.gradient).max())
     np.testing.assert_allclose(sums, [np.maximum(s - rival[same], 0).sum(), gamma.sum(),
                                       np.sum(gamma * s) / gamma.sum(), same.sum()], rtol=1e-4)
 
@@ -237,11 +247,11 @@ def test_what_is_too_near_or_behind_is_not_drawn():
     """A face with one corner nearer than ten centimetres is left out, the others of the cube stay."""
     vertices, _, faces = cube()
     for distance, some in ((1.5, True), (0.5, False), (-4.0, False)):
-        face, depth = np.empty((CELLS, CELLS), np.int32), np.empty((CELLS, CELLS))
-        R, t = rotation_from_viewpoint(0.0, 0.0, 0.0), np.array([0, 0, distance])
-        rasterise(vertices, faces, R, t, np.ones(3), FOCAL, CENTRE, np.empty_like(vertices), face,
-                  np.empty((CELLS, CELLS, 3)), depth, make_work())
-        assert (face >= 0).any() == some and np.allclose(depth[face >= 0], distance - 1.0)
+        drawn = make_rendering(len(vertices), (CELLS, CELLS))
+        state = State(rotation_from_viewpoint(0.0, 0.0, 0.0), np.array([0, 0, distance]), np.zeros(3))
+        rasterise(vertices, faces, state, CAMERA, drawn, make_work())
+        shown = drawn.face_of >= 0
+        assert shown.any() == some and np.allclose(drawn.depth[shown], distance - 1.0)
 
 
 @pytest.mark.parametrize("lean", [0.0, 0.3, -1.2])
@@ -249,7 +259,7 @@ def test_matrix_of_the_prior_against_leaning_is_that_of_gauss_and_newton(lean):
     """The residual is how far the object's z axis points sideways; Cauchy's weights, two sigmas wide."""
     R, precision, claim, unit = rotation_from_viewpoint(0.6, 0.4, lean), 25.0, 3.0, 0.2
     gradient, normal = np.full(9, 0.5), np.full((9, 9), 0.25)
-    add_upright_prior(np.array([precision, claim]), R, unit, gradient, normal)
+    add_upright_prior(np.array([precision, claim]), R, unit, NormalEquations(gradient, normal))
     J = np.zeros(9)
     for k in range(3):
         J[3 + k] = ((so3_exp(STEPS[k, :3]) @ R)[0, 2] - (so3_exp(-STEPS[k, :3]) @ R)[0, 2]) / 2e-6

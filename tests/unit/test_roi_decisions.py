@@ -7,6 +7,7 @@ import pytest
 from dinemo_ros.geometry import rotation_from_viewpoint
 from dinemo_ros.solver import reference
 from dinemo_ros.solver.coarse import Target
+from dinemo_ros.solver.problem import NormalEquations, Pinhole, State
 from dinemo_ros.solver.roi_prior import add_roi_prior, roi_sides, tells_extent
 from dinemo_ros.solver.workspace import make_work
 
@@ -21,10 +22,10 @@ def projected_sides(step) -> np.ndarray:
 
 
 def added(sides, t=POSE[1], unit=1.0):
-    gradient, normal = np.full(9, 0.5), np.full((9, 9), 0.25)  # something is there already
-    value = add_roi_prior(sides, VERTICES, POSE[0], t, np.exp(POSE[2]), FOCAL, CENTRE, unit, gradient, normal,
+    equations = NormalEquations(np.full(9, 0.5), np.full((9, 9), 0.25))  # something is there already
+    value = add_roi_prior(sides, VERTICES, State(POSE[0], t, POSE[2]), Pinhole(FOCAL, CENTRE), unit, equations,
                           make_work())
-    return value, gradient - 0.5, normal - 0.25
+    return value, equations.gradient - 0.5, equations.normal - 0.25
 
 
 @pytest.mark.parametrize("side", range(4))

@@ -11,10 +11,11 @@ from unit.scenes import planted_scene
 from dinemo_ros.geometry import rotation_angle
 from dinemo_ros.solver import PoseSolver, prepare_category
 from dinemo_ros.solver.coarse import Target
+from dinemo_ros.solver.problem import State
 from dinemo_ros.solver.refine import moved
 from dinemo_ros.solver.roi_prior import add_roi_prior, roi_sides
 from dinemo_ros.solver.surface import prepare_surface
-from dinemo_ros.solver.workspace import make_work
+from dinemo_ros.solver.workspace import make_equations, make_work
 
 VERTICES = prepare_surface(car_mesh()).vertices
 
@@ -27,12 +28,10 @@ def box_of(scene) -> np.ndarray:
 
 def evaluate(sides, scene, step, unit=1.0):
     """Value, gradient [9] and matrix [9, 9] at the scene's pose after a step [9]."""
-    R, t, log_size = np.empty((3, 3)), np.empty(3), np.empty(3)
-    moved(scene.T[:3, :3].copy(), scene.T[:3, 3].copy(), np.zeros(3), step, R, t, log_size)
-    gradient, normal = np.zeros(9), np.zeros((9, 9))
-    value = add_roi_prior(sides, VERTICES, R, t, np.exp(log_size), scene.target.focal, scene.target.centre, unit,
-                          gradient, normal, make_work())
-    return value, gradient, normal
+    state, equations = State(np.empty((3, 3)), np.empty(3), np.empty(3)), make_equations()
+    moved(State(scene.T[:3, :3].copy(), scene.T[:3, 3].copy(), np.zeros(3)), step, state)
+    value = add_roi_prior(sides, VERTICES, state, scene.target.camera, unit, equations, make_work())
+    return value, equations.gradient, equations.normal
 
 
 def test_gradient_is_that_of_finite_differences():

@@ -39,7 +39,7 @@ def test_sliding_equals_its_twin():
     np.testing.assert_allclose(evidence[:, 3:-3, 3:-3] / UNIT, plain, atol=0.51 / UNIT)
     assert evidence.sum() == evidence[:, 3:-3, 3:-3].sum()
     count_inside(t.offset, count)
-    slide(evidence, count, margin, t.vertex, t.offset, 1, 6, 0.6, score, best, np.empty(7 * 15, np.uint16))
+    slide(evidence, count, margin, t, 1, 6, 0.6, score, best, np.empty(7 * 15, np.uint16))
     rounded = evidence[:, 3:-3, 3:-3] / UNIT
     expected = np.stack([means(rounded, t, k) for k in range(1, 6)])
     np.testing.assert_allclose(score, expected.max(axis=0), atol=1e-5)

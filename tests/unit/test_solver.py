@@ -12,6 +12,7 @@ from dinemo_ros.bundle import ScoreSpec
 from dinemo_ros.geometry import rotation_angle
 from dinemo_ros.solver import PoseSolver, Start, prepare_category
 from dinemo_ros.solver.crop_solver import inside_maps
+from dinemo_ros.solver.problem import FeatureNoise, Priors
 from dinemo_ros.solver.refine import CORRELATED, Refined, climb, polish
 from dinemo_ros.solver.roi_prior import roi_sides
 from dinemo_ros.solver.similarity import Similarity
@@ -219,6 +220,13 @@ def test_following_finds_the_pose_near_its_start(solver, turn_deg, shift):
     assert solver.timings["coarse"] == 0.0
 
 
+NOISE = FeatureNoise(0.07, 20.0)
+
+
+def priors_of(scene) -> Priors:
+    return Priors(np.full(3, 100.0), roi_sides(scene.target), np.array([20.0, 1.0]))
+
+
 def test_refinement_goes_on_from_where_it_judged():
     """Four steps at once or one and three: the same pose and the same verdict, to the last digit."""
     surface, scene = prepare_surface(car_mesh()), planted_scene(75.0, noise=0.3)
@@ -228,8 +236,7 @@ def test_refinement_goes_on_from_where_it_judged():
     for parts in ((4,), (0, 1, 3)):
         pose = Refined(scene.T[:3, :3].copy(), scene.T[:3, 3] + 0.05)
         for steps in parts:
-            polish(volume, surface, np.full(3, 100.0), roi_sides(scene.target), np.array([20.0, 1.0]),
-                   scene.target.focal, scene.target.centre, pose, 0.07, 20.0, steps, scratch)
+            polish(volume, surface, NOISE, priors_of(scene), scene.target.camera, pose, steps, scratch)
         ends.append((pose.R, pose.t, pose.log_size, pose.normal, pose.score, pose.visible))
     for at_once, in_parts in zip(*ends, strict=True):
         np.testing.assert_array_equal(at_once, in_parts)
@@ -242,14 +249,14 @@ def test_steps_of_the_refinement_allocate_nothing():
     surface, scene = prepare_surface(car_mesh()), planted_scene(75.0, noise=0.3)
     similarity = Similarity(surface.features[:400], car_mesh().clutter, 0.07, "clutter", 4)
     volume, scratch = similarity(scene.features), make_scratch(len(surface.vertices), (32, 32), 120)
-    setting = volume, surface, np.full(3, 100.0), roi_sides(scene.target), scene.target.focal, scene.target.centre
+    priors, camera = priors_of(scene), scene.target.camera
 
     def allocations(steps: int) -> int:
         pose = Refined(scene.T[:3, :3].copy(), scene.T[:3, 3] + 0.05)
         schedule = np.array([[2.5, steps], [1.5, steps]], dtype=float)
         before = _nrt_python.memsys_get_stats_alloc()
-        climb(*setting, pose, schedule, inside_maps(volume.foreground, schedule[:, 0]), scratch)
-        polish(*setting[:4], np.array([20.0, 1.0]), *setting[4:], pose, 0.07, 20.0, steps, scratch)
+        climb(volume, surface, priors, camera, pose, schedule, inside_maps(volume.foreground, schedule[:, 0]), scratch)
+        polish(volume, surface, NOISE, priors, camera, pose, steps, scratch)
         return _nrt_python.memsys_get_stats_alloc() - before
 
     _nrt_python.memsys_enable_stats()

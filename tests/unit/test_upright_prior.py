@@ -13,12 +13,13 @@ from dinemo_ros.geometry import rotation_from_viewpoint, so3_exp
 from dinemo_ros.solver import PoseSolver, prepare_category
 from dinemo_ros.solver.refine import CORRELATED
 from dinemo_ros.solver.upright_prior import add_upright_prior, upright_prior
+from dinemo_ros.solver.workspace import make_equations
 
 
 def evaluate(upright, R, unit=1.0):
-    gradient, normal = np.zeros(9), np.zeros((9, 9))
-    add_upright_prior(upright, R, unit, gradient, normal)
-    return gradient, normal
+    equations = make_equations()
+    add_upright_prior(upright, R, unit, equations)
+    return equations
 
 
 def log_prior(upright, R):

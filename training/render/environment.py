@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,9 +12,8 @@ HEIGHT, WIDTH = 48, 96  # row 0 looks straight up; column 0 along +x of the obje
 _IRRADIANCE = (8, 16)
 
 
-@dataclass(frozen=True)
-class Environment:
-    """Light around the object.
+class Environment(NamedTuple):
+    """Light around the object; a tuple, because the shading kernel takes it whole.
 
     Attributes:
         radiance: [48, 96, 3] float32 linear RGB, direction = row (polar angle from +z), column (azimuth from +x).

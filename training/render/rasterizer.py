@@ -8,7 +8,7 @@ Triangles that reach behind ``NEAR`` are dropped whole; nothing here looks from 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,8 @@ from dinemo_ros.solver.jit import kept
 NEAR = 0.05  # metres
 
 
-@dataclass(frozen=True)
-class Fragments:
-    """What each pixel sees.
+class Fragments(NamedTuple):
+    """What each pixel sees; a tuple, because the shading kernel takes it whole.
 
     Attributes:
         depth: [H, W] float32, z in the camera optical frame in metres, inf where nothing is hit.

@@ -9,7 +9,7 @@ Everything is computed in the object frame and in linear RGB.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ _PAINTS = np.array([[0.93, 0.93, 0.92], [0.06, 0.06, 0.07], [0.35, 0.36, 0.38], 
 _PAINT_SHARES = np.array([0.22, 0.17, 0.13, 0.14, 0.10, 0.10, 0.04, 0.03, 0.03, 0.02, 0.02])
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """The asset's materials as flat arrays for the kernel, after repainting.
 
     Attributes:
@@ -43,6 +42,29 @@ class Look:
     texels: np.ndarray
     layout: np.ndarray
     paint: np.ndarray
+
+
+class Corners(NamedTuple):
+    """An asset's faces for the kernel: normals [F, 3, 3], uv [F, 3, 2], material [F], see :class:`Asset`."""
+
+    normals: np.ndarray
+    uv: np.ndarray
+    material: np.ndarray
+
+
+class View(NamedTuple):
+    """From where it is seen.
+
+    Attributes:
+        intrinsics: [4] fx, fy, cx, cy in pixels.
+        R: [3, 3] object to camera; eye: [3] metres, the camera's place in the object frame.
+        ground: z of the ground in metres, object frame.
+    """
+
+    intrinsics: np.ndarray
+    R: np.ndarray
+    eye: np.ndarray
+    ground: float
 
 
 def linear(srgb) -> np.ndarray:
@@ -83,7 +105,7 @@ def repainted(look: Look, materials: tuple[Material, ...], rng: np.random.Genera
         paint[k, :3] = colour
         if keep_texture:
             paint[k, 3] = 0.0
-    return replace(look, albedo=albedo, paint=paint, gloss=gloss.astype(np.float32))
+    return look._replace(albedo=albedo, paint=paint, gloss=gloss.astype(np.float32))
 
 
 def shade(asset: Asset, look: Look, fragments: Fragments, K: np.ndarray, T_cam_obj: np.ndarray,
@@ -91,10 +113,8 @@ def shade(asset: Asset, look: Look, fragments: Fragments, K: np.ndarray, T_cam_o
     """Linear RGB [H, W, 3] float32 of the hit pixels, zero elsewhere."""
     R, t = T_cam_obj[:3, :3], T_cam_obj[:3, 3]
     image = np.zeros((*fragments.face.shape, 3), dtype=np.float32)
-    _shade(fragments.face, fragments.weights, fragments.depth, asset.normals, asset.uv, asset.material,
-           look.albedo, look.gloss, look.texture, look.texels, look.layout, look.paint,
-           np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]]), R, -R.T @ t, float(asset.ground),
-           environment.radiance, environment.irradiance, environment.sun, environment.sun_colour, image)
+    view = View(np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]]), R, -R.T @ t, float(asset.ground))
+    _shade(fragments, Corners(asset.normals, asset.uv, asset.material), look, view, environment, image)
     return image
 
 
@@ -129,9 +149,10 @@ def _texel(texels, offset, height, width, u, v, out):
 
 
 @kept()
-def _shade(face, weights, depth, normals, uv, material, albedo, gloss, texture, texels, layout, paint,
-           intrinsics, R, eye, ground, radiance, irradiance, sun, sun_colour, image):
-    fx, fy, cx, cy = intrinsics
+def _shade(fragments, corners, look, view, environment, image):
+    face, weights, normals, uv = fragments.face, fragments.weights, corners.normals, corners.uv
+    R, sun, sun_colour, layout, paint = view.R, environment.sun, environment.sun_colour, look.layout, look.paint
+    fx, fy, cx, cy = view.intrinsics
     n, v, colour = np.zeros(3), np.zeros(3), np.zeros(3)
     texel, ambient, mirror = np.zeros(4), np.zeros(3), np.zeros(3)
     for i in range(face.shape[0]):
@@ -139,11 +160,11 @@ def _shade(face, weights, depth, normals, uv, material, albedo, gloss, texture, 
             f = face[i, j]
             if f < 0:
                 continue
-            m = material[f]
+            m = corners.material[f]
             dx, dy = (j - cx) / fx, (i - cy) / fy
-            z = depth[i, j]
+            z = fragments.depth[i, j]
             length = np.sqrt(dx * dx + dy * dy + 1.0)
-            height = eye[2]  # of the surface point above the object's origin
+            height = view.eye[2]  # of the surface point above the object's origin
             for k in range(3):
                 ray = R[0, k] * dx + R[1, k] * dy + R[2, k]  # R^T * ray: object frame
                 v[k] = -ray / length
@@ -157,12 +178,12 @@ def _shade(face, weights, depth, normals, uv, material, albedo, gloss, texture, 
                 norm, n_v = -norm, -n_v
             for k in range(3):
                 n[k] /= norm
-                colour[k] = albedo[m, k]
-            if texture[m] >= 0:
+                colour[k] = look.albedo[m, k]
+            if look.texture[m] >= 0:
                 u_ = (weights[i, j, 0] * uv[f, 0, 0] + weights[i, j, 1] * uv[f, 1, 0] + weights[i, j, 2] * uv[f, 2, 0])
                 v_ = (weights[i, j, 0] * uv[f, 0, 1] + weights[i, j, 1] * uv[f, 1, 1] + weights[i, j, 2] * uv[f, 2, 1])
-                tex = texture[m]
-                _texel(texels, layout[tex, 0], layout[tex, 1], layout[tex, 2], u_, v_, texel)
+                tex = look.texture[m]
+                _texel(look.texels, layout[tex, 0], layout[tex, 1], layout[tex, 2], u_, v_, texel)
                 luma = 0.299 * texel[0] + 0.587 * texel[1] + 0.114 * texel[2]
                 share = texel[3] if paint[m, 3] > 0 else 0.0
                 for k in range(3):
@@ -170,17 +191,17 @@ def _shade(face, weights, depth, normals, uv, material, albedo, gloss, texture, 
                     if share > 0:
                         own += share * (paint[m, k] * min(1.3, luma / paint[m, 3]) ** 2.2 - own)
                     colour[k] = own
-            _panorama(irradiance, n[0], n[1], n[2], ambient)
+            _panorama(environment.irradiance, n[0], n[1], n[2], ambient)
             n_sun = max(0.0, n[0] * sun[0] + n[1] * sun[1] + n[2] * sun[2])
-            near_ground = np.exp(-max(0.0, height - ground) / 0.3)
+            near_ground = np.exp(-max(0.0, height - view.ground) / 0.3)
             occlusion = 1.0 - 0.8 * near_ground * (0.6 - 0.4 * n[2])
             # Mirror reflection v -> 2 (n.v) n - v; rays that go down meet the car's own shadow.
             rx, ry, rz = 2 * n_v * n[0] - v[0], 2 * n_v * n[1] - v[1], 2 * n_v * n[2] - v[2]
-            _panorama(radiance, rx, ry, rz, mirror)
-            fresnel = (0.09 + 0.91 * (1.0 - n_v) ** 4) * gloss[m]
+            _panorama(environment.radiance, rx, ry, rz, mirror)
+            fresnel = (0.09 + 0.91 * (1.0 - n_v) ** 4) * look.gloss[m]
             if rz < 0:
                 fresnel *= 0.6
-            spot = max(0.0, rx * sun[0] + ry * sun[1] + rz * sun[2]) ** 180 * 6.0 * gloss[m]
+            spot = max(0.0, rx * sun[0] + ry * sun[1] + rz * sun[2]) ** 180 * 6.0 * look.gloss[m]
             for k in range(3):
                 light = ambient[k] * occlusion + sun_colour[k] * n_sun * (1.0 - 0.7 * near_ground)
                 image[i, j, k] = colour[k] * light + fresnel * mirror[k] * occlusion + spot * sun_colour[k]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-MIN_DEPTH = 0.1  # metres, as in ``dinemo_ros.solver.likelihood``
+from ..solver.workspace import MIN_DEPTH
 
 
 @dataclass

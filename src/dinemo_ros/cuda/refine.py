@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..solver.likelihood import _SOFT_FACING
 from ..solver.refine import CORRELATED
 from ..solver.workspace import BLOCK
 from .category import DeviceCategory
@@ -22,8 +23,6 @@ from .rendered import Rendered
 from .roi_prior import roi_prior
 from .similarity import DeviceVolume
 from .upright_prior import upright_prior
-
-_SOFT_FACING = 0.3  # as in ``dinemo_ros.solver.likelihood``
 
 
 @dataclass(frozen=True)

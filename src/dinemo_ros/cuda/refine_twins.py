@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from ..solver.likelihood import _MIN_INFORMATION
 from ..solver.refine import _MAX_LOG_SIZE, _MAX_ROTATION, _MAX_TRANSLATION
-from ..solver.roi_prior import _MIN_DEPTH, _TAIL
-from .poses import MIN_DEPTH, Poses, jacobian, project, rotation
+from ..solver.roi_prior import _TAIL
+from ..solver.workspace import MIN_DEPTH
+from .poses import Poses, jacobian, project, rotation
 
 
 def window_terms(odds: Tensor, vertices: Tensor, R: Tensor, t: Tensor, log_size: Tensor, crop: Tensor, camera: Tensor,
@@ -112,8 +113,8 @@ def box_sides(vertices: Tensor, R: Tensor, t: Tensor, log_size: Tensor, crop: Te
     """
     camera, box, trust = camera[crop], box[crop], trust[crop]
     points = Poses(R, t, log_size, crop).points(vertices)
-    seen = (points[..., 2] >= _MIN_DEPTH).all(1, keepdim=True)
-    plane = points[..., :2] / points[..., 2:].clamp(min=_MIN_DEPTH)
+    seen = (points[..., 2] >= MIN_DEPTH).all(1, keepdim=True)
+    plane = points[..., :2] / points[..., 2:].clamp(min=MIN_DEPTH)
     extreme = torch.cat([plane.argmin(1), plane.argmax(1)], 1)                               # [H, 4] in the box's order
     scaled = vertices[extreme] * torch.exp(log_size)[:, None]                                # [H, 4, 3]
     low, high = plane.amin(1), plane.amax(1)
@@ -146,7 +147,7 @@ def stepped(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, dampi
     unit = torch.rsqrt(A.diagonal(dim1=1, dim2=2).clamp(min=1e-20))
     step = unit * solve_positive(A * unit[:, :, None] * unit[:, None, :], b * unit)
     longest = torch.maximum(torch.maximum(
-        step[:, :3].abs().amax(1) / (_MAX_TRANSLATION * t[:, 2].clamp(min=0.1)),
+        step[:, :3].abs().amax(1) / (_MAX_TRANSLATION * t[:, 2].clamp(min=MIN_DEPTH)),
         torch.linalg.vector_norm(step[:, 3:6], dim=1) / _MAX_ROTATION), step[:, 6:].abs().amax(1) / _MAX_LOG_SIZE)
     step = step / longest.clamp(min=1.0)[:, None]
     return rotation(step[:, 3:6]) @ R, t + step[:, :3], log_size + step[:, 6:]

@@ -6,13 +6,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..solver.workspace import MIN_DEPTH
 from .compare_twin import compare_cells as compare_cells
 from .refine_twins import box_sides as box_sides
 from .refine_twins import normal_equations as normal_equations
 from .refine_twins import stepped as stepped
 from .refine_twins import window_terms as window_terms
-
-_MIN_DEPTH = 0.1  # metres
 
 
 def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tensor, chosen: Tensor, samples: int,
@@ -35,10 +34,10 @@ def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tenso
     index, points, weight = (x[:, :samples][chosen][:, :, None] for x in (index.long(), points, weight))
     at = points + place[:, :, :, None]                                                       # [B, C, S, N, 3]
     depth = at[..., 2]
-    far = torch.where(depth < _MIN_DEPTH, 1.0, depth)
+    far = torch.where(depth < MIN_DEPTH, 1.0, depth)
     j = torch.floor(focal * at[..., 0] / far + centre + 0.5).long() + pad - shift
     i = torch.floor(focal * at[..., 1] / far + centre + 0.5).long() + pad - shift
-    used = ((weight > 0) & (depth >= _MIN_DEPTH) & (i >= 0) & (j >= 0) & (i <= height - side) & (j <= width - side))
+    used = ((weight > 0) & (depth >= MIN_DEPTH) & (i >= 0) & (j >= 0) & (i <= height - side) & (j <= width - side))
     corner = torch.where(used, (index * height + i) * width + j, 0).reshape(B, -1)
     planes = evidence.reshape(B, -1)
     totals = [(torch.gather(planes, 1, corner + a * width + b).reshape(used.shape) * used).sum(-1, dtype=torch.int32)
@@ -59,7 +58,7 @@ def rasterise(corners: Tensor, height: int, width: int) -> tuple[Tensor, Tensor,
     H, F, P = *corners.shape[:2], height * width
     turn = corners[:, :, 1:, :2] - corners[:, :, :1, :2]
     area = turn[..., 0, 0] * turn[..., 1, 1] - turn[..., 0, 1] * turn[..., 1, 0]
-    drawn = torch.nonzero((area < -1e-12) & (corners[..., 2] >= _MIN_DEPTH).all(2))          # [n, 2] hypothesis, face
+    drawn = torch.nonzero((area < -1e-12) & (corners[..., 2] >= MIN_DEPTH).all(2))          # [n, 2] hypothesis, face
     which, cell = _cells_in_boxes(corners[drawn[:, 0], drawn[:, 1], :, :2], height, width)
     (h, f), x, y = drawn[which].unbind(1), cell % width, cell // width
     (ax, ay, az), (bx, by, bz), (cx, cy, cz) = corners[h, f].permute(1, 2, 0)

@@ -75,7 +75,7 @@ def seen_twice(category: Category) -> Category:
     """The same for the features of crops and their mirror images side by side, see ``mirror.py``."""
     surface, search = category.surface, len(category.search_features)
     features = side_by_side(surface.features, surface.features[counterparts(surface.vertices, surface.normals)])
-    surface = replace(surface, features=features, gram=edge_products(features, surface.faces))
+    surface = surface._replace(features=features, gram=edge_products(features, surface.faces))
     return replace(category, surface=surface, search_features=np.ascontiguousarray(features[:search]),
                    clutter=side_by_side(category.clutter, category.clutter), dimension=effective_dimension(features))
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from .jit import kernel
+from .problem import Pinhole
 from .similarity import UNIT, SimilarityVolume
 from .views import ViewTable
+from .workspace import MIN_DEPTH
 
 SHIFT = 3  # cells; the search looks at (2 SHIFT + 1)^2 image shifts
 _LINE = 32  # 16-bit numbers in a cache line: sums that begin elsewhere are stored and read again at half the speed
@@ -40,6 +43,31 @@ class Target:
     centre: float
     measured: bool = True
 
+    @property
+    def camera(self) -> Pinhole:
+        return Pinhole(self.focal, self.centre)
+
+
+class Roi(NamedTuple):
+    """A :class:`Target` for kernels."""
+
+    box: np.ndarray
+    open_sides: np.ndarray
+    focal: float
+    centre: float
+
+
+class Sums(NamedTuple):
+    """Work space of :func:`gather`, see :func:`make_sums`.
+
+    Attributes:
+        total: [n] uint16 evidence per image shift.
+        first: [samples] int32 where each vertex's run of cells begins.
+    """
+
+    total: np.ndarray
+    first: np.ndarray
+
 
 def select_distinct(rotations: np.ndarray, scores: np.ndarray, angle: float, count: int, floor: float) -> list[int]:
     """Greedy non-maximum suppression in rotation space: indices, best first, pairwise at least ``angle`` apart.
@@ -60,35 +88,32 @@ def select_distinct(rotations: np.ndarray, scores: np.ndarray, angle: float, cou
 
 
 def coarse_search(volume: SimilarityVolume, views: ViewTable, chosen: np.ndarray, samples: int, target: Target,
-                  scales: np.ndarray, score: np.ndarray, translation: np.ndarray, total: np.ndarray,
-                  first: np.ndarray) -> None:
-    """Score the viewpoints ``chosen`` [n] int64 by their first ``samples`` vertices.
+                  scales: np.ndarray, score: np.ndarray, translation: np.ndarray, sums: Sums) -> None:
+    """Score the viewpoints ``chosen`` [n] int64 by their first ``samples`` vertices, at distances ``scales`` [S].
 
-    Writes these rows of score [G] and translation [G, 3] metres, crop camera frame. Work space: total of
-    :func:`make_total`, first [samples] int32.
+    Writes these rows of score [G] and translation [G, 3] metres, crop camera frame.
     """
-    _search(volume.evidence, volume.pad, chosen, samples, views.index, views.points, views.weight, views.outline,
-            target.box, target.open_sides, target.focal, target.centre, scales, score, translation, total, first)
+    _search(volume.evidence, volume.pad, views, chosen, samples, Roi(target.box, target.open_sides, *target.camera),
+            scales, score, translation, sums)
 
 
-def make_total() -> np.ndarray:
-    """[n] uint16 work space of :func:`gather`, at the beginning of a cache line."""
+def make_sums(samples: int) -> Sums:
+    """Work space for up to ``samples`` vertices of a view; the totals begin a cache line."""
     memory = np.zeros(_LONGEST + _LINE, np.uint16)
     first = -memory.ctypes.data % (2 * _LINE) // 2
-    return memory[first:first + _LONGEST]
+    return Sums(memory[first:first + _LONGEST], np.empty(samples, np.int32))
 
 
 @kernel
-def _search(evidence, pad, chosen, samples, index, points, weight, outline, box, open_sides, focal, centre, scales,
-            score, translation, total, first):
-    side, row = 2 * SHIFT + 1, evidence.shape[2]
+def _search(evidence, pad, views, chosen, samples, roi, scales, score, translation, sums):
+    side, row, total = 2 * SHIFT + 1, evidence.shape[2], sums.total
+    focal, centre, camera = roi.focal, roi.centre, Pinhole(roi.focal, roi.centre)
     for g in chosen:
         score[g] = -1.0
-        x, y, z = place(outline[g], box, open_sides, focal, centre)
+        x, y, z = place(views.outline[g], roi.box, roi.open_sides, focal, centre)
         for s in range(scales.shape[0]):
             d = z * scales[s]
-            seen = gather(evidence, pad, index[g], points[g], weight[g], samples, x * d, y * d, d, focal, centre, total,
-                          first)
+            seen = gather(evidence, pad, views, g, samples, (x * d, y * d, d), camera, sums)
             best, shift_y, shift_x = -1, 0, 0
             for i in range(side):
                 for j in range(side):
@@ -143,13 +168,13 @@ def _align(low, high, box_low, box_high, open_low, open_high):
 
 
 @kernel
-def gather(evidence, pad, index, points, weight, samples, x, y, z, focal, centre, total, first):
-    """Sum of the evidence of the ``samples`` first vertices of one view at position (x, y, z), per image shift.
+def gather(evidence, pad, views, g, samples, position, camera, sums):
+    """Sum of the evidence of the ``samples`` first vertices of view ``g`` at a position (x, y, z), per image shift.
 
-    Shift (i - SHIFT, j - SHIFT) in y and x is in total[i * row + j], row the length of a row of ``evidence``; what is
-    between these is to be ignored. Returns how many vertices there were; one outside the crop counts with zero.
-    ``first`` [samples] int32 is work space.
+    Shift (i - SHIFT, j - SHIFT) in y and x is in sums.total[i * row + j], row the length of a row of ``evidence``; what
+    is between these is to be ignored. Returns how many vertices there were; one outside the crop counts with zero.
     """
+    index, points, weight, total, first = views.index[g], views.points[g], views.weight[g], sums.total, sums.first
     side, height, row = np.int32(2 * SHIFT + 1), np.int32(evidence.shape[1]), np.int32(evidence.shape[2])
     run = ((side - 1) * row + side + _LINE - 1) // _LINE * _LINE
     cells, nowhere = evidence.reshape(-1), np.int32((evidence.shape[0] - 1) * height * row)  # the plane of zeros
@@ -158,8 +183,9 @@ def gather(evidence, pad, index, points, weight, samples, x, y, z, focal, centre
         seen += weight[n] > 0.0
     # Without branches and in 32 bits: the compiler makes vector instructions of it, half the time of one by one.
     X, Y, Z = points[0], points[1], points[2]
-    to_x, to_y, to_z, scale = np.float32(x), np.float32(y), np.float32(z), np.float32(focal)
-    middle, nearest = np.float32(centre + 0.5 + pad - SHIFT), np.float32(0.1)
+    to_x, to_y, to_z = np.float32(position[0]), np.float32(position[1]), np.float32(position[2])
+    scale, middle = np.float32(camera.focal), np.float32(camera.centre + 0.5 + pad - SHIFT)
+    nearest = np.float32(MIN_DEPTH)
     for n in range(seen):
         depth = Z[n] + to_z
         cell = scale / max(depth, nearest)

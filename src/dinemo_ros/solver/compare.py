@@ -22,27 +22,27 @@ import numpy as np
 from .jit import kernel
 from .likelihood import projection_jacobian
 from .linear import transform
-from .workspace import PARAMETERS
-
-_MIN_DEPTH = 0.1  # metres
+from .workspace import MIN_DEPTH, PARAMETERS
 
 
 @kernel
-def rasterise(vertices, faces, R, t, size, focal, centre, screen, face_of, barycentric, depth, work):
-    """Which face each cell centre sees: face_of [h, w] int32 (-1 none), barycentric [h, w, 3], depth [h, w] metres.
+def rasterise(vertices, faces, state, camera, rendering, work):
+    """Which face each cell centre sees at a state: fills a :class:`~dinemo_ros.solver.problem.Rendering`.
 
-    screen [V, 3] is filled with where the vertices [V, 3] are seen: x and y in cells, 1/depth (0 too near or behind).
-    size [3] scales them along the object's axes. Faces turn counter-clockwise seen from outside; those seen from behind
-    are left out.
+    vertices [V, 3] metres at mean size, faces [F, 3]: they turn counter-clockwise seen from outside; those seen from
+    behind are left out.
     """
-    scaled, X = work.scaled, work.X
+    scaled, X, size, focal, centre = work.scaled, work.X, work.size, camera.focal, camera.centre
+    screen, face_of, barycentric, depth = (rendering.screen, rendering.face_of, rendering.barycentric, rendering.depth)
+    for k in range(3):
+        size[k] = math.exp(state.log_size[k])
     for v in range(vertices.shape[0]):
         for k in range(3):
             scaled[k] = size[k] * vertices[v, k]
-        transform(R, t, scaled, X)
-        near = 1.0 / max(X[2], _MIN_DEPTH)
+        transform(state.R, state.t, scaled, X)
+        near = 1.0 / max(X[2], MIN_DEPTH)
         screen[v, 0], screen[v, 1] = focal * X[0] * near + centre, focal * X[1] * near + centre
-        screen[v, 2] = near if X[2] >= _MIN_DEPTH else 0.0
+        screen[v, 2] = near if X[2] >= MIN_DEPTH else 0.0
     for i in range(depth.shape[0]):
         for j in range(depth.shape[1]):
             face_of[i, j], depth[i, j] = -1, 0.0  # depths are inverse ones until all faces are drawn
@@ -127,17 +127,20 @@ def cell_terms(f, C, corners, bary, slope, gram):
 
 
 @kernel
-def compare(cells, rival, temperature, C, gram, vertices, faces, screen, face_of, barycentric, depth, R, t, size, focal,
-            centre, gradient, normal, work):
-    """Gradient [9] and Gauss-Newton matrix [9, 9] of the sum of cosines over the object's cells at a rendered pose.
+def compare(crop, surface, rendering, state, equations, work):
+    """Normal equations of the sum of cosines over the object's cells at a rendered state.
 
-    cells [h, w, D], rival [h, w] what clutter scores there, C [V, D] and gram [F, 3] of the mesh, the rest from
-    :func:`rasterise`. A cell counts by the probability gamma that it shows the object and not clutter.
+    crop: a FeatureMap; rendering: of the ``surface`` at ``state``, by :func:`rasterise`. A cell counts by the
+    probability gamma that it shows the object and not clutter.
 
     Returns (evidence, explained, cosine, covered): sum of max(s - rival, 0) over the rendered cells, sum of gamma, mean
     of s weighted by gamma, number of rendered cells.
     """
-    slope, J, X, scaled = work.slope, work.J, work.X, work.scaled
+    slope, J, X, scaled, size = work.slope, work.J, work.X, work.scaled, work.size
+    rival, focal, centre = crop.rival, crop.focal, crop.centre
+    face_of, vertices, gradient, normal = rendering.face_of, surface.vertices, equations.gradient, equations.normal
+    for k in range(3):
+        size[k] = math.exp(state.log_size[k])
     for a in range(PARAMETERS):
         gradient[a] = 0.0
         for b in range(PARAMETERS):
@@ -148,10 +151,11 @@ def compare(cells, rival, temperature, C, gram, vertices, faces, screen, face_of
             face = face_of[i, j]
             if face < 0:
                 continue
-            corners, bary, z = faces[face], barycentric[i, j], depth[i, j]
-            barycentric_gradient(screen, corners, bary, z, slope)
-            s, gx, gy, xx, xy, yy = cell_terms(cells[i, j], C, corners, bary, slope, gram[face])
-            gamma = 1.0 / (1.0 + math.exp(min((rival[i, j] - s) / temperature, 50.0)))
+            corners, bary, z = surface.faces[face], rendering.barycentric[i, j], rendering.depth[i, j]
+            barycentric_gradient(rendering.screen, corners, bary, z, slope)
+            s, gx, gy, xx, xy, yy = cell_terms(crop.cells[i, j], surface.features, corners, bary, slope,
+                                               surface.gram[face])
+            gamma = 1.0 / (1.0 + math.exp(min((rival[i, j] - s) / crop.temperature, 50.0)))
             curvature = gamma * max(s, 0.1)  # the cosine falls from s, not from 1, as the surface moves away
             evidence += max(s - rival[i, j], 0.0)
             covered += 1.0
@@ -161,7 +165,7 @@ def compare(cells, rival, temperature, C, gram, vertices, faces, screen, face_of
             for k in range(3):
                 scaled[k] = size[k] * (bary[0] * vertices[corners[0], k] + bary[1] * vertices[corners[1], k]
                                        + bary[2] * vertices[corners[2], k])
-            projection_jacobian(X, t, R, scaled, focal, J)
+            projection_jacobian(X, state.t, state.R, scaled, focal, J)
             for a in range(PARAMETERS):
                 gradient[a] -= gamma * (gx * J[0, a] + gy * J[1, a])
                 row_x, row_y = curvature * (xx * J[0, a] + xy * J[1, a]), curvature * (xy * J[0, a] + yy * J[1, a])

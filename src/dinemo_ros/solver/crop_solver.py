@@ -15,8 +15,9 @@ import numpy as np
 from ..symmetry import Symmetry, turn
 from .ambiguity import angles, azimuth_posterior, turned_evidence, widened
 from .category import COARSE_SAMPLES, Category
-from .coarse import SHIFT, Target, coarse_search, make_total, select_distinct
+from .coarse import SHIFT, Target, coarse_search, make_sums, select_distinct
 from .nearest_view import nearest_starts
+from .problem import FeatureNoise, Priors
 from .refine import CORRELATED, Refined, climb, noise_variance, polish
 from .roi_prior import roi_sides, tells_extent
 from .similarity import Similarity, SimilarityVolume
@@ -85,7 +86,7 @@ class CropSolver:
         self._score, self._translation = np.empty(G), np.empty((G, 3))
         self._view_score = np.empty(len(category.nearest.rotations))
         self._everything = np.arange(G)
-        self._total, self._first = make_total(), np.empty(COARSE_SAMPLES, np.int32)
+        self._sums = make_sums(COARSE_SAMPLES)
         self._kept: Scratch | None = None
         self.timings = dict.fromkeys(("similarity", "coarse", "refine"), 0.0)  # milliseconds, added up
 
@@ -135,7 +136,7 @@ class CropSolver:
 
     def _search(self, volume: SimilarityVolume, target: Target, chosen: np.ndarray, samples: int) -> None:
         coarse_search(volume, self._category.views, chosen, samples, target, self._category.scales, self._score,
-                      self._translation, self._total, self._first)
+                      self._translation, self._sums)
 
     def _refine(self, volume: SimilarityVolume, target: Target, starts: list[Refined],
                 views: list[Refined]) -> list[Refined]:
@@ -173,17 +174,20 @@ class CropSolver:
     def _climb(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined], schedule: np.ndarray,
                inside: np.ndarray) -> None:
         """Windowed matching of ``poses``, which are then judged by render-and-compare."""
-        c, sides, scratch = self._category, roi_sides(target), self._scratch(volume.rival.shape)
+        priors, scratch = self._priors(target), self._scratch(volume.rival.shape)
         for pose in poses:
-            climb(volume, c.surface, c.prior, sides, target.focal, target.centre, pose, schedule, inside, scratch)
+            climb(volume, self._category.surface, priors, target.camera, pose, schedule, inside, scratch)
         self._polish(volume, target, poses, 0)
 
     def _polish(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined], steps: int) -> None:
         """``steps`` of render-and-compare for each of ``poses``; none only judges them."""
-        c, sides, scratch = self._category, roi_sides(target), self._scratch(volume.rival.shape)
+        c, priors, scratch = self._category, self._priors(target), self._scratch(volume.rival.shape)
         for pose in poses:
-            polish(volume, c.surface, c.prior, sides, c.upright, target.focal, target.centre, pose, c.temperature,
-                   c.dimension, steps, scratch)
+            polish(volume, c.surface, FeatureNoise(c.temperature, c.dimension), priors, target.camera, pose, steps,
+                   scratch)
+
+    def _priors(self, target: Target) -> Priors:
+        return Priors(self._category.prior, roi_sides(target), self._category.upright)
 
     def _scratch(self, cells: tuple[int, int]) -> Scratch:
         """Work space for a feature map of ``cells`` (h, w); that of before, if it was as large."""

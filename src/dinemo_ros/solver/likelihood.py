@@ -25,22 +25,21 @@ import math
 from .jit import kernel
 from .linear import transform
 from .visibility import direction_index
-from .workspace import LONGEST_WINDOW, PARAMETERS
+from .workspace import LONGEST_WINDOW, MIN_DEPTH, PARAMETERS
 
-_MIN_DEPTH = 0.1  # metres
 _SOFT_FACING = 0.3  # cosine at which a vertex has full weight; grazing ones fade, so the set changes smoothly
 _MIN_INFORMATION = 0.02  # of 1/sigma^2: keeps a vertex with several matches from pushing the matrix out of definiteness
 
 
 @kernel
-def choose_vertices(vertices, normals, visible, azimuths, elevations, R, t, log_size, search, limit, index, weight,
-                    work):
-    """Up to ``limit`` visible ones of the ``search`` first vertices at a pose into index, weight; returns how many."""
+def choose_vertices(surface, state, search, index, weight, work):
+    """As many visible ones of the ``search`` first vertices at a state as fit into index, weight; returns how many."""
+    vertices, normals, R, t, log_size = surface.vertices, surface.normals, state.R, state.t, state.log_size
     camera = work.camera  # centre -R^T t in the mean-size object frame
     for k in range(3):
         camera[k] = -(R[0, k] * t[0] + R[1, k] * t[1] + R[2, k] * t[2]) / math.exp(log_size[k])
-    row = visible[direction_index(camera, azimuths, elevations)]
-    count = 0
+    row = surface.visible[direction_index(camera, surface.azimuths, surface.elevations)]
+    count, limit = 0, index.shape[0]
     for v in range(search):
         if count == limit:
             break
@@ -139,21 +138,26 @@ def projection_jacobian(X, t, R, scaled, focal, J):
 
 
 @kernel
-def accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient, normal, work):
-    """Value, gradient [9] and Newton matrix [9, 9] at a pose, without the size prior."""
+def accumulate(odds, vertices, index, weight, state, camera, sigma, equations, work):
+    """Value at a state, without the size prior; the gradient and the Newton matrix go into ``equations``.
+
+    odds [V', h, w], vertices [V, 3] of which those at index [n] count by weight [n]; sigma of the window in cells.
+    """
     moments, J, X, scaled, size = work.moments, work.J, work.X, work.scaled, work.size
+    R, t, focal, centre = state.R, state.t, camera.focal, camera.centre
+    gradient, normal = equations.gradient, equations.normal
     for a in range(PARAMETERS):
         gradient[a] = 0.0
         for b in range(PARAMETERS):
             normal[a, b] = 0.0
     for k in range(3):
-        size[k] = math.exp(log_size[k])
+        size[k] = math.exp(state.log_size[k])
     value = 0.0
-    for n in range(count):
+    for n in range(index.shape[0]):
         for k in range(3):
             scaled[k] = size[k] * vertices[index[n], k]
         transform(R, t, scaled, X)
-        if X[2] < _MIN_DEPTH:
+        if X[2] < MIN_DEPTH:
             continue
         window(odds[index[n]], focal * X[0] / X[2] + centre, focal * X[1] / X[2] + centre, sigma, moments, work.profile)
         if moments[0] <= 0.0:

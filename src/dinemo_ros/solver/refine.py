@@ -17,11 +17,12 @@ from .compare import compare, rasterise
 from .jit import kernel
 from .likelihood import accumulate, choose_vertices
 from .linear import rotate, solve_positive, transform
+from .problem import FeatureMap, FeatureNoise, NormalEquations, Pinhole, Priors, Rendering, State
 from .roi_prior import add_roi_prior
 from .similarity import SimilarityVolume
 from .surface import Surface
 from .upright_prior import add_upright_prior
-from .workspace import BLOCK, PARAMETERS, Scratch
+from .workspace import BLOCK, MIN_DEPTH, PARAMETERS, Scratch
 
 # Rendered cells per independent measurement: neighbours share their receptive field. Fitted to a half-trained model's
 # errors.
@@ -57,111 +58,103 @@ class Refined:
     sums: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
 
-def climb(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides: np.ndarray, focal: float, centre: float,
-          pose: Refined, schedule: np.ndarray, inside: np.ndarray, scratch: Scratch) -> None:
+def climb(volume: SimilarityVolume, surface: Surface, priors: Priors, camera: Pinhole, pose: Refined,
+          schedule: np.ndarray, inside: np.ndarray, scratch: Scratch) -> None:
     """Move ``pose`` uphill on the windowed likelihood, by as many visible vertices as ``scratch`` has room for.
 
-    prior [3]: 1/sigma^2 of the log-sizes. sides [2, 4]: what the ROI says, see ``roi_prior.py``.
     schedule [stages, 2]: window sigma in cells, Newton steps.
     inside [stages, h, w] float32: trust in a vertex at a cell, see :func:`weigh`.
     """
-    _climb(volume.odds, surface.vertices, surface.normals, surface.visible, surface.azimuths, surface.elevations, prior,
-           sides, focal, centre, pose.R, pose.t, pose.log_size, schedule, inside, scratch)
+    _climb(volume.odds, surface, priors, camera, State(pose.R, pose.t, pose.log_size), schedule, inside, scratch)
     pose.judged = False
 
 
-def polish(volume: SimilarityVolume, surface: Surface, prior: np.ndarray, sides: np.ndarray, upright: np.ndarray,
-           focal: float, centre: float, pose: Refined, temperature: float, dimension: float, steps: int,
-           scratch: Scratch) -> None:
+def polish(volume: SimilarityVolume, surface: Surface, noise: FeatureNoise, priors: Priors, camera: Pinhole,
+           pose: Refined, steps: int, scratch: Scratch) -> None:
     """Move ``pose`` by ``steps`` Gauss-Newton steps of render-and-compare, and judge it.
 
     A pose that is judged already goes on from there; it must be one of the same volume and target.
-
-    upright [2]: see ``upright_prior.py``.
-    dimension: in how many directions features vary, see :func:`noise_variance`.
     """
-    _polish(volume.cells, volume.rival, temperature, dimension, surface.features, surface.gram, surface.vertices,
-            surface.faces, prior, sides, upright, focal, centre, pose.R, pose.t, pose.log_size, pose.gradient,
-            pose.normal, pose.sums, pose.judged, steps, scratch)
+    _polish(FeatureMap(volume.cells, volume.rival, *camera, *noise), surface, priors,
+            State(pose.R, pose.t, pose.log_size), NormalEquations(pose.gradient, pose.normal), pose.sums, pose.judged,
+            steps, scratch)
     pose.evidence, explained, pose.cosine, covered = pose.sums.tolist()
     pose.score, pose.visible = pose.evidence / max(covered, 1.0), explained / max(covered, 1.0)
     pose.judged = True
 
 
 @kernel
-def _climb(odds, vertices, normals, visible, azimuths, elevations, prior, sides, focal, centre, R, t, log_size,
-           schedule, inside, scratch):
-    index, weight, work, step = scratch.index, scratch.weight, scratch.work, scratch.work.step
-    gradient, normal, new_gradient, new_normal = (scratch.gradient, scratch.normal, scratch.new_gradient,
-                                                  scratch.new_normal)
-    new_R, new_t, new_size = scratch.new_R, scratch.new_t, scratch.new_size
+def _climb(odds, surface, priors, camera, state, schedule, inside, scratch):
+    work, step = scratch.work, scratch.work.step
+    equations = NormalEquations(scratch.gradient, scratch.normal)
+    new_equations = NormalEquations(scratch.new_gradient, scratch.new_normal)
+    new = State(scratch.new_R, scratch.new_t, scratch.new_log_size)
     for stage in range(schedule.shape[0]):
         sigma, damping = schedule[stage, 0], 1e-2
-        count = choose_vertices(vertices, normals, visible, azimuths, elevations, R, t, log_size, odds.shape[0],
-                                index.shape[0], index, weight, work)
-        weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside[stage], scratch.hit, work)
-        value = accumulate(odds, vertices, index, weight, count, R, t, log_size, focal, centre, sigma, gradient, normal,
-                           work) + log_prior(prior, log_size)
-        value += add_roi_prior(sides, vertices, R, t, work.size, focal, centre, 1.0, gradient, normal, work)
+        count = choose_vertices(surface, state, odds.shape[0], scratch.index, scratch.weight, work)
+        index, weight = scratch.index[:count], scratch.weight[:count]
+        weigh(surface.vertices, index, weight, state, camera, inside[stage], scratch.hit, work)
+        value = _windowed(odds, surface.vertices, index, weight, priors, state, camera, sigma, equations, work)
         for _ in range(int(schedule[stage, 1])):
-            solve_damped(normal, gradient, 1.0, prior, log_size, damping, t[2], step, work)
-            moved(R, t, log_size, step, new_R, new_t, new_size)
-            new_value = accumulate(odds, vertices, index, weight, count, new_R, new_t, new_size, focal, centre, sigma,
-                                   new_gradient, new_normal, work) + log_prior(prior, new_size)
-            new_value += add_roi_prior(sides, vertices, new_R, new_t, work.size, focal, centre, 1.0, new_gradient,
-                                       new_normal, work)
+            solve_damped(equations, 1.0, priors.size, state, damping, step, work)
+            moved(state, step, new)
+            new_value = _windowed(odds, surface.vertices, index, weight, priors, new, camera, sigma, new_equations,
+                                  work)
             if new_value <= value:
                 damping = min(damping * 10.0, 1e3)
                 continue
             damping = max(damping * 0.2, 1e-4)
             value = new_value
-            take_pose(new_R, new_t, new_size, R, t, log_size)
+            take_state(new, state)
             for a in range(PARAMETERS):
-                gradient[a] = new_gradient[a]
+                equations.gradient[a] = new_equations.gradient[a]
                 for b in range(PARAMETERS):
-                    normal[a, b] = new_normal[a, b]
+                    equations.normal[a, b] = new_equations.normal[a, b]
 
 
 @kernel
-def _polish(cells, rival, temperature, dimension, features, gram, vertices, faces, prior, sides, upright, focal, centre,
-            R, t, log_size, gradient, normal, sums, judged, steps, scratch):
-    work, step = scratch.work, scratch.work.step
-    screen, depth, face_of, barycentric = scratch.screen, scratch.depth, scratch.face_of, scratch.barycentric
-    size = work.size
+def _windowed(odds, vertices, index, weight, priors, state, camera, sigma, equations, work):
+    """Windowed likelihood with the priors of size and ROI, see :func:`accumulate`."""
+    value = accumulate(odds, vertices, index, weight, state, camera, sigma, equations, work)
+    value += log_prior(priors.size, state.log_size)
+    return value + add_roi_prior(priors.sides, vertices, state, camera, 1.0, equations, work)
+
+
+@kernel
+def _polish(crop, surface, priors, state, equations, sums, judged, steps, scratch):
+    work, camera = scratch.work, Pinhole(crop.focal, crop.centre)
+    new = State(scratch.new_R, scratch.new_t, scratch.new_log_size)
+    rendering = Rendering(scratch.screen, scratch.face_of, scratch.barycentric, scratch.depth)
     for k in range(steps + 1):
         if k > 0 or not judged:
-            for axis in range(3):
-                size[axis] = math.exp(log_size[axis])
-            rasterise(vertices, faces, R, t, size, focal, centre, screen, face_of, barycentric, depth, work)
-            sums[0], sums[1], sums[2], sums[3] = compare(
-                cells, rival, temperature, features, gram, vertices, faces, screen, face_of, barycentric, depth, R, t,
-                size, focal, centre, gradient, normal, work)
-            unit = noise_variance(sums[2], dimension) * CORRELATED
-            add_roi_prior(sides, vertices, R, t, size, focal, centre, unit, gradient, normal, work)
-            add_upright_prior(upright, R, unit, gradient, normal)
+            rasterise(surface.vertices, surface.faces, state, camera, rendering, work)
+            sums[0], sums[1], sums[2], sums[3] = compare(crop, surface, rendering, state, equations, work)
+            unit = noise_variance(sums[2], crop.dimension) * CORRELATED
+            add_roi_prior(priors.sides, surface.vertices, state, camera, unit, equations, work)
+            add_upright_prior(priors.upright, state.R, unit, equations)
         if k == steps or sums[1] < 1.0:
             break
-        data = 1.0 / (noise_variance(sums[2], dimension) * CORRELATED)
-        solve_damped(normal, gradient, data, prior, log_size, 1e-3, t[2], step, work)
-        moved(R, t, log_size, step, scratch.new_R, scratch.new_t, scratch.new_size)
-        take_pose(scratch.new_R, scratch.new_t, scratch.new_size, R, t, log_size)
+        data = 1.0 / (noise_variance(sums[2], crop.dimension) * CORRELATED)
+        solve_damped(equations, data, priors.size, state, 1e-3, work.step, work)
+        moved(state, work.step, new)
+        take_state(new, state)
 
 
 @kernel
-def moved(R, t, log_size, step, new_R, new_t, new_size):
-    """The pose after a step [9]: translation, rotation about the object's origin, log-sizes."""
-    rotate(step[3:6], R, new_R)
+def moved(state, step, new):
+    """The state after a step [9]: translation, rotation about the object's origin, log-sizes; ``new`` is not it."""
+    rotate(step[3:6], state.R, new.R)
     for k in range(3):
-        new_t[k], new_size[k] = t[k] + step[k], log_size[k] + step[6 + k]
+        new.t[k], new.log_size[k] = state.t[k] + step[k], state.log_size[k] + step[6 + k]
 
 
 @kernel
-def take_pose(new_R, new_t, new_size, R, t, log_size):
-    """Copy a pose."""
+def take_state(new, state):
+    """Copy ``new`` into ``state``."""
     for k in range(3):
-        t[k], log_size[k] = new_t[k], new_size[k]
+        state.t[k], state.log_size[k] = new.t[k], new.log_size[k]
         for m in range(3):
-            R[k, m] = new_R[k, m]
+            state.R[k, m] = new.R[k, m]
 
 
 @kernel
@@ -180,7 +173,7 @@ def noise_variance(cosine, dimension):
 
 
 @kernel
-def weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside, hit, work):
+def weigh(vertices, index, weight, state, camera, inside, hit, work):
     """Weights by trust, with the sum of the independent measurements: the distinct blocks of cells that are hit.
 
     Near the silhouette or an occluder's edge the window of a vertex holds only the inner half of its match, whose mean
@@ -188,15 +181,15 @@ def weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside,
     object, see ``crop_solver.inside_maps``.
     """
     h, w = inside.shape
-    X, scaled = work.X, work.scaled
+    X, scaled, focal, centre = work.X, work.scaled, camera.focal, camera.centre
     for i in range(hit.shape[0]):
         for j in range(hit.shape[1]):
             hit[i, j] = 0
     blocks = mass = 0.0
-    for n in range(count):
+    for n in range(index.shape[0]):
         for k in range(3):
-            scaled[k] = math.exp(log_size[k]) * vertices[index[n], k]
-        transform(R, t, scaled, X)
+            scaled[k] = math.exp(state.log_size[k]) * vertices[index[n], k]
+        transform(state.R, state.t, scaled, X)
         if X[2] <= 0.0:
             weight[n] = 0.0
             continue
@@ -208,21 +201,24 @@ def weigh(vertices, index, weight, count, R, t, log_size, focal, centre, inside,
         if 0 <= i < h and 0 <= j < w and hit[i // BLOCK, j // BLOCK] == 0:
             hit[i // BLOCK, j // BLOCK] = 1
             blocks += 1.0
-    for n in range(count):
+    for n in range(index.shape[0]):
         weight[n] *= blocks / max(mass, 1e-9)
 
 
 @kernel
-def solve_damped(normal, gradient, data, prior, log_size, damping, depth, step, work):
-    """Levenberg-Marquardt step [9] of ``data`` times the normal equations plus the size prior, limited in length."""
+def solve_damped(equations, data, prior, state, damping, step, work):
+    """Levenberg-Marquardt step [9] of ``data`` times the normal equations plus the size prior, limited in length.
+
+    prior [3]: 1/sigma^2 of the log-sizes.
+    """
     A, b = work.A, work.b
     for k in range(PARAMETERS):
-        b[k] = data * gradient[k]
+        b[k] = data * equations.gradient[k]
         for m in range(PARAMETERS):
-            A[k, m] = data * normal[k, m]
+            A[k, m] = data * equations.normal[k, m]
     for k in range(3):
         A[6 + k, 6 + k] += prior[k]
-        b[6 + k] -= prior[k] * log_size[k]
+        b[6 + k] -= prior[k] * state.log_size[k]
     for k in range(PARAMETERS):
         A[k, k] += damping * A[k, k] + 1e-9
     if not solve_positive(A, b, step):
@@ -233,7 +229,7 @@ def solve_damped(normal, gradient, data, prior, log_size, damping, depth, step, 
     for k in range(3):
         along, grown = max(along, abs(step[k])), max(grown, abs(step[6 + k]))
         turned += step[3 + k] ** 2
-    longest = max(along / (_MAX_TRANSLATION * max(depth, 0.1)), math.sqrt(turned) / _MAX_ROTATION,
+    longest = max(along / (_MAX_TRANSLATION * max(state.t[2], MIN_DEPTH)), math.sqrt(turned) / _MAX_ROTATION,
                   grown / _MAX_LOG_SIZE)
     if longest > 1.0:
         for k in range(PARAMETERS):

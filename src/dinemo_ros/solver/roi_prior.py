@@ -16,12 +16,11 @@ import numpy as np
 from .coarse import Target
 from .jit import kernel
 from .likelihood import projection_jacobian
-from .workspace import PARAMETERS
+from .workspace import MIN_DEPTH, PARAMETERS
 
 _LOOSE = 0.05  # sigma of a side as a share of the box; sides wrong by so much leave an IoU of 0.85
 _ROUNDING = 0.25  # cells
 _TAIL = 2.0  # k: beyond so many sigmas a side is more likely wrong than the pose
-_MIN_DEPTH = 0.1  # metres
 
 
 def roi_sides(target: Target) -> np.ndarray:
@@ -43,21 +42,24 @@ def tells_extent(target: Target) -> bool:
 
 
 @kernel
-def add_roi_prior(sides, vertices, R, t, size, focal, centre, unit, gradient, normal, work):
-    """Add the sides' gradient [9] and Gauss-Newton matrix [9, 9], times ``unit``; returns their log-likelihood.
+def add_roi_prior(sides, vertices, state, camera, unit, equations, work):
+    """Add the sides' gradient and Gauss-Newton matrix, times ``unit``, to ``equations``; returns their log-likelihood.
 
-    sides: of :func:`roi_sides`. vertices [V, 3] mean size, size [3] their factors. Nothing where part of the object is
-    beside the camera.
+    sides: of :func:`roi_sides`. vertices [V, 3] metres at mean size. Nothing where part of the object is beside the
+    camera.
     """
-    J, X, scaled, extreme = work.J, work.X, work.scaled, work.extreme
+    J, X, scaled, size, extreme = work.J, work.X, work.scaled, work.size, work.extreme
+    R, t, focal, gradient, normal = state.R, state.t, camera.focal, equations.gradient, equations.normal
     if sides[1, 0] + sides[1, 1] + sides[1, 2] + sides[1, 3] == 0.0:
         return 0.0
+    for k in range(3):
+        size[k] = math.exp(state.log_size[k])
     low_x = low_y = math.inf
     high_x = high_y = -math.inf
     for n in range(vertices.shape[0]):
         x, y, z = size[0] * vertices[n, 0], size[1] * vertices[n, 1], size[2] * vertices[n, 2]
         depth = R[2, 0] * x + R[2, 1] * y + R[2, 2] * z + t[2]
-        if depth < _MIN_DEPTH:
+        if depth < MIN_DEPTH:
             return 0.0
         u = (R[0, 0] * x + R[0, 1] * y + R[0, 2] * z + t[0]) / depth
         v = (R[1, 0] * x + R[1, 1] * y + R[1, 2] * z + t[1]) / depth
@@ -79,7 +81,7 @@ def add_roi_prior(sides, vertices, R, t, size, focal, centre, unit, gradient, no
         for k in range(3):
             X[k] = R[k, 0] * scaled[0] + R[k, 1] * scaled[1] + R[k, 2] * scaled[2] + t[k]
         axis = side % 2
-        residual = (sides[0, side] - focal * X[axis] / X[2] - centre) * trust
+        residual = (sides[0, side] - focal * X[axis] / X[2] - camera.centre) * trust
         tail = 1.0 + (residual / _TAIL) ** 2
         value -= 0.5 * _TAIL**2 * math.log(tail)
         projection_jacobian(X, t, R, scaled, focal, J)

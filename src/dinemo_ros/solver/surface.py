@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from .visibility import visibility_table
 _SMOOTHING, _SMOOTH = (0.0, 0.4, 0.55, 0.7), 0.75  # mean cosine between neighbouring vertices
 
 
-@dataclass(frozen=True)
-class Surface:
+class Surface(NamedTuple):
     """Vertices in farthest-point order: every prefix is spread as evenly over the object as can be.
+
+    A tuple, because kernels take it whole.
 
     Attributes:
         vertices, normals: [V, 3] float64 metres at mean size, object frame.

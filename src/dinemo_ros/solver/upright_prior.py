@@ -29,11 +29,12 @@ def upright_prior(search: SearchSpec, covariance_scale: float) -> np.ndarray:
 
 
 @kernel
-def add_upright_prior(upright, R, unit, gradient, normal):
-    """Add the gradient [9] and Gauss-Newton matrix [9, 9] of :func:`upright_prior`, times ``unit``.
+def add_upright_prior(upright, R, unit, equations):
+    """Add the gradient and Gauss-Newton matrix of :func:`upright_prior`, times ``unit``, to ``equations``.
 
     R [3, 3]: object to crop camera.
     """
+    gradient, normal = equations.gradient, equations.normal
     lean, along, across = R[0, 2], R[2, 2], -R[1, 2]  # d lean / d rotation about the camera's y and z axes
     weight = unit * upright[1] * upright[0] / (1.0 + upright[0] * (lean / _TAIL) ** 2)
     gradient[4] -= weight * lean * along

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,8 @@ from .visibility import visible_row
 _EXTREME_DISTANCES = (1.2, 3.0, 12.0)
 
 
-@dataclass(frozen=True)
-class ViewTable:
-    """G viewpoints.
+class ViewTable(NamedTuple):
+    """G viewpoints; a tuple, because kernels take it whole.
 
     Attributes:
         rotations: [G, 3, 3] float64, object frame to a camera that looks straight at the object.

@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .problem import NormalEquations, Rendering
+
 PARAMETERS = 9
+MIN_DEPTH = 0.1  # metres; what is nearer to the camera, or behind it, is not seen
 LONGEST_WINDOW = 32  # cells along one side of a matching window
 BLOCK = 2  # cells along a side of a block that counts as one independent match: neighbours share receptive fields
 
@@ -21,7 +24,7 @@ class Work(NamedTuple):
     X: np.ndarray  # [3] point, camera frame
     scaled: np.ndarray  # [3] point, object frame, instance size
     camera: np.ndarray  # [3] camera centre, object frame
-    size: np.ndarray  # [3] exp(log_size)
+    size: np.ndarray  # [3] factors of the mean size
     extreme: np.ndarray  # [4] int64, vertices at the sides of the projected box
     slope: np.ndarray  # [3, 2] of the barycentric weights
     A: np.ndarray  # [9, 9] system that is solved for a step
@@ -30,7 +33,7 @@ class Work(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What the refinement of one hypothesis writes besides the pose itself."""
+    """What the refinement of one hypothesis writes besides the pose itself; flat, see ``problem.FeatureMap``."""
 
     work: Work
     index: np.ndarray  # [limit] int64, chosen vertices
@@ -38,18 +41,19 @@ class Scratch(NamedTuple):
     hit: np.ndarray  # [h / BLOCK + 1, w / BLOCK + 1] uint8
     gradient: np.ndarray  # [9]
     normal: np.ndarray  # [9, 9]
-    new_gradient: np.ndarray
+    new_gradient: np.ndarray  # after a step
     new_normal: np.ndarray
     new_R: np.ndarray  # [3, 3]
     new_t: np.ndarray  # [3]
-    new_size: np.ndarray  # [3] logarithms
-    screen: np.ndarray  # [V, 3] where the vertices are seen, see ``compare.rasterise``
-    depth: np.ndarray  # [h, w] metres
+    new_log_size: np.ndarray  # [3]
+    screen: np.ndarray  # [V, 3] and what follows: see ``problem.Rendering``
     face_of: np.ndarray  # [h, w] int32
     barycentric: np.ndarray  # [h, w, 3]
+    depth: np.ndarray  # [h, w] metres
 
 
 def make_work() -> Work:
+    """Undefined until a kernel writes it."""
     P = PARAMETERS
     return Work(np.empty(6), np.empty(LONGEST_WINDOW), np.empty((2, P)), np.empty(3), np.empty(3), np.empty(3),
                 np.empty(3), np.empty(4, np.int64), np.empty((3, 2)), np.empty((P, P)), np.empty(P), np.empty(P))
@@ -57,8 +61,17 @@ def make_work() -> Work:
 
 def make_scratch(vertices: int, cells: tuple[int, int], limit: int) -> Scratch:
     """For a mesh of ``vertices``, a feature map of ``cells`` (h, w), and up to ``limit`` chosen vertices."""
-    P, (h, w) = PARAMETERS, cells
+    h, w = cells
     return Scratch(make_work(), np.empty(limit, np.int64), np.empty(limit),
-                   np.empty((h // BLOCK + 1, w // BLOCK + 1), np.uint8), np.empty(P), np.empty((P, P)), np.empty(P),
-                   np.empty((P, P)), np.empty((3, 3)), np.empty(3), np.empty(3), np.empty((vertices, 3)),
-                   np.empty((h, w)), np.empty((h, w), np.int32), np.empty((h, w, 3)))
+                   np.empty((h // BLOCK + 1, w // BLOCK + 1), np.uint8), *make_equations(), *make_equations(),
+                   np.empty((3, 3)), np.empty(3), np.empty(3), *make_rendering(vertices, cells))
+
+
+def make_equations() -> NormalEquations:
+    """Of zeros."""
+    return NormalEquations(np.zeros(PARAMETERS), np.zeros((PARAMETERS, PARAMETERS)))
+
+
+def make_rendering(vertices: int, cells: tuple[int, int]) -> Rendering:
+    """Room for a mesh of ``vertices`` in a feature map of ``cells`` (h, w); undefined until it is rasterised."""
+    return Rendering(np.empty((vertices, 3)), np.empty(cells, np.int32), np.empty((*cells, 3)), np.empty(cells))
