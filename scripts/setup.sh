@@ -120,7 +120,7 @@ install_runtime_with_wheels() {
   require_space 1200 "ROS 2 with the runtime"
   say "installing ROS 2 and the runtime from wheels"
   local lock=run
-  if [[ $EXTRAS == *test* ]]; then lock=test; fi
+  if [[ $EXTRAS == *test* ]]; then lock="test"; fi
   if locked "$lock"; then
     install_lock "$VENV" "$lock"
     return
