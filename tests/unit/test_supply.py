@@ -77,8 +77,8 @@ def test_every_locked_package_has_one_version_and_a_hash(name):
 def test_the_lock_has_what_setup_py_asks_for(name, python, monkeypatch):
     """Fails after an edit of setup.py or of requirements-ros.txt until scripts/lock.sh has run."""
     arguments = setup_arguments(monkeypatch)
-    asked = arguments["install_requires"] + [one for extra in EXTRAS[name] for one in arguments["extras_require"][extra]]
-    wanted = [Requirement(one) for one in asked]
+    extras = [one for extra in EXTRAS[name] for one in arguments["extras_require"][extra]]
+    wanted = [Requirement(one) for one in arguments["install_requires"] + extras]
     if name != "train":
         wanted += requirements_of(ROOT / "scripts/requirements-ros.txt")
     locked = versions_for(name, python)
@@ -187,7 +187,8 @@ def test_the_list_kept_by_hand_owes_a_reason_for_what_it_accepts():
         assert (one["package"], one["id"]) in known and len(one["why"]) > 30
 
 
-@pytest.mark.skipif(not (Path(sys.prefix) / ".dinemo/stamps").is_dir(), reason="scripts/setup.sh did not make this Python")
+@pytest.mark.skipif(not (Path(sys.prefix) / ".dinemo/stamps").is_dir(),
+                    reason="scripts/setup.sh did not make this environment")
 def test_the_environment_has_no_tool_with_a_known_hole():
     tools = {(name, version(name)) for name in ("pip", "setuptools", "wheel")}
     assert audit.by_hand(tools, audit.yaml.safe_load(audit.ADVISORIES.read_text(encoding="utf-8"))["known"]) == set()
