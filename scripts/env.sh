@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
 # The run environment after setup.sh; source it: the venv, the colcon installation, settings of this machine only.
 # Variables that are set already are kept.
 _root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

