@@ -43,7 +43,7 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 # What neither the machine that builds the pages nor rosdoc2 need have.
 autodoc_mock_imports = [name for name in (
-    "numba", "onnxruntime", "torch", "triton", "tensorrt", "openvino", "onnx", "rosbags", "rclpy", "rcl_interfaces",
+    "numba", "llvmlite", "onnxruntime", "torch", "triton", "tensorrt", "openvino", "onnx", "rosbags", "rclpy", "rcl_interfaces",
     "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "sensor_msgs", "std_msgs", "tf2_msgs",
     "tf2_ros", "vision_msgs", "visualization_msgs", "ament_index_python") if importlib.util.find_spec(name) is None]
 mocked_imports = list(autodoc_mock_imports)  # rosdoc2 replaces the other one
