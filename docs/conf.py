@@ -23,7 +23,7 @@ repository_root = str(_DOCS.parent)
 
 project = "dinemo_ros"
 author = "dinemo_ros maintainers"
-copyright = "the dinemo_ros maintainers, Apache-2.0"  # noqa: A001
+copyright = "the dinemo_ros maintainers, Apache-2.0"
 release = re.search(r'version="([^"]+)"', (_DOCS.parent / "setup.py").read_text(encoding="utf-8"))[1]
 version = ".".join(release.split(".")[:2])
 
@@ -43,7 +43,8 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 # What neither the machine that builds the pages nor rosdoc2 need have.
 autodoc_mock_imports = [name for name in (
-    "numba", "llvmlite", "onnxruntime", "torch", "triton", "tensorrt", "openvino", "onnx", "rosbags", "rclpy", "rcl_interfaces",
-    "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "sensor_msgs", "std_msgs", "tf2_msgs",
-    "tf2_ros", "vision_msgs", "visualization_msgs", "ament_index_python") if importlib.util.find_spec(name) is None]
+    "numba", "llvmlite", "onnxruntime", "torch", "triton", "tensorrt", "openvino", "onnx", "rosbags", "rclpy",
+    "rcl_interfaces", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "sensor_msgs",
+    "std_msgs", "tf2_msgs", "tf2_ros", "vision_msgs", "visualization_msgs", "ament_index_python",
+) if importlib.util.find_spec(name) is None]
 mocked_imports = list(autodoc_mock_imports)  # rosdoc2 replaces the other one

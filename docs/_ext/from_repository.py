@@ -3,7 +3,7 @@
 
 Two comments in a page are replaced before it is parsed, so that nothing is copied by hand:
 
-    <!-- shows: engines/car/README.md -->     the whole file; its relative links lead to the pages that show their targets
+    <!-- shows: engines/car/README.md -->     the whole file; its links lead to the pages that show their targets
     <!-- generated: parameters POSE_NODE -->  what :mod:`generated` makes of the code
 """
 

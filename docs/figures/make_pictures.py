@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,13 +19,16 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.collections import PolyCollection  # noqa: E402
-from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.collections import PolyCollection
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-from dinemo_ros import bundle as bundles  # noqa: E402
-from dinemo_ros import geometry  # noqa: E402
-from dinemo_ros import overlay as overlays  # noqa: E402
+from dinemo_ros import bundle as bundles
+from dinemo_ros import geometry
+from dinemo_ros import overlay as overlays
+from dinemo_ros.camera import Camera
+from dinemo_ros.crop import warp_crop
+from dinemo_ros.estimator import PoseEstimator
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -50,8 +54,6 @@ def main() -> None:
 
 def estimator_of(category: str):
     """The shipped bundle in fp32, so that every machine draws the same."""
-    from dinemo_ros.estimator import PoseEstimator
-
     return PoseEstimator(bundles.load_bundle(ROOT / "engines" / category), threads=2, precision="fp32")
 
 
@@ -62,16 +64,12 @@ def read(path: Path) -> np.ndarray:
 
 def demo_frame():
     """Image, camera and truth of one frame of the shipped sequence (rendered)."""
-    from dinemo_ros.camera import Camera
-
     document = json.loads((DEMO / "ground_truth.json").read_text())
     return read(DEMO / DEMO_FRAME), Camera.from_yaml(DEMO / "camera_info.yaml"), document["frames"][DEMO_FRAME]
 
 
 def photograph(name: str, hfov_deg: float):
     """Image and an assumed camera of a photograph of the tests."""
-    from dinemo_ros.camera import Camera
-
     image = read(PHOTOGRAPHS / name)
     return image, Camera.from_hfov(image.shape[1], image.shape[0], hfov_deg)
 
@@ -91,8 +89,6 @@ def save(path: Path, rgb: np.ndarray) -> None:
 
 def crop_of(estimator, image, camera, roi):
     """The crop's pixels uint8 [S, S, 3], its camera, and its features [D, h, w]."""
-    from dinemo_ros.crop import warp_crop
-
     crops, _ = estimator.views(camera, [np.array(roi, float)], True)
     size = estimator.bundle.card.image.size
     pixels = np.empty((size, size, 3), np.uint8)
@@ -165,7 +161,6 @@ def draw_render_and_compare(estimator, image, camera, pose, roi) -> None:
     flip = next((other for other in pose.runners_up
                  if geometry.rotation_angle(other.T_cam_obj[:3, :3], pose.T_cam_obj[:3, :3]) > 2.5),
                 pose.runners_up[0])
-    from dataclasses import replace
     for axis, shown, title in ((axes[2], pose, "answer"), (axes[3], flip, "runner-up")):
         drawn = replace(pose, T_cam_obj=shown.T_cam_obj, size=shown.size, score=shown.score)
         axis.imshow(zoomed(overlays.draw_poses(image, camera, [drawn], mesh), roi))
@@ -289,8 +284,6 @@ def footprint(axes, T_cam_obj, size, colour, label) -> None:
 
 def draw_symmetry(car, cup, bottle) -> None:
     """The turn about the upright axis that three bundles announce for three pictures, one standard deviation wide."""
-    from dinemo_ros.camera import Camera
-
     image, camera = photograph("car_rear.jpg", 40.0)
     of_car = car.estimate(image, camera)[0]
     image, camera = photograph("espresso.jpg", 45.0)
@@ -322,8 +315,6 @@ def draw_symmetry(car, cup, bottle) -> None:
 
 def painted(mesh, T_cam_obj: np.ndarray) -> np.ndarray:
     """uint8 [320, 320, 3]: the mesh shaded in grey green before a plain background, for a bundle to look at."""
-    from dinemo_ros.camera import Camera
-
     camera = Camera.from_hfov(320, 320, 30.0)
     points = mesh.vertices @ T_cam_obj[:3, :3].T + T_cam_obj[:3, 3]
     shade = np.clip(mesh.normals @ T_cam_obj[:3, :3].T @ np.array([-0.4, -0.5, -0.75]), 0.15, 1)

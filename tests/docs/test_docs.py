@@ -113,8 +113,9 @@ def test_a_broken_link_is_a_warning(tmp_path):
         shutil.copy(DOCS / file, docs / file)
     for name in ("src", "setup.py"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (docs / "index.md").write_text("# A page\n\n[a](no_such_page.md) [b](concepts.md#no-such-section) "
-                                   "[c](../no/such/file.py) [d](concepts.md#symmetry)\n\n![e](figures/no_picture.png)\n")
+    (docs / "index.md").write_text(
+        "# A page\n\n[a](no_such_page.md) [b](concepts.md#no-such-section) [c](../no/such/file.py) "
+        "[d](concepts.md#symmetry)\n\n![e](figures/no_picture.png)\n")
     told = build(docs, tmp_path / "out", "--keep-going").stderr
     for words in ("no_such_page.md", "no-such-section", "no/such/file.py", "no_picture.png"):
         assert any(words in line and "index" in line for line in told.splitlines()), told[-2000:]
