@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def modules_by_folder(package: Path) -> dict[str, list[tuple[str, str]]]:
 def first_sentence(docstring: str) -> str:
     """Up to the first full stop, or the first paragraph."""
     paragraph = " ".join(docstring.split("\n\n")[0].split()).replace("``", "`")
+    paragraph = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", paragraph)  # roles of Sphinx
     head, stop, _ = paragraph.partition(". ")
     return (head + stop.strip()).rstrip(":")
 
