@@ -45,6 +45,8 @@ setup(
         "tensorrt-rtx": ["onnx", "tensorrt-rtx-cu13-bindings==1.7.1.116",
                          "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0"],
         "bag": ["rosbags>=0.10"],
+        # The documentation, as rosdoc2 builds it: sphinx-build -W -b html docs OUT.
+        "docs": ["sphinx>=7", "myst-parser>=3", "sphinx_rtd_theme>=2"],
         "test": ["pytest", "pytest-cov", "ruff", "mypy", "types-PyYAML"],
         # torch 2.13 cpu wheels do not match any torchvision on PyPI; this pair does. It brings Triton 3.7.1: with numpy
         # 2.4 and later the interpreter of 3.6 cannot read the bound of a loop, which fails half the kernels' tests.
