@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -61,14 +62,15 @@ def launch_arguments(path: Path) -> list[tuple[str, str, tuple[str, ...], str]]:
         "launch", "launch.actions", "launch.conditions", "launch.event_handlers", "launch.events",
         "launch.substitutions", "launch_ros", "launch_ros.actions", "launch_ros.parameter_descriptions",
         "launch_ros.substitutions")}
-    for module in stand_ins.values():
-        module.__getattr__ = lambda name: _Part  # any other action or substitution
+    for stand_in in stand_ins.values():
+        stand_in.__getattr__ = lambda name: _Part  # any other action or substitution
     stand_ins["launch.actions"].DeclareLaunchArgument = Declared
     with unittest_mock.patch.dict(sys.modules, stand_ins):
-        scope: dict = {"__file__": str(path), "__name__": path.stem}
-        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), scope)  # a file of this repository
-        with unittest_mock.patch.dict(scope, {"profile": dict}):
-            scope["generate_launch_description"]()
+        spec = importlib.util.spec_from_file_location(path.name.replace(".", "_"), path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        with unittest_mock.patch.object(module, "profile", dict, create=True):  # asks for an installed package
+            module.generate_launch_description()
     return declared
 
 
