@@ -114,7 +114,7 @@ def _command(parser: argparse.ArgumentParser) -> str:
             continue
         names = ", ".join(action.option_strings) or str(action.metavar or action.dest)
         value = "" if action.nargs == 0 or not action.option_strings else (
-            "{" + ",".join(map(str, action.choices)) + "}" if action.choices else str(action.metavar or ""))
+            "{" + ",".join(map(str, action.choices)) + "}" if action.choices else str(action.metavar or action.dest.upper()))
         rows.append((f"`{names}{' ' * bool(value)}{value}`", formatter._expand_help(action) if action.help else ""))
     text = (parser.description or "").strip()
     examples = f"\n\n```text\n{parser.epilog.strip()}\n```" if parser.epilog else ""
@@ -139,7 +139,7 @@ def _api(root: Path) -> str:
 
 def _modules(root: Path, package: str) -> str:
     folder = sources.package_folder(root, package)
-    blocks = []
+    package, blocks = folder.name, []
     for area, modules in sources.modules_by_folder(folder).items():
         blocks.append(f"### `{package}{'.' + area.replace('/', '.') if area else ''}`\n")
         blocks.append(table(("module", "what"), [(f"`{name}`", first) for name, first in modules]))
