@@ -113,8 +113,9 @@ def _command(parser: argparse.ArgumentParser) -> str:
         if isinstance(action, argparse._HelpAction) or action.help is argparse.SUPPRESS:
             continue
         names = ", ".join(action.option_strings) or str(action.metavar or action.dest)
-        value = "" if action.nargs == 0 or not action.option_strings else (
-            "{" + ",".join(map(str, action.choices)) + "}" if action.choices else str(action.metavar or action.dest.upper()))
+        value = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else (
+            action.metavar or action.dest.upper())
+        value = "" if action.nargs == 0 or not action.option_strings else str(value)
         rows.append((f"`{names}{' ' * bool(value)}{value}`", formatter._expand_help(action) if action.help else ""))
     text = (parser.description or "").strip()
     examples = f"\n\n```text\n{parser.epilog.strip()}\n```" if parser.epilog else ""
