@@ -34,6 +34,7 @@ html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_theme_options = {"navigation_depth": 3}
 
+smartquotes = False  # an option is --json, not –json
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
 

@@ -50,6 +50,8 @@ def _replace(app: Sphinx, docname: str, source: list[str]) -> None:
         text = (root / path).read_text(encoding="utf-8")
     else:
         path = f"docs/{docname}{Path(app.env.doc2path(docname)).suffix}"
+        if not (root / path).is_file():
+            path = Path(path).name  # rosdoc2 makes a page of the README
     if not path.endswith(".rst"):
         text = relinked(text, path, root, app.shown_pages, complain)
     text = text.replace(UP, f"/{os.path.relpath(root, app.srcdir)}/")  # rosdoc2 builds a copy of the folder elsewhere

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -61,14 +62,15 @@ def launch_arguments(path: Path) -> list[tuple[str, str, tuple[str, ...], str]]:
         "launch", "launch.actions", "launch.conditions", "launch.event_handlers", "launch.events",
         "launch.substitutions", "launch_ros", "launch_ros.actions", "launch_ros.parameter_descriptions",
         "launch_ros.substitutions")}
-    for module in stand_ins.values():
-        module.__getattr__ = lambda name: _Part  # any other action or substitution
+    for stand_in in stand_ins.values():
+        stand_in.__getattr__ = lambda name: _Part  # any other action or substitution
     stand_ins["launch.actions"].DeclareLaunchArgument = Declared
     with unittest_mock.patch.dict(sys.modules, stand_ins):
-        scope: dict = {"__file__": str(path), "__name__": path.stem}
-        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), scope)  # a file of this repository
-        with unittest_mock.patch.dict(scope, {"profile": dict}):
-            scope["generate_launch_description"]()
+        spec = importlib.util.spec_from_file_location(path.name.replace(".", "_"), path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        with unittest_mock.patch.object(module, "profile", dict, create=True):  # asks for an installed package
+            module.generate_launch_description()
     return declared
 
 
@@ -111,8 +113,9 @@ def _command(parser: argparse.ArgumentParser) -> str:
         if isinstance(action, argparse._HelpAction) or action.help is argparse.SUPPRESS:
             continue
         names = ", ".join(action.option_strings) or str(action.metavar or action.dest)
-        value = "" if action.nargs == 0 or not action.option_strings else (
-            "{" + ",".join(map(str, action.choices)) + "}" if action.choices else str(action.metavar or ""))
+        value = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else (
+            action.metavar or action.dest.upper())
+        value = "" if action.nargs == 0 or not action.option_strings else str(value)
         rows.append((f"`{names}{' ' * bool(value)}{value}`", formatter._expand_help(action) if action.help else ""))
     text = (parser.description or "").strip()
     examples = f"\n\n```text\n{parser.epilog.strip()}\n```" if parser.epilog else ""
@@ -137,7 +140,7 @@ def _api(root: Path) -> str:
 
 def _modules(root: Path, package: str) -> str:
     folder = sources.package_folder(root, package)
-    blocks = []
+    package, blocks = folder.name, []
     for area, modules in sources.modules_by_folder(folder).items():
         blocks.append(f"### `{package}{'.' + area.replace('/', '.') if area else ''}`\n")
         blocks.append(table(("module", "what"), [(f"`{name}`", first) for name, first in modules]))

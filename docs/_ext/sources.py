@@ -17,8 +17,9 @@ _SHORTEST = 12  # letters of a message that is more than a word between two valu
 
 
 def package_folder(root: Path, package: str) -> Path:
-    """Where ``package`` lies below ``root``."""
-    return next(path for path in (root / package, root / "src" / package) if (path / "__init__.py").is_file())
+    """Where ``package`` lies below ``root``; it may be called dinemo_PACKAGE."""
+    names = (package, f"src/{package}", f"dinemo_{package}", f"src/dinemo_{package}")
+    return next(root / name for name in names if (root / name / "__init__.py").is_file())
 
 
 def definitions(source: Path) -> dict[str, tuple[str, str]]:

@@ -108,7 +108,7 @@ IMAGE = ({
     "volume": Box(2, 1, "similarity volume", "every vertex against\nevery cell and clutter"),
     "coarse": Box(1, 1, "coarse search", "all viewpoints, sizes and\nshifts; template matching"),
     "refine": Box(0, 1, "Gauss-Newton", "refinement of pose\nand size together"),
-    "flip": Box(0, 2, "flip TTA", "in doubt the mirror\nimage is asked as well"),
+    "flip": Box(0, 2, "flip TTA", "at low confidence the\nmirror image is asked, too"),
     "recrop": Box(1, 2, "re-crop", "crop again where the\nobject fills another box"),
     "sure": Box(2, 2, "uncertainty", "covariance, probability,\nrunners-up"),
     "out": Box(3, 2, "TF, detections, pose,", "markers, overlay,\ndiagnostics", "o"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -165,6 +166,18 @@ def test_files_that_a_page_names_exist(page):
     named = re.findall(r"`((?:src|training|dinemo_training|tests|config|launch|scripts|engines|docs)/[\w./-]+)`", text)
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_example_in_python_runs(tmp_path):
+    pytest.importorskip("numba")
+    code = re.search(r"^```python\n(.+?)^```", (DOCS / "getting_started.md").read_text(encoding="utf-8"),
+                     re.MULTILINE | re.DOTALL)[1]
+    shutil.copy(ROOT / "config" / "demo_sequence" / "010.jpg", tmp_path / "photo.jpg")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{os.environ.get('PYTHONPATH', '')}"})
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r"^([\d.]+) ([\d.]+) \(", done.stdout, re.MULTILINE)  # score, probability, (runners-up
+    assert len(found) == 1 and all(0 < float(number) <= 1 for number in found[0]), done.stdout
 
 
 def quoted_messages() -> list[str]:
