@@ -19,7 +19,7 @@ from .jpeg_warnings import is_padding, of_known_version, with_warnings
 from .opencv_log import silent
 from .orientation import as_stored, is_tiff, orientation_of, upright
 from .picture_guard import guarded
-from .picture_header import read_header, require_size
+from .picture_header import decodable_header, read_header, require_size
 from .quoting import quoted
 from .sample_range import SampleRange
 
@@ -102,6 +102,16 @@ def decode_file(data: bytes, samples: SampleRange | None = None) -> np.ndarray:
     """RGB uint8 [H, W, 3] of the bytes of a picture file, turned upright as the file says; ImageError as above."""
     rgb = _decode(data, samples or SampleRange())
     return rgb if is_tiff(data) else upright(rgb, orientation_of(data))
+
+
+def file_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) in pixels of what :func:`decode_file` makes of ``data``, from the header alone; None if it does
+    not tell. ImageError for a picture that is too large to decode."""
+    header = decodable_header(data)
+    if header is None:
+        return None
+    turned = orientation_of(data) >= 5
+    return (header.height, header.width) if turned else (header.width, header.height)
 
 
 def peek_size(image_format: str, data) -> tuple[int, int] | None:

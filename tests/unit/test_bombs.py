@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from bombs import PNG, assert_cheap, black_png, chunk, cost, jpeg_of_many_scans, packed_zeros
 
+from dinemo_ros.camera import Camera
 from dinemo_ros.errors import ImageError
 from dinemo_ros.image_codec import decode_compressed, decode_file, peek_size
 from dinemo_ros.picture_guard import read_picture_file
@@ -193,3 +194,35 @@ def test_a_picture_larger_than_its_pixels_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(black_png(16, 16) + bytes(70 << 20))
     with pytest.raises(ImageError, match="70 MiB and is not read, a picture of 16x16 takes much less"):
         read_picture_file(tmp_path / "a.png")
+
+
+CAMERA = "image_width: 640\nimage_height: 480\ncamera_matrix: {rows: 3, cols: 3, data: [500, 0, 320, 0, 500, 240, 0, 0, 1]}\n"
+
+
+def test_a_picture_of_another_size_than_its_camera_is_not_decoded(tmp_path):
+    """Of 108 megapixels, which would be read without a calibration."""
+    (tmp_path / "a.png").write_bytes(black_png(12_000, 9_000))
+    (tmp_path / "camera_info.yaml").write_text(CAMERA)
+    setup = ("from dinemo_ros.sources import open_source\nfrom dinemo_ros.cli.camera_choice import CameraChoice\n"
+             "source = open_source(sys.argv[1])\n"
+             "source.required_camera = CameraChoice({choice}, lambda sentence: None).required")
+    for choice in ("None, None", f"{str(tmp_path / 'camera_info.yaml')!r}, None"):
+        answer, seconds, megabytes = cost(setup.format(choice=choice),
+                                          "[frame.image_rgb.shape for frame in source]", str(tmp_path))
+        assert answer == "[(9000, 12000, 3)]"
+        assert megabytes < 50
+        assert_cheap(seconds, megabytes)
+    answer, _, megabytes = cost(setup.format(choice="None, 60.0"), "[f.image_rgb.shape for f in source]", str(tmp_path))
+    assert answer == "[(9000, 12000, 3)]" and megabytes > 300, "with a field of view any size will do"
+
+
+def test_a_turned_picture_is_compared_as_it_is_seen(tmp_path):
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHIII", 8, 1, 274, 3, 1, 6, 0)
+    data = encoded(".jpg", np.zeros((640, 480, 3), np.uint8))[2:]
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data)
+    (tmp_path / "camera_info.yaml").write_text(CAMERA)
+    source = open_source(tmp_path)
+    source.required_camera = lambda own: own
+    assert [(frame.image_rgb.shape, frame.image_rgb.flags.writeable) for frame in source] == [((480, 640, 3), True)]
+    source.required_camera = lambda own: Camera.from_hfov(480, 640, 60.0)
+    assert [(frame.image_rgb.shape, frame.image_rgb.flags.writeable) for frame in source] == [((480, 640, 3), False)]

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from .asset import Material, Part
+from .mesh_file import texture_pixels
 from .paint import Polygon, painted_texture
 from .wheel import wheel_parts
 
@@ -58,7 +58,7 @@ def _read_objects(path: Path) -> list[Part]:
         elif key == "numsurf":
             faces, corner_vertex, corner_uv = _read_surfaces(lines, int(rest))
             if texture not in materials:
-                image = np.asarray(Image.open(path.parent / texture).convert("RGB"))
+                image = texture_pixels(path.parent / texture)
                 painted = painted_texture(image, _WINDOWS.get(path.stem, ()))
                 materials[texture] = Material((1.0, 1.0, 1.0), painted, gloss=0.7, tint=1.0)
             if len(faces) and not any(word in name for word in _LEFT_OUT):

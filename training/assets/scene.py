@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
-from PIL import Image
 
 from .asset import CHROME, DARK_PLASTIC, GLASS, HEADLAMP, PAINT, PLATE, RUBBER, TAIL_LAMP, Material, Part
+from .mesh_file import load_mesh_file, texture_pixels
 from .paint import Polygon, painted_texture
 
 
 def read_scene(path: Path) -> list[tuple[str, trimesh.Trimesh]]:
     """Named meshes of a file, node transforms applied."""
-    scene = trimesh.load(path, process=False)
+    scene = load_mesh_file(path)
     if isinstance(scene, trimesh.Trimesh):
         return [(path.stem, scene)]
     return [(node, scene.geometry[scene.graph[node][1]].copy().apply_transform(scene.graph[node][0]))
@@ -31,7 +31,7 @@ def read_obj_car(path: Path, textures: dict[str, Path], glass: tuple[str, ...] =
     """
     loaded = {}
     for name, file in textures.items():
-        picture = painted_texture(np.asarray(Image.open(file).convert("RGB")), (windows or {}).get(name, ()))
+        picture = painted_texture(texture_pixels(file), (windows or {}).get(name, ()))
         wheel = "heel" in name
         loaded[name] = Material((1.0, 1.0, 1.0), picture, gloss=0.1 if wheel else 0.8, tint=0.0 if wheel else 1.0)
     parts = []
@@ -66,7 +66,7 @@ def _own_material(source) -> Material:
     picture = getattr(source, "baseColorTexture", None)
     if picture is None:
         return Material(albedo if factor is not None else (0.5, 0.5, 0.5), gloss=0.3)
-    return Material(albedo, painted_texture(np.asarray(picture.convert("RGB"))), gloss=0.4)
+    return Material(albedo, painted_texture(texture_pixels(picture)), gloss=0.4)
 
 
 def material_by_word(name: str) -> Material | None:

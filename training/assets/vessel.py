@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import trimesh
 
 from training.shape.occupancy import surface_points
 
 from .asset import smooth_normals
+from .mesh_file import load_mesh_file
 
 _SLICES = 48
 _HANDLE_SIDE = np.radians(50)  # azimuths closer to +x than this are left out when the body is measured
@@ -64,7 +64,7 @@ class Vessel:
 
 def read_vessel(path: Path, height: float) -> Vessel:
     """The CAD file ``path``, ``height`` metres high."""
-    mesh = trimesh.load(path, force="mesh", process=False)
+    mesh = load_mesh_file(path, force="mesh")
     points, faces = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces)
     lower, upper = points.min(axis=0), points.max(axis=0)
     # Whatever stands out beyond a body as long as it is wide is the handle.

@@ -15,7 +15,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import trimesh
 from scipy import ndimage
 from skimage import measure
 
@@ -23,6 +22,7 @@ from dinemo_ros.console import command_main
 from dinemo_ros.files import write_arrays
 
 from ..arguments import parsed
+from ..assets.mesh_file import load_mesh_file
 from .occupancy import body_bounds, solid_occupancy, surface_points
 from .symmetric_remesh import symmetric_remesh
 
@@ -46,7 +46,7 @@ def read_cad(path: Path, axes: str = "pascal3d") -> tuple[np.ndarray, np.ndarray
         ValueError: the file is no mesh.
     """
     try:
-        mesh = trimesh.load(path, force="mesh", process=False)
+        mesh = load_mesh_file(path, force="mesh")
         vertices, faces = np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces)
     except Exception as error:  # each of trimesh's readers fails in its own way
         raise ValueError(f"{path}: cannot be read as a mesh ({error or type(error).__name__})") from error

@@ -129,6 +129,7 @@ def _load(path: Path) -> list[Job]:
     source, frames, refused = open_source(path), [], []
     said: set[str] = set()
     cameras = CameraChoice(None, None, said.add, advice="")
+    source.required_camera = cameras.required
     for frame in source:
         height, width = frame.image_rgb.shape[:2]
         camera, _ = cameras.of(frame)

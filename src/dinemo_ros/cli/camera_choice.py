@@ -47,6 +47,10 @@ class CameraChoice:
                   f"distances scale with it{self._advice}")
         return Camera.from_hfov(width, height, options.DEFAULT_HFOV_DEG), "assumed"
 
+    def required(self, own: Camera | None) -> Camera | None:
+        """The calibration that pictures of a source with ``own`` must fit; None where any size will do."""
+        return self._file if self._file is not None else None if self._hfov_deg is not None else own
+
     def _told(self, camera: Camera, name: str | None) -> Camera:
         for note in camera.notes:
             self._say(f"{shown_path(name)}: {note}")

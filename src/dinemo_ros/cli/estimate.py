@@ -105,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     source = open_source(arguments.path, topic=arguments.topic)
     tally = _Tally()
     cameras = CameraChoice(arguments.camera, arguments.hfov, tally.say)
+    source.required_camera = cameras.required
     overlays = _check_outputs(arguments)
     estimator = options.make_estimator(arguments)
     with contextlib.ExitStack() as stack:

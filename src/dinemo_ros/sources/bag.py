@@ -13,12 +13,13 @@ import numpy as np
 from ..camera import Camera
 from ..camera_info import camera_from_info
 from ..errors import CameraError, DatasetError, ImageError
-from ..image_codec import decode_compressed, decode_image
+from ..image_codec import decode_compressed, decode_image, peek_size
+from ..picture_header import require_size
 from ..quoting import shown, shown_path
 from ..sample_range import SampleRange
 from .bag_limits import limit_rosbags, require_small_chunks, require_small_metadata, small_values
 from .bag_topics import OTHER_PICTURES, ImageTopic, InfoTopic, choose, image_topic, info_topic, listed, matching_info
-from .frame import Frame, Source
+from .frame import Frame, Source, undecoded
 from .safe_name import plain_path
 
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -86,7 +87,7 @@ class BagSource(Source):
                 index += 1
                 try:
                     message = _deserialize(raw, connection.msgtype)
-                    image = _decode(message, connection.msgtype, samples)
+                    image = _decode(message, connection.msgtype, samples, self.required_camera(camera))
                 except ImageError as error:
                     self.skipped.append(f"{shown(name)}: {error}")
                     continue
@@ -120,7 +121,14 @@ def _deserialize(raw: bytes, msgtype: str):
         raise ImageError(f"message of type {shown(msgtype)} is damaged ({shown(str(error), 200)})") from error
 
 
-def _decode(message, msgtype: str, samples: SampleRange) -> np.ndarray:
+def _decode(message, msgtype: str, samples: SampleRange, camera: Camera | None) -> np.ndarray:
+    """RGB uint8 [H, W, 3]; see :func:`undecoded` for a picture of another size than ``camera``'s."""
+    if camera is not None:
+        compressed = msgtype == _COMPRESSED
+        size = peek_size(message.format, message.data) if compressed else (message.width, message.height)
+        if size is not None and size != (camera.width, camera.height):
+            require_size(*size)
+            return undecoded(*size)
     if msgtype == _COMPRESSED:
         return decode_compressed(message.format, message.data, samples)
     return decode_image(message.encoding, message.height, message.width, message.step, message.data,

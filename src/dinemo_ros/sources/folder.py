@@ -68,7 +68,7 @@ class FolderSource(Source):
                 reason = _no_picture(file)
                 if reason:
                     raise ImageError(f"{shown(file.name)}: {reason}")
-                image = read_image(file, samples)
+                image = read_image(file, samples, self.required_camera(self._camera))
             except ImageError as error:
                 self.skipped.append(str(error))
                 continue

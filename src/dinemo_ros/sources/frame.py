@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,12 @@ class Frame:
     camera_error: str = ""
 
 
+def undecoded(width: int, height: int) -> np.ndarray:
+    """In place of a picture that is of another size than its camera's: that size in no memory, for whoever refuses it
+    by its size."""
+    return np.broadcast_to(np.zeros(3, np.uint8), (height, width, 3))
+
+
 class Source(ABC):
     """Yields frames in order; may be iterated again, from the start.
 
@@ -45,12 +51,15 @@ class Source(ABC):
         description: what is read, in words.
         skipped: one sentence for every input that could not be used, filled while iterating.
         notes: what a user should know about the source as a whole (said once); some only turn up while iterating.
+        required_camera: of the source's own calibration the camera whose size a picture must have to be worth decoding,
+            None for any. Set by whoever refuses pictures of another size; such a frame is :func:`undecoded`.
     """
 
     def __init__(self, description: str) -> None:
         self.description = description
         self.skipped: list[str] = []
         self.notes: list[str] = []
+        self.required_camera: Callable[[Camera | None], Camera | None] = lambda own: None
 
     def __iter__(self) -> Iterator[Frame]:
         self.skipped.clear()

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ..camera import Camera
 from ..content import HEAD_BYTES, Content, content_of
 from ..errors import ImageError
-from ..image_codec import decode_file
+from ..image_codec import decode_file, file_size
 from ..picture_guard import read_picture_file
 from ..quoting import shown
 from ..sample_range import SampleRange
+from .frame import undecoded
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
                   ".pbm", ".pnm", ".pam", ".jp2", ".avif", ".hdr", ".sr", ".ras")
@@ -28,12 +30,13 @@ def content_of_file(path: Path) -> Content | None:
     return raw if found is not None and path.suffix.lower() in _RAW_SUFFIXES and found.name != raw.name else found
 
 
-def read_image(path: Path, samples: SampleRange | None = None) -> np.ndarray:
+def read_image(path: Path, samples: SampleRange | None = None, camera: Camera | None = None) -> np.ndarray:
     """RGB uint8 [H, W, 3] of an image file, upright; ImageError names the file and what is wrong with it.
 
     Args:
         path: of a kind that :func:`content_of_file` calls a picture.
         samples: the range of 16-bit samples of the pictures it is one of; None takes it by itself.
+        camera: whose size it must have; one of another is :func:`undecoded`.
     """
     name = shown(path.name)
     try:
@@ -45,6 +48,9 @@ def read_image(path: Path, samples: SampleRange | None = None) -> np.ndarray:
     if not data:
         raise ImageError(f"{name}: is empty")
     try:
+        size = None if camera is None else file_size(data)
+        if size is not None and size != (camera.width, camera.height):
+            return undecoded(*size)
         return decode_file(data, samples)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
