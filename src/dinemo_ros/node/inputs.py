@@ -12,9 +12,12 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
+from .limited import limited
+
 # REP 2003; one image, because with a deeper queue a busy node works on stale ones.
 _NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-_RECENT = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+# A handful, while an image is worked on. Fast DDS keeps room for as many of the largest message that ever came.
+_RECENT = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _KINDS = {_RAW: Image, _COMPRESSED: CompressedImage}
 
@@ -29,15 +32,17 @@ class Inputs:
     """
 
     def __init__(self, node: Node, group: CallbackGroup, on_image: Callable, on_camera_info: Callable,
-                 on_detections: Callable) -> None:
-        self._node, self._group = node, group
-        self._on_image, self._on_camera_info = on_image, on_camera_info
+                 on_detections: Callable, refuse: Callable[[str, str], None]) -> None:
+        """``refuse`` is told topic and sentence of what is not read, see :func:`dinemo_ros.node.limited.limited`."""
+        self._node, self._group, self._on_image = node, group, on_image
+        self._on_camera_info = limited(CameraInfo, "camera_info", on_camera_info, refuse)
         self.image_topic = node.resolve_topic_name("image")
         self.latched = False
         self._image = None
         self._infos: dict[DurabilityPolicy, object] = {}
-        self._detections = node.create_subscription(Detection2DArray, "detections_2d", on_detections, _RECENT,
-                                                    callback_group=group)
+        on_boxes = limited(Detection2DArray, "detections_2d", on_detections, refuse)
+        self._detections = node.create_subscription(Detection2DArray, "detections_2d", on_boxes, _RECENT,
+                                                    callback_group=group, raw=True)
         self._follow_camera_info()
 
     def close(self) -> None:
@@ -97,7 +102,7 @@ class Inputs:
         if latching:
             reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in latching)
             wanted[DurabilityPolicy.TRANSIENT_LOCAL] = QoSProfile(
-                history=HistoryPolicy.KEEP_LAST, depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL,
+                history=HistoryPolicy.KEEP_LAST, depth=_RECENT.depth, durability=DurabilityPolicy.TRANSIENT_LOCAL,
                 reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
         for durability in [*self._infos]:
             if durability not in wanted and offered:
@@ -105,4 +110,4 @@ class Inputs:
         for durability, profile in wanted.items():
             if durability not in self._infos:
                 self._infos[durability] = self._node.create_subscription(
-                    CameraInfo, "camera_info", self._on_camera_info, profile, callback_group=self._group)
+                    CameraInfo, "camera_info", self._on_camera_info, profile, callback_group=self._group, raw=True)

@@ -18,9 +18,14 @@ from rclpy.node import Node
 from ..cuda.devices import DEVICES
 from ..errors import DinemoError
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
+from ..quoting import quoted
 
-#: When a parameter may change: never after the start, only while unconfigured, or at any time.
+#: When a parameter may change: never after the start, only while unconfigured, or at any time. Whoever is on the graph
+#: can set what is not fixed, so whatever names a file or folder is (docs/security_graph.md).
 START, CONFIGURE, LIVE = "start", "configure", "live"
+
+#: Characters of a text: of a name, and of a path.
+LONGEST_NAME, LONGEST_PATH = 256, 4096
 
 
 class ParameterError(DinemoError):
@@ -36,6 +41,8 @@ class Parameter:
         choices: allowed strings; empty allows any.
         or_zero: 0, which switches it off, is allowed besides the bounds.
         changes: START (read-only), CONFIGURE or LIVE.
+        is_path: names a file or folder, which is read or written. Other texts are printable and short.
+        power: what whoever may set it can bring about besides the obvious, for docs/security_graph.md.
     """
 
     name: str
@@ -46,6 +53,8 @@ class Parameter:
     choices: tuple[str, ...] = ()
     changes: str = LIVE
     or_zero: bool = False
+    is_path: bool = False
+    power: str = ""
 
     @property
     def range_text(self) -> str:
@@ -72,7 +81,12 @@ class Parameter:
     def check(self, value) -> str:
         """Why ``value`` is not allowed, or an empty string. Types and plain ranges are rclpy's business."""
         if self.choices and value not in self.choices:
-            return f"parameter '{self.name}' is '{value}'; allowed: {self.range_text}"
+            return f"parameter '{self.name}' is {quoted(value)}; allowed: {self.range_text}"
+        longest = LONGEST_PATH if self.is_path else LONGEST_NAME
+        if isinstance(value, str) and len(value) > longest:
+            return f"parameter '{self.name}' has {len(value)} characters; at most {longest} are allowed"
+        if isinstance(value, str) and not (self.is_path or value.isprintable()):
+            return f"parameter '{self.name}' is {quoted(value)}; allowed are characters that can be printed"
         if self.or_zero and value != 0 and not self.bounds[0] <= value <= self.bounds[1]:
             return f"parameter '{self.name}' is {value:g}; allowed: {self.range_text}{' ' * bool(self.unit)}{self.unit}"
         return ""
@@ -81,21 +95,22 @@ class Parameter:
 POSE_NODE = (
     Parameter("autostart", True, "Configure and activate at start; false leaves both to a lifecycle manager.",
               changes=START),
-    Parameter("category", "car", "Category whose shipped bundle is used when 'bundle' is empty.", changes=CONFIGURE),
-    Parameter("bundle", "", "Folder of the model bundle; empty takes the one shipped for 'category'.",
-              changes=CONFIGURE),
+    Parameter("category", "car", "Category whose shipped bundle is used when 'bundle' is empty.", changes=CONFIGURE,
+              power="loads another of the installed bundles, and nothing else"),
+    Parameter("bundle", "", "Folder of the model bundle; empty takes the one shipped for 'category'.", changes=START,
+              is_path=True, power="reads that folder, runs its networks"),
     Parameter("backend", "auto", "What runs the network; auto takes the fastest that works.",
-              choices=BACKENDS, changes=CONFIGURE),
+              choices=BACKENDS, changes=CONFIGURE, power="may build an engine, minutes of work, in engine_cache"),
     Parameter("precision", "auto", "What the network computes in; auto takes fp16 or bf16 on a GPU, where they are "
               "right, int8 on a CPU that is fast in it, where the bundle brings it, else fp32. What cannot be had here "
-              "becomes fp32.", choices=PRECISION_CHOICES,
-              changes=CONFIGURE),
+              "becomes fp32.", choices=PRECISION_CHOICES, changes=CONFIGURE,
+              power="may build an engine, as backend"),
     Parameter("device", "auto", "What the solver runs on; auto takes a GPU where torch and Triton can use one.",
-              choices=DEVICES, changes=CONFIGURE),
+              choices=DEVICES, changes=CONFIGURE, power="takes memory of a GPU at the next configure"),
     Parameter("engine_cache", "", "Folder for engines; empty takes dinemo_ros in the user's cache folder.",
-              changes=CONFIGURE),
+              changes=START, is_path=True, power="writes engines into that folder, loads what lies in it"),
     Parameter("threads", 2, "CPU threads: of the network, and for several objects at a time.", bounds=(1, 256),
-              changes=CONFIGURE),
+              changes=CONFIGURE, power="takes that many threads at the next configure"),
     Parameter("image_transport", "auto", "Type of the topic 'image': raw (Image), compressed (CompressedImage); auto "
               "asks the publisher.", choices=("auto", "raw", "compressed"), changes=CONFIGURE),
     Parameter("image_is_rectified", False, "The images are rectified already: use P of the camera_info and no lens "
@@ -136,7 +151,8 @@ POSE_NODE = (
 )
 
 IMAGE_SOURCE = (
-    Parameter("path", "", "Folder of images, video file, or rosbag2 (folder or .mcap/.db3).", changes=START),
+    Parameter("path", "", "Folder of images, video file, or rosbag2 (folder or .mcap/.db3).", changes=START,
+              is_path=True, power="reads files and publishes the pictures in them"),
     Parameter("topic", "", "Image topic of a bag; empty takes the best one that holds no depth: with a camera_info, in "
               "colour, first by name.", changes=START),
     Parameter("rate_hz", 0.0, "Images per second; 0 keeps the source's own timing (folders: 10).", unit="Hz",
@@ -145,7 +161,7 @@ IMAGE_SOURCE = (
     Parameter("frame_id", "camera_optical_frame", "Frame of the images, an optical frame (x right, y down, z "
               "forward).", changes=START),
     Parameter("camera_file", "", "Calibration of ROS, OpenCV or Kalibr (camchain.yaml:cam1); empty takes the source's "
-              "own camera.", changes=START),
+              "own camera.", changes=START, is_path=True, power="reads that file; errors tell of it"),
     Parameter("hfov_deg", 0.0, "Horizontal field of view where no camera is known; 0 takes the pictures' EXIF "
               "data or assumes 60, and says so.", unit="deg", bounds=(1.0, 170.0), or_zero=True, changes=START),
     Parameter("stamps", "auto", "Stamp of an image: clock (now), source (recorded time), auto (source for bags, clock "

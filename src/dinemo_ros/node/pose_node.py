@@ -17,8 +17,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import MultiThreadedExecutor
-from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
@@ -26,7 +25,7 @@ from vision_msgs.msg import Detection2DArray
 
 from ..bundle import Bundle, find_bundle, load_bundle
 from ..camera import Camera
-from ..errors import DinemoError
+from ..errors import DinemoError, told
 from ..estimator import PoseEstimator
 from ..pose import ObjectPose
 from ..sample_range import SampleRange
@@ -40,7 +39,9 @@ from .inputs import Inputs
 from .log_bridge import bridge_logging
 from .memory import give_back, share_heaps
 from .publishers import Outputs, TransformBroadcaster
+from .services import BoundedParameterService, without_long_labels
 from .synchronizer import StampMatcher
+from .throttle import one_line
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
 
 _WATCH_PERIOD_S = 0.25
@@ -58,10 +59,13 @@ class PoseNode(LifecycleNodeMixin, Node):
     """
 
     def __init__(self, **kwargs) -> None:
-        Node.__init__(self, "pose_node", **kwargs)
+        Node.__init__(self, "pose_node", start_parameter_services=False, **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         parameters.declare(self, parameters.POSE_NODE, lambda: self.state)
+        self._parameter_services = BoundedParameterService(self)
         self._monitor = Monitor(self.get_logger(), f"{self.get_fully_qualified_name().lstrip('/')}: pose estimation")
+        self._service_change_state.callback = without_long_labels(self._service_change_state.callback,
+                                                                  self._refuse_transition)
         bridge_logging(self.get_logger(), self._tell_progress)
         self._work, self._image_group = threading.RLock(), MutuallyExclusiveCallbackGroup()
         self._broadcaster = TransformBroadcaster(self)
@@ -134,7 +138,8 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._camera_infos, self._order = CameraInfos(), StampOrder()
             self._matcher, self._samples = StampMatcher(), SampleRange()
             self._ever_wanted = False
-            self._inputs = Inputs(self, self._image_group, self._on_image, self._on_camera_info, self._on_detections)
+            self._inputs = Inputs(self, self._image_group, self._on_image, self._on_camera_info, self._on_detections,
+                                  self._refuse_message)
             self._watch_timer = self.create_timer(_WATCH_PERIOD_S, self._watch_inputs, clock=self._steady,
                                                   callback_group=self._image_group)
             self._monitor.start()
@@ -142,6 +147,9 @@ class PoseNode(LifecycleNodeMixin, Node):
             self.get_logger().info(f"active: images from {self._topic('image')}, camera from "
                                    f"{self._topic('camera_info')}")
             return result
+
+    def _refuse_transition(self, sentence: str) -> None:
+        self._monitor.warn("transition", sentence, self._settings().warn_period_s)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         with self._work:
@@ -220,6 +228,12 @@ class PoseNode(LifecycleNodeMixin, Node):
 
     def _on_camera_info(self, message) -> None:
         self._camera_infos.add(message)
+
+    def _refuse_message(self, topic: str, sentence: str) -> None:
+        """Of a camera_info or of detections that are not even read."""
+        cause = "camera_info" if topic == "camera_info" else "detections"
+        self._monitor.reject(cause, f"{self._topic(topic)}: {sentence}", self._settings().warn_period_s,
+                             lost_image=False)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         with self._work:
@@ -387,9 +401,11 @@ def _spin(node: PoseNode) -> None:
     while node.context.ok():
         try:
             executor.spin()
-        except _rclpy.RCLError as error:  # older rclpy: a transition that its state does not have ends the spinning
+        except ExternalShutdownException:
+            raise
+        except Exception as error:  # what rclpy raises on a request or a message must not end the node
             if node.context.ok():
-                node.get_logger().error(f"a request is refused: {' '.join(str(error).split())}")
+                node.get_logger().error(f"a request is refused: {one_line(told(error))}")
                 time.sleep(0.1)  # whatever it is, it must not fill the log
 
 

@@ -23,10 +23,17 @@ class RestartError(HeaderError):
     """Time jumped backwards: not the message's fault, it is the first of a new run."""
 
 
+#: Characters of a frame that is taken: TF has no limit, and the frame goes into everything that is published.
+FRAME_LIMIT = 256
+
+
 def check_frame_id(header) -> None:
     if not header.frame_id:
         raise HeaderError("header.frame_id is empty: a pose without a frame cannot be published; set the frame in the "
                           "camera driver")
+    if len(header.frame_id) > FRAME_LIMIT:
+        raise HeaderError(f"header.frame_id has {len(header.frame_id)} characters, at most {FRAME_LIMIT} are taken: "
+                          "set the frame in the camera driver")
 
 
 # REP 103: a camera has a body frame (x forward, z up) and beside it an optical one (z forward, x right, y down) with
