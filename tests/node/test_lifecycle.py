@@ -51,7 +51,7 @@ def test_what_takes_effect_at_configure_cannot_be_set_later(tmp_path, make_probe
     node = start_node("pose_node", tmp_path / "log", NAMESPACE, threads=1)
     node.wait_for_output("active: images from")
     probe = make_probe(NAMESPACE, outputs=())
-    for name, value in (("category", "nonsense"), ("bundle", "/nowhere"), ("threads", 2)):
+    for name, value in (("category", "nonsense"), ("backend", "onnxruntime"), ("threads", 2)):
         answer = probe.set_parameter(name, value)
         assert not answer.successful and f"'{name}'" in answer.reason and "clean it up first" in answer.reason
     assert probe.set_parameter("threads", 1).successful, "the value it has already"

@@ -39,7 +39,7 @@ from .inputs import Inputs
 from .log_bridge import bridge_logging
 from .memory import give_back, share_heaps
 from .publishers import Outputs, TransformBroadcaster
-from .services import BoundedParameterService, without_long_labels
+from .services import BoundedParameterService, only_possible
 from .synchronizer import StampMatcher
 from .throttle import one_line
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
@@ -64,8 +64,8 @@ class PoseNode(LifecycleNodeMixin, Node):
         parameters.declare(self, parameters.POSE_NODE, lambda: self.state)
         self._parameter_services = BoundedParameterService(self)
         self._monitor = Monitor(self.get_logger(), f"{self.get_fully_qualified_name().lstrip('/')}: pose estimation")
-        self._service_change_state.callback = without_long_labels(self._service_change_state.callback,
-                                                                  self._refuse_transition)
+        changes = self._service_change_state
+        changes.callback = only_possible(changes.callback, self._state_machine, self._refuse_transition)
         bridge_logging(self.get_logger(), self._tell_progress)
         self._work, self._image_group = threading.RLock(), MutuallyExclusiveCallbackGroup()
         self._broadcaster = TransformBroadcaster(self)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, SetParametersResult
 from rclpy.node import Node
@@ -19,7 +20,7 @@ from ..quoting import quoted
 #: Names or prefixes in one request.
 MOST_NAMES = 1000
 _NAME_SHOWN = 80
-_LONGEST_LABEL = 64  # of a lifecycle transition; rcl prints it whole where it knows none of that name
+_FIRST_TRANSITION_STATE = State.TRANSITION_STATE_CONFIGURING
 
 _TYPES = range(ParameterType.PARAMETER_NOT_SET, ParameterType.PARAMETER_STRING_ARRAY + 1)
 
@@ -92,17 +93,24 @@ def _too_many(count: int) -> str:
     return f"{count} parameters in one request; at most {MOST_NAMES} are taken: set those that this node has"
 
 
-def without_long_labels(change_state: Callable, refuse: Callable[[str], None]) -> Callable:
-    """The callback of a ``change_state`` service, which is not asked about labels that no transition has.
+def only_possible(change_state: Callable, machine, refuse: Callable[[str], None]) -> Callable:
+    """The callback of a ``change_state`` service, which is asked about transitions only that the state has.
 
-    refuse: is told a sentence.
+    rcl and rclpy print two lines about every other one, with a label of any length, and take those that end a
+    transition (``transition_success``) from anybody: the node would be inactive in the middle of configuring.
+
+    machine: the node's state machine. refuse: is told a sentence.
     """
     def answer(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
-        label = request.transition.label
-        if len(label) > _LONGEST_LABEL or not label.isprintable():
-            refuse(f"change_state: there is no transition {quoted(label, _NAME_SHOWN)}")
-            response.success = False
-            return response
-        return change_state(request, response)
+        wanted, (number, state) = request.transition.label or request.transition.id, machine.current_state
+        possible = {} if number >= _FIRST_TRANSITION_STATE else {
+            key: label for identity, label, *_ in machine.available_transitions for key in (identity, label)}
+        if wanted in possible:
+            return change_state(request, response)
+        names = ", ".join(dict.fromkeys(possible.values())) or "none until that has ended"
+        refuse(f"change_state: transition {quoted(str(wanted), _NAME_SHOWN)} is refused, the node is {state}; "
+               f"possible: {names}")
+        response.success = False
+        return response
 
     return answer
