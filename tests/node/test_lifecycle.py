@@ -143,6 +143,20 @@ def test_impossible_parameter_ends_with_its_name(tmp_path):
     assert "pose_node: parameter 'threads' must be 1 to 256" in node.output and "Traceback" not in node.output
 
 
+def test_keys_that_cannot_be_used_are_one_sentence(tmp_path, monkeypatch):
+    """Under enforced security a node without good keys ends, and says why; without it, it would be open to all."""
+    folder = tmp_path / "keys" / "enclaves" / "dinemo"
+    folder.mkdir(parents=True)
+    for name in ("identity_ca.cert.pem", "cert.pem", "key.pem", "permissions_ca.cert.pem", "governance.p7s",
+                 "permissions.p7s"):
+        (folder / name).touch()
+    for name, value in (("ENABLE", "true"), ("STRATEGY", "Enforce"), ("KEYSTORE", str(tmp_path / "keys"))):
+        monkeypatch.setenv(f"ROS_SECURITY_{name}", value)
+    node = NodeProcess([executable("pose_node"), "--ros-args", "--enclave", "/dinemo"], tmp_path / "log")
+    assert node.process.wait(30) == 1
+    assert "pose_node: error creating node" in node.output and "Traceback" not in node.output
+
+
 @pytest.mark.parametrize(("words", "says"), [
     (["--params-file", "/nowhere.yaml"], "Couldn't parse params file: '--params-file /nowhere.yaml'"),
     (["-r", "__node"], "Couldn't parse remap rule: '-r __node'"), (["--nonsense"], "'--nonsense'")])

@@ -62,6 +62,12 @@ class Parameter:
             return ", ".join(self.choices)
         return f"{'0 or ' * self.or_zero}{self.bounds[0]:g} to {self.bounds[1]:g}" if self.bounds else ""
 
+    @property
+    def limit_text(self) -> str:
+        if self.range_text or not isinstance(self.default, str):
+            return self.range_text or "true, false"
+        return f"{LONGEST_PATH} characters" if self.is_path else f"{LONGEST_NAME} printable characters"
+
     def descriptor(self) -> ParameterDescriptor:
         when = {START: "Fixed at start.", CONFIGURE: "Can be set only before the node is configured.", LIVE: ""}
         lowest = 0 if self.or_zero or not self.bounds else self.bounds[0]  # a descriptor has room for one range only
@@ -112,21 +118,23 @@ POSE_NODE = (
     Parameter("threads", 2, "CPU threads: of the network, and for several objects at a time.", bounds=(1, 256),
               changes=CONFIGURE, power="takes that many threads at the next configure"),
     Parameter("image_transport", "auto", "Type of the topic 'image': raw (Image), compressed (CompressedImage); auto "
-              "asks the publisher.", choices=("auto", "raw", "compressed"), changes=CONFIGURE),
+              "asks the publisher.", choices=("auto", "raw", "compressed"), changes=CONFIGURE,
+              power="no more images"),
     Parameter("image_is_rectified", False, "The images are rectified already: use P of the camera_info and no lens "
-              "distortion."),
+              "distortion.", power="wrong poses"),
     Parameter("default_hfov_deg", 0.0, "Horizontal field of view assumed until a camera_info arrives; 0 waits for it.",
-              unit="deg", bounds=(1.0, 170.0), or_zero=True),
+              unit="deg", bounds=(1.0, 170.0), or_zero=True, power="wrong distances while there is no camera_info"),
     Parameter("rois", "auto", "Where to look: detections (boxes of 'detections_2d'), proposals (found by the model "
               "itself), auto (detections while somebody publishes them).",
-              choices=("auto", "detections", "proposals")),
+              choices=("auto", "detections", "proposals"), power="a search of the whole image, or none"),
     Parameter("detections_class_id", "", "Use only 2-D detections whose best hypothesis has this class_id; empty uses "
-              "all."),
-    Parameter("detections_min_score", 0.0, "Use only 2-D detections with at least this score.", bounds=(0.0, 1.0)),
+              "all.", power="a class that never comes: no poses"),
+    Parameter("detections_min_score", 0.0, "Use only 2-D detections with at least this score.", bounds=(0.0, 1.0),
+              power="1 uses none"),
     Parameter("min_score", 0.0, "Report only poses with at least this score, besides the bundle's own threshold.",
-              bounds=(0.0, 1.0)),
+              bounds=(0.0, 1.0), power="1 reports nothing"),
     Parameter("max_objects", 10, "Look at no more than this many boxes of a detector, the most certain ones, and "
-              "report at most this many objects per image, best first.", bounds=(1, 100)),
+              "report at most this many objects per image, best first.", bounds=(1, 100), power="work per image"),
     Parameter("tracking", False, "Follow objects from image to image: stable ids instead of ranks in the TF child "
               "frames, and a search only where it is needed."),
     Parameter("track_search_every", 10, "Images between two whole searches per track, and between two looks for new "
@@ -135,15 +143,16 @@ POSE_NODE = (
     Parameter("track_smoothing", 0.0, "0 reports poses as measured; towards 1 more and more as predicted.",
               bounds=(0.0, 0.95)),
     Parameter("child_frame_prefix", "", "Put before the TF child frames '<category>_<rank>', with tracking "
-              "'<category>_<id>'."),
-    Parameter("publish_tf", True, "Publish one TF frame per object."),
+              "'<category>_<id>'.", power="the names of frames in TF"),
+    Parameter("publish_tf", True, "Publish one TF frame per object.", power="no more TF"),
     Parameter("marker_style", "mesh", "How 'markers' shows an object.", choices=("mesh", "box")),
     Parameter("marker_lifetime_s", 1.0, "A marker disappears after this time without a new one; 0 keeps it.",
               unit="s", bounds=(0.0, 3600.0)),
     Parameter("time_jump_s", 1.0, "An image older than its predecessor by more than this is a restart (bag loop, "
               "simulation reset): state is dropped and work goes on. By less: it is out of order and skipped.",
               unit="s", bounds=(0.0, 3600.0)),
-    Parameter("warn_period_s", 5.0, "The same warning at most once in this time.", unit="s", bounds=(0.0, 3600.0)),
+    Parameter("warn_period_s", 5.0, "The same warning at most once in this time.", unit="s", bounds=(0.0, 3600.0),
+              power="0: a line in the log for every image that is refused"),
     Parameter("diagnostics_period_s", 1.0, "Time between two messages on /diagnostics.", unit="s",
               bounds=(0.1, 60.0), changes=START),
     Parameter("stale_after_s", 3.0, "Without an image for this long, diagnostics and log say so.", unit="s",
@@ -227,9 +236,21 @@ def markdown_table(schema: Sequence[Parameter]) -> str:
     return "\n".join(rows)
 
 
+#: Who may set a parameter while the node runs.
+_WHO = {START: "nobody", CONFIGURE: "anybody, before configure", LIVE: "anybody, at any time"}
+
+
+def graph_table(schema: Sequence[Parameter]) -> str:
+    """The table of docs/security_graph.md: who may change what, within which limits, and what that can do."""
+    rows = ["| parameter | who may change it at run time | limit | what it can bring about |", "|---|---|---|---|"]
+    rows += [f"| `{p.name}` | {_WHO[p.changes]} | {p.limit_text} | {p.power} |" for p in schema]
+    return "\n".join(rows)
+
+
 def main() -> None:
     for title, schema in (("pose_node", POSE_NODE), ("image_source_node", IMAGE_SOURCE)):
         print(f"### {title}\n\n{markdown_table(schema)}\n")
+        print(f"### {title}: what others on the graph may change\n\n{graph_table(schema)}\n")
 
 
 if __name__ == "__main__":
