@@ -195,10 +195,11 @@ class Bundle:
 
 def find_bundle(category: str) -> Path:
     """Folder of the bundle shipped for ``category``: sourced ROS workspaces, this Python's share, the source tree."""
-    for root in _roots():
-        if os.path.isfile(root / "engines" / category / CARD_FILE):  # which is false for a name that cannot be
+    found = shipped_categories()
+    for root in _roots() if category in found else ():  # a name, never a way to another folder
+        if (root / "engines" / category / CARD_FILE).is_file():
             return root / "engines" / category
-    known = ", ".join(shipped_categories()) or "none"
+    known = ", ".join(found) or "none"
     raise BundleError(f"no bundle for category {quoted(category)} is installed (found: {known}); name one of these, "
                       "or give the folder of a bundle")
 

@@ -51,7 +51,7 @@ def test_what_takes_effect_at_configure_cannot_be_set_later(tmp_path, make_probe
     node = start_node("pose_node", tmp_path / "log", NAMESPACE, threads=1)
     node.wait_for_output("active: images from")
     probe = make_probe(NAMESPACE, outputs=())
-    for name, value in (("category", "nonsense"), ("bundle", "/nowhere"), ("threads", 2)):
+    for name, value in (("category", "nonsense"), ("backend", "onnxruntime"), ("threads", 2)):
         answer = probe.set_parameter(name, value)
         assert not answer.successful and f"'{name}'" in answer.reason and "clean it up first" in answer.reason
     assert probe.set_parameter("threads", 1).successful, "the value it has already"
@@ -141,6 +141,20 @@ def test_impossible_parameter_ends_with_its_name(tmp_path):
     node = start_node("pose_node", tmp_path / "log", NAMESPACE, threads=0)
     assert node.process.wait(30) == 1
     assert "pose_node: parameter 'threads' must be 1 to 256" in node.output and "Traceback" not in node.output
+
+
+def test_keys_that_cannot_be_used_are_one_sentence(tmp_path, monkeypatch):
+    """Under enforced security a node without good keys ends, and says why; without it, it would be open to all."""
+    folder = tmp_path / "keys" / "enclaves" / "dinemo"
+    folder.mkdir(parents=True)
+    for name in ("identity_ca.cert.pem", "cert.pem", "key.pem", "permissions_ca.cert.pem", "governance.p7s",
+                 "permissions.p7s"):
+        (folder / name).touch()
+    for name, value in (("ENABLE", "true"), ("STRATEGY", "Enforce"), ("KEYSTORE", str(tmp_path / "keys"))):
+        monkeypatch.setenv(f"ROS_SECURITY_{name}", value)
+    node = NodeProcess([executable("pose_node"), "--ros-args", "--enclave", "/dinemo"], tmp_path / "log")
+    assert node.process.wait(30) == 1
+    assert "pose_node: error creating node" in node.output and "Traceback" not in node.output
 
 
 @pytest.mark.parametrize(("words", "says"), [

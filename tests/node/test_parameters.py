@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,30 @@ def test_table_has_a_row_per_parameter():
     rows = parameters.markdown_table(parameters.POSE_NODE).splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == [p.name for p in parameters.POSE_NODE]
     assert all(row.count("|") == 7 for row in rows)
+
+
+@pytest.mark.parametrize(("schema", "title"), [(parameters.POSE_NODE, "pose_node"),
+                                               (parameters.IMAGE_SOURCE, "image_source_node")])
+def test_document_says_who_may_change_what(schema, title):
+    """Generated, and still what is declared."""
+    text = (CONFIG.parent / "docs" / "security_graph.md").read_text()
+    assert f"### {title}\n{parameters.graph_table(schema)}\n" in text
+
+
+@SCHEMAS
+def test_nobody_on_the_graph_chooses_files(schema):
+    paths = [p for p in schema if p.is_path]
+    assert {p.name for p in paths} in ({"bundle", "engine_cache"}, {"path", "camera_file"})
+    assert all(p.changes == parameters.START and p.power for p in paths)
+    assert all(p.is_path or not re.search(r"\b(folder|file)\b", p.description, re.IGNORECASE) for p in schema)
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("child_frame_prefix", "x" * 257, "257 characters; at most 256"), ("category", "car\n", "can be printed"),
+    ("detections_class_id", "\x1b[31m", "can be printed"), ("bundle", "/" * 4097, "at most 4096"),
+    ("rois", "\n" * 500, r"'\n\n")])
+def test_texts_are_short_and_printable(name, value, words):
+    parameter, = [p for p in parameters.POSE_NODE if p.name == name]
+    problem = parameter.check(value)
+    assert f"'{name}'" in problem and words in problem and len(problem) < 300 and problem.isprintable()
+    assert parameter.check("/tmp/a b\n" if parameter.is_path else "auto") == ""

@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from dinemo_ros.node.conversions import camera_to_info
-from dinemo_ros.node.message_size import CAMERA_INFO_BYTES, DETECTIONS
+from dinemo_ros.node.limited import MOST_BYTES
 
 NASTY = "\x1b]0;owned\x07\x1b[2J\n[ERROR] forged line\r\u202egnp.exe\x9b31m'"
 _MESSAGES, _LENGTH = 300, 500_000
@@ -81,7 +81,7 @@ def flood_of_words(watched: Watched, frame) -> None:
         else:
             header = watched.probe.header()
             info = camera_to_info(header, frame.camera)
-            info.distortion_model = text[:CAMERA_INFO_BYTES // 4]
+            info.distortion_model = text[:MOST_BYTES["camera_info"] // 4]
             info.d = [0.1, 0.2]
             watched.probe.infos.publish(info)
             watched.send(frame, header)
@@ -116,7 +116,7 @@ def flood_of_classes(watched: Watched, frame) -> None:
         watched.send(frame, header)
         probe._detector.publish(strange_boxes(header, 300 * turn))
         watched.ask()
-    too_many = Detection2DArray(header=probe.header(), detections=[Detection2D()] * (DETECTIONS + 1))
+    too_many = Detection2DArray(header=probe.header(), detections=[Detection2D()] * (MOST_BYTES["detections_2d"] // 40))
     for _ in range(3):
         probe._detector.publish(too_many)
         watched.ask()

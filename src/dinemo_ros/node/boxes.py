@@ -17,7 +17,10 @@ from ..regions import overlaps
 from .validation import check_rois
 
 #: Why a box is left out; diagnostics count each.
-REASONS = ("class", "score", "normalised", "duplicate", "limit")
+REASONS = ("class", "score", "normalised", "duplicate", "limit", "excess")
+
+#: Boxes of one message that are considered, the first ones; no detector finds so many objects.
+MOST_BOXES = 5000
 
 _NAMES = 3  # of classes in one sentence
 _SAME_BOX = 0.9  # overlap above which two boxes show one object: a detector that does not suppress its own doubles
@@ -48,7 +51,7 @@ class Choice:
 
     def leave_out(self, reason: str, count: int, sentence: str) -> None:
         """``count`` boxes, where there are any: "3 boxes left out: SENTENCE"."""
-        if count:
+        if count > 0:
             self.left_out[reason] += count
             self.sentences[reason] = f"{count} box{'es' * (count != 1)} left out: {sentence}"
 
@@ -62,6 +65,8 @@ def choose_boxes(message: Detection2DArray, width: int, height: int, class_id: s
     ``camera`` boxes beyond what its lens shows are refused.
     """
     choice = Choice()
+    choice.leave_out("excess", len(message.detections) - MOST_BOXES, f"of one message the first {MOST_BOXES} are "
+                     "considered: have the detector send fewer")
     scored = _wanted(message, class_id, min_score, choice)
     choice.passed = len(scored)
     boxes = [surrounding(detection, choice) for detection, _ in scored]
@@ -79,7 +84,7 @@ def _wanted(message: Detection2DArray, class_id: str, min_score: float,
     """The detections of that class and score, each with its score; 1 where it has none."""
     wanted, others, weak = [], Counter(), []
     strange: dict[str, str] = {}
-    for detection in message.detections:
+    for detection in message.detections[:MOST_BOXES]:
         best = max((r.hypothesis for r in detection.results), key=lambda h: _certain(h.score), default=None)
         name, score = ("", 1.0) if best is None else (best.class_id, best.score)
         if class_id and name != class_id:

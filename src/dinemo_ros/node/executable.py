@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.signals import SignalHandlerOptions
 
 from ..errors import DinemoError
@@ -23,8 +24,8 @@ def run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args:
     """Between rclpy's start and end ``make`` a node and have it ``work``; the exit code. In the main thread.
 
     0 also after SIGINT or SIGTERM, see ``ending.py``; 1 with one line on stderr after a :class:`DinemoError` or where
-    rclpy cannot read its arguments. Ctrl-C under ``ros2 launch`` arrives twice, from the terminal and from the
-    launcher: the second does not break the ending.
+    rclpy cannot read its arguments or create a node. Ctrl-C under ``ros2 launch`` arrives twice, from the terminal and
+    from the launcher: the second does not break the ending.
     """
     ending.heed_signals()
     try:
@@ -37,11 +38,17 @@ def _run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)  # they are heeded here
     except Exception as error:  # of rcl, for a file or a word after --ros-args; nothing has begun yet
-        print(f"{name}: cannot start with these ROS arguments: {one_line(_reason(error))}", file=sys.stderr)
+        print(f"{name}: cannot start with these ROS arguments: {_reason(error)}", file=sys.stderr)
         return 1
     made = None
     try:
-        made = make()
+        try:
+            made = make()
+        except _rclpy.RCLError as error:  # of rcl and the middleware: keys that cannot be used, no memory for it
+            if rclpy.ok():
+                print(f"{name}: {_reason(error)}", file=sys.stderr)
+                return 1
+            return 0
         ending.begin(rclpy.try_shutdown)
         work(made)
     except DinemoError as error:
@@ -67,4 +74,5 @@ def _say_goodbye() -> None:
 def _reason(error: Exception) -> str:
     """What rcl says, in one line and without the places in its own source."""
     text = re.sub(r",? at /\S+:\d+", "", " ".join(str(error).split()))
-    return f"{type(error).__name__} {text}" if text.startswith("[") else text.removeprefix("failed to initialize rcl: ")
+    text = f"{type(error).__name__} {text}" if text.startswith("[") else text.removeprefix("failed to initialize rcl: ")
+    return one_line(text)

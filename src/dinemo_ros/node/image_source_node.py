@@ -23,12 +23,15 @@ from ..sources.bag import BagSource
 from . import conversions, parameters
 from .ending import leave
 from .executable import run
+from .limited import limited
 from .node_log import NodeLog
+from .services import BoundedParameterService
 from .throttle import Throttle
 
 _DEFAULT_HFOV_DEG = 60.0
 _WAIT_S = 0.05
 _ANSWER_S = 2.0  # how long lockstep waits for an image that is not answered
+_REFUSED_PERIOD_S = 5.0  # between two warnings of answers that are not read
 _MATCH_S = 0.5  # discovery is two-sided: we know the subscriber before it knows us
 _NAMED = 20  # skipped images that are named one by one
 _LINGER_S = 0.5  # the last image must leave shared memory before the publisher goes
@@ -38,8 +41,9 @@ class ImageSourceNode(Node):
     """See the module; parameters are in :data:`dinemo_ros.node.parameters.IMAGE_SOURCE`."""
 
     def __init__(self, **kwargs) -> None:
-        super().__init__("image_source_node", **kwargs)
+        super().__init__("image_source_node", start_parameter_services=False, **kwargs)
         parameters.declare(self, parameters.IMAGE_SOURCE)
+        self._parameter_services = BoundedParameterService(self, fixed=("use_sim_time",))
         settings = self._settings = parameters.read(self, parameters.IMAGE_SOURCE)
         if not settings.path:
             raise parameters.ParameterError("parameter 'path' is empty: give a folder, a video or a rosbag2")
@@ -53,7 +57,8 @@ class ImageSourceNode(Node):
         self._infos = self.create_publisher(CameraInfo, "camera_info", QoSProfile(depth=10))
         self._answered_ns = -1
         if settings.lockstep:
-            self.create_subscription(Detection3DArray, "detections", self._on_answer, QoSProfile(depth=10))
+            self.create_subscription(Detection3DArray, "detections", limited(
+                Detection3DArray, "detections", self._on_answer, self._refuse_answer), QoSProfile(depth=10), raw=True)
         self._spinner = SingleThreadedExecutor()
         self._spinner.add_node(self)
         self._said_hfov = False
@@ -94,6 +99,14 @@ class ImageSourceNode(Node):
     def _ready(self) -> bool:
         seen = self._images.get_subscription_count() > 0 or not self._settings.wait_for_subscriber
         return seen and (not self._settings.lockstep or self.count_publishers("detections") > 0)
+
+    def _refuse_answer(self, topic: str, sentence: str) -> None:
+        self._warn("answer", f"{self.resolve_topic_name(topic)}: {sentence}", _REFUSED_PERIOD_S)
+
+    def _warn(self, cause: str, sentence: str, period_s: float) -> None:
+        line = self._throttle.let_through(cause, sentence, period_s, time.monotonic())
+        if line is not None:
+            self._log.warning(line)
 
     def _on_answer(self, message: Detection3DArray) -> None:
         self._answered_ns = conversions.nanoseconds(message.header.stamp)
@@ -165,9 +178,7 @@ class ImageSourceNode(Node):
 
     def _told(self, camera: Camera) -> Camera:
         for note in camera.notes:
-            line = self._throttle.let_through("camera", f"calibration: {note}", math.inf, time.monotonic())
-            if line is not None:
-                self._log.warning(line)
+            self._warn("camera", f"calibration: {note}", math.inf)
         return camera
 
 

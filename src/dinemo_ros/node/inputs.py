@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from types import SimpleNamespace
 
 from rclpy.callback_groups import CallbackGroup
@@ -14,12 +13,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
 from ..quoting import named
-from .message_size import CAMERA_INFO_BYTES, DETECTIONS, DETECTIONS_BYTES, taker
+from .limited import limited
 from .node_log import NodeLog
 
 # REP 2003; one image, because with a deeper queue a busy node works on stale ones.
 _NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-_RECENT = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+# A handful, while an image is worked on. Fast DDS keeps room for as many of the largest message that ever came.
+_RECENT = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _KINDS = {_RAW: Image, _COMPRESSED: CompressedImage}
 
@@ -34,19 +34,17 @@ class Inputs:
     """
 
     def __init__(self, node: Node, group: CallbackGroup, on_image: Callable, on_camera_info: Callable,
-                 on_detections: Callable, on_too_large: Callable[[str, str], None]) -> None:
-        """``on_too_large`` is told the topic and why one of its messages is not taken, see ``message_size.py``."""
-        self._node, self._group, self._log = node, group, NodeLog(node.get_logger())
-        self._on_image = on_image
-        self._on_camera_info = taker(CameraInfo, on_camera_info, partial(on_too_large, "camera_info"),
-                                     CAMERA_INFO_BYTES)
+                 on_detections: Callable, refuse: Callable[[str, str], None]) -> None:
+        """``refuse`` is told topic and sentence of what is not read, see :func:`dinemo_ros.node.limited.limited`."""
+        self._node, self._group, self._on_image = node, group, on_image
+        self._log = NodeLog(node.get_logger())
+        self._on_camera_info = limited(CameraInfo, "camera_info", on_camera_info, refuse)
         self.image_topic = node.resolve_topic_name("image")
         self.latched = False
         self._image = None
         self._infos: dict[DurabilityPolicy, object] = {}
-        take_boxes = taker(Detection2DArray, on_detections, partial(on_too_large, "detections_2d"), DETECTIONS_BYTES,
-                           DETECTIONS)
-        self._detections = node.create_subscription(Detection2DArray, "detections_2d", take_boxes, _RECENT,
+        on_boxes = limited(Detection2DArray, "detections_2d", on_detections, refuse)
+        self._detections = node.create_subscription(Detection2DArray, "detections_2d", on_boxes, _RECENT,
                                                     callback_group=group, raw=True)
         self._follow_camera_info()
 
@@ -107,7 +105,7 @@ class Inputs:
         if latching:
             reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in latching)
             wanted[DurabilityPolicy.TRANSIENT_LOCAL] = QoSProfile(
-                history=HistoryPolicy.KEEP_LAST, depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL,
+                history=HistoryPolicy.KEEP_LAST, depth=_RECENT.depth, durability=DurabilityPolicy.TRANSIENT_LOCAL,
                 reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
         for durability in [*self._infos]:
             if durability not in wanted and offered:

@@ -19,10 +19,13 @@ from ..cuda.devices import DEVICES
 from ..errors import DinemoError
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
 from ..quoting import quoted
-from .validation import LONGEST_FRAME, is_frame
 
-#: When a parameter may change: never after the start, only while unconfigured, or at any time.
+#: When a parameter may change: never after the start, only while unconfigured, or at any time. Whoever is on the graph
+#: can set what is not fixed, so whatever names a file or folder is (docs/security_graph.md).
 START, CONFIGURE, LIVE = "start", "configure", "live"
+
+#: Characters of a text: of a name, and of a path.
+LONGEST_NAME, LONGEST_PATH = 256, 4096
 
 
 class ParameterError(DinemoError):
@@ -37,8 +40,9 @@ class Parameter:
         bounds: (lowest, highest) allowed number, or None.
         choices: allowed strings; empty allows any.
         or_zero: 0, which switches it off, is allowed besides the bounds.
-        is_frame: a TF frame's name, or the beginning of one.
         changes: START (read-only), CONFIGURE or LIVE.
+        is_path: names a file or folder, which is read or written. Other texts are printable and short.
+        power: what whoever may set it can bring about besides the obvious, for docs/security_graph.md.
     """
 
     name: str
@@ -49,13 +53,20 @@ class Parameter:
     choices: tuple[str, ...] = ()
     changes: str = LIVE
     or_zero: bool = False
-    is_frame: bool = False
+    is_path: bool = False
+    power: str = ""
 
     @property
     def range_text(self) -> str:
         if self.choices:
             return ", ".join(self.choices)
         return f"{'0 or ' * self.or_zero}{self.bounds[0]:g} to {self.bounds[1]:g}" if self.bounds else ""
+
+    @property
+    def limit_text(self) -> str:
+        if self.range_text or not isinstance(self.default, str):
+            return self.range_text or "true, false"
+        return f"{LONGEST_PATH} characters" if self.is_path else f"{LONGEST_NAME} printable characters"
 
     def descriptor(self) -> ParameterDescriptor:
         when = {START: "Fixed at start.", CONFIGURE: "Can be set only before the node is configured.", LIVE: ""}
@@ -77,9 +88,11 @@ class Parameter:
         """Why ``value`` is not allowed, or an empty string. Types and plain ranges are rclpy's business."""
         if self.choices and value not in self.choices:
             return f"parameter '{self.name}' is {quoted(value)}; allowed: {self.range_text}"
-        if self.is_frame and not is_frame(value):
-            return (f"parameter '{self.name}' is {quoted(value)}, of {len(value)} characters; allowed: up to "
-                    f"{LONGEST_FRAME}, all of them printable")
+        longest = LONGEST_PATH if self.is_path else LONGEST_NAME
+        if isinstance(value, str) and len(value) > longest:
+            return f"parameter '{self.name}' has {len(value)} characters; at most {longest} are allowed"
+        if isinstance(value, str) and not (self.is_path or value.isprintable()):
+            return f"parameter '{self.name}' is {quoted(value)}; allowed are characters that can be printed"
         if self.or_zero and value != 0 and not self.bounds[0] <= value <= self.bounds[1]:
             return f"parameter '{self.name}' is {value:g}; allowed: {self.range_text}{' ' * bool(self.unit)}{self.unit}"
         return ""
@@ -88,37 +101,40 @@ class Parameter:
 POSE_NODE = (
     Parameter("autostart", True, "Configure and activate at start; false leaves both to a lifecycle manager.",
               changes=START),
-    Parameter("category", "car", "Category whose shipped bundle is used when 'bundle' is empty.", changes=CONFIGURE),
-    Parameter("bundle", "", "Folder of the model bundle; empty takes the one shipped for 'category'.",
-              changes=CONFIGURE),
+    Parameter("category", "car", "Category whose shipped bundle is used when 'bundle' is empty.", changes=CONFIGURE,
+              power="loads another of the installed bundles, and nothing else"),
+    Parameter("bundle", "", "Folder of the model bundle; empty takes the one shipped for 'category'.", changes=START,
+              is_path=True, power="reads that folder, runs its networks"),
     Parameter("backend", "auto", "What runs the network; auto takes the fastest that works.",
-              choices=BACKENDS, changes=CONFIGURE),
+              choices=BACKENDS, changes=CONFIGURE, power="may build an engine, minutes of work, in engine_cache"),
     Parameter("precision", "auto", "What the network computes in; auto takes fp16 or bf16 on a GPU, where they are "
               "right, int8 on a CPU that is fast in it, where the bundle brings it, else fp32. What cannot be had here "
-              "becomes fp32.", choices=PRECISION_CHOICES,
-              changes=CONFIGURE),
+              "becomes fp32.", choices=PRECISION_CHOICES, changes=CONFIGURE,
+              power="may build an engine, as backend"),
     Parameter("device", "auto", "What the solver runs on; auto takes a GPU where torch and Triton can use one.",
-              choices=DEVICES, changes=CONFIGURE),
+              choices=DEVICES, changes=CONFIGURE, power="takes memory of a GPU at the next configure"),
     Parameter("engine_cache", "", "Folder for engines; empty takes dinemo_ros in the user's cache folder.",
-              changes=CONFIGURE),
+              changes=START, is_path=True, power="writes engines into that folder, loads what lies in it"),
     Parameter("threads", 2, "CPU threads: of the network, and for several objects at a time.", bounds=(1, 256),
-              changes=CONFIGURE),
+              changes=CONFIGURE, power="takes that many threads at the next configure"),
     Parameter("image_transport", "auto", "Type of the topic 'image': raw (Image), compressed (CompressedImage); auto "
-              "asks the publisher.", choices=("auto", "raw", "compressed"), changes=CONFIGURE),
+              "asks the publisher.", choices=("auto", "raw", "compressed"), changes=CONFIGURE,
+              power="no more images"),
     Parameter("image_is_rectified", False, "The images are rectified already: use P of the camera_info and no lens "
-              "distortion."),
+              "distortion.", power="wrong poses"),
     Parameter("default_hfov_deg", 0.0, "Horizontal field of view assumed until a camera_info arrives; 0 waits for it.",
-              unit="deg", bounds=(1.0, 170.0), or_zero=True),
+              unit="deg", bounds=(1.0, 170.0), or_zero=True, power="wrong distances while there is no camera_info"),
     Parameter("rois", "auto", "Where to look: detections (boxes of 'detections_2d'), proposals (found by the model "
               "itself), auto (detections while somebody publishes them).",
-              choices=("auto", "detections", "proposals")),
+              choices=("auto", "detections", "proposals"), power="a search of the whole image, or none"),
     Parameter("detections_class_id", "", "Use only 2-D detections whose best hypothesis has this class_id; empty uses "
-              "all."),
-    Parameter("detections_min_score", 0.0, "Use only 2-D detections with at least this score.", bounds=(0.0, 1.0)),
+              "all.", power="a class that never comes: no poses"),
+    Parameter("detections_min_score", 0.0, "Use only 2-D detections with at least this score.", bounds=(0.0, 1.0),
+              power="1 uses none"),
     Parameter("min_score", 0.0, "Report only poses with at least this score, besides the bundle's own threshold.",
-              bounds=(0.0, 1.0)),
+              bounds=(0.0, 1.0), power="1 reports nothing"),
     Parameter("max_objects", 10, "Look at no more than this many boxes of a detector, the most certain ones, and "
-              "report at most this many objects per image, best first.", bounds=(1, 100)),
+              "report at most this many objects per image, best first.", bounds=(1, 100), power="work per image"),
     Parameter("tracking", False, "Follow objects from image to image: stable ids instead of ranks in the TF child "
               "frames, and a search only where it is needed."),
     Parameter("track_search_every", 10, "Images between two whole searches per track, and between two looks for new "
@@ -127,15 +143,16 @@ POSE_NODE = (
     Parameter("track_smoothing", 0.0, "0 reports poses as measured; towards 1 more and more as predicted.",
               bounds=(0.0, 0.95)),
     Parameter("child_frame_prefix", "", "Put before the TF child frames '<category>_<rank>', with tracking "
-              "'<category>_<id>'.", is_frame=True),
-    Parameter("publish_tf", True, "Publish one TF frame per object."),
+              "'<category>_<id>'.", power="the names of frames in TF"),
+    Parameter("publish_tf", True, "Publish one TF frame per object.", power="no more TF"),
     Parameter("marker_style", "mesh", "How 'markers' shows an object.", choices=("mesh", "box")),
     Parameter("marker_lifetime_s", 1.0, "A marker disappears after this time without a new one; 0 keeps it.",
               unit="s", bounds=(0.0, 3600.0)),
     Parameter("time_jump_s", 1.0, "An image older than its predecessor by more than this is a restart (bag loop, "
               "simulation reset): state is dropped and work goes on. By less: it is out of order and skipped.",
               unit="s", bounds=(0.0, 3600.0)),
-    Parameter("warn_period_s", 5.0, "The same warning at most once in this time.", unit="s", bounds=(0.0, 3600.0)),
+    Parameter("warn_period_s", 5.0, "The same warning at most once in this time.", unit="s", bounds=(0.0, 3600.0),
+              power="0: a line in the log for every image that is refused"),
     Parameter("diagnostics_period_s", 1.0, "Time between two messages on /diagnostics.", unit="s",
               bounds=(0.1, 60.0), changes=START),
     Parameter("stale_after_s", 3.0, "Without an image for this long, diagnostics and log say so.", unit="s",
@@ -143,16 +160,17 @@ POSE_NODE = (
 )
 
 IMAGE_SOURCE = (
-    Parameter("path", "", "Folder of images, video file, or rosbag2 (folder or .mcap/.db3).", changes=START),
+    Parameter("path", "", "Folder of images, video file, or rosbag2 (folder or .mcap/.db3).", changes=START,
+              is_path=True, power="reads files and publishes the pictures in them"),
     Parameter("topic", "", "Image topic of a bag; empty takes the best one that holds no depth: with a camera_info, in "
               "colour, first by name.", changes=START),
     Parameter("rate_hz", 0.0, "Images per second; 0 keeps the source's own timing (folders: 10).", unit="Hz",
               bounds=(0.0, 1000.0), changes=START),
     Parameter("loop", False, "Start again at the end instead of ending.", changes=START),
     Parameter("frame_id", "camera_optical_frame", "Frame of the images, an optical frame (x right, y down, z "
-              "forward).", changes=START, is_frame=True),
+              "forward).", changes=START),
     Parameter("camera_file", "", "Calibration of ROS, OpenCV or Kalibr (camchain.yaml:cam1); empty takes the source's "
-              "own camera.", changes=START),
+              "own camera.", changes=START, is_path=True, power="reads that file; errors tell of it"),
     Parameter("hfov_deg", 0.0, "Horizontal field of view where no camera is known; 0 takes the pictures' EXIF "
               "data or assumes 60, and says so.", unit="deg", bounds=(1.0, 170.0), or_zero=True, changes=START),
     Parameter("stamps", "auto", "Stamp of an image: clock (now), source (recorded time), auto (source for bags, clock "
@@ -218,9 +236,21 @@ def markdown_table(schema: Sequence[Parameter]) -> str:
     return "\n".join(rows)
 
 
+#: Who may set a parameter while the node runs.
+_WHO = {START: "nobody", CONFIGURE: "anybody, before configure", LIVE: "anybody, at any time"}
+
+
+def graph_table(schema: Sequence[Parameter]) -> str:
+    """The table of docs/security_graph.md: who may change what, within which limits, and what that can do."""
+    rows = ["| parameter | who may change it at run time | limit | what it can bring about |", "|---|---|---|---|"]
+    rows += [f"| `{p.name}` | {_WHO[p.changes]} | {p.limit_text} | {p.power} |" for p in schema]
+    return "\n".join(rows)
+
+
 def main() -> None:
     for title, schema in (("pose_node", POSE_NODE), ("image_source_node", IMAGE_SOURCE)):
         print(f"### {title}\n\n{markdown_table(schema)}\n")
+        print(f"### {title}: what others on the graph may change\n\n{graph_table(schema)}\n")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import MultiThreadedExecutor
-from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
@@ -26,7 +25,7 @@ from vision_msgs.msg import Detection2DArray
 
 from ..bundle import Bundle, find_bundle, load_bundle
 from ..camera import Camera
-from ..errors import CameraError, DinemoError
+from ..errors import CameraError, DinemoError, told
 from ..estimator import PoseEstimator
 from ..pose import ObjectPose
 from ..quoting import quoted
@@ -42,6 +41,7 @@ from .log_bridge import bridge_logging
 from .memory import give_back, share_heaps
 from .node_log import NodeLog
 from .publishers import Outputs, TransformBroadcaster
+from .services import BoundedParameterService, only_possible
 from .synchronizer import StampMatcher
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
 
@@ -60,11 +60,14 @@ class PoseNode(LifecycleNodeMixin, Node):
     """
 
     def __init__(self, **kwargs) -> None:
-        Node.__init__(self, "pose_node", **kwargs)
+        Node.__init__(self, "pose_node", start_parameter_services=False, **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         parameters.declare(self, parameters.POSE_NODE, lambda: self.state)
+        self._parameter_services = BoundedParameterService(self)
         self._log = NodeLog(self.get_logger())
         self._monitor = Monitor(self._log, f"{self.get_fully_qualified_name().lstrip('/')}: pose estimation")
+        changes = self._service_change_state
+        changes.callback = only_possible(changes.callback, self._state_machine, self._refuse_transition)
         bridge_logging(self._log, self._tell_progress)
         self._work, self._image_group = threading.RLock(), MutuallyExclusiveCallbackGroup()
         self._broadcaster = TransformBroadcaster(self)
@@ -138,7 +141,7 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._matcher, self._samples = StampMatcher(), SampleRange()
             self._ever_wanted = False
             self._inputs = Inputs(self, self._image_group, self._on_image, self._on_camera_info, self._on_detections,
-                                  self._on_too_large)
+                                  self._refuse_message)
             self._watch_timer = self.create_timer(_WATCH_PERIOD_S, self._watch_inputs, clock=self._steady,
                                                   callback_group=self._image_group)
             self._monitor.start()
@@ -146,6 +149,9 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._log.info(f"active: images from {self._topic('image')}, camera from "
                                    f"{self._topic('camera_info')}")
             return result
+
+    def _refuse_transition(self, sentence: str) -> None:
+        self._monitor.warn("transition", sentence, self._settings().warn_period_s)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         with self._work:
@@ -225,9 +231,10 @@ class PoseNode(LifecycleNodeMixin, Node):
     def _on_camera_info(self, message) -> None:
         self._camera_infos.add(message)
 
-    def _on_too_large(self, topic: str, problem: str) -> None:
+    def _refuse_message(self, topic: str, sentence: str) -> None:
+        """Of a camera_info or of detections that are not even read."""
         cause = "camera_info" if topic == "camera_info" else "detections"
-        self._monitor.reject(cause, f"{self._topic(topic)}: {problem}", self._settings().warn_period_s,
+        self._monitor.reject(cause, f"{self._topic(topic)}: {sentence}", self._settings().warn_period_s,
                              lost_image=False)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
@@ -404,9 +411,11 @@ def _spin(node: PoseNode) -> None:
     while node.context.ok():
         try:
             executor.spin()
-        except _rclpy.RCLError as error:  # older rclpy: a transition that its state does not have ends the spinning
+        except ExternalShutdownException:
+            raise
+        except Exception as error:  # what rclpy raises on a request or a message must not end the node
             if node.context.ok():
-                NodeLog(node.get_logger()).error(f"a request is refused: {' '.join(str(error).split())}")
+                NodeLog(node.get_logger()).error(f"a request is refused: {told(error)}")
                 time.sleep(0.1)  # whatever it is, it must not fill the log
 
 

@@ -23,7 +23,8 @@ class RestartError(HeaderError):
     """Time jumped backwards: not the message's fault, it is the first of a new run."""
 
 
-LONGEST_FRAME = 255  # characters; what is published repeats the name several times for each object
+#: Characters of a frame that is taken: TF has no limit, and the frame goes into everything that is published.
+FRAME_LIMIT = 256
 
 
 def check_frame_id(header) -> None:
@@ -31,14 +32,12 @@ def check_frame_id(header) -> None:
     if not name:
         raise HeaderError("header.frame_id is empty: a pose without a frame cannot be published; set the frame in the "
                           "camera driver")
-    if not is_frame(name):
-        raise HeaderError(f"header.frame_id is {quoted(name)}, of {len(name)} characters: allowed are up to "
-                          f"{LONGEST_FRAME}, all of them printable; set the frame in the camera driver")
-
-
-def is_frame(name: str) -> bool:
-    """Whether ``name`` is one that can be passed on: of a length to read, without line ends and terminal controls."""
-    return len(name) <= LONGEST_FRAME and name.isprintable()
+    if len(name) > FRAME_LIMIT:
+        raise HeaderError(f"header.frame_id has {len(name)} characters, at most {FRAME_LIMIT} are taken: set the frame "
+                          "in the camera driver")
+    if not name.isprintable():
+        raise HeaderError(f"header.frame_id {quoted(name)} holds characters that cannot be printed, line ends or "
+                          "terminal controls: set the frame in the camera driver")
 
 
 # REP 103: a camera has a body frame (x forward, z up) and beside it an optical one (z forward, x right, y down) with
