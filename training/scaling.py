@@ -18,11 +18,7 @@ import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen is needed
 import numpy as np
-from matplotlib import pyplot as plt
 
 from dinemo_ros.bundle import Card, load_bundle
 from dinemo_ros.console import command_main
@@ -33,6 +29,7 @@ from .arguments import parsed
 from .augment import AugmentConfig
 from .category_shape import CategoryShape
 from .export import export_bundle
+from .figures import plt
 from .label_store import read_labels, write_labels
 from .measure import evaluate_bundle
 from .posed_crops import load_posed_crops

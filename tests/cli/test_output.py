@@ -29,6 +29,13 @@ def test_every_frame_has_an_overlay_of_its_own():
     assert {name: overlay_name(name) for name in names} == names
 
 
+@pytest.mark.parametrize("name", ["../../a.jpg", "/etc/a.png", "../a.bin", "/a/b:000012", "../b:000012", "..", "/", "",
+                                  "a/../../b.jpg", "../" * 200 + "a.mp4:000001", "..:000001"])
+def test_no_overlay_leaves_the_folder_that_was_given(tmp_path, name):
+    drawn = overlay_name(name)
+    assert "/" not in drawn and (tmp_path / drawn).resolve().parent == tmp_path
+
+
 def test_after_an_error_the_old_file_stays_and_the_new_part_is_kept(tmp_path):
     path = tmp_path / "poses.jsonl"
     path.write_text("old")

@@ -6,13 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen is needed
 import numpy as np
-from matplotlib import pyplot as plt
 
 from dinemo_ros.files import completed
+
+from ..figures import plt
 
 _INK, _SOFT = "#24435c", "#9fb6c9"
 _ACCENT = "#d9772b"

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ def overlay_name(name: str) -> str:
 
     A frame of a video or bag, ``NAME:000012``, becomes ``NAME_000012_pose.jpg``.
     """
+    name = PurePath(name).name or "frame"  # into the folder that was given, whoever chose the name
     if _NUMBERED.search(name):
         return _short(name.replace(":", "_"), "_pose.jpg")
     path = Path(name)

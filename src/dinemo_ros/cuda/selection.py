@@ -24,12 +24,12 @@ from ..crop import CropCamera
 from ..errors import BackendError, NotInstalledError, told
 from ..features import FeatureExtractor
 from ..features.cuda_driver import CudaError, find_gpu
+from ..library_cache import set_cache
 from ..pipeline import CpuPipeline, Pipeline, Solved
 from ..solver import Start
 from ..solver.coarse import Target
 from .devices import DEVICES, TWINS
 from .parity import check, check_features
-from .triton_cache import set_triton_cache
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def usable_gpu() -> str:
         if importlib.util.find_spec(module) is None:
             raise NotInstalledError(f"{gpu.name} is there, but {module} is not installed, which the solver needs on a "
                                     f"GPU: {remedy}")
-    set_triton_cache()
+    set_cache("TRITON_CACHE_DIR", "triton", "Triton's kernels")  # libraries, which are loaded into this process
     try:
         import torch
         import triton

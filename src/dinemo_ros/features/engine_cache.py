@@ -204,7 +204,7 @@ class EngineCache:
         """Files of this cache and their sizes in bytes; none where they would not be believed."""
         found = []
         with contextlib.suppress(OSError, UntrustedError), self._opened() as folder:
-            for name in sorted(filter(_OURS.fullmatch, os.listdir(folder))):
+            for name in sorted(name for name in os.listdir(folder) if name.endswith(SUFFIX)):
                 about = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 if stat.S_ISREG(about.st_mode):
                     found.append((self.folder / name, about.st_size))

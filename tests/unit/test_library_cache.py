@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triton loads what it has compiled into this process: only from a folder that nobody else can have written to."""
+"""What other libraries load again, as Triton its compiled kernels, lies in folders that nobody else can write to."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from kernel_folder import ROOT
 from strangers import ROOT_ONLY, given_away
 
-from dinemo_ros.cuda.triton_cache import set_triton_cache
+from dinemo_ros.library_cache import set_cache
+
+
+def set_triton_cache():
+    return set_cache("TRITON_CACHE_DIR", "triton", "Triton's kernels")
 
 
 @pytest.fixture
@@ -55,3 +62,16 @@ def test_never_below_the_current_folder(monkeypatch, tmp_path, named):
     monkeypatch.setattr("tempfile.tempdir", None)
     assert set_triton_cache().is_relative_to(tmp_path) and Path(os.environ["TRITON_CACHE_DIR"]).is_absolute()
     assert not os.listdir(here)
+
+
+def test_drawing_leaves_the_current_folder_alone_and_does_not_ask_it(tmp_path):
+    """matplotlib reads ``matplotlibrc`` from there, and without a home keeps its lists below it."""
+    pytest.importorskip("matplotlib", reason="training extra is not installed")
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nsavefig.dpi: 7\n")
+    code = "from training.figures import plt; print(plt.rcParams['text.usetex'], plt.rcParams['savefig.dpi'])"
+    left = {name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "MPLCONFIGDIR")}
+    paths = os.pathsep.join(map(str, (ROOT / "src", ROOT)))
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=120, capture_output=True, text=True,
+                          env=left | {"HOME": "relative", "PYTHONPATH": paths})
+    assert done.stdout == "False figure\n", done.stderr
+    assert os.listdir(tmp_path) == ["matplotlibrc"]
