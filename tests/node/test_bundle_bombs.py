@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bundles that would bring a robot down, given to a running node: it says no, answers meanwhile, and takes a good one."""
+"""Bundles that would bring a robot down, given to a running node: it refuses, answers meanwhile, takes a good one."""
 
 import time
 
