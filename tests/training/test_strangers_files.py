@@ -39,7 +39,8 @@ def recipe():
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    (ALIASES, "more than 100000 values"), ("[" * 5000, "nested more than 16 deep"), ("category: !!int ''", "'' is no int"),
+    (ALIASES, "more than 100000 values"), ("[" * 5000, "nested more than 16 deep"),
+    ("category: !!int ''", "'' is no int"),
     ("seed: " + "9" * 6000, "a whole number of 6000 digits"),
     ("learning: {lr: %s.0}" % ("9" * 400), "of 402 characters"),
     ("category: 2024-99-99\nsize: 2024-99-99", "size is '2024-99-99'; allowed: list"),
