@@ -23,11 +23,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from tqdm import tqdm
 
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.console import command_main
+from dinemo_ros.document import CARD, parse_yaml
+from dinemo_ros.errors import DocumentError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import viewpoint_from_rotation
 from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry
@@ -156,6 +157,14 @@ def _azimuth_bins(labels) -> np.ndarray:
     return np.minimum((np.rad2deg(folded) / 10).astype(int), 17)
 
 
+def _symmetry(text: str) -> Symmetry:
+    """ValueError, which argparse tells as wrong usage, for what is none."""
+    try:
+        return Symmetry.parse(parse_yaml(text, CARD))
+    except DocumentError as error:
+        raise ValueError(str(error)) from error
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=["correspondence", "render", "confirmed", "select"])
@@ -168,7 +177,7 @@ def main() -> None:
                         help="correspondence, confirmed: folder written by training.sequences")
     parser.add_argument("--every", type=int, default=1, help="label every n-th photograph")
     parser.add_argument("--mirror", choices=MODES, default="correct", help="what is done with the mirror image")
-    parser.add_argument("--symmetry", type=lambda text: Symmetry.parse(yaml.safe_load(text)),
+    parser.add_argument("--symmetry", type=_symmetry,
                         metavar="'none' or '{axis: z, order: N}'",
                         help="turns of the category that are one pose (default: what the bundle declares, else none)")
     add_switches(parser, MatchConfig)

@@ -220,8 +220,8 @@ def read_reference_azimuths(path: Path, name: str, files: list[Path]) -> np.ndar
     try:
         table = read_json(path)[name]["azimuth_deg"]
         azimuths = np.array([table[f.name] for f in files], np.float64)
-        if not np.isfinite(azimuths).all():
-            raise ValueError("an azimuth is not finite")
+        if azimuths.shape != (len(files),) or not np.isfinite(azimuths).all():
+            raise ValueError("an azimuth is no finite number")
     except (DocumentError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path}: has no azimuths of the frames of {shown(name)} ({shown(error)}); expected "
                            '{"NAME": {"azimuth_deg": {"000.jpg": 0.0, ...}}}') from error

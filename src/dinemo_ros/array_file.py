@@ -13,7 +13,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -32,11 +32,12 @@ _KINDS = "fiubSU"
 
 
 def read_arrays(path: str | os.PathLike, names: Sequence[str], optional: Sequence[str] = (),
-                largest: int = 256 << 20) -> dict[str, np.ndarray]:
+                largest: int = 256 << 20, rows: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
     """The arrays ``names`` of an npz file, and those of ``optional`` that it has.
 
     Args:
         largest: bytes of the file, and of all these arrays together.
+        rows: how many rows an array may have, by its name.
 
     Raises:
         DocumentError: a name is missing, something is too large, damaged, encrypted or no plain array; without the
@@ -52,7 +53,7 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str], optional: Sequenc
                 raise DocumentError(f"lacks {', '.join(missing)}")
             arrays, left = {}, largest
             for name in (*names, *(name for name in optional if name in there)):
-                arrays[name] = _read(archive, there[name], name, left)
+                arrays[name] = _read(archive, there[name], name, left, (rows or {}).get(name, largest))
                 left -= arrays[name].nbytes
             return arrays
     except DocumentError:
@@ -72,7 +73,7 @@ def _check_directory(data: bytes) -> None:
         raise DocumentError(f"has more than {_MOST_MEMBERS} members, which is the most that is read")
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, largest: int) -> np.ndarray:
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, largest: int, rows: int) -> np.ndarray:
     if info.flag_bits & 1:
         raise DocumentError(f"{name} is encrypted, and is read only as it is")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -81,6 +82,8 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, largest: i
         with archive.open(info) as stream:
             shape, fortran, dtype = _header(stream, name)
             count = math.prod(shape)
+            if shape and shape[0] > rows:
+                raise DocumentError(f"{name} has {shape[0]} rows, which is more than the {rows} that are read")
             if count * dtype.itemsize > largest:
                 raise DocumentError(f"{name} has the shape {_told(shape)}, which is more than the "
                                     f"{size_in_words(largest)} that are read")

@@ -34,7 +34,7 @@ from .uncertainty import UncertaintySpec
 FORMAT = "dinemo-bundle/1"
 CARD_FILE, BACKBONE_FILE, MESH_FILE, INT8_FILE = "model.yaml", "backbone.onnx", "mesh.npz", "backbone_int8.onnx"
 _LARGEST_NETWORK = 512 << 20  # bytes; the shipped ones have 12 million
-_MOST_VIEWS = 100_000  # of the coarse search; the shipped cards ask for 3,600
+_MOST_VIEWS = 50_000  # of the coarse search; the shipped cards ask for 3,600
 _LONGEST = {"category": 64, "version": 64, "description": 2000, "license": 2000}  # characters
 
 

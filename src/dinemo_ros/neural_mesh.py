@@ -15,8 +15,8 @@ from .files import write_arrays
 
 # The shipped meshes have 300 to 800 vertices. The solver draws all faces in every pose of its search before the first
 # picture: with 10,000 faces a start takes three times as long as with 1,600, far beyond that minutes.
-LARGEST_MESH = 256 << 20  # bytes of the file and of its arrays
-_MOST = {"vertices": 5_000, "faces": 10_000, "clutter": 1_024}
+LARGEST_MESH = 128 << 20  # bytes of the file and of its arrays
+_MOST = {"vertices": 5_000, "normals": 5_000, "features": 5_000, "faces": 10_000, "clutter": 1_024}
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class NeuralMesh:
 
     def __post_init__(self) -> None:
         for name, most in _MOST.items():
-            if len(np.atleast_1d(getattr(self, name))) > most:
-                raise BundleError(f"mesh {name} has {len(getattr(self, name))} rows, allowed are {most}: make the mesh "
-                                  "coarser")
+            count = len(np.atleast_1d(getattr(self, name)))
+            if count > most:
+                raise BundleError(f"mesh {name} has {count} rows, allowed are {most}; make the mesh coarser")
         for name in ("vertices", "normals", "features", "clutter"):
             object.__setattr__(self, name, _finite_matrix(name, getattr(self, name)))
         faces = np.asarray(self.faces)
@@ -81,7 +81,7 @@ class NeuralMesh:
         """Read what :meth:`save` wrote; BundleError names what is wrong with the file."""
         path = Path(path)
         try:
-            arrays = read_arrays(path, [f.name for f in fields(cls)], largest=LARGEST_MESH)
+            arrays = read_arrays(path, [f.name for f in fields(cls)], largest=LARGEST_MESH, rows=_MOST)
         except DocumentError as error:
             raise BundleError(f"{path}: cannot be read as a neural mesh: it {error}; copy the bundle again") from error
         try:

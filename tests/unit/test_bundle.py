@@ -244,6 +244,7 @@ def broken(**changes):
     (broken(faces=lambda x: x[:0]), "faces must be integers"),
     (broken(faces=lambda x: x - 1), "faces name vertices -1"),
     (broken(normals=lambda x: 2 * x), "normals must have unit norm, found norms from 2 to 2"),
+    (broken(clutter=lambda x: np.repeat(x[:1], 1025, axis=0)), "clutter has 1025 rows, allowed are 1024; make"),
     (broken(features=lambda x: x[:-1]), "one row per vertex"),
     (broken(clutter=lambda x: x[:, :-1]), "the same columns"),
     (broken(clutter=lambda x: 0 * x), "clutter must have unit norm")])

@@ -26,6 +26,7 @@ from ..sources.folder import IMAGE_SUFFIXES, images_by_stem
 _KITTI_FROM_OBJECT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 # Type, truncated, occluded, alpha, box (4), dimensions (3), location (3), rotation_y.
 _LABEL_FIELDS = 15
+_MOST_REASONS = 8  # in one sentence
 _LARGEST = 1 << 20  # bytes of a file; KITTI's have a few hundred
 
 
@@ -57,7 +58,7 @@ class KittiObject:
     def why_not_easy(self) -> str | None:
         """What keeps it out of KITTI's easy cars: truncation < 0.15, occlusion <= 1, height >= 40 pixels."""
         if self.kind != "Car":
-            return f"of the type {self.kind}"
+            return f"of the type {shown(self.kind, 40)}"
         if self.truncation >= 0.15:
             return "with a truncation of 0.15 or more"
         if self.occlusion > 1:
@@ -108,7 +109,7 @@ def _require_easy_car(labels: Path, frames: list[KittiFrame]) -> None:
     reasons = Counter(o.why_not_easy for frame in frames for o in frame.objects)
     if None in reasons:
         return
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(_MOST_REASONS))
     raise DatasetError(f"{labels}: none of the {reasons.total()} objects of {len(frames)} pictures is an easy car "
                        "(type Car, truncation < 0.15, occlusion <= 1, at least 40 pixels high), and only these "
                        "are evaluated" + (f": {told}" if told else ""))
