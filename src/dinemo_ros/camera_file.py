@@ -131,7 +131,8 @@ def _model(fields: dict) -> str:
 
 def _refuse_cut(fields: dict) -> None:
     """A printed CameraInfo may be of a part of the sensor, averaged: its K is then not that of the images."""
-    region = fields.get("roi") if isinstance(fields.get("roi"), dict) else {}
+    given = fields.get("roi")
+    region = given if isinstance(given, dict) else {}
     numbers = [fields.get("binningx"), fields.get("binningy"), region.get("x_offset"), region.get("y_offset")]
     sides = [(region.get("width"), _first(fields, _WIDTHS)), (region.get("height"), _first(fields, _HEIGHTS))]
     if (any(_number(text, "binning") > limit for text, limit in zip(numbers, (1, 1, 0, 0), strict=True) if text)

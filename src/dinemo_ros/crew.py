@@ -35,7 +35,7 @@ class Crew:
             for k in pieces:
                 results[k] = function(k)
 
-        called = [self._helpers.submit(work) for _ in range(min(self.threads, count) - 1)]
+        called = [self._helpers.submit(work) for _ in range(min(self.threads, count) - 1)] if self._helpers else []
         failed = None
         try:
             work()

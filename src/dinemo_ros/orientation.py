@@ -5,6 +5,8 @@ clockwise, 7 exchanged about the other diagonal, 8 to be turned counter-clockwis
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from . import tiff
@@ -66,7 +68,8 @@ def _exif_of_jpeg(data: bytes) -> int | None:
                  if kind == 0xE1 and data[start:start + 6] == b"Exif\0\0"), None)
 
 
-def _chunk(data: bytes, name: bytes, at: int, order: str, crc: int, name_first: bool) -> int | None:
+def _chunk(data: bytes, name: bytes, at: int, order: Literal["little", "big"], crc: int,
+           name_first: bool) -> int | None:
     """Where the content of the first chunk of that name begins, in a PNG (length, name, ..., CRC) or in a RIFF file
     (name, length, ..., padded to even)."""
     for _ in range(_CHUNKS):

@@ -25,4 +25,4 @@ def keep_private() -> None:
     for name, value in _OPT_OUT.items():
         if not os.environ.get(name):
             os.environ[name] = value
-    sys.modules.setdefault(_BLOCKED, None)
+    sys.modules.setdefault(_BLOCKED, None)  # type: ignore[arg-type]  # None keeps it from being imported

@@ -238,7 +238,7 @@ class PoseTracker:
     def _find_new(self, image: np.ndarray, camera: Camera, boxes: list[np.ndarray] | None) -> None:
         """Tracks for what a detector, or now and then the model itself, sees where no track is."""
         proposed = boxes is None
-        if proposed:
+        if boxes is None:
             self._until_look -= 1
             if self._until_look > 0 and any(t.seen_s == self._stamp for t in self._tracks):
                 return

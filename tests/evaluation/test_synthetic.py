@@ -117,6 +117,13 @@ def test_a_picture_that_cannot_be_read_is_left_to_the_evaluation(folder):
         synthetic_entries(read_synthetic(folder))[1].load()
 
 
+def test_a_mask_that_goes_away_meanwhile_is_told_of_by_name(folder):
+    frames = read_synthetic(folder)
+    frames[0].mask.unlink()
+    with pytest.raises(DatasetError, match=f"{frames[0].mask.name}: cannot be read as an image"):
+        synthetic_entries(frames)[0].load()
+
+
 def test_an_object_that_the_picture_cuts_off_is_no_mistake(folder):
     """A third of the car is seen at the left border, its origin lies outside of the picture."""
     mask = np.zeros((48, 64))

@@ -76,11 +76,11 @@ class NearestView:
         self._crop_side, self._extractor = spec.size, extractor
         if kind == "features":
             self._views = views_of(bundle.mesh, spec.size // spec.stride)
-            self._templates = [rendered_features(view, bundle.mesh) for view in self._views]
+            templates = [rendered_features(view, bundle.mesh) for view in self._views]
         else:
             self._views = views_of(bundle.mesh, _SIDE)
-            self._templates = [oriented_gradients(shaded(view, bundle.mesh)) for view in self._views]
-        self._templates = np.stack(self._templates)
+            templates = [oriented_gradients(shaded(view, bundle.mesh)) for view in self._views]
+        self._templates = np.stack(templates)
 
     def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None) -> list[ObjectPose]:
         """One pose per ROI; without ROIs the whole picture is one."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def kitti_entries(frames: Iterable[KittiFrame]) -> list[Entry]:
         roi = tuple(car.roi)
         return Sample(image, camera, roi, None, PoseTruth(car.T_cam_obj, car.size, camera), roi)
 
-    return [Entry(_GROUP, f"{frame.image.name}#{number}", lambda frame=frame, car=car: load(frame, car))
+    return [Entry(_GROUP, f"{frame.image.name}#{number}", partial(load, frame, car))
             for frame in frames for number, car in _easy(frame)]
 
 

@@ -21,6 +21,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -214,7 +215,7 @@ def pascal3d_entries(objects: Sequence[Pascal3dObject], category: str, rois: str
         return Sample(image, item.camera(width, height, hfov_deg), box if rois == "labels" else None, None,
                       ViewpointTruth(item.azimuth, item.elevation, item.theta), box, _coverage(item.masks))
 
-    return [Entry(category, item.image.name, lambda item=item: load(item), item.occlusion) for item in objects]
+    return [Entry(category, item.image.name, partial(load, item), item.occlusion) for item in objects]
 
 
 def _coverage(path: Path | None) -> float | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -140,7 +141,7 @@ def spin_entries(frames: Sequence[SpinFrame], hfov_deg: float, rois: str = "fram
     if lacking:
         raise DatasetError(f"{lacking[0]}: no such mask; give a folder with SEQUENCE/FRAME.png for every frame "
                            f"({len(lacking)} of {len(frames)} are missing)")
-    return [Entry(frame.sequence, frame.path.name, lambda frame=frame: load(frame)) for frame in frames]
+    return [Entry(frame.sequence, frame.path.name, partial(load, frame)) for frame in frames]
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:

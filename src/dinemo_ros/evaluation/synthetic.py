@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -67,11 +68,17 @@ def read_synthetic(directory: Path, limit: int | None = None) -> list[SyntheticF
     return frames
 
 
-def _check(frame: SyntheticFrame) -> None:
-    """DatasetError unless mask, picture and label can belong together; a picture that cannot be read is left alone."""
+def _mask(frame: SyntheticFrame) -> np.ndarray:
+    """uint8 [H, W]; DatasetError where it cannot be read."""
     mask = imread(frame.mask, cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DatasetError(f"{frame.mask}: cannot be read as an image")
+    return mask
+
+
+def _check(frame: SyntheticFrame) -> None:
+    """DatasetError unless mask, picture and label can belong together; a picture that cannot be read is left alone."""
+    mask = _mask(frame)
     if not (mask == _SEEN).any():
         raise DatasetError(f"{frame.mask}: has no pixel of {_SEEN}, which says where the object is seen (values there: "
                            f"{', '.join(map(str, np.unique(mask)[:5]))})")
@@ -112,9 +119,9 @@ def synthetic_entries(frames: Sequence[SyntheticFrame], rois: str = "labels") ->
     def load(frame: SyntheticFrame) -> Sample:
         image = read_image(frame.image)
         height, width = image.shape[:2]
-        mask = imread(frame.mask, cv2.IMREAD_GRAYSCALE)
+        mask = _mask(frame)
         camera, box = Camera(width, height, frame.K), mask_box(mask > 0)
         return Sample(image, camera, box if rois == "labels" else None, mask == _SEEN,
                       PoseTruth(frame.T_cam_obj, frame.size, camera), box)
 
-    return [Entry(frame.asset, frame.image.name, lambda frame=frame: load(frame)) for frame in frames]
+    return [Entry(frame.asset, frame.image.name, partial(load, frame)) for frame in frames]

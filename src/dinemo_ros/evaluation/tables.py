@@ -59,7 +59,7 @@ def _written(value, form: str | None) -> str:
         return "–"
     return {_PERCENT: lambda: f"{100 * value:.1f} %", _POINTS: lambda: f"{value:.1f} %",
             _SIGNED_POINTS: lambda: f"{value:+.1f} %", _SIGNED_DEGREES: lambda: f"{value:+.1f}°",
-            _DEGREES: lambda: f"{value:.1f}°", _METRES: lambda: f"{value:.2f} m"}.get(form, lambda: str(value))()
+            _DEGREES: lambda: f"{value:.1f}°", _METRES: lambda: f"{value:.2f} m"}.get(form or "", lambda: str(value))()
 
 
 def coverage_markdown(rows: Sequence[dict]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 
@@ -60,7 +60,7 @@ class Truth(Protocol):
         comes with a covariance."""
 
 
-def announces(pose: Hypothesis) -> bool:
+def announces(pose: Hypothesis) -> TypeGuard[ObjectPose]:
     """Whether ``pose`` says how uncertain it is; that of a baseline does not."""
     return isinstance(pose, ObjectPose) and bool(np.isfinite(pose.covariance).all())
 

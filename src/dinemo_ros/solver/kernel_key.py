@@ -120,7 +120,7 @@ def called(function: Callable) -> set[Callable]:
     while todo:
         here = todo.pop()
         values = [here.__globals__.get(name) for name in here.__code__.co_names]
-        new = {value.py_func for value in values if hasattr(value, "py_func")} - found
+        new = {value.py_func for value in values if value is not None and hasattr(value, "py_func")} - found
         found |= new
         todo += new
     return found

@@ -106,8 +106,8 @@ class Similarity:
             self._peak = np.empty(h * w, np.float32)
             self._background = np.empty((len(self._clutter), h * w), np.float32)
             self._best_clutter = np.empty(h * w, np.float32)
-            maps = [np.empty((h, w), np.float32) for _ in range(2)]
-            self._volume = SimilarityVolume(np.empty((h, w, D), np.float32), self._S, *maps,
+            self._volume = SimilarityVolume(np.empty((h, w, D), np.float32), self._S,
+                                            np.empty((h, w), np.float32), np.empty((h, w), np.float32),
                                             np.zeros((V + 1, h + 2 * pad, w + 2 * pad), np.uint8),
                                             np.empty((V, h, w), np.float32), pad)
         return self._volume

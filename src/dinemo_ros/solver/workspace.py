@@ -36,7 +36,7 @@ class Scratch(NamedTuple):
     """What the refinement of one hypothesis writes besides the pose itself; flat, see ``problem.FeatureMap``."""
 
     work: Work
-    index: np.ndarray  # [limit] int64, chosen vertices
+    index: np.ndarray  # type: ignore[assignment]  # [limit] int64, chosen vertices; hides tuple.index
     weight: np.ndarray  # [limit]
     hit: np.ndarray  # [h / BLOCK + 1, w / BLOCK + 1] uint8
     gradient: np.ndarray  # [9]
