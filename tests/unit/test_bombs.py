@@ -196,7 +196,8 @@ def test_a_picture_larger_than_its_pixels_is_refused(tmp_path):
         read_picture_file(tmp_path / "a.png")
 
 
-CAMERA = "image_width: 640\nimage_height: 480\ncamera_matrix: {rows: 3, cols: 3, data: [500, 0, 320, 0, 500, 240, 0, 0, 1]}\n"
+CAMERA = ("image_width: 640\nimage_height: 480\n"
+          "camera_matrix: {rows: 3, cols: 3, data: [500, 0, 320, 0, 500, 240, 0, 0, 1]}\n")
 
 
 def test_a_picture_of_another_size_than_its_camera_is_not_decoded(tmp_path):
