@@ -80,6 +80,14 @@ def webp_animation() -> bytes:
     return b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X\x0a\0\0\0\x02\0\0\0" + 2 * side + bytes(40)
 
 
+def avif_of_another_size() -> bytes:
+    """6,000 x 6,000 in its code, 16 x 16 in its boxes."""
+    data = bytearray(encoded(".avif", np.zeros((6_000, 6_000, 3), np.uint8)))
+    at = data.index(b"ispe")
+    data[at + 8:at + 16] = struct.pack(">II", 16, 16)
+    return bytes(data)
+
+
 def avif_of(width: int, height: int) -> bytes:
     data = bytearray(encoded(".avif"))
     at = data.index(b"ispe")
@@ -116,6 +124,7 @@ PICTURES = {
     "gif of a million frames": (lambda: animated_gif(1_000_000), "(16, 16, 3)"),
     "webp, animated": (webp_animation, "takes 858 MiB beside its pixels"),
     "avif": (lambda: avif_of(9_000, 9_000), "beside its pixels"),
+    "avif in a small box": (avif_of_another_size, "takes 377 MiB beside its pixels"),
     "hdr with a size in its words": (lambda: b"#?RADIANCE\n-Y 16 +X 16\nFORMAT=32-bit_rle_rgbe\n\n-Y 9000 +X 9000\n"
                                      + bytes(99), "takes 695 MiB beside its pixels"),
     "pgm with a size in its comment": (lambda: b"P5 #\r 32000 32000 255\r#\n 16 16 255\n" + bytes(300),
@@ -196,7 +205,8 @@ def test_a_picture_larger_than_its_pixels_is_refused(tmp_path):
         read_picture_file(tmp_path / "a.png")
 
 
-CAMERA = "image_width: 640\nimage_height: 480\ncamera_matrix: {rows: 3, cols: 3, data: [500, 0, 320, 0, 500, 240, 0, 0, 1]}\n"
+CAMERA = ("image_width: 640\nimage_height: 480\n"
+          "camera_matrix: {rows: 3, cols: 3, data: [500, 0, 320, 0, 500, 240, 0, 0, 1]}\n")
 
 
 def test_a_picture_of_another_size_than_its_camera_is_not_decoded(tmp_path):
