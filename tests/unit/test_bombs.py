@@ -236,3 +236,33 @@ def test_a_turned_picture_is_compared_as_it_is_seen(tmp_path):
     assert [(frame.image_rgb.shape, frame.image_rgb.flags.writeable) for frame in source] == [((480, 640, 3), True)]
     source.required_camera = lambda own: Camera.from_hfov(480, 640, 60.0)
     assert [(frame.image_rgb.shape, frame.image_rgb.flags.writeable) for frame in source] == [((480, 640, 3), False)]
+
+
+def test_a_video_of_frames_larger_than_8k_is_not_read(tmp_path):
+    (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 W8000 H8000 F30:1 Ip A1:1 C420jpeg\nFRAME\n" + bytes(200_000))
+    answer, seconds, megabytes = cost("from dinemo_ros.sources import open_source", "open_source(sys.argv[1])",
+                                      str(tmp_path / "a.y4m"))
+    assert "a frame is 8000x8000; of a video at most 36000000 pixels are read" in answer
+    assert_cheap(seconds, megabytes)
+
+
+@pytest.mark.parametrize("content", [struct.pack(">I", 8) + b"free", struct.pack(">I", 8) + b"mdat"])
+def test_a_video_of_millions_of_boxes(tmp_path, content):
+    (tmp_path / "a.mp4").write_bytes(struct.pack(">I", 16) + b"ftypisom\0\0\0\0" + content * 5_000_000)
+    answer, seconds, megabytes = cost("from pathlib import Path\nfrom dinemo_ros.sources.video_turn import "
+                                      "stored_orientation\nfrom dinemo_ros.sources.video_end import missing_bytes",
+                                      "[f(Path(sys.argv[1])) for f in (stored_orientation, missing_bytes)]",
+                                      str(tmp_path / "a.mp4"))
+    assert answer == "[None, 0]"
+    assert_cheap(seconds, megabytes)
+
+
+def test_a_sparse_index_of_a_video(tmp_path):
+    with (tmp_path / "a.mp4").open("wb") as out:
+        out.write(struct.pack(">I", 16) + b"ftypisom\0\0\0\0" + struct.pack(">I", 1) + b"moov"
+                  + struct.pack(">Q", 1 << 35))
+        out.truncate(1 << 35)
+    answer, seconds, megabytes = cost("from dinemo_ros.sources import open_source", "open_source(sys.argv[1])",
+                                      str(tmp_path / "a.mp4"))
+    assert "cannot be opened as a video" in answer
+    assert_cheap(seconds, megabytes)
