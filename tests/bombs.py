@@ -13,27 +13,28 @@ import cv2
 import numpy as np
 
 PNG = b"\x89PNG\r\n\x1a\n"
-#: Seconds and megabytes that nothing may cost, and what is added to the time where tests share their cores.
-SECONDS, MEGABYTES, BUSY_MACHINE_S = 1.0, 200.0, 2.0
+#: Seconds of the processor and megabytes that nothing may cost, and what is added where tests share their cores.
+SECONDS, MEGABYTES, BUSY_MACHINE_S = 1.0, 200.0, 1.0
 
 _MEASURE = """
 import json, resource, sys, time
 import cv2, numpy
 cv2.imdecode(numpy.frombuffer(cv2.imencode(".png", numpy.zeros((8, 8, 3), numpy.uint8))[1], numpy.uint8), 1)
 {setup}
-before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
 try:
     answer = repr({call})
 except Exception as error:
     answer = f"{{type(error).__name__}}: {{error}}"
-seconds = time.monotonic() - began
+seconds = time.process_time() - began
 peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6
 print(json.dumps([answer, seconds, peak]))
 """
 
 
 def cost(setup: str, call: str, *arguments: str) -> tuple[str, float, float]:
-    """What ``call`` answers (or raises) in a process of its own, its seconds, and by how many megabytes that grew.
+    """What ``call`` answers (or raises) in a process of its own, its seconds (of the processor, for others may share
+    it), and by how many megabytes it grew.
 
     setup: statements before it, whose cost does not count; ``sys.argv[1:]`` are the arguments.
     """

@@ -65,3 +65,47 @@ def _associations(ipma: bytes, item: int) -> list[int]:
         if found == item:
             return [int.from_bytes(e, "big") & (0x7FFF if wide else 0x7F) for e in entries]
     return []
+
+
+def item_contents(data: bytes) -> list[bytes]:
+    """The bytes of every item of a HEIF or AVIF file (ISO/IEC 14496-12, 8.11.3); ValueError where the table of their
+    places is damaged or makes more of the file than it holds."""
+    meta = child(data, (0, len(data)), b"meta")
+    inside = None if meta is None else (meta[0] + 4, meta[1])
+    table = inside and child(data, inside, b"iloc")
+    if not table:
+        return []
+    own = child(data, inside, b"idat") or (0, 0)
+    read = _Numbers(data, table[0], table[1])
+    version, _, sizes = read(1), read(3), read(2)
+    wide = 4 if version == 2 else 2
+    offset_bytes, length_bytes, base_bytes = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
+    index_bytes = sizes & 15 if version else 0
+    contents, total = [], 0
+    for _ in range(min(read(wide), _BOXES)):
+        read(wide)
+        inner = version > 0 and read(2) & 15 == 1  # places are within idat
+        read(2)
+        base, parts = read(base_bytes) + (own[0] if inner else 0), []
+        for _ in range(read(2)):
+            read(index_bytes)
+            start, length = base + read(offset_bytes), read(length_bytes)
+            parts.append(data[start:start + length if length else None])
+            total += len(parts[-1])
+            if total > len(data):
+                raise ValueError("items overlap")
+        contents.append(b"".join(parts))
+    return contents
+
+
+class _Numbers:
+    """Reads one number of big-endian bytes after the other; ValueError at the end."""
+
+    def __init__(self, data: bytes, at: int, end: int) -> None:
+        self._data, self._at, self._end = data, at, end
+
+    def __call__(self, size: int) -> int:
+        self._at += size
+        if self._at > self._end:
+            raise ValueError("the table breaks off")
+        return int.from_bytes(self._data[self._at - size:self._at], "big")

@@ -10,8 +10,9 @@ import re
 from typing import NamedTuple
 
 from . import jpeg_header, tiff
+from .av1 import largest_frame
 from .errors import ImageError
-from .isobmff import boxes, primary_properties
+from .isobmff import boxes, item_contents, primary_properties
 
 #: Pixels of the largest picture that is decoded: 120 megapixels, more than a telephone's 108, take 360 MB.
 MAX_PIXELS = 120_000_000
@@ -160,15 +161,17 @@ def _jp2(data: bytes) -> _Found | None:
 
 
 def _avif(data: bytes) -> _Found | None:
-    """Of a single picture; a sequence is a video, and has its size elsewhere."""
-    if data[8:12] == b"avis":
+    """Of a single picture; a sequence is a video, and has its size elsewhere. The code of it (or of the tiles that it
+    is put together of) may be larger than what it says to be."""
+    told = next((content for name, content in primary_properties(data) if name == b"ispe"), None)
+    if told is None or data[8:12] == b"avis":
         return None
-    told = [content for name, content in primary_properties(data) if name == b"ispe"]
-    sizes = [(_big(content, 4, 4), _big(content, 8, 4)) for content in told]
-    if not sizes:
+    coded = [size for size in map(largest_frame, item_contents(data)) if size is not None]
+    if not coded:
         return None
-    width, height = max(sizes, key=lambda size: size[0] * size[1])
-    return _Found(width, height, 8, working=_AVIF * width * height)  # OpenCV makes 8 bits of 10 and 12
+    width, height = _big(told, 4, 4), _big(told, 8, 4)
+    pixels = max(width * height, *(w * h for w, h in coded))
+    return _Found(width, height, 8, working=_AVIF * pixels)  # OpenCV makes 8 bits of 10 and 12
 
 
 def _netpbm(data: bytes) -> _Found | None:

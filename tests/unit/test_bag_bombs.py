@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from bombs import assert_cheap, cost, mcap, message_record
+from bombs import assert_cheap, black_png, cost, mcap, message_record
 
 from dinemo_ros.sources import open_source
 from dinemo_ros.sources.bag_limits import RECORD_BYTES, UNPACKED_BYTES
@@ -133,6 +133,17 @@ def test_chunks_of_usual_size_are_read(tmp_path, packing):
     (tmp_path / "a.mcap").write_bytes(mcap([(packing.encode(), pack(records), len(records))] * 3))
     source = open_source(tmp_path / "a.mcap")
     assert [frame.image_rgb.shape for frame in source] == [(30, 40, 3)] * 3 and source.skipped == []
+
+
+def test_a_picture_of_another_size_than_its_camera_is_not_decoded(tmp_path):
+    """With a calibration of the user's; of a bag's own it is the same."""
+    record = message_record(compressed_image(black_png(12_000, 9_000)))
+    (tmp_path / "a.mcap").write_bytes(mcap([(b"", record, len(record))]))
+    setup = ("from dinemo_ros.sources import open_source\nfrom dinemo_ros.camera import Camera\n"
+             "source = open_source(sys.argv[1])\nsource.required_camera = lambda own: Camera.from_hfov(640, 480, 60.0)")
+    answer, seconds, megabytes = cost(setup, "[frame.image_rgb.shape for frame in source]", str(tmp_path / "a.mcap"))
+    assert answer == "[(9000, 12000, 3)]" and megabytes < 50
+    assert_cheap(seconds, megabytes)
 
 
 def test_the_limits_are_those_of_the_sentences():

@@ -80,6 +80,14 @@ def webp_animation() -> bytes:
     return b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X\x0a\0\0\0\x02\0\0\0" + 2 * side + bytes(40)
 
 
+def avif_of_another_size() -> bytes:
+    """6,000 x 6,000 in its code, 16 x 16 in its boxes."""
+    data = bytearray(encoded(".avif", np.zeros((6_000, 6_000, 3), np.uint8)))
+    at = data.index(b"ispe")
+    data[at + 8:at + 16] = struct.pack(">II", 16, 16)
+    return bytes(data)
+
+
 def avif_of(width: int, height: int) -> bytes:
     data = bytearray(encoded(".avif"))
     at = data.index(b"ispe")
@@ -116,6 +124,7 @@ PICTURES = {
     "gif of a million frames": (lambda: animated_gif(1_000_000), "(16, 16, 3)"),
     "webp, animated": (webp_animation, "takes 858 MiB beside its pixels"),
     "avif": (lambda: avif_of(9_000, 9_000), "beside its pixels"),
+    "avif in a small box": (avif_of_another_size, "takes 377 MiB beside its pixels"),
     "hdr with a size in its words": (lambda: b"#?RADIANCE\n-Y 16 +X 16\nFORMAT=32-bit_rle_rgbe\n\n-Y 9000 +X 9000\n"
                                      + bytes(99), "takes 695 MiB beside its pixels"),
     "pgm with a size in its comment": (lambda: b"P5 #\r 32000 32000 255\r#\n 16 16 255\n" + bytes(300),
@@ -227,3 +236,33 @@ def test_a_turned_picture_is_compared_as_it_is_seen(tmp_path):
     assert [(frame.image_rgb.shape, frame.image_rgb.flags.writeable) for frame in source] == [((480, 640, 3), True)]
     source.required_camera = lambda own: Camera.from_hfov(480, 640, 60.0)
     assert [(frame.image_rgb.shape, frame.image_rgb.flags.writeable) for frame in source] == [((480, 640, 3), False)]
+
+
+def test_a_video_of_frames_larger_than_8k_is_not_read(tmp_path):
+    (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 W8000 H8000 F30:1 Ip A1:1 C420jpeg\nFRAME\n" + bytes(200_000))
+    answer, seconds, megabytes = cost("from dinemo_ros.sources import open_source", "open_source(sys.argv[1])",
+                                      str(tmp_path / "a.y4m"))
+    assert "a frame is 8000x8000; of a video at most 36000000 pixels are read" in answer
+    assert_cheap(seconds, megabytes)
+
+
+@pytest.mark.parametrize("content", [struct.pack(">I", 8) + b"free", struct.pack(">I", 8) + b"mdat"])
+def test_a_video_of_millions_of_boxes(tmp_path, content):
+    (tmp_path / "a.mp4").write_bytes(struct.pack(">I", 16) + b"ftypisom\0\0\0\0" + content * 5_000_000)
+    answer, seconds, megabytes = cost("from pathlib import Path\nfrom dinemo_ros.sources.video_turn import "
+                                      "stored_orientation\nfrom dinemo_ros.sources.video_end import missing_bytes",
+                                      "[f(Path(sys.argv[1])) for f in (stored_orientation, missing_bytes)]",
+                                      str(tmp_path / "a.mp4"))
+    assert answer == "[None, 0]"
+    assert_cheap(seconds, megabytes)
+
+
+def test_a_sparse_index_of_a_video(tmp_path):
+    with (tmp_path / "a.mp4").open("wb") as out:
+        out.write(struct.pack(">I", 16) + b"ftypisom\0\0\0\0" + struct.pack(">I", 1) + b"moov"
+                  + struct.pack(">Q", 1 << 35))
+        out.truncate(1 << 35)
+    answer, seconds, megabytes = cost("from dinemo_ros.sources import open_source", "open_source(sys.argv[1])",
+                                      str(tmp_path / "a.mp4"))
+    assert "cannot be opened as a video" in answer
+    assert_cheap(seconds, megabytes)
