@@ -30,8 +30,8 @@ def open_lock(name: str | os.PathLike, folder: int | None = None) -> int:
         OSError: it cannot be had, or is a link, a pipe or anything else but a file of this user's.
     """
     handle = os.open(name, _FLAGS, 0o600, dir_fd=folder)  # others, who cannot open it, cannot lock it
-    about = os.fstat(handle)
-    if not stat.S_ISREG(about.st_mode) or about.st_uid not in (os.geteuid(), 0):
+    about, above = os.fstat(handle), os.stat(os.path.dirname(name) or ".", dir_fd=folder)
+    if not stat.S_ISREG(about.st_mode) or about.st_uid not in (os.geteuid(), 0, above.st_uid):
         os.close(handle)
         raise OSError(errno.EPERM, "is no file of this user", str(name))
     return handle

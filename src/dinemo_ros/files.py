@@ -349,11 +349,12 @@ def _open_own(path: Path, flags: int = 0) -> int:
     """A descriptor to write to a plain file of this user's, made if need be.
 
     Neither through a link, nor waiting for the reader of a pipe of that name, nor into what another user has laid there
-    to read it or to keep it afterwards.
+    to read it or to keep it afterwards; whose the folder is, his are its files, as on disks that know no owners.
     """
     handle = os.open(path, flags | os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
     found = os.fstat(handle)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1 and found.st_uid in (os.geteuid(), 0):
+    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1 and found.st_uid in (
+            os.geteuid(), 0, path.parent.stat().st_uid):
         return handle
     os.close(handle)
     raise OSError(errno.EEXIST, f"{path.name} in {path.parent} is no file of ours; remove it")

@@ -342,6 +342,17 @@ def test_logs_and_arrays_in_place_are_plain_files_of_this_user(tmp_path, opened,
     assert other.read_text() == "precious" and not (tmp_path / "none").exists()
 
 
+@ROOT_ONLY
+def test_files_of_whom_the_folder_is_are_no_strangers(tmp_path):
+    """A disk that knows no owners shows everything as one user's, also what root has just written."""
+    (tmp_path / "log").write_text("one\n")
+    for path in (tmp_path / "log", tmp_path):
+        given_away(path)
+    with open_log(tmp_path / "log") as file:
+        file.write("two\n")
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
 def test_lines_are_added_to_a_log(tmp_path):
     for line in ("one\n", "two\n"):
         with open_log(tmp_path / "log") as file:
