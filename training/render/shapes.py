@@ -25,12 +25,13 @@ from dinemo_ros.geometry import rotation_from_viewpoint
 from training.arguments import parsed
 from training.assets.asset import Asset, Material, Part, assemble
 from training.inputs import cad_files
+from training.posed_crops import CROP_SIDE
 from training.shape.mean_mesh import AXES, parse_size, read_cad
 
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
-from .dataset import COVERED, SIDE, Pose, draw, draw_blob, framed_pose, sun_shadow, write_dataset
+from .dataset import COVERED, Pose, draw, draw_blob, framed_pose, sun_shadow, write_dataset
 from .environment import random_environment
-from .shading import Look
+from .shading import Look, displayed
 
 _STUDIO_LENGTH = 4.0  # metres: surroundings are made for cars, so everything is drawn at their scale and shrunk after
 _PIECES = 8           # materials per model
@@ -130,14 +131,14 @@ class ShapeSynthesizer:
         """Picture [S, S, 3] uint8 RGB and mask [S, S] uint8 of sample k."""
         asset, _, pose, rng = self._begin(k)
         environment = random_environment(rng)
-        view = View(pose.K, pose.T_cam_obj, (SIDE, SIDE), asset.ground)
+        view = View(pose.K, pose.T_cam_obj, (CROP_SIDE, CROP_SIDE), asset.ground)
         picture, has_floor = random_background(view, environment, rng, self._photos)
         if has_floor and view.eye[2] > asset.ground:
             picture *= contact_shadow(view, asset.size, rng.uniform(0.15, 0.6), rng.uniform(0.3, 0.8))[..., None]
             if environment.sun_colour.max() > 0.3:
                 on_ground = ground_points(view, view.rays())[2]
                 picture *= 1 - (sun_shadow(asset, view, environment.sun) * on_ground * rng.uniform(0.3, 0.7))[..., None]
-        colour, coverage = draw(asset, random_look(asset, rng), pose, (SIDE, SIDE), environment)
+        colour, coverage = draw(asset, random_look(asset, rng), pose, (CROP_SIDE, CROP_SIDE), environment)
         picture = picture * (1 - coverage[..., None]) + colour
         covered = np.zeros_like(coverage)
         if rng.random() < 0.3:
@@ -149,7 +150,7 @@ class ShapeSynthesizer:
             else:
                 picture = layer
         mask = np.where(coverage >= 0.5, np.where(covered < 0.5, 255, COVERED), 0).astype(np.uint8)
-        return (np.clip(picture, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8), mask
+        return displayed(picture), mask
 
 
 def chosen_models(files: list[Path], held_out: bool) -> list[Path]:

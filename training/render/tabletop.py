@@ -42,7 +42,7 @@ from .dataset import (
 )
 from .environment import Environment, random_environment
 from .rasterizer import Fragments, rasterize
-from .shading import material_table, shade
+from .shading import displayed, film_curve, material_table, shade
 from .table import table_background
 
 # Surroundings, lights and shadows are made for cars: vessels are drawn this long, and the labels are scaled back.
@@ -96,8 +96,7 @@ class TabletopSynthesizer:
         if rng.random() < 0.3:
             picture, visible = self._occlude(picture, coverage, asset, view, environment, rng)
         mask = np.where(coverage >= 0.5, np.where(visible >= 0.5, 255, COVERED), 0).astype(np.uint8)
-        picture = np.clip(picture, 0, 1) ** (1 / 2.2)
-        return (picture * 255 + 0.5).astype(np.uint8), mask
+        return displayed(picture), mask
 
     def _photo(self, rng: np.random.Generator) -> np.ndarray | None:
         """A square of a photograph, uint8 RGB, or None where there are none or this sample does without."""
@@ -200,7 +199,7 @@ def draw_glass(asset: Asset, skin: Skin, pose: Pose, environment: Environment) -
     size, K = (SIDE * SUPERSAMPLING,) * 2, supersampled(pose.K, SUPERSAMPLING)
     fragments = rasterize(asset.vertices, asset.faces, K, pose.T_cam_obj, size)
     drawn = shade(asset, material_table(asset.materials), fragments, K, pose.T_cam_obj, environment)
-    drawn = np.where(drawn > 0.6, 0.6 + 0.4 * np.tanh((drawn - 0.6) / 0.6), drawn)
+    drawn = film_curve(drawn)
     through = np.zeros_like(drawn)
     if skin.opacity.min() < 1:
         rows, columns = np.nonzero(fragments.mask)

@@ -16,6 +16,7 @@ import numpy as np
 from .coarse import Target
 from .jit import kernel
 from .likelihood import projection_jacobian
+from .linear import transform
 from .workspace import MIN_DEPTH, PARAMETERS
 
 _LOOSE = 0.05  # sigma of a side as a share of the box; sides wrong by so much leave an IoU of 0.85
@@ -78,8 +79,7 @@ def add_roi_prior(sides, vertices, state, camera, unit, equations, work):
             continue
         for k in range(3):
             scaled[k] = size[k] * vertices[extreme[side], k]
-        for k in range(3):
-            X[k] = R[k, 0] * scaled[0] + R[k, 1] * scaled[1] + R[k, 2] * scaled[2] + t[k]
+        transform(R, t, scaled, X)
         axis = side % 2
         residual = (sides[0, side] - focal * X[axis] / X[2] - camera.centre) * trust
         tail = 1.0 + (residual / _TAIL) ** 2
