@@ -24,11 +24,11 @@ from training.assets.asset import Asset, Material
 from training.assets.kitchen import CATEGORIES, Shelf
 from training.assets.skin import Skin, colour
 from training.assets.vessel import Vessel, lathe, measured
+from training.posed_crops import CROP_SIDE
 
 from .background import Photos, View, contact_shadow, ground_points, random_background
 from .dataset import (
     COVERED,
-    SIDE,
     SUPERSAMPLING,
     Pose,
     _pictures,
@@ -81,7 +81,7 @@ class TabletopSynthesizer:
         skin = category.skin(rng, self._photo(rng))
         asset = skinned(vessel, scale, skin, category.open, rng)
         environment = random_environment(rng)
-        view = View(pose.K, pose.T_cam_obj, (SIDE, SIDE), asset.ground)
+        view = View(pose.K, pose.T_cam_obj, (CROP_SIDE, CROP_SIDE), asset.ground)
         if rng.random() < 0.6:
             picture, has_floor = table_background(view, environment, rng, self._photo(rng)), True
         else:
@@ -196,7 +196,7 @@ def draw_glass(asset: Asset, skin: Skin, pose: Pose, environment: Environment) -
     Transmission after Beer and Lambert: the tint to the power of the way through the wall, which is longer at the rims.
     Nothing is refracted.
     """
-    size, K = (SIDE * SUPERSAMPLING,) * 2, supersampled(pose.K, SUPERSAMPLING)
+    size, K = (CROP_SIDE * SUPERSAMPLING,) * 2, supersampled(pose.K, SUPERSAMPLING)
     fragments = rasterize(asset.vertices, asset.faces, K, pose.T_cam_obj, size)
     drawn = shade(asset, material_table(asset.materials), fragments, K, pose.T_cam_obj, environment)
     drawn = film_curve(drawn)
@@ -210,7 +210,7 @@ def draw_glass(asset: Asset, skin: Skin, pose: Pose, environment: Environment) -
         way = 1 / np.maximum(facing, 0.12)
         share = (1 - skin.opacity[texel])[:, None] * np.clip(tint, 0.01, 1) ** way[:, None]
         through[rows, columns] = share * np.clip(1.15 * facing, 0, 1)[:, None] ** 0.3
-    small = [cv2.resize(x, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = [cv2.resize(x, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA)
              for x in (drawn, fragments.mask.astype(np.float32), through)]
     return tuple(small)
 
