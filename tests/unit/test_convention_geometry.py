@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from dinemo_ros.geometry import (
+    HALF_TURN,
+    allocentric,
     mirror_rotation,
+    pinhole_matrix,
     ray_rotation,
     rotation_angle,
     rotation_from_viewpoint,
@@ -13,7 +16,9 @@ from dinemo_ros.geometry import (
     skew,
     so3_exp,
     so3_log,
+    turn,
     viewpoint_from_rotation,
+    wrapped,
 )
 from dinemo_ros.pose import Hypothesis
 
@@ -183,3 +188,28 @@ def test_convention_rotation_error_is_the_geodesic_angle():
         frobenius = np.linalg.norm(skew(so3_log(R.T @ other)), "fro") / np.sqrt(2)
         assert rotation_angle(R, other) == pytest.approx(frobenius)
     assert rotation_angle(np.eye(3), seen(0) @ seen(180).T) == pytest.approx(np.pi)
+
+
+def test_convention_wrapped_angles_lie_in_minus_pi_to_pi():
+    """Half a turn is -pi, and a wrapped angle is the same turn."""
+    angles = np.linspace(-20.0, 20.0, 301)
+    found = wrapped(angles)
+    assert found.min() >= -np.pi and found.max() < np.pi
+    np.testing.assert_allclose(np.exp(1j * found), np.exp(1j * angles), atol=1e-12)
+    assert wrapped(np.pi) == -np.pi and wrapped(0.25) == 0.25
+
+
+def test_convention_allocentric_orientation_is_that_of_a_camera_that_looks_straight_at_the_object():
+    """It does not change while the object moves along with its ray, and on the axis it is the pose's own."""
+    R = rotation_from_viewpoint(0.7, 0.3, 0.1)
+    np.testing.assert_allclose(allocentric(se3(R, [0.0, 0.0, 5.0])), R, atol=1e-12)
+    for ray in ([1.0, 0.5, 4.0], [-2.0, 0.1, 3.0]):
+        T = se3(ray_rotation(ray) @ R, ray)
+        np.testing.assert_allclose(allocentric(T), R, atol=1e-12)
+        np.testing.assert_allclose(ray_rotation(T[:3, 3]) @ allocentric(T), T[:3, :3], atol=1e-12)
+
+
+def test_convention_camera_matrix_and_turn():
+    np.testing.assert_array_equal(pinhole_matrix(500.0, 319.5, 239.5), [[500, 0, 319.5], [0, 500, 239.5], [0, 0, 1]])
+    np.testing.assert_allclose(turn(np.pi / 2) @ [1.0, 0.0, 2.0], [0.0, 1.0, 2.0], atol=1e-12)
+    np.testing.assert_allclose(HALF_TURN, turn(np.pi), atol=1e-12)

@@ -17,11 +17,10 @@ from .coarse import Target
 from .jit import kernel
 from .likelihood import projection_jacobian
 from .linear import transform
-from .workspace import MIN_DEPTH, PARAMETERS
+from .workspace import CAUCHY_TAIL, MIN_DEPTH, PARAMETERS
 
 _LOOSE = 0.05  # sigma of a side as a share of the box; sides wrong by so much leave an IoU of 0.85
 _ROUNDING = 0.25  # cells
-_TAIL = 2.0  # k: beyond so many sigmas a side is more likely wrong than the pose
 
 
 def roi_sides(target: Target) -> np.ndarray:
@@ -82,8 +81,8 @@ def add_roi_prior(sides, vertices, state, camera, unit, equations, work):
         transform(R, t, scaled, X)
         axis = side % 2
         residual = (sides[0, side] - focal * X[axis] / X[2] - camera.centre) * trust
-        tail = 1.0 + (residual / _TAIL) ** 2
-        value -= 0.5 * _TAIL**2 * math.log(tail)
+        tail = 1.0 + (residual / CAUCHY_TAIL) ** 2
+        value -= 0.5 * CAUCHY_TAIL**2 * math.log(tail)
         projection_jacobian(X, t, R, scaled, focal, J)
         weight = unit * trust / tail
         for a in range(PARAMETERS):
