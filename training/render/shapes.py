@@ -24,9 +24,9 @@ from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint
 from training.arguments import parsed
 from training.assets.asset import Asset, Material, Part, assemble
-from training.inputs import cad_files
+from training.inputs import cad_files, parse_size
 from training.posed_crops import CROP_SIDE
-from training.shape.mean_mesh import AXES, parse_size, read_cad
+from training.shape.mean_mesh import AXES, read_cad
 
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
 from .dataset import COVERED, Pose, draw, draw_blob, framed_pose, sun_shadow, write_dataset
@@ -185,7 +185,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     files = chosen_models(cad_files(args.cad), args.held_out)
     print(f"{len(files)} models: {', '.join(f.stem for f in files)}")
-    assets = [read_model(f, args.axes, parse_size("x".join(args.size))) for f in files]
+    assets = [read_model(f, args.axes, np.array(parse_size("x".join(args.size)))) for f in files]
     pictures = args.backgrounds.rglob("*") if args.backgrounds else ()
     photos = Photos(sorted(p for p in pictures if p.suffix.lower() in (".jpg", ".jpeg", ".png")), [])
     write_dataset(args.out, ShapeSynthesizer(assets, args.seed, tuple(args.elevation), args.tilt, photos), args.count)
