@@ -103,7 +103,7 @@ def _to_photo(mask: np.ndarray, photo: Photo) -> np.ndarray:
 class _Masks:
     """Saliency masks, kept on disk by the content of the picture."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         self.folder, self.saliency = folder, None
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -54,7 +54,7 @@ class Pair:
 class PairSynthesizer:
     """Draws pair k, which depends on the seed and k alone."""
 
-    def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos):
+    def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos) -> None:
         self._assets, self._weights, self._seed, self._photos = assets, weights, seed, photos
         self._looks = [material_table(asset.materials) for asset in assets]
 

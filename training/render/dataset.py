@@ -113,7 +113,7 @@ def sun_shadow(asset: Asset, view: View, sun: np.ndarray) -> np.ndarray:
 class Synthesizer:
     """Draws sample k of a data set: ``label(k)`` is cheap, ``render(k)`` makes the picture."""
 
-    def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos):
+    def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos) -> None:
         self._assets, self._weights, self._seed, self._photos = assets, weights, seed, photos
         self._looks = [material_table(asset.materials) for asset in assets]
 

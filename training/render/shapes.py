@@ -105,7 +105,8 @@ class ShapeSynthesizer:
         elevation: [2] degrees, least and most. tilt: standard deviation of the in-plane turn, degrees.
     """
 
-    def __init__(self, assets: list[Asset], seed: int, elevation: tuple[float, float], tilt: float, photos: Photos):
+    def __init__(self, assets: list[Asset], seed: int, elevation: tuple[float, float], tilt: float,
+                 photos: Photos) -> None:
         self._assets, self._seed, self._elevation, self._tilt = assets, seed, elevation, tilt
         self._photos = photos
 
