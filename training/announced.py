@@ -23,6 +23,8 @@ from dinemo_ros.pose import ObjectPose
 from dinemo_ros.symmetry import Symmetry
 from dinemo_ros.uncertainty import UncertaintySpec, circumstances, evidence_of
 
+from .evenly import some_of
+
 
 @dataclass(frozen=True)
 class Errors:
@@ -195,4 +197,4 @@ def measure(bundle: Bundle, folders: Sequence[Path], count: int, threads: int = 
 
 
 def _chosen(frames: list[SyntheticFrame], count: int) -> list[SyntheticFrame]:
-    return [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int))]
+    return some_of(frames, count)

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from dinemo_ros.cli.input_guard import refuse_inputs
+from dinemo_ros.input_guard import refuse_inputs
 
 _OUTPUTS = ("out", "json")
 

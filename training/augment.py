@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dinemo_ros.crop import BORDER_GREY
 from dinemo_ros.geometry import mirror_rotation
-
-_BORDER = (114, 114, 114)
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def _surroundings(rng, background: np.ndarray) -> np.ndarray:
     kind = rng.random()
     if kind < 0.5:
         return background.copy()
-    return np.full_like(background, _BORDER if kind < 0.8 else rng.integers(0, 256, 3))
+    return np.full_like(background, BORDER_GREY if kind < 0.8 else rng.integers(0, 256, 3))
 
 
 def replace_background(image: np.ndarray, mask: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from dinemo_ros.console import command_main
 from dinemo_ros.evaluation.metrics import azimuth_error_deg, summarise_angles
 from dinemo_ros.evaluation.spin import read_spins
 from dinemo_ros.files import check_output_file, write_file
-from dinemo_ros.geometry import ray_rotation, viewpoint_from_rotation
+from dinemo_ros.geometry import allocentric, viewpoint_from_rotation
 from dinemo_ros.picture_read import imread
 
 from .arguments import parsed
@@ -34,7 +34,7 @@ def template_views(folder: Path, names: list[str], teacher) -> tuple[torch.Tenso
     """Descriptors [2N, C] of the named sequences and their mirror images, azimuths [2N] in radians."""
     crops = [c for c in load_posed_crops(folder) if c.name.rsplit("_", 1)[0] in names]
     plain, mirrored = describe([c.image() for c in crops], [c.foreground() for c in crops], teacher)
-    azimuth = np.array([viewpoint_from_rotation(ray_rotation(c.T_cam_obj[:3, 3]).T @ c.T_cam_obj[:3, :3])[0]
+    azimuth = np.array([viewpoint_from_rotation(allocentric(c.T_cam_obj))[0]
                         for c in crops])
     return torch.cat([plain, mirrored]), np.concatenate([azimuth, -azimuth])
 

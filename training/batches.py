@@ -30,7 +30,8 @@ class CorrespondenceSampler:
     the solver needs to know, rather than which part it is (a hood is longer here and shorter there).
     """
 
-    def __init__(self, shape: CategoryShape, augmentation: augment.AugmentConfig, config: BatchConfig = BatchConfig()):
+    def __init__(self, shape: CategoryShape, augmentation: augment.AugmentConfig,
+                 config: BatchConfig = BatchConfig()) -> None:
         self.shape, self.augmentation, self.config = shape, augmentation, config
         self.rarity = shape.rarity()
         self.table = visibility_table(shape.vertices, shape.faces, shape.normals)

@@ -32,7 +32,7 @@ class BidirectionalLabeller:
     """
 
     def __init__(self, teacher: Teacher, bank: TemplateBank, shape: CategoryShape, config: MatchConfig | None = None,
-                 side: int = SIDE):
+                 side: int = SIDE) -> None:
         self.teacher, self.bank, self.shape, self.side = teacher, bank, shape, side
         self.config = config or MatchConfig()
         self.K = photo_camera(side).K

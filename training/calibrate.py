@@ -34,6 +34,7 @@ from dinemo_ros.files import write_arrays
 from dinemo_ros.geometry import so3_log
 
 from .batches import project
+from .evenly import some_of
 from .foreground import mask_box
 from .posed_crops import PosedCrop, load_posed_crops
 
@@ -209,7 +210,7 @@ def _chosen(folder: Path, count: int) -> list[PosedCrop]:
     crops = load_posed_crops(folder)
     if not crops:
         raise ValueError(f"{folder}: holds no pictures to calibrate on")
-    return [crops[i] for i in np.unique(np.linspace(0, len(crops) - 1, count).round().astype(int))]
+    return some_of(crops, count)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from .templates import TemplateBank
 from .view_vote import view_evidence, vote
 
 _OBJECT = 0.3         # foreground below which a cell is not matched
-_NEAR_DEG = 25.0      # views this near to the voted orientation take part in the second matching
+NEAR_DEG = 25.0       # views this near to the voted orientation take part in the second matching
 _SEEN_DEG = 12.0      # spread of the views that tell what the voted orientation can see
 _CYCLE = 0.12         # of the object's length: how far there-and-back may miss before a match loses its weight
 
@@ -131,7 +131,7 @@ def _both_halves_lead_to(rotation: np.ndarray, evidence: Tensor, bank: TemplateB
         if not chosen.any():
             return False
         best = vote(evidence, bank, config.sharpness, chosen).modes(1)[0][0]
-        if rotation_angle(best, rotation) > np.deg2rad(_NEAR_DEG):
+        if rotation_angle(best, rotation) > np.deg2rad(NEAR_DEG):
             return False
     return True
 
@@ -166,7 +166,7 @@ class _Links:
             weight = torch.from_numpy(np.exp(-0.5 * (angle / np.deg2rad(_SEEN_DEG)) ** 2) + 1e-12).float()
             seen = (weight @ self.bank.visible.float()) / weight.sum() > 0.5
         if self.config.rematch:
-            near = torch.from_numpy(angle < max(np.deg2rad(_NEAR_DEG), angle.min() + 1e-6))
+            near = torch.from_numpy(angle < max(np.deg2rad(NEAR_DEG), angle.min() + 1e-6))
             views = views & near if (views & near).any() else near
         return self.read(views, seen, rotation, share)
 

@@ -42,7 +42,7 @@ _VERTICES = (50, 4000)   # fewer tell no pose, more cost time without telling mo
 class _DeployedBackbone(nn.Module):
     """uint8 [N, H, W, 3] RGB -> features [N, D, h, w]: what a robot's camera driver delivers, nothing to forget."""
 
-    def __init__(self, backbone: nn.Module):
+    def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
 

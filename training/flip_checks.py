@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.geometry import HALF_TURN, rotation_angle
 
+from .correspondence import NEAR_DEG
 from .mirror_check import AGREE_DEG, Candidate
 from .templates import TemplateBank
 
-HALF_TURN = np.diag([-1.0, -1.0, 1.0])  # about the object's z axis, from the right
-_NEAR_DEG = 25.0    # views that speak for an orientation, as in the second matching
 _OTHER_DEG = 2 * AGREE_DEG
 
 
@@ -66,5 +65,5 @@ def half_turn_by_cells(R: np.ndarray, scores: Tensor, bank: TemplateBank) -> flo
 def _found_by_cells(R: np.ndarray, scores: Tensor, bank: TemplateBank) -> Tensor:
     """[P] best score of every cell over the views around an orientation."""
     angle = np.arccos(np.clip((np.einsum("ij,kij->k", R, bank.rotations) - 1) / 2, -1, 1))
-    near = torch.from_numpy(angle < max(np.deg2rad(_NEAR_DEG), angle.min() + 1e-6))
+    near = torch.from_numpy(angle < max(np.deg2rad(NEAR_DEG), angle.min() + 1e-6))
     return scores[near].masked_fill(~bank.visible[near][:, :, None], -1.0).amax((0, 1))

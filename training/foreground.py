@@ -22,7 +22,7 @@ _SIDE = 224
 class SaliencyMask:
     """Callable: RGB uint8 [H, W, 3] -> mask uint8 [H, W], 255 on the largest salient region."""
 
-    def __init__(self, model: str | Path | None = None, threads: int = 2):
+    def __init__(self, model: str | Path | None = None, threads: int = 2) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(str(model or find_saliency_model()), options,

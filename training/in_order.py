@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dinemo_ros.geometry import viewpoint_from_rotation
+from dinemo_ros.geometry import viewpoint_from_rotation, wrapped
 
 from .mirror_check import Candidate
 from .sequences import BINS, agreement, settled_path
@@ -42,9 +42,5 @@ def labels_in_order(candidates: list[list[Candidate]], votes: np.ndarray) -> lis
 def _nearest(candidates: list[Candidate], azimuth: float) -> Candidate | None:
     """The best-scored of the candidates that look from about this azimuth (radians)."""
     near = [c for c in candidates
-            if abs(_turn(viewpoint_from_rotation(c.rotation)[0] - azimuth)) < np.deg2rad(_OFF_DEG)]
+            if abs(wrapped(viewpoint_from_rotation(c.rotation)[0] - azimuth)) < np.deg2rad(_OFF_DEG)]
     return max(near, key=lambda c: c.score, default=None)
-
-
-def _turn(angle: float) -> float:
-    return (angle + np.pi) % (2 * np.pi) - np.pi

@@ -171,7 +171,11 @@ def cad_files(paths: list) -> list[Path]:
 
 
 def parse_size(text: str) -> list[float]:
-    """``box:4.2x1.8x1.5`` or ``4.2x1.8x1.5`` -> length, width, height in metres."""
+    """``box:4.2x1.8x1.5`` or ``4.2x1.8x1.5`` -> length, width, height in metres.
+
+    Raises:
+        RecipeError: it is something else.
+    """
     try:
         size = [float(part) for part in text.lower().removeprefix("box:").split("x")]
     except ValueError:

@@ -24,10 +24,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dinemo_ros.console import command_main
-from dinemo_ros.geometry import mirror_rotation
+from dinemo_ros.geometry import HALF_TURN, mirror_rotation
 
 from .arguments import parsed
-from .flip_checks import HALF_TURN
 from .label_store import read_labels, write_labels
 from .mirror_check import Label
 from .photos import Photo, load_photo

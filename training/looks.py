@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dinemo_ros.crop import BORDER_GREY
 from dinemo_ros.geometry import mirror_rotation, so3_exp
 
 from .photos import Photo
@@ -15,7 +16,6 @@ from .photos import Photo
 # In-plane turn in degrees, size, brightness, blur in pixels; fixed, so that a label does not depend on chance.
 _CHANGES = ((0.0, 1.0, 1.0, 0.0), (-5.0, 0.88, 1.25, 1.0), (5.0, 1.0, 0.75, 0.0), (3.0, 0.94, 1.0, 2.0),
             (-3.0, 0.97, 0.6, 0.0))
-_GREY = (114, 114, 114)
 MOST = len(_CHANGES)
 
 
@@ -47,7 +47,7 @@ def looks(photo: Photo, count: int) -> list[Look]:
 def _change(photo: Photo, degrees: float, scale: float, gain: float, blur: float) -> Photo:
     S = photo.image.shape[0]
     A = cv2.getRotationMatrix2D(((S - 1) / 2, (S - 1) / 2), degrees, scale)  # counter-clockwise on the screen
-    image = cv2.warpAffine(photo.image, A, (S, S), flags=cv2.INTER_AREA, borderValue=_GREY)
+    image = cv2.warpAffine(photo.image, A, (S, S), flags=cv2.INTER_AREA, borderValue=BORDER_GREY)
     if blur:
         image = cv2.GaussianBlur(image, (0, 0), blur)
     image = np.clip(image.astype(np.float32) * gain, 0, 255).astype(np.uint8)

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dinemo_ros.bundle import load_bundle
-from dinemo_ros.cli.options import DEFAULT_HFOV_DEG, available_cpus
+from dinemo_ros.defaults import DEFAULT_HFOV_DEG, available_cpus
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.runner import Competitor, Setting, evaluate, tabulate
 from dinemo_ros.evaluation.spin import read_spins, spin_entries

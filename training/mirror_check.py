@@ -11,16 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dinemo_ros.geometry import mirror_rotation, ray_rotation
+from dinemo_ros.geometry import allocentric, mirror_rotation
 from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry
 
 AGREE_DEG = 20.0  # mirrored poses closer than this are one pose
 MODES = ("off", "reject", "correct")
-
-
-def along_ray(T_cam_obj: np.ndarray) -> np.ndarray:
-    """Rotation [3, 3] of a pose as seen along the ray to the object."""
-    return ray_rotation(T_cam_obj[:3, 3]).T @ T_cam_obj[:3, :3]
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ class Candidate:
     @property
     def rotation(self) -> np.ndarray:
         """[3, 3] as seen along the ray to the object."""
-        return along_ray(self.T_cam_obj)
+        return allocentric(self.T_cam_obj)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class NeuralMeshFeatures(nn.Module):
         place: [V] int64, which place a vertex belongs to (the ring of a cup's body is one); None if each is its own.
     """
 
-    def __init__(self, vertices: int, dim: int = 64, clutter: int = 16, place: Tensor | None = None):
+    def __init__(self, vertices: int, dim: int = 64, clutter: int = 16, place: Tensor | None = None) -> None:
         super().__init__()
         self.raw_vertices = nn.Parameter(torch.randn(vertices if place is None else int(place.max()) + 1, dim))
         self.raw_clutter = nn.Parameter(torch.randn(clutter, dim))

@@ -21,8 +21,10 @@ from tqdm import tqdm
 
 from dinemo_ros.camera import Camera
 from dinemo_ros.console import command_main
+from dinemo_ros.crop import BORDER_GREY
 from dinemo_ros.errors import ImageError
 from dinemo_ros.files import write_file
+from dinemo_ros.geometry import pinhole_matrix
 from dinemo_ros.overlay_file import is_overlay
 from dinemo_ros.picture_read import imread
 from dinemo_ros.sources.folder import read_image
@@ -66,14 +68,14 @@ class Photo:
 def photo_camera(side: int = CROP_SIDE) -> Camera:
     """The assumed camera of a prepared photograph."""
     focal = side / PHOTO_MARGIN * _LENGTHS_AWAY
-    return Camera(side, side, np.array([[focal, 0, (side - 1) / 2], [0, focal, (side - 1) / 2], [0, 0, 1.0]]))
+    return Camera(side, side, pinhole_matrix(focal, (side - 1) / 2, (side - 1) / 2))
 
 
 def crop_photo(image: np.ndarray, mask: np.ndarray | None = None) -> Photo:
     """A picture (RGB uint8) as a prepared photograph, around its mask or, without one, as a whole."""
     box = (0.0, 0.0, float(image.shape[1]), float(image.shape[0])) if mask is None else mask_box(mask)
     A = square_around(box, CROP_SIDE, PHOTO_MARGIN)
-    crop = cv2.warpAffine(image, A, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA, borderValue=(114, 114, 114))
+    crop = cv2.warpAffine(image, A, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA, borderValue=BORDER_GREY)
     if mask is not None:
         mask = cv2.warpAffine(mask, A, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA)
     corners = (A @ np.array([[box[0] - 0.5, box[2] - 0.5], [box[1] - 0.5, box[3] - 0.5], [1, 1]]) + 0.5).T.ravel()

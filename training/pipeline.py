@@ -14,9 +14,9 @@ from argparse import Namespace
 from pathlib import Path
 
 from dinemo_ros.bundle import BACKBONE_FILE, CARD_FILE, INT8_FILE, MESH_FILE
-from dinemo_ros.cli.train_stages import FAMILIES
 from dinemo_ros.files import check_output_file, own_place
 from dinemo_ros.quoting import shown_path
+from dinemo_ros.train_stages import FAMILIES
 
 from .inputs import resolve
 from .leakage import notes, require_separate

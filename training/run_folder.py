@@ -68,7 +68,7 @@ class Stage:
 class RunFolder:
     """Stamps, logs and keys below ``path``, which is made when something is to be written."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._keys: dict[str, str] = {}
         self._fingerprints: dict[Path, str] = {}

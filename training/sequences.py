@@ -25,9 +25,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dinemo_ros.console import command_main
+from dinemo_ros.crop import BORDER_GREY
 from dinemo_ros.document import read_json
 from dinemo_ros.errors import DatasetError, DocumentError
 from dinemo_ros.files import write_file
+from dinemo_ros.geometry import wrapped
 from dinemo_ros.picture_read import imread
 from dinemo_ros.quoting import shown
 
@@ -77,7 +79,7 @@ def describe(images, masks, teacher: Teacher, side: int = 224) -> tuple[torch.Te
     crops, weights = [], []
     for image, mask in zip(images, masks, strict=True):
         A = square_around(mask_box(mask), side, 1.1)
-        crops.append(cv2.warpAffine(image, A, (side, side), flags=cv2.INTER_AREA, borderValue=(114, 114, 114)))
+        crops.append(cv2.warpAffine(image, A, (side, side), flags=cv2.INTER_AREA, borderValue=BORDER_GREY))
         weights.append(cv2.warpAffine(mask, A, (side, side), flags=cv2.INTER_AREA))
     x = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()
     w = torch.from_numpy(np.stack(weights))[:, None].float() / 255
@@ -92,7 +94,7 @@ def azimuth_votes(queries: torch.Tensor, bank: torch.Tensor, bank_azimuths: np.n
     """Votes [N, BINS] that sum to one per row: softmax over template views, spread over neighbouring azimuths."""
     weight = torch.softmax(queries @ bank.T / _SOFTMAX, dim=1).numpy()
     centres = np.arange(BINS) * 2 * np.pi / BINS
-    kernel = np.exp(-0.5 * (_wrap(bank_azimuths[:, None] - centres) / np.deg2rad(_KERNEL_DEG)) ** 2)
+    kernel = np.exp(-0.5 * (wrapped(bank_azimuths[:, None] - centres) / np.deg2rad(_KERNEL_DEG)) ** 2)
     votes = weight @ kernel
     return votes / votes.sum(1, keepdims=True)
 
@@ -138,7 +140,7 @@ def smooth_path(votes: np.ndarray, step_deg: float = 9.0, jump_cost: float = 7.0
     runs, and a run of them must not look like a jump there and back again.
     """
     log = np.log((1 - flip_share) * votes + flip_share * np.roll(votes, BINS // 2, axis=1) + 1e-3)
-    delta = _wrap((np.arange(BINS)[:, None] - np.arange(BINS)) * 2 * np.pi / BINS)  # [to, from]
+    delta = wrapped((np.arange(BINS)[:, None] - np.arange(BINS)) * 2 * np.pi / BINS)  # [to, from]
     step = 0.5 * (np.rad2deg(delta) / step_deg) ** 2
     return max((_best_path(log, np.minimum(step + 2.0 * (sense * delta < 0), jump_cost)) for sense in (1, -1)),
                key=lambda found: found[0])[1]
@@ -205,7 +207,7 @@ def write_templates(sequences: list[Sequence], aligned: dict[str, np.ndarray], r
             A = np.vstack([square_around(mask_box(mask), CROP_SIDE, 1.3), [0, 0, 1]])
             stem = f"{sequence.name}_{sequence.files[i].stem}"
             side = (CROP_SIDE, CROP_SIDE)
-            picture = cv2.warpAffine(sequence.images[i], A[:2], side, flags=cv2.INTER_AREA, borderValue=(114, 114, 114))
+            picture = cv2.warpAffine(sequence.images[i], A[:2], side, flags=cv2.INTER_AREA, borderValue=BORDER_GREY)
             cut = cv2.warpAffine(mask, A[:2], side, flags=cv2.INTER_AREA)
             save_picture(out, stem, picture, cut)
             names.append(stem), Ks.append(A @ K), Ts.append(T), sizes.append(fit.size)
@@ -226,10 +228,6 @@ def read_reference_azimuths(path: Path, name: str, files: list[Path]) -> np.ndar
         raise DatasetError(f"{path}: has no azimuths of the frames of {shown(name)} ({shown(error)}); expected "
                            '{"NAME": {"azimuth_deg": {"000.jpg": 0.0, ...}}}') from error
     return np.deg2rad(azimuths)
-
-
-def _wrap(angle):
-    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def main() -> None:

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from scipy.optimize import minimize
 
-from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.geometry import pinhole_matrix, rotation_from_viewpoint, se3
 
+from .evenly import evenly_spread
 from .foreground import mask_box
 from .render.rasterizer import rasterize
 
@@ -43,7 +44,7 @@ def fit_sequence(mesh_vertices: np.ndarray, faces: np.ndarray, mean_size: np.nda
         masks: uint8 silhouettes; azimuths: [N] radians.
         fit_offset: also turn all azimuths by a small common angle.
     """
-    chosen = np.unique(np.linspace(0, len(masks) - 1, frames).round().astype(int))
+    chosen = evenly_spread(len(masks), frames)
     targets = [_normalised(masks[i]) for i in chosen]
 
     def cost(x):
@@ -89,7 +90,7 @@ def overlap(points, faces, azimuth: float, elevation: float, distance: float, ta
     extent = high - low
     focal = float((box[1] - box[0]) @ extent / (extent @ extent))
     centre = 0.5 * (box[0] + box[1]) - 0.5 - focal * 0.5 * (low + high)
-    K = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1.0]])
+    K = pinhole_matrix(focal, *centre)
     drawn = rasterize(points, faces, K, T, (mask.shape[1], mask.shape[0])).mask
     union = np.logical_or(drawn, mask > 0).sum()
     return float(np.logical_and(drawn, mask > 0).sum() / max(union, 1)), K, T

@@ -55,7 +55,7 @@ _LIKE_CAMERAS = ("photographs", "sequences", "synthetic")  # pools, the one firs
 class Work:
     """The stages of one run: ``recipe`` with absolute paths, ``run`` the folder for results."""
 
-    def __init__(self, recipe: Recipe, run: Path):
+    def __init__(self, recipe: Recipe, run: Path) -> None:
         self.recipe, self.run = recipe, run
         self.bundle = run / "bundle"
         self.held_out = run / "held_out"

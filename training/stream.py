@@ -20,7 +20,7 @@ Pool = tuple[list[PosedCrop], float]  # crops, and how often the pool is drawn f
 class ExampleStream(Dataset):
     """Examples ``first`` to ``first + count`` of the list that ``seed`` stands for."""
 
-    def __init__(self, pools: list[Pool], sampler: CorrespondenceSampler, seed: int, first: int, count: int):
+    def __init__(self, pools: list[Pool], sampler: CorrespondenceSampler, seed: int, first: int, count: int) -> None:
         self.pools, self.sampler, self.seed, self.first, self.count = pools, sampler, seed, first, count
         share = np.array([weight for _, weight in pools], float)
         self.share = share / share.sum()

@@ -38,7 +38,7 @@ class StudentBackbone(nn.Module):
         name: any timm model that gives features at strides 8, 16 and 32.
     """
 
-    def __init__(self, dim: int = 64, width: int = 96, frozen_stages: int = 2, name: str = CNN):
+    def __init__(self, dim: int = 64, width: int = 96, frozen_stages: int = 2, name: str = CNN) -> None:
         super().__init__()
         self.architecture = name
         self.trunk = timm.create_model(name, features_only=True, out_indices=(2, 3, 4), pretrained=False)
@@ -95,7 +95,7 @@ class ViTStudent(nn.Module):
         trained_blocks: how many of the last blocks learn, the others keep what self-supervision gave them.
     """
 
-    def __init__(self, dim: int = 64, name: str = VIT, trained_blocks: int = 4, **timm_options):
+    def __init__(self, dim: int = 64, name: str = VIT, trained_blocks: int = 4, **timm_options) -> None:
         super().__init__()
         self.architecture = name
         self.trunk = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True, **timm_options)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dinemo_ros.geometry import mirror_rotation, ray_rotation, se3, viewpoint_from_rotation
+from dinemo_ros.geometry import allocentric, mirror_rotation, se3, viewpoint_from_rotation
 
 from .batches import CorrespondenceSampler, grid_coordinates, project
 from .posed_crops import PosedCrop
@@ -118,7 +118,7 @@ def _look_up(image, mask, K, T, size, ids, sampler, teacher, side):
     sampled = F.grid_sample(maps, grid[None, :, None], align_corners=False)[0, :, :, 0].T
     features = F.normalize(sampled, dim=1) * torch.from_numpy(visible)[:, None]
     layout = (uv - 0.5 * (low + high)) / (high - low).max()
-    return features, visible, layout, ray_rotation(T[:3, 3]).T @ T[:3, :3]
+    return features, visible, layout, allocentric(T)
 
 
 def _dilated(mask: np.ndarray, radius: int) -> np.ndarray:

@@ -90,7 +90,7 @@ class TokenStream(Dataset):
     """
 
     def __init__(self, folder: Path, seed: int, first: int, count: int,
-                 links: BatchConfig = _EXAMPLE):
+                 links: BatchConfig = _EXAMPLE) -> None:
         self.links = links
         self.files = {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)
                       for path in sorted(Path(folder).glob("*.npy"))}

@@ -65,7 +65,8 @@ class TrainConfig:
 class ContrastiveModel(nn.Module):
     """Backbone, vertex features and loss in one module, so that wrappers (DDP, autocast, averaging) see one forward."""
 
-    def __init__(self, backbone: nn.Module, features: NeuralMeshFeatures, neighbours: Tensor, temperature: float):
+    def __init__(self, backbone: nn.Module, features: NeuralMeshFeatures, neighbours: Tensor,
+                 temperature: float) -> None:
         super().__init__()
         self.backbone, self.features, self.temperature = backbone, features, temperature
         self.register_buffer("neighbours", neighbours, persistent=False)
@@ -200,7 +201,7 @@ def _resume(path: Path, model: ContrastiveModel, mean: AveragedModel, optimizer)
 class _Log:
     """Running means of the losses, a line of JSON now and then."""
 
-    def __init__(self, path: Path, active: bool):
+    def __init__(self, path: Path, active: bool) -> None:
         self.file, self.sums, self.began = open_log(path) if active else None, {}, time.monotonic()
 
     def add(self, losses: dict[str, Tensor]) -> None:

@@ -14,11 +14,10 @@ import json
 from pathlib import Path
 
 from dinemo_ros.console import command_main
+from dinemo_ros.evaluation.metrics import RIGHT_DEG
 
-_RIGHT_DEG = 30.0
 
-
-def compare(frames: list[dict], right_deg: float = _RIGHT_DEG) -> list[dict]:
+def compare(frames: list[dict], right_deg: float = RIGHT_DEG) -> list[dict]:
     """One row per level of occlusion; shares of the frames that both models of ``frames`` were given.
 
     Raises:
@@ -54,7 +53,7 @@ def _score(frame: dict) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path, help="--json of dinemo eval with two models, without --brief")
-    parser.add_argument("--within", type=float, default=_RIGHT_DEG, metavar="DEG", help="counts as right (%(default)s)")
+    parser.add_argument("--within", type=float, default=RIGHT_DEG, metavar="DEG", help="counts as right (%(default)s)")
     args = parser.parse_args()
     rows = compare(json.loads(args.report.read_text())["frames"], args.within)
     print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))

@@ -16,6 +16,7 @@ import numpy as np
 from .camera_file import read_camera_file
 from .distortion import read_distortion
 from .errors import CameraError, RoiError
+from .geometry import pinhole_matrix
 from .intrinsics import check_centre_of_file, check_lens, check_matrix
 from .lens import Lens, lens_of
 from .quoting import shown_path
@@ -68,7 +69,7 @@ class Camera:
         if not 1.0 <= hfov_deg <= 170.0:
             raise CameraError(f"horizontal field of view is {hfov_deg:g} degrees; allowed are 1 to 170")
         focal = 0.5 * width / math.tan(math.radians(hfov_deg) / 2)
-        return cls(width, height, np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]]))
+        return cls(width, height, pinhole_matrix(focal, (width - 1) / 2, (height - 1) / 2))
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Camera:

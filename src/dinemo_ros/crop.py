@@ -16,7 +16,7 @@ import numpy as np
 
 from .camera import Camera, beyond_the_lens
 from .errors import RoiError
-from .geometry import ray_rotation
+from .geometry import pinhole_matrix, ray_rotation
 
 BORDER_GREY = (114, 114, 114)  # what lies outside the image; the training crops are padded with the same
 _EDGE_STEPS = 14  # halvings of a ROI's half side on the way to the edge of what the lens shows
@@ -48,7 +48,7 @@ class CropCamera:
 
     @property
     def K(self) -> np.ndarray:
-        return np.array([[self.focal, 0, self.centre], [0, self.focal, self.centre], [0, 0, 1.0]])
+        return pinhole_matrix(self.focal, self.centre, self.centre)
 
 
 def check_roi(roi, width: int, height: int) -> np.ndarray:

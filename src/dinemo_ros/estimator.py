@@ -13,12 +13,12 @@ import numpy as np
 
 from .bundle import Bundle
 from .camera import Camera
-from .crop import CropCamera, check_roi, check_seen, crop_camera, lens_shows
+from .crop import BORDER_GREY, CropCamera, check_roi, check_seen, crop_camera, lens_shows
 from .cuda.selection import create_pipeline
 from .errors import ImageError
 from .features import create_extractor
 from .geometry import se3
-from .pose import Hypothesis, ObjectPose
+from .pose import Hypothesis, ObjectPose, Roi
 from .proposals import Proposer
 from .regions import overlap, projected_box
 from .solver import SolvedPose, Start
@@ -28,7 +28,6 @@ from .symmetry import NO_SYMMETRY, Symmetry
 from .uncertainty import as_experienced
 
 _log = logging.getLogger(__name__)
-Roi = tuple[float, float, float, float]
 
 _SECOND_LOOK = 0.5  # overlap of ROI and found object below which a better crop is worth its time
 _SECOND_LOOK_PROPOSED = 0.75  # the same for own proposals, whose boxes are rough ...
@@ -38,7 +37,7 @@ _HOPELESS = 0.8  # ... unless the score is below this share of the accepted one
 # two such scores reached the accepted one with it, and both poses were wrong.
 _HOPELESS_ALONE = 0.65
 SMALLEST_BOX = 8.0  # pixels; nothing is to be seen of a smaller object
-_SAME_POSE = math.radians(30)
+SAME_POSE = math.radians(30)  # rotations closer than this are of one reading of the object
 
 
 class PoseEstimator:
@@ -176,7 +175,7 @@ class PoseEstimator:
             # if the first looked at our own window: half an object may score more than all of it.
             first = poses[k]
             apart = self.bundle.card.symmetry.distance(second.T_cam_obj[:3, :3], first.T_cam_obj[:3, :3])
-            if proposed or apart < _SAME_POSE or second.score > first.score:
+            if proposed or apart < SAME_POSE or second.score > first.score:
                 poses[k] = replace(second, roi=first.roi)
         return poses
 
@@ -257,7 +256,7 @@ class PoseEstimator:
     def _warm_up(self) -> None:
         spec, mesh = self.bundle.card.image, self.bundle.mesh
         camera, roi = Camera.from_hfov(spec.size, spec.size, 60.0), (0.0, 0.0, float(spec.size), float(spec.size))
-        image = np.full((spec.size, spec.size, 3), 114, np.uint8)
+        image = np.full((spec.size, spec.size, 3), BORDER_GREY, np.uint8)
         self.estimate(image, camera, [roi])
         self.proposer(image)
         # An empty picture leaves nothing to refine: the object's own features compile the rest of the kernels.

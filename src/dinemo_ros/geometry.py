@@ -10,6 +10,7 @@ object frame x forward, y left, z up, origin at the centre of the category box;
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ import numpy as np
 _CAD_FROM_OBJECT = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 # PASCAL3D+ looks along -z with y up; the optical frame looks along +z with y down.
 _OPTICAL_FROM_GL = np.diag([1.0, -1.0, -1.0])
+HALF_TURN = np.diag([-1.0, -1.0, 1.0])  # about z: front for back
+Angle = TypeVar("Angle", float, np.ndarray)
 
 
 def skew(v: np.ndarray) -> np.ndarray:
@@ -59,12 +62,6 @@ def se3(R: np.ndarray, t: np.ndarray) -> np.ndarray:
     return T
 
 
-def se3_inverse(T: np.ndarray) -> np.ndarray:
-    """Inverse of a rigid transform [4, 4]."""
-    R = T[:3, :3]
-    return se3(R.T, -R.T @ T[:3, 3])
-
-
 def rotation_angle(R_a: np.ndarray, R_b: np.ndarray) -> float:
     """Geodesic angle between two rotations in radians, the error of PASCAL3D+ benchmarks.
 
@@ -80,9 +77,20 @@ def _rot_x(a: float) -> np.ndarray:
     return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
 
 
-def _rot_z(a: float) -> np.ndarray:
-    c, s = math.cos(a), math.sin(a)
+def turn(angle: float) -> np.ndarray:
+    """Rotation [3, 3] by ``angle`` radians about z."""
+    c, s = math.cos(angle), math.sin(angle)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def wrapped(angle: Angle) -> Angle:
+    """``angle`` in radians, a number or an array, brought into [-pi, pi)."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def pinhole_matrix(focal: float, x: float, y: float) -> np.ndarray:
+    """Camera matrix [3, 3] of square pixels: focal length and principal point in pixels."""
+    return np.array([[focal, 0, x], [0, focal, y], [0, 0, 1.0]])
 
 
 def rotation_from_viewpoint(azimuth: float, elevation: float, theta: float) -> np.ndarray:
@@ -92,7 +100,7 @@ def rotation_from_viewpoint(azimuth: float, elevation: float, theta: float) -> n
     is positive above the object, theta turns the picture about the viewing ray. The PASCAL3D+ camera model
     is ``R = Rz(theta) Rx(elevation - pi/2) Rz(-azimuth)`` in an OpenGL camera and CAD axes.
     """
-    R_gl_cad = _rot_z(theta) @ _rot_x(elevation - math.pi / 2) @ _rot_z(-azimuth)
+    R_gl_cad = turn(theta) @ _rot_x(elevation - math.pi / 2) @ turn(-azimuth)
     return _OPTICAL_FROM_GL @ R_gl_cad @ _CAD_FROM_OBJECT
 
 
@@ -113,7 +121,7 @@ def viewpoint_from_rotation(R: np.ndarray) -> tuple[float, float, float]:
 def ray_rotation(ray: np.ndarray) -> np.ndarray:
     """Smallest rotation [3, 3] that turns the optical axis (0, 0, 1) onto ``ray`` [3].
 
-    It links allocentric and egocentric orientation: ``R_cam_obj = ray_rotation(ray) @ R_allocentric``.
+    It links allocentric and egocentric orientation, see :func:`allocentric`.
     """
     z = np.asarray(ray, dtype=np.float64)
     z = z / np.linalg.norm(z)
@@ -122,6 +130,14 @@ def ray_rotation(ray: np.ndarray) -> np.ndarray:
     if sin < 1e-12:
         return np.eye(3)
     return so3_exp(axis / sin * math.atan2(sin, z[2]))
+
+
+def allocentric(T_cam_obj: np.ndarray) -> np.ndarray:
+    """Orientation [3, 3] towards the ray to the object, as a camera that looks straight at it would see it.
+
+    ``T_cam_obj[:3, :3] = ray_rotation(T_cam_obj[:3, 3]) @ allocentric(T_cam_obj)``.
+    """
+    return ray_rotation(T_cam_obj[:3, 3]).T @ T_cam_obj[:3, :3]
 
 
 def mirror_rotation(R: np.ndarray) -> np.ndarray:

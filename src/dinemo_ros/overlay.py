@@ -18,7 +18,7 @@ from .neural_mesh import NeuralMesh
 from .pose import ObjectPose
 from .symmetry import knows_azimuth
 
-_NEAR_M = 0.05  # nothing closer to the camera plane is drawn
+NEAR_M = 0.05  # nothing closer to the camera plane is drawn
 _MESH_OPACITY = 0.42
 _SUPERSAMPLE = 2  # cv2 fills polygons without anti-aliasing; drawn at twice the size and averaged
 _MAX_MESH_PIXELS = 1280  # longer side of the mesh layer, so that a huge image costs no more than a large one
@@ -87,7 +87,7 @@ def _in_view(camera: Camera, points: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         u = np.abs(camera.K[0, 0] * points[:, 0] / z)
         v = np.abs(camera.K[1, 1] * points[:, 1] / z)
-    return (z > _NEAR_M) & (u < 3 * camera.width) & (v < 3 * camera.height)
+    return (z > NEAR_M) & (u < 3 * camera.width) & (v < 3 * camera.height)
 
 
 def _draw_mesh(canvas: np.ndarray, camera: Camera, pose: ObjectPose, mesh: NeuralMesh) -> None:
@@ -169,10 +169,10 @@ def _draw_axes(canvas: np.ndarray, camera: Camera, pose: ObjectPose, width: int)
 def _draw_line(canvas: np.ndarray, camera: Camera, a: np.ndarray, b: np.ndarray, colour: tuple[int, int, int],
                width: int, arrow: bool = False) -> None:
     """A segment between points [3] in the camera frame, cut at the near plane, bent as the lens bends it."""
-    if max(a[2], b[2]) <= _NEAR_M:
+    if max(a[2], b[2]) <= NEAR_M:
         return
-    if min(a[2], b[2]) <= _NEAR_M:  # cut, keeping the direction
-        near = a + (b - a) * (1.01 * _NEAR_M - a[2]) / (b[2] - a[2])
+    if min(a[2], b[2]) <= NEAR_M:  # cut, keeping the direction
+        near = a + (b - a) * (1.01 * NEAR_M - a[2]) / (b[2] - a[2])
         a, b = (near, b) if a[2] < b[2] else (a, near)
     pieces = 12 if camera.distortion else 1
     points = a + np.linspace(0, 1, pieces + 1)[:, None] * (b - a)

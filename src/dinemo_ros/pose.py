@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .geometry import ray_rotation, viewpoint_from_rotation
+from .geometry import allocentric, viewpoint_from_rotation
+
+Roi = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max in pixels
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,7 @@ class Hypothesis:
 
     def viewpoint(self) -> tuple[float, float, float]:
         """Azimuth, elevation, theta in radians (PASCAL3D+), seen along the ray to the object."""
-        ray = self.T_cam_obj[:3, 3]
-        return viewpoint_from_rotation(ray_rotation(ray).T @ self.T_cam_obj[:3, :3])
+        return viewpoint_from_rotation(allocentric(self.T_cam_obj))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from .pose import ObjectPose
 from .regions import covered_share, distinct_boxes, overlap, projected_box
 from .sliding import VERTICES, Templates, Windows, make_templates
 from .solver.jit import kernel
-from .solver.similarity import products
+from .solver.similarity import object_probability, products
 from .solver.surface import Surface, prepare_surface
 
 _PIXELS = 640 * 480  # of the scaled frame: a few crops' worth of work for the network
@@ -148,7 +148,7 @@ class Level:
         Neighbouring cells belong to one object where their best vertices are neighbours on the mesh: from one car's
         tail to the next one's bonnet the vertex jumps.
         """
-        foreground = 1.0 / (1.0 + np.exp((rival - S.max(axis=0)) / self._temperature)) > _FOREGROUND
+        foreground = object_probability(S.max(axis=0), rival, self._temperature) > _FOREGROUND
         labels = np.zeros(rival.shape, np.int32)
         count = label_objects(foreground, self._vertices[S.argmax(axis=0)], self._jump, labels)
         boxes = []

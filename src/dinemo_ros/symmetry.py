@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import ray_rotation, rotation_angle, rotation_from_viewpoint
+from .geometry import ray_rotation, rotation_angle, rotation_from_viewpoint, turn
 from .quoting import shown
 
 ALLOWED = "'none' or {axis: z, order: n} with n = 0 (continuous) or 1 to 36"
@@ -145,12 +145,6 @@ class Symmetry:
         uniform angle. Finite symmetries change nothing: the covariance is about the representative that is reported.
         """
         return with_axis_variance(covariance, R, UNIFORM_VARIANCE) if self.continuous else np.asarray(covariance)
-
-
-def turn(angle: float) -> np.ndarray:
-    """Rotation [3, 3] by ``angle`` about object z."""
-    c, s = math.cos(angle), math.sin(angle)
-    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
 def with_axis_variance(covariance: np.ndarray, R: np.ndarray, variance: float) -> np.ndarray:

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .camera import Camera
-from .estimator import SMALLEST_BOX, PoseEstimator, Roi
+from .estimator import SAME_POSE, SMALLEST_BOX, PoseEstimator
 from .geometry import se3, so3_exp, so3_log
-from .pose import Hypothesis, ObjectPose
+from .pose import Hypothesis, ObjectPose, Roi
 from .regions import covered_share, distinct_boxes, overlap
 
 _VELOCITY_GAIN = 0.7  # weight of the newest difference of two poses in the velocity
@@ -31,7 +31,6 @@ _FLIP_MEMORY = 0.8  # per image; evidence for the flip is summed up over about f
 _FLIP_EVIDENCE = 0.05  # score, summed, by which the flip must win before the track turns round
 _BETTER = 0.02  # score by which the whole search must beat the followed pose
 _DROPPED = 0.85  # share of a track's usual score below which it is searched for as a whole
-_SAME_POSE = math.radians(30)
 _SAME_PLACE = 0.3  # overlap of boxes above which a new box belongs to a track
 _TWINS = 0.6  # overlap of boxes above which two tracks at the same distance have run into one object
 _SAME_DISTANCE = 0.15  # share of the distance
@@ -101,7 +100,7 @@ class Track:
         moved = found.T_cam_obj[:3, 3] - self.pose.T_cam_obj[:3, 3]
         turned = so3_log(found.T_cam_obj[:3, :3] @ self.pose.T_cam_obj[:3, :3].T)
         self.residual = float(np.linalg.norm(moved) / np.linalg.norm(found.T_cam_obj[:3, 3]))
-        if np.linalg.norm(turned) < _SAME_POSE:
+        if np.linalg.norm(turned) < SAME_POSE:
             self.velocity = self.velocity + _VELOCITY_GAIN * moved / dt
             self.spin = self.spin + _VELOCITY_GAIN * turned / dt
             T = se3(so3_exp(-smoothing * turned) @ found.T_cam_obj[:3, :3], found.T_cam_obj[:3, 3] - smoothing * moved)

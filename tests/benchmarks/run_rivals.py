@@ -21,8 +21,8 @@ from dinemo_ros.benchmark import rivals
 from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
 from dinemo_ros.benchmark.device import REFERENCE_PACKAGES, cpu_name, load_average, versions
 from dinemo_ros.bundle import find_bundle, load_bundle
-from dinemo_ros.cli.options import DEFAULT_HFOV_DEG, available_cpus
 from dinemo_ros.cli.output import AtomicFile, to_json
+from dinemo_ros.defaults import DEFAULT_HFOV_DEG, available_cpus
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.cutouts import DrawnCutOuts
 from dinemo_ros.evaluation.occlusion import LEVELS, Occluder

@@ -24,7 +24,7 @@ from dinemo_ros.benchmark import rivals
 from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
 from dinemo_ros.benchmark.stages import Job, hypotheses, milliseconds, mosaic
 from dinemo_ros.bundle import Bundle, find_bundle, load_bundle
-from dinemo_ros.cli.options import available_cpus
+from dinemo_ros.defaults import available_cpus
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.neural_mesh import NeuralMesh
 from dinemo_ros.solver import PoseSolver, prepare_category

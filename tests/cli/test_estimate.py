@@ -9,7 +9,7 @@ import pytest
 from photographs import exif
 
 from dinemo_ros.cli.main import main
-from dinemo_ros.cli.options import DEFAULT_HFOV_DEG
+from dinemo_ros.defaults import DEFAULT_HFOV_DEG
 from dinemo_ros.geometry import rotation_angle
 
 from .conftest import CAMERA, CAMERA_INFO, save

@@ -13,8 +13,8 @@ from painted_car import SIZE, photograph
 from dinemo_ros.camera import Camera
 from dinemo_ros.cli.evaluate_report import finish
 from dinemo_ros.cli.main import main
-from dinemo_ros.cli.options import DEFAULT_HFOV_DEG
 from dinemo_ros.cli.output import OutputError
+from dinemo_ros.defaults import DEFAULT_HFOV_DEG
 from dinemo_ros.evaluation.kitti_labels import read_labels, read_projection
 from dinemo_ros.evaluation.runner import Competitor, Setting, tabulate
 

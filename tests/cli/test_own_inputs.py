@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from dinemo_ros.cli.input_guard import refuse_inputs
 from dinemo_ros.cli.main import main
 from dinemo_ros.cli.output import overlay_name
 from dinemo_ros.errors import OutputError
+from dinemo_ros.input_guard import refuse_inputs
 from dinemo_ros.overlay_file import is_overlay, write_overlay
 from dinemo_ros.sources import open_source
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dinemo_ros.cli.train_stages import FAMILIES
+from dinemo_ros.train_stages import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 HIDE_TORCH = """

@@ -15,9 +15,9 @@ for _module in ("timm", "numba"):
 
 from posed_car import car_shape, look_at, posed_crop
 
-from dinemo_ros.geometry import mirror_rotation
+from dinemo_ros.geometry import allocentric, mirror_rotation
 from training.ablation import __main__ as ablation
-from training.ablation.examples import along_ray, labelled_examples, posed_examples
+from training.ablation.examples import labelled_examples, posed_examples
 from training.ablation.measure import Outcome, measure, summarise
 from training.ablation.tables import short
 from training.ablation.variants import BIDIRECTIONAL, PARTS, Variant
@@ -137,7 +137,7 @@ def test_photographs_are_compared_with_their_labels(tmp_path):
     write_labels(tmp_path / "found.npz", labels | {"none": None})
     sure = labelled_examples(tmp_path, tmp_path / "found.npz", 10, 0.1)
     assert [e.name for e in sure] == ["0", "2"]
-    np.testing.assert_allclose(sure[1].rotation, along_ray(look_at(32, 5)))
+    np.testing.assert_allclose(sure[1].rotation, allocentric(look_at(32, 5)))
     flipped = look_at(32, 5)
     flipped[:3, :3] = mirror_rotation(flipped[:3, :3])
     assert sure[1].error_deg(Candidate(flipped, SIZE, 1.0)) == pytest.approx(64, abs=1)

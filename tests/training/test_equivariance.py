@@ -23,8 +23,8 @@ from training.equivariance.metrics import nearest_pixels, summarise
 from training.equivariance.model import EquivariantTeacher, EquivariantTransformer
 from training.equivariance.pairs import PairSynthesizer, load_pairs, write_pairs
 from training.equivariance.smooth_ap import smooth_ap_loss
+from training.posed_crops import CROP_SIDE
 from training.render.background import Photos
-from training.render.dataset import SIDE
 from training.student import VIT
 from training.teachers import create_teacher
 
@@ -47,8 +47,8 @@ def test_links_show_the_same_surface(pairs):
     """The cars are textured: linked pixels of one paint are more alike than shuffled ones, light or not."""
     for pair in load_pairs(pairs):
         assert pair.points.shape == (300, 3) and np.abs(pair.points).max() < 0.75
-        assert (pair.pixels_a >= 0).all() and (pair.pixels_b <= SIDE - 1).all()
-        assert 0.5 * SIDE < pair.extent_b < SIDE
+        assert (pair.pixels_a >= 0).all() and (pair.pixels_b <= CROP_SIDE - 1).all()
+        assert 0.5 * CROP_SIDE < pair.extent_b < CROP_SIDE
         a, b = (image[tuple(at.round().astype(int).T[::-1])].mean(1) for image, at in
                 ((pair.first, pair.pixels_a), (pair.second, pair.pixels_b)))
         assert np.corrcoef(a, b)[0, 1] > 0.2 + abs(np.corrcoef(a, np.roll(b, 151))[0, 1])

@@ -15,7 +15,7 @@ for _module in ("timm", "numba"):
 from painted_car import write_painted_bundle
 from posed_car import car_shape, look_at, posed_crop
 
-from dinemo_ros.geometry import mirror_rotation, rotation_angle, rotation_from_viewpoint
+from dinemo_ros.geometry import allocentric, mirror_rotation, rotation_angle, rotation_from_viewpoint
 from training.ablation import agreement, flips
 from training.augment import AugmentConfig
 from training.batches import CorrespondenceSampler
@@ -30,7 +30,7 @@ from training.in_order import azimuth_histogram, labels_in_order
 from training.label_store import write_labels
 from training.look_alikes import look_alike_odds, settle
 from training.looks import MOST, looks
-from training.mirror_check import Candidate, Label, along_ray
+from training.mirror_check import Candidate, Label
 from training.photos import crop_photo
 from training.posed_crops import CROP_SIDE, save_labels, save_picture
 from training.sequences import BINS
@@ -115,7 +115,7 @@ def test_the_half_turn_by_cells():
         mask = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(photo.mask)[None].float() / 255,
                                                        features.shape[-2:])[0]
         scores = compare(features, mask, bank).similarity
-        R = along_ray(look_at(azimuth, 10))
+        R = allocentric(look_at(azimuth, 10))
         sure = half_turn_by_cells(R, scores, bank)
         assert sure > 1
         assert half_turn_by_cells(R @ HALF_TURN, scores, bank) == pytest.approx(-sure, rel=1e-4)
@@ -222,7 +222,7 @@ def test_rendering_tells_a_pose_from_its_half_turn(tmp_path):
     ask = flips.by_rendering(write_painted_bundle(tmp_path / "bundle"))
     T = look_at(35, 10)
     candidates, check = ask(photo_of(T))
-    assert np.rad2deg(rotation_angle(candidates[0].rotation, along_ray(T))) < 10
+    assert np.rad2deg(rotation_angle(candidates[0].rotation, allocentric(T))) < 10
     R = candidates[0].rotation
     assert check(R) > 0.1 and check(R @ HALF_TURN) < 0
 

@@ -137,7 +137,7 @@ def test_a_dry_run_leaves_nothing_behind(place, capsys):
     assert sorted(place.rglob("*")) == before
 
 
-@pytest.mark.parametrize("text", ["", "1x1", "1x1x0", "1x1xnan", "axbxc", "1x1x1x1"])
+@pytest.mark.parametrize("text", ["", "1x1", "1x1x0", "1x1xnan", "axbxc", "1x1x1x1", "4x-1x2"])
 def test_sizes_that_are_none(text):
     with pytest.raises(RecipeError, match="is not LENGTHxWIDTHxHEIGHT"):
         parse_size(text)

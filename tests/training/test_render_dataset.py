@@ -16,8 +16,9 @@ from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from training.assets.asset import GLASS, PAINT, RUBBER, Part, assemble
 from training.assets.fleet import FLEET, HELD_OUT, load_fleet
 from training.assets.wheel import wheel_parts
+from training.posed_crops import CROP_SIDE
 from training.render.background import Photos
-from training.render.dataset import COVERED, SIDE, Pose, Synthesizer, draw, write_dataset
+from training.render.dataset import COVERED, Pose, Synthesizer, draw, write_dataset
 from training.render.environment import Environment
 from training.render.shading import material_table
 
@@ -52,8 +53,8 @@ def dataset(car, tmp_path_factory):
 def silhouette(asset, K, T, size):
     """Mask of the projected triangles, drawn by OpenCV; ``size`` [3] stretches the asset."""
     vertices = asset.vertices * (size / asset.size)
-    pixels = Camera(SIDE, SIDE, K).project(vertices @ T[:3, :3].T + T[:3, 3])
-    mask = np.zeros((SIDE, SIDE), np.uint8)
+    pixels = Camera(CROP_SIDE, CROP_SIDE, K).project(vertices @ T[:3, :3].T + T[:3, 3])
+    mask = np.zeros((CROP_SIDE, CROP_SIDE), np.uint8)
     for face in asset.faces:  # 4 binary digits of sub-pixel precision
         cv2.fillConvexPoly(mask, np.round(pixels[face] * 16).astype(np.int32), 1, cv2.LINE_8, 4)
     return mask > 0
@@ -75,9 +76,9 @@ def test_the_car_is_centred_and_fills_70_to_80_percent(dataset):
     for name in labels["names"]:
         rows, columns = np.nonzero(cv2.imread(str(out / "masks" / f"{name}.png"), cv2.IMREAD_UNCHANGED))
         larger = max(np.ptp(rows), np.ptp(columns)) + 1
-        assert 0.68 * SIDE < larger < 0.82 * SIDE
+        assert 0.68 * CROP_SIDE < larger < 0.82 * CROP_SIDE
         centre = np.array([rows.max() + rows.min(), columns.max() + columns.min()]) / 2
-        assert (np.abs(centre - (SIDE - 1) / 2) < 0.05 * SIDE).all()
+        assert (np.abs(centre - (CROP_SIDE - 1) / 2) < 0.05 * CROP_SIDE).all()
 
 
 def test_poses_are_rigid_and_the_car_stands_in_front_of_the_camera(dataset):

@@ -8,7 +8,7 @@ import pytest
 trimesh = pytest.importorskip("trimesh", reason="training extra is not installed")
 pytest.importorskip("skimage", reason="training extra is not installed")
 
-from training.shape.mean_mesh import box_mesh, mean_mesh, parse_size, read_cad, save_shape, vertex_normals
+from training.shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape, vertex_normals
 from training.shape.occupancy import body_bounds, surface_points
 
 SIZE = np.array([4.0, 1.8, 1.5])
@@ -103,9 +103,3 @@ def test_saved_shape_is_plain_arrays(tmp_path, shape):
     with np.load(tmp_path / "shape.npz", allow_pickle=False) as data:
         assert {k: data[k].dtype.name for k in data} == {"vertices": "float32", "faces": "int32", "normals": "float32"}
         np.testing.assert_allclose(np.linalg.norm(data["normals"], axis=1), 1, atol=1e-5)
-
-
-@pytest.mark.parametrize("text", ["4x2", "axbxc", "4x-1x2", ""])
-def test_bad_size_is_refused_with_an_example(text):
-    with pytest.raises(SystemExit, match="LENGTHxWIDTHxHEIGHT"):
-        parse_size(text)

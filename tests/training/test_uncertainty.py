@@ -19,9 +19,9 @@ from unit.test_uncertainty import BOX, SLOPED
 from dinemo_ros.bundle import CARD_FILE, load_bundle
 from dinemo_ros.evaluation.coverage import BOUNDS, contents, coverage_rows
 from dinemo_ros.evaluation.reliability import reliability_rows
-from dinemo_ros.geometry import se3, so3_exp
+from dinemo_ros.geometry import se3, so3_exp, turn
 from dinemo_ros.pose import Hypothesis, ObjectPose
-from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry, turn
+from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry
 from dinemo_ros.uncertainty import FACTORS, as_experienced
 from training.announced import announced, gathered
 from training.left_out import experienced, left_out

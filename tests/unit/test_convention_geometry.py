@@ -5,16 +5,20 @@ import numpy as np
 import pytest
 
 from dinemo_ros.geometry import (
+    HALF_TURN,
+    allocentric,
     mirror_rotation,
+    pinhole_matrix,
     ray_rotation,
     rotation_angle,
     rotation_from_viewpoint,
     se3,
-    se3_inverse,
     skew,
     so3_exp,
     so3_log,
+    turn,
     viewpoint_from_rotation,
+    wrapped,
 )
 from dinemo_ros.pose import Hypothesis
 
@@ -86,7 +90,7 @@ def test_convention_camera_stands_where_azimuth_and_elevation_say():
     T = se3(seen(30, 20), [0, 0, 7.0])
     a, e = np.deg2rad([30, 20])
     expected = 7 * np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
-    np.testing.assert_allclose(se3_inverse(T)[:3, 3], expected, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.inv(T)[:3, 3], expected, atol=1e-12)
 
 
 def test_viewpoint_round_trip_from_angles():
@@ -155,7 +159,7 @@ def test_convention_T_a_b_maps_points_of_b_into_a():
     T_map_cam = se3(so3_exp([0, 0, np.pi / 2]), [5, 0, 0])
     T_map_obj = T_map_cam @ T_cam_obj
     np.testing.assert_allclose(T_map_obj @ [2, 0, 0, 1], T_map_cam @ [-2, 0, 10, 1], atol=1e-12)
-    np.testing.assert_allclose(se3_inverse(T_map_obj) @ T_map_obj, np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(np.linalg.inv(T_map_obj) @ T_map_obj, np.eye(4), atol=1e-12)
 
 
 def test_convention_rotation_vectors_are_right_handed():
@@ -184,3 +188,28 @@ def test_convention_rotation_error_is_the_geodesic_angle():
         frobenius = np.linalg.norm(skew(so3_log(R.T @ other)), "fro") / np.sqrt(2)
         assert rotation_angle(R, other) == pytest.approx(frobenius)
     assert rotation_angle(np.eye(3), seen(0) @ seen(180).T) == pytest.approx(np.pi)
+
+
+def test_convention_wrapped_angles_lie_in_minus_pi_to_pi():
+    """Half a turn is -pi, and a wrapped angle is the same turn."""
+    angles = np.linspace(-20.0, 20.0, 301)
+    found = wrapped(angles)
+    assert found.min() >= -np.pi and found.max() < np.pi
+    np.testing.assert_allclose(np.exp(1j * found), np.exp(1j * angles), atol=1e-12)
+    assert wrapped(np.pi) == -np.pi and wrapped(0.25) == 0.25
+
+
+def test_convention_allocentric_orientation_is_that_of_a_camera_that_looks_straight_at_the_object():
+    """It does not change while the object moves along with its ray, and on the axis it is the pose's own."""
+    R = rotation_from_viewpoint(0.7, 0.3, 0.1)
+    np.testing.assert_allclose(allocentric(se3(R, [0.0, 0.0, 5.0])), R, atol=1e-12)
+    for ray in ([1.0, 0.5, 4.0], [-2.0, 0.1, 3.0]):
+        T = se3(ray_rotation(ray) @ R, ray)
+        np.testing.assert_allclose(allocentric(T), R, atol=1e-12)
+        np.testing.assert_allclose(ray_rotation(T[:3, 3]) @ allocentric(T), T[:3, :3], atol=1e-12)
+
+
+def test_convention_camera_matrix_and_turn():
+    np.testing.assert_array_equal(pinhole_matrix(500.0, 319.5, 239.5), [[500, 0, 319.5], [0, 500, 239.5], [0, 0, 1]])
+    np.testing.assert_allclose(turn(np.pi / 2) @ [1.0, 0.0, 2.0], [0.0, 1.0, 2.0], atol=1e-12)
+    np.testing.assert_allclose(HALF_TURN, turn(np.pi), atol=1e-12)

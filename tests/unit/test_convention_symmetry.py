@@ -14,9 +14,10 @@ from dinemo_ros.geometry import (
     rotation_from_viewpoint,
     se3,
     so3_exp,
+    turn,
     viewpoint_from_rotation,
 )
-from dinemo_ros.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance, turn, with_axis_variance
+from dinemo_ros.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance, with_axis_variance
 
 BOTTLE, BOX, CUP, CAR = Symmetry("z", 0), Symmetry("z", 4), Symmetry("z", 1), Symmetry()
 

@@ -9,7 +9,7 @@ from unit.planted import SIZE, FeatureField, car_card, car_mesh
 from unit.scenes import planted_scene
 
 from dinemo_ros.bundle import ScoreSpec
-from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.geometry import rotation_angle, turn
 from dinemo_ros.solver import PoseSolver, Start, prepare_category
 from dinemo_ros.solver.crop_solver import inside_maps
 from dinemo_ros.solver.problem import FeatureNoise, Priors
@@ -18,7 +18,6 @@ from dinemo_ros.solver.roi_prior import roi_sides
 from dinemo_ros.solver.similarity import Similarity
 from dinemo_ros.solver.surface import prepare_surface
 from dinemo_ros.solver.workspace import make_scratch
-from dinemo_ros.symmetry import turn
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dinemo_ros.console import command_main
-from dinemo_ros.evaluation.metrics import FLIP_DEG
+from dinemo_ros.evaluation.metrics import FLIP_DEG, RIGHT_DEG
 from dinemo_ros.files import write_file
 from dinemo_ros.geometry import rotation_angle
 
@@ -25,7 +25,7 @@ from ..label_store import read_labels
 from ..mirror_check import Label
 from .flips import SHARES, markdown
 
-_WRONG_DEG, _EXACT_DEG = 30.0, 10.0
+_EXACT_DEG = 10.0
 
 
 def compare_labels(found: dict[str, Label | None], reference: dict[str, Label], shares=SHARES) -> dict:
@@ -34,11 +34,11 @@ def compare_labels(found: dict[str, Label | None], reference: dict[str, Label], 
     errors = np.rad2deg([rotation_angle(a.rotation, b.rotation) for a, b in both])
     order = np.argsort([-a.margin for a, _ in both], kind="stable")
     asked = len([name for name in found if name in reference])
-    row = {"asked": asked, "labelled": len(both), "acc30": float((errors < _WRONG_DEG).sum() / asked),
+    row = {"asked": asked, "labelled": len(both), "acc30": float((errors < RIGHT_DEG).sum() / asked),
            "acc10": float((errors < _EXACT_DEG).sum() / asked), "flips": float((errors > FLIP_DEG).sum() / asked)}
     for share in shares:
         kept = errors[order[: round(share * asked)]]
-        row[f"{share:.0%}"] = {"kept": len(kept), "wrong": int((kept > _WRONG_DEG).sum()),
+        row[f"{share:.0%}"] = {"kept": len(kept), "wrong": int((kept > RIGHT_DEG).sum()),
                                "flips": int((kept > FLIP_DEG).sum()), "exact": int((kept < _EXACT_DEG).sum())}
     return row
 

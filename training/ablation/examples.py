@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from dinemo_ros.evaluation.metrics import azimuth_error_deg
 from dinemo_ros.evaluation.spin import read_spins
-from dinemo_ros.geometry import rotation_angle, viewpoint_from_rotation
+from dinemo_ros.geometry import allocentric, rotation_angle, viewpoint_from_rotation
 from dinemo_ros.picture_read import imread
 
 from ..foreground import SaliencyMask, mask_box
 from ..label_store import read_labels
-from ..mirror_check import Candidate, along_ray
+from ..mirror_check import Candidate
 from ..photos import PHOTO_MARGIN, Photo, crop_photo, load_photo
 from ..picture_file import write_picture
 from ..posed_crops import PosedCrop, load_posed_crops, square_around
@@ -78,7 +78,7 @@ def posed_examples(folder: Path, count: int, group: str = "synthetic", names: li
         if not mask.any():
             continue
         photo = crop_photo(crop.image(), mask)
-        R = along_ray(crop.T_cam_obj)
+        R = allocentric(crop.T_cam_obj)
         examples.append(Example(group, crop.name, photo, float(np.rad2deg(viewpoint_from_rotation(R)[0])), R, crop,
                                 _to_photo(mask, photo)))
     return examples
@@ -91,7 +91,7 @@ def labelled_examples(photos: Path, labels: Path, count: int, min_margin: float)
     """
     sure = {name: label for name, label in read_labels(labels).items() if label and label.margin >= min_margin}
     names = sorted(sure)[:: max(1, len(sure) // count)][:count]
-    rotations = [along_ray(sure[name].T_cam_obj) for name in names]
+    rotations = [allocentric(sure[name].T_cam_obj) for name in names]
     return [Example("photographs", name, load_photo(photos, name), float(np.rad2deg(viewpoint_from_rotation(R)[0])), R)
             for name, R in zip(names, rotations, strict=True)]
 
@@ -103,7 +103,7 @@ def _to_photo(mask: np.ndarray, photo: Photo) -> np.ndarray:
 class _Masks:
     """Saliency masks, kept on disk by the content of the picture."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         self.folder, self.saliency = folder, None
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -27,7 +27,7 @@ from dinemo_ros.bundle import load_bundle
 from dinemo_ros.console import command_main
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.cutouts import DrawnCutOuts
-from dinemo_ros.evaluation.metrics import FLIP_DEG
+from dinemo_ros.evaluation.metrics import FLIP_DEG, RIGHT_DEG
 from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
 from dinemo_ros.files import write_file
 
@@ -50,7 +50,6 @@ from .measure import single_threaded
 
 MARGIN = "margin (as it is)"
 SHARES = (0.8, 0.6, 0.4)
-_WRONG_DEG = 30.0
 # Candidates of a photograph, and how surely a pose of it is right and not its half turn.
 Asked = tuple[list[Candidate], Callable[[np.ndarray], float] | None]
 
@@ -125,7 +124,7 @@ def tabulate(judged: list[Judged], asked: int) -> list[dict]:
         row = {"check": name}
         for share in SHARES:
             kept = errors[order[: round(share * asked)]]
-            row[f"{share:.0%}"] = {"kept": len(kept), "wrong": int((kept > _WRONG_DEG).sum()),
+            row[f"{share:.0%}"] = {"kept": len(kept), "wrong": int((kept > RIGHT_DEG).sum()),
                                    "flips": int((kept > FLIP_DEG).sum())}
         rows.append(row)
     return rows
@@ -198,7 +197,7 @@ def main() -> None:
     rows = tabulate(judged, len(examples))
     errors = np.array([j.error_deg for j in judged])
     split = {"measured on": args.names or [args.posed.name], "occlusion": args.occlusion, "pictures": len(examples),
-             "labelled": len(judged), "wrong": int((errors > _WRONG_DEG).sum()),
+             "labelled": len(judged), "wrong": int((errors > RIGHT_DEG).sum()),
              "flips": int((errors > FLIP_DEG).sum()), "looks": args.looks,
              "labels": "render-and-compare" if args.bundle else "correspondence"}
     args.out.parent.mkdir(parents=True, exist_ok=True)

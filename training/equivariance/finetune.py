@@ -23,7 +23,7 @@ from tqdm import tqdm
 from dinemo_ros.console import command_main
 from dinemo_ros.files import completed, write_file
 from training.arguments import parsed
-from training.render.dataset import SIDE
+from training.posed_crops import CROP_SIDE
 from training.student import VIT
 from training.teachers.protocol import prepare_picture
 from training.weights_file import read_weights
@@ -42,7 +42,7 @@ def evaluate(model: EquivariantTransformer, pairs: list[Pair], side: int) -> Equ
     errors = []
     for pair in tqdm(pairs, desc="evaluate", mininterval=5):
         first, second = model.eval()(torch.cat([prepare_picture(pair.first, side), prepare_picture(pair.second, side)]))
-        found = nearest_pixels(first, second, pair.pixels_a, SIDE)
+        found = nearest_pixels(first, second, pair.pixels_a, CROP_SIDE)
         errors.append(np.linalg.norm(found - pair.pixels_b, axis=1) / pair.extent_b)
     return summarise(np.concatenate(errors))
 
@@ -57,7 +57,7 @@ def finetune(model: EquivariantTransformer, pairs: list[Pair], out: Path, *, ste
     for step in (bar := tqdm(range(first, steps), initial=first, total=steps, desc="fine-tune", mininterval=5)):
         rng = np.random.default_rng([seed, step])
         images, pixels, points = _augmented(pairs[rng.integers(len(pairs))], rng, side)
-        features = sample(model(images), pixels, SIDE)
+        features = sample(model(images), pixels, CROP_SIDE)
         loss = smooth_ap_loss(features[0], features[1], points)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -73,19 +73,19 @@ def finetune(model: EquivariantTransformer, pairs: list[Pair], out: Path, *, ste
 def _augmented(pair: Pair, rng: np.random.Generator, side: int) -> tuple[Tensor, Tensor, Tensor]:
     """Both pictures turned, shifted, scaled and recoloured: [2, 3, side, side], pixels [2, N, 2], points [N, 3].
 
-    Pixels stay in the coordinates of the stored pictures of side ``SIDE``. Points that leave either picture go.
+    Pixels stay in the coordinates of the stored pictures of side ``CROP_SIDE``. Points that leave either picture go.
     """
     pictures, pixels = [], []
     for picture, at in ((pair.first, pair.pixels_a), (pair.second, pair.pixels_b)):
-        centre = (SIDE - 1) / 2
+        centre = (CROP_SIDE - 1) / 2
         A = cv2.getRotationMatrix2D((centre, centre), rng.uniform(-25, 25), rng.uniform(0.8, 1.25))
-        A[:, 2] += rng.uniform(-0.1, 0.1, 2) * SIDE
-        moved = cv2.warpAffine(picture, A, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT).astype(np.float32)
+        A[:, 2] += rng.uniform(-0.1, 0.1, 2) * CROP_SIDE
+        moved = cv2.warpAffine(picture, A, (CROP_SIDE, CROP_SIDE), borderMode=cv2.BORDER_REFLECT).astype(np.float32)
         moved = np.clip((moved - 127) * rng.uniform(0.7, 1.2) + 127 + rng.uniform(-25, 25, 3), 0, 255)
         pictures.append(prepare_picture(moved.astype(np.uint8), side))
         pixels.append(at @ A[:, :2].T + A[:, 2])
     stacked = np.stack(pixels)
-    inside = ((stacked >= 0) & (stacked <= SIDE - 1)).all(axis=(0, 2))
+    inside = ((stacked >= 0) & (stacked <= CROP_SIDE - 1)).all(axis=(0, 2))
     return (torch.cat(pictures), torch.from_numpy(stacked[:, inside]).float(),
             torch.from_numpy(pair.points[inside]).float())
 

@@ -19,7 +19,7 @@ class QueryValueLora(nn.Module):
         qkv: frozen linear layer [C] -> [3 C]. rank: of the term.
     """
 
-    def __init__(self, qkv: nn.Linear, rank: int = 4):
+    def __init__(self, qkv: nn.Linear, rank: int = 4) -> None:
         super().__init__()
         self.qkv = qkv.requires_grad_(False)
         width = qkv.in_features

@@ -28,7 +28,7 @@ class EquivariantTransformer(nn.Module):
     """
 
     def __init__(self, name: str = VIT, weights: str | Path | None = None, blocks: int = 4, rank: int = 4,
-                 pretrained: bool = True, **timm_options):
+                 pretrained: bool = True, **timm_options) -> None:
         super().__init__()
         overlay = local_weights(name, weights) if weights else None
         self.trunk = timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, num_classes=0,
@@ -81,7 +81,7 @@ class EquivariantTransformer(nn.Module):
 class EquivariantTeacher:
     """The adapted transformer as a teacher (:class:`training.teachers.protocol.Teacher`)."""
 
-    def __init__(self, model: EquivariantTransformer):
+    def __init__(self, model: EquivariantTransformer) -> None:
         self.model = model.eval()
 
     @torch.inference_mode()

@@ -24,11 +24,12 @@ from dinemo_ros.picture_read import imread
 from training.arguments import parsed
 from training.assets.asset import Asset
 from training.assets.fleet import HELD_OUT, load_fleet
+from training.posed_crops import CROP_SIDE
 from training.render.background import Photos, View, random_background
-from training.render.dataset import SIDE, Pose, add_source_arguments, draw, random_pose, source_folders
+from training.render.dataset import Pose, add_source_arguments, draw, random_pose, source_folders
 from training.render.environment import random_environment
 from training.render.rasterizer import Fragments, rasterize, visible_vertices
-from training.render.shading import Look, material_table, repainted
+from training.render.shading import Look, displayed, material_table, repainted
 
 from ..picture_file import write_picture
 
@@ -39,7 +40,7 @@ _TOLERANCE = 0.01     # metres by which a point may lie behind the surface seen
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures [SIDE, SIDE, 3] RGB uint8 and what they share; see the module for shapes."""
+    """Two pictures [CROP_SIDE, CROP_SIDE, 3] RGB uint8 and what they share; see the module for shapes."""
 
     first: np.ndarray
     second: np.ndarray
@@ -53,7 +54,7 @@ class Pair:
 class PairSynthesizer:
     """Draws pair k, which depends on the seed and k alone."""
 
-    def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos):
+    def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos) -> None:
         self._assets, self._weights, self._seed, self._photos = assets, weights, seed, photos
         self._looks = [material_table(asset.materials) for asset in assets]
 
@@ -75,11 +76,11 @@ class PairSynthesizer:
 
     def _picture(self, asset: Asset, look: Look, pose: Pose, rng) -> np.ndarray:
         environment = random_environment(rng)
-        view = View(pose.K, pose.T_cam_obj, (SIDE, SIDE), asset.ground)
+        view = View(pose.K, pose.T_cam_obj, (CROP_SIDE, CROP_SIDE), asset.ground)
         picture, _ = random_background(view, environment, rng, self._photos)
-        colour, coverage = draw(asset, look, pose, (SIDE, SIDE), environment)
+        colour, coverage = draw(asset, look, pose, (CROP_SIDE, CROP_SIDE), environment)
         picture = picture * (1 - coverage[..., None]) + colour
-        return (np.clip(picture, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
+        return displayed(picture)
 
 
 def _angle_deg(a: Pose, b: Pose) -> float:
@@ -90,7 +91,7 @@ def _angle_deg(a: Pose, b: Pose) -> float:
 
 def _links(asset: Asset, a: Pose, b: Pose, rng):
     """Points [N, 3] metres seen in both views, their pixels in each [N, 2], box side in b; None: too few."""
-    seen_a, seen_b = (rasterize(asset.vertices, asset.faces, p.K, p.T_cam_obj, (SIDE, SIDE)) for p in (a, b))
+    seen_a, seen_b = (rasterize(asset.vertices, asset.faces, p.K, p.T_cam_obj, (CROP_SIDE, CROP_SIDE)) for p in (a, b))
     points, pixels_a = _surface(asset, seen_a)
     shared = np.flatnonzero(visible_vertices(points, seen_b.depth, b.K, b.T_cam_obj, _TOLERANCE))
     if len(shared) < LINKS:

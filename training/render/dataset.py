@@ -24,18 +24,18 @@ from tqdm import tqdm
 
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_arrays
-from dinemo_ros.geometry import ray_rotation, rotation_from_viewpoint, se3
+from dinemo_ros.geometry import pinhole_matrix, ray_rotation, rotation_from_viewpoint, se3
 from training.arguments import parsed
 from training.assets.asset import Asset
 from training.assets.fleet import FLEET, HELD_OUT, load_fleet
 from training.picture_file import write_picture
+from training.posed_crops import CROP_SIDE
 
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
 from .environment import Environment, random_environment
 from .rasterizer import rasterize
-from .shading import Look, material_table, repainted, shade
+from .shading import Look, displayed, film_curve, material_table, repainted, shade
 
-SIDE = 288  # pixels
 SUPERSAMPLING = 2
 COVERED = 64  # mask value of hidden parts
 _LABELS_EVERY = 250  # samples between two saves of labels.npz
@@ -49,7 +49,7 @@ class Pose:
     T_cam_obj: np.ndarray
 
 
-def random_pose(asset: Asset, rng: np.random.Generator, side: int = SIDE) -> Pose:
+def random_pose(asset: Asset, rng: np.random.Generator, side: int = CROP_SIDE) -> Pose:
     """A view in which the car's picture is centred and its larger side takes 70 to 80 % of ``side`` pixels."""
     azimuth = rng.uniform(0, 2 * np.pi)
     elevation = np.radians(rng.uniform(-3, 25) if rng.random() < 0.85 else rng.uniform(20, 45))
@@ -61,7 +61,7 @@ def random_pose(asset: Asset, rng: np.random.Generator, side: int = SIDE) -> Pos
 
 
 def framed_pose(vertices: np.ndarray, rotation: np.ndarray, distance: float, rng: np.random.Generator,
-                side: int = SIDE) -> Pose:
+                side: int = CROP_SIDE) -> Pose:
     """A camera in which ``vertices`` [V, 3], seen with ``rotation`` from ``distance``, are centred and fill 70 to 80 %.
 
     ``rotation`` [3, 3] is that of a camera that looks straight at the origin; units are those of the vertices.
@@ -74,7 +74,7 @@ def framed_pose(vertices: np.ndarray, rotation: np.ndarray, distance: float, rng
     focal = rng.uniform(0.70, 0.80) * side / (upper - lower).max()
     off_centre = se3(ray_rotation(np.array([*(rng.uniform(-0.03, 0.03, 2) * side / focal), 1.0])), np.zeros(3))
     centre = (side - 1) / 2
-    return Pose(np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1.0]]), off_centre @ T)
+    return Pose(pinhole_matrix(focal, centre, centre), off_centre @ T)
 
 
 def _bounds(vertices: np.ndarray, T_cam_obj: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +98,7 @@ def draw(asset: Asset, look: Look, pose: Pose, size: tuple[int, int], environmen
     K = supersampled(pose.K, factor)
     fragments = rasterize(asset.vertices, asset.faces, K, pose.T_cam_obj, (size[0] * factor, size[1] * factor))
     colour = shade(asset, look, fragments, K, pose.T_cam_obj, environment)
-    colour = np.where(colour > 0.6, 0.6 + 0.4 * np.tanh((colour - 0.6) / 0.6), colour)  # shoulder of a film curve
+    colour = film_curve(colour)
     return (cv2.resize(colour, size, interpolation=cv2.INTER_AREA),
             cv2.resize(fragments.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA))
 
@@ -113,7 +113,7 @@ def sun_shadow(asset: Asset, view: View, sun: np.ndarray) -> np.ndarray:
 class Synthesizer:
     """Draws sample k of a data set: ``label(k)`` is cheap, ``render(k)`` makes the picture."""
 
-    def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos):
+    def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos) -> None:
         self._assets, self._weights, self._seed, self._photos = assets, weights, seed, photos
         self._looks = [material_table(asset.materials) for asset in assets]
 
@@ -135,7 +135,7 @@ class Synthesizer:
         """Picture [S, S, 3] uint8 RGB and mask [S, S] uint8 of sample k."""
         index, asset, pose, rng = self._begin(k)
         environment = random_environment(rng)
-        view = View(pose.K, pose.T_cam_obj, (SIDE, SIDE), asset.ground)
+        view = View(pose.K, pose.T_cam_obj, (CROP_SIDE, CROP_SIDE), asset.ground)
         picture, has_floor = random_background(view, environment, rng, self._photos)
         if has_floor:
             picture *= contact_shadow(view, asset.size, rng.uniform(0.15, 0.6), rng.uniform(0.4, 0.9))[..., None]
@@ -145,15 +145,14 @@ class Synthesizer:
                 picture *= 1 - shadow[..., None]
         if rng.random() < 0.15:
             self._add_car(picture, view, environment, rng, behind=True)
-        colour, coverage = draw(asset, repainted(self._looks[index], asset.materials, rng), pose, (SIDE, SIDE),
-                                environment)
+        look = repainted(self._looks[index], asset.materials, rng)
+        colour, coverage = draw(asset, look, pose, (CROP_SIDE, CROP_SIDE), environment)
         picture = picture * (1 - coverage[..., None]) + colour
         visible = np.ones_like(coverage)
         if rng.random() < 0.3:
             picture, visible = self._occlude(picture, coverage, view, environment, rng)
         mask = np.where(coverage >= 0.5, np.where(visible >= 0.5, 255, COVERED), 0).astype(np.uint8)
-        picture = np.clip(picture, 0, 1) ** (1 / 2.2)
-        return (picture * 255 + 0.5).astype(np.uint8), mask
+        return displayed(picture), mask
 
     def _add_car(self, picture: np.ndarray, view: View, environment: Environment, rng: np.random.Generator,
                  behind: bool) -> np.ndarray:

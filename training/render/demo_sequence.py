@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_file
-from dinemo_ros.geometry import se3, viewpoint_from_rotation
+from dinemo_ros.geometry import pinhole_matrix, se3, viewpoint_from_rotation
 from training.arguments import parsed
 from training.assets.asset import Asset, Material, Part, assemble
 from training.assets.fleet import load_fleet
@@ -49,7 +49,7 @@ terms. The car appears in no training set of this project.
 
 def camera_matrix() -> np.ndarray:
     focal = 0.5 * SIZE[0] / np.tan(np.radians(HFOV_DEG) / 2)
-    return np.array([[focal, 0, (SIZE[0] - 1) / 2], [0, focal, (SIZE[1] - 1) / 2], [0, 0, 1.0]])
+    return pinhole_matrix(focal, (SIZE[0] - 1) / 2, (SIZE[1] - 1) / 2)
 
 
 def camera_path(ground: float) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from dinemo_ros.console import command_main
-from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.geometry import pinhole_matrix, rotation_from_viewpoint, se3
 from training.arguments import parsed
 from training.assets.asset import Asset
 from training.assets.fleet import load_fleet
@@ -41,7 +41,7 @@ def portrait(asset: Asset, azimuth_deg: float) -> np.ndarray:
     """The car [H, W, 3] uint8 RGB from ``azimuth_deg`` and 14 degrees above, in its own colours, with its axes."""
     T = se3(rotation_from_viewpoint(np.radians(azimuth_deg), np.radians(14), 0.0), np.array([0, 0, 3 * asset.size[0]]))
     focal = 2.3 * _TILE[0]
-    K = np.array([[focal, 0, (_TILE[0] - 1) / 2], [0, focal, (_TILE[1] - 1) / 2], [0, 0, 1.0]])
+    K = pinhole_matrix(focal, (_TILE[0] - 1) / 2, (_TILE[1] - 1) / 2)
     look = material_table(asset.materials)
     look.paint[:, 3] = 0.0  # luma 0: textures as they are
     colour, coverage = draw(asset, look, Pose(K, T), _TILE, _daylight())

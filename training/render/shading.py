@@ -72,6 +72,16 @@ def linear(srgb) -> np.ndarray:
     return np.clip(np.asarray(srgb, dtype=np.float32), 0, None) ** 2.2
 
 
+def displayed(picture: np.ndarray) -> np.ndarray:
+    """Inverse of :func:`linear` in 8 bits: linear light [..., 3] as sRGB uint8, what is out of range clipped."""
+    return (np.clip(picture, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
+
+
+def film_curve(colour: np.ndarray) -> np.ndarray:
+    """Linear light of any shape with the shoulder of a film: from 0.6 on highlights approach 1."""
+    return np.where(colour > 0.6, 0.6 + 0.4 * np.tanh((colour - 0.6) / 0.6), colour)
+
+
 def material_table(materials: tuple[Material, ...]) -> Look:
     """Flatten materials once per asset; :func:`repainted` is then cheap."""
     texels, layout, texture, luma = [], [], [], []

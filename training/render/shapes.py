@@ -24,13 +24,14 @@ from dinemo_ros.console import command_main
 from dinemo_ros.geometry import rotation_from_viewpoint
 from training.arguments import parsed
 from training.assets.asset import Asset, Material, Part, assemble
-from training.inputs import cad_files
-from training.shape.mean_mesh import AXES, parse_size, read_cad
+from training.inputs import cad_files, parse_size
+from training.posed_crops import CROP_SIDE
+from training.shape.mean_mesh import AXES, read_cad
 
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
-from .dataset import COVERED, SIDE, Pose, draw, draw_blob, framed_pose, sun_shadow, write_dataset
+from .dataset import COVERED, Pose, draw, draw_blob, framed_pose, sun_shadow, write_dataset
 from .environment import random_environment
-from .shading import Look
+from .shading import Look, displayed
 
 _STUDIO_LENGTH = 4.0  # metres: surroundings are made for cars, so everything is drawn at their scale and shrunk after
 _PIECES = 8           # materials per model
@@ -104,7 +105,8 @@ class ShapeSynthesizer:
         elevation: [2] degrees, least and most. tilt: standard deviation of the in-plane turn, degrees.
     """
 
-    def __init__(self, assets: list[Asset], seed: int, elevation: tuple[float, float], tilt: float, photos: Photos):
+    def __init__(self, assets: list[Asset], seed: int, elevation: tuple[float, float], tilt: float,
+                 photos: Photos) -> None:
         self._assets, self._seed, self._elevation, self._tilt = assets, seed, elevation, tilt
         self._photos = photos
 
@@ -130,14 +132,14 @@ class ShapeSynthesizer:
         """Picture [S, S, 3] uint8 RGB and mask [S, S] uint8 of sample k."""
         asset, _, pose, rng = self._begin(k)
         environment = random_environment(rng)
-        view = View(pose.K, pose.T_cam_obj, (SIDE, SIDE), asset.ground)
+        view = View(pose.K, pose.T_cam_obj, (CROP_SIDE, CROP_SIDE), asset.ground)
         picture, has_floor = random_background(view, environment, rng, self._photos)
         if has_floor and view.eye[2] > asset.ground:
             picture *= contact_shadow(view, asset.size, rng.uniform(0.15, 0.6), rng.uniform(0.3, 0.8))[..., None]
             if environment.sun_colour.max() > 0.3:
                 on_ground = ground_points(view, view.rays())[2]
                 picture *= 1 - (sun_shadow(asset, view, environment.sun) * on_ground * rng.uniform(0.3, 0.7))[..., None]
-        colour, coverage = draw(asset, random_look(asset, rng), pose, (SIDE, SIDE), environment)
+        colour, coverage = draw(asset, random_look(asset, rng), pose, (CROP_SIDE, CROP_SIDE), environment)
         picture = picture * (1 - coverage[..., None]) + colour
         covered = np.zeros_like(coverage)
         if rng.random() < 0.3:
@@ -149,7 +151,7 @@ class ShapeSynthesizer:
             else:
                 picture = layer
         mask = np.where(coverage >= 0.5, np.where(covered < 0.5, 255, COVERED), 0).astype(np.uint8)
-        return (np.clip(picture, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8), mask
+        return displayed(picture), mask
 
 
 def chosen_models(files: list[Path], held_out: bool) -> list[Path]:
@@ -184,7 +186,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     files = chosen_models(cad_files(args.cad), args.held_out)
     print(f"{len(files)} models: {', '.join(f.stem for f in files)}")
-    assets = [read_model(f, args.axes, parse_size("x".join(args.size))) for f in files]
+    assets = [read_model(f, args.axes, np.array(parse_size("x".join(args.size)))) for f in files]
     pictures = args.backgrounds.rglob("*") if args.backgrounds else ()
     photos = Photos(sorted(p for p in pictures if p.suffix.lower() in (".jpg", ".jpeg", ".png")), [])
     write_dataset(args.out, ShapeSynthesizer(assets, args.seed, tuple(args.elevation), args.tilt, photos), args.count)

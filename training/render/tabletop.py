@@ -24,11 +24,11 @@ from training.assets.asset import Asset, Material
 from training.assets.kitchen import CATEGORIES, Shelf
 from training.assets.skin import Skin, colour
 from training.assets.vessel import Vessel, lathe, measured
+from training.posed_crops import CROP_SIDE
 
 from .background import Photos, View, contact_shadow, ground_points, random_background
 from .dataset import (
     COVERED,
-    SIDE,
     SUPERSAMPLING,
     Pose,
     _pictures,
@@ -42,7 +42,7 @@ from .dataset import (
 )
 from .environment import Environment, random_environment
 from .rasterizer import Fragments, rasterize
-from .shading import material_table, shade
+from .shading import displayed, film_curve, material_table, shade
 from .table import table_background
 
 # Surroundings, lights and shadows are made for cars: vessels are drawn this long, and the labels are scaled back.
@@ -81,7 +81,7 @@ class TabletopSynthesizer:
         skin = category.skin(rng, self._photo(rng))
         asset = skinned(vessel, scale, skin, category.open, rng)
         environment = random_environment(rng)
-        view = View(pose.K, pose.T_cam_obj, (SIDE, SIDE), asset.ground)
+        view = View(pose.K, pose.T_cam_obj, (CROP_SIDE, CROP_SIDE), asset.ground)
         if rng.random() < 0.6:
             picture, has_floor = table_background(view, environment, rng, self._photo(rng)), True
         else:
@@ -96,8 +96,7 @@ class TabletopSynthesizer:
         if rng.random() < 0.3:
             picture, visible = self._occlude(picture, coverage, asset, view, environment, rng)
         mask = np.where(coverage >= 0.5, np.where(visible >= 0.5, 255, COVERED), 0).astype(np.uint8)
-        picture = np.clip(picture, 0, 1) ** (1 / 2.2)
-        return (picture * 255 + 0.5).astype(np.uint8), mask
+        return displayed(picture), mask
 
     def _photo(self, rng: np.random.Generator) -> np.ndarray | None:
         """A square of a photograph, uint8 RGB, or None where there are none or this sample does without."""
@@ -197,10 +196,10 @@ def draw_glass(asset: Asset, skin: Skin, pose: Pose, environment: Environment) -
     Transmission after Beer and Lambert: the tint to the power of the way through the wall, which is longer at the rims.
     Nothing is refracted.
     """
-    size, K = (SIDE * SUPERSAMPLING,) * 2, supersampled(pose.K, SUPERSAMPLING)
+    size, K = (CROP_SIDE * SUPERSAMPLING,) * 2, supersampled(pose.K, SUPERSAMPLING)
     fragments = rasterize(asset.vertices, asset.faces, K, pose.T_cam_obj, size)
     drawn = shade(asset, material_table(asset.materials), fragments, K, pose.T_cam_obj, environment)
-    drawn = np.where(drawn > 0.6, 0.6 + 0.4 * np.tanh((drawn - 0.6) / 0.6), drawn)
+    drawn = film_curve(drawn)
     through = np.zeros_like(drawn)
     if skin.opacity.min() < 1:
         rows, columns = np.nonzero(fragments.mask)
@@ -211,7 +210,7 @@ def draw_glass(asset: Asset, skin: Skin, pose: Pose, environment: Environment) -
         way = 1 / np.maximum(facing, 0.12)
         share = (1 - skin.opacity[texel])[:, None] * np.clip(tint, 0.01, 1) ** way[:, None]
         through[rows, columns] = share * np.clip(1.15 * facing, 0, 1)[:, None] ** 0.3
-    small = [cv2.resize(x, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = [cv2.resize(x, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA)
              for x in (drawn, fragments.mask.astype(np.float32), through)]
     return tuple(small)
 

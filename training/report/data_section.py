@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dinemo_ros.geometry import ray_rotation, viewpoint_from_rotation
+from dinemo_ros.geometry import allocentric, viewpoint_from_rotation
+from training.evenly import some_of
 
 from ..category_shape import CategoryShape
 from ..posed_crops import PosedCrop, load_posed_crops
@@ -55,9 +56,9 @@ def data(recipe: Recipe, run: Path, out: Path) -> Section:
 
 def azimuth(T_cam_obj: np.ndarray) -> float:
     """Azimuth in radians along the ray to the object."""
-    return viewpoint_from_rotation(ray_rotation(T_cam_obj[:3, 3]).T @ T_cam_obj[:3, :3])[0]
+    return viewpoint_from_rotation(allocentric(T_cam_obj))[0]
 
 
 def _sheet(crops: list[PosedCrop], mesh) -> list[np.ndarray]:
-    chosen = [crops[i] for i in np.unique(np.linspace(0, len(crops) - 1, _SHOWN).round().astype(int))]
+    chosen = some_of(crops, _SHOWN)
     return [tile(posed(crop.image(), crop.K, crop.T_cam_obj, crop.size, mesh)) for crop in chosen]

@@ -92,7 +92,7 @@ class FalseColours:
         features: [V, D] of the mesh; the same colours then serve the mesh and pictures.
     """
 
-    def __init__(self, features: np.ndarray):
+    def __init__(self, features: np.ndarray) -> None:
         self.mean = features.mean(0)
         centred = features - self.mean
         _, _, axes = np.linalg.svd(centred, full_matrices=False)

@@ -10,6 +10,7 @@ import numpy as np
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import mirror_rotation, se3
+from training.evenly import evenly_spread, some_of
 
 from ..category_shape import CategoryShape
 from ..label_store import read_labels
@@ -87,7 +88,7 @@ def _add_votes(section: Section, recipe: Recipe, run: Path, number: int, given: 
     with np.load(templates / "labels.npz", allow_pickle=False) as stored:
         every = max(1, len(stored["names"]) // _TEMPLATES)
     labeller = correspondence_labeller(teacher, CategoryShape.load(run / "shape.npz"), templates, every)
-    names = [sorted(given)[i] for i in np.unique(np.linspace(0, len(given) - 1, _VOTES).round().astype(int))]
+    names = some_of(sorted(given), _VOTES)
     photos = [load_photo(run / "photographs", name) for name in names]
     found = [(photo, labeller.votes(photo), name) for name, photo in zip(names, photos, strict=True)]
     found = [(photo, result, name) for photo, result, name in found if result is not None]  # None: no object seen
@@ -111,7 +112,7 @@ def _add_disagreements(section: Section, spec: Round, run: Path, number: int, re
     estimator = PoseEstimator(load_bundle(bundle))
     labeller, symmetry = render_labeller(estimator), estimator.bundle.card.symmetry
     tiles = []
-    for i in np.unique(np.linspace(0, len(rejected) - 1, 4 * _REJECTED).round().astype(int)):
+    for i in evenly_spread(len(rejected), 4 * _REJECTED):
         photo = load_photo(run / "photographs", rejected[i])
         straight, mirror = labeller(photo)[:1], [_mirrored_back(c) for c in labeller(photo.mirrored())[:1]]
         if len(tiles) < 2 * _REJECTED and straight and mirror:

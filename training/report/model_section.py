@@ -12,6 +12,7 @@ import onnxruntime
 
 from dinemo_ros.bundle import load_bundle
 from dinemo_ros.picture_read import imread
+from training.evenly import some_of
 
 from ..recipe import Recipe
 from .charts import training_curves
@@ -72,7 +73,7 @@ def features(run: Path, out: Path) -> Section:
 
 def _pictures(folder: Path) -> list[np.ndarray]:
     files = sorted((folder / "images").glob("*.jpg"))
-    chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, _SHOWN).round().astype(int))] if files else []
+    chosen = some_of(files, _SHOWN)
     return [np.ascontiguousarray(imread(file)[..., ::-1]) for file in chosen]
 
 

@@ -20,6 +20,7 @@ from skimage import measure
 
 from dinemo_ros.console import command_main
 from dinemo_ros.files import write_arrays
+from training.inputs import parse_size
 
 from ..arguments import parsed
 from ..assets.mesh_file import load_mesh_file
@@ -148,17 +149,6 @@ def save_shape(path: Path, vertices: np.ndarray, faces: np.ndarray, places: np.n
                  normals=vertex_normals(vertices, faces).astype(np.float32), **more)
 
 
-def parse_size(text: str) -> np.ndarray:
-    """``"4.25x1.75x1.5"`` -> [3] metres."""
-    try:
-        size = np.array([float(part) for part in text.lower().removeprefix("box:").split("x")])
-    except ValueError:
-        size = np.empty(0)
-    if size.shape != (3,) or not (size > 0).all():
-        raise SystemExit(f"size {text!r} is not LENGTHxWIDTHxHEIGHT in metres, for example 4.25x1.75x1.50")
-    return size
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
@@ -170,12 +160,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="npz to write")
     args = parsed(parser)
     if args.box:
-        vertices, faces = box_mesh(parse_size(args.box))
+        vertices, faces = box_mesh(np.array(parse_size(args.box)))
     else:
         files = [f for p in args.cad for f in (sorted(p.glob("*.o[bf][jf]")) if p.is_dir() else [p])]
         if not files:
             raise SystemExit(f"no .obj or .off file in {', '.join(map(str, args.cad))}")
-        vertices, faces = mean_mesh([read_cad(f, args.axes) for f in files], parse_size(args.size), args.vertices)
+        vertices, faces = mean_mesh([read_cad(f, args.axes) for f in files], np.array(parse_size(args.size)),
+                                    args.vertices)
     save_shape(args.out, vertices, faces)
     print(f"{args.out}: {len(vertices)} vertices, {len(faces)} faces")
 

@@ -19,8 +19,9 @@ from dinemo_ros.console import command_main
 from training.arguments import parsed
 from training.assets.kitchen import CATEGORIES, Shelf
 from training.assets.vessel import Vessel, lathe, sweep
+from training.inputs import parse_size
 
-from .mean_mesh import parse_size, save_shape, vertex_normals
+from .mean_mesh import save_shape, vertex_normals
 
 _FILLED = 0.18  # of the height: how far below the rim a cup is closed
 
@@ -130,7 +131,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="npz to write")
     args = parsed(parser)
     shelf = Shelf(args.category, args.cad, held_out=False)
-    vertices, faces, places = vessel_mesh(shelf.plain(), parse_size(args.size), shelf.category.open, args.vertices)
+    vertices, faces, places = vessel_mesh(shelf.plain(), np.array(parse_size(args.size)), shelf.category.open,
+                                           args.vertices)
     save_shape(args.out, vertices, faces, places)
     print(f"{args.out}: {len(vertices)} vertices, {len(faces)} faces, {np.ptp(vertices, axis=0).round(4)} m")
 

@@ -23,7 +23,7 @@ class CachedTeacher:
         identity: what the features depend on besides the picture (teacher, weights, options).
     """
 
-    def __init__(self, teacher: Teacher, folder: str | Path, identity: str):
+    def __init__(self, teacher: Teacher, folder: str | Path, identity: str) -> None:
         self.teacher = teacher
         self.folder = Path(folder) / hashlib.sha256(identity.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)

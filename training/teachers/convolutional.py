@@ -17,7 +17,7 @@ from .local_weights import local_weights
 class StageTeacher:
     """Feature maps of chosen stages, each of unit norm, so that none drowns the others, and then together."""
 
-    def __init__(self, trunk: nn.Module, stages: tuple[int, ...], mean, std, device: str = "cpu"):
+    def __init__(self, trunk: nn.Module, stages: tuple[int, ...], mean, std, device: str = "cpu") -> None:
         self.trunk = trunk.eval().to(device, memory_format=torch.channels_last)
         self.stages, self.device = stages, device
         self.mean = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
@@ -35,7 +35,7 @@ class StageTeacher:
 class CnnTeacher(StageTeacher):
     """Stages 3 and 4 of EfficientNet-lite0 with ImageNet weights, side by side at stride 16."""
 
-    def __init__(self, checkpoint: str | Path | None = None, device: str = "cpu"):
+    def __init__(self, checkpoint: str | Path | None = None, device: str = "cpu") -> None:
         student = StudentBackbone(frozen_stages=0)
         load_imagenet_trunk(student, checkpoint or find_imagenet_checkpoint())
         super().__init__(student.trunk, (1, 2), IMAGENET_MEAN, IMAGENET_STD, device)
@@ -51,7 +51,7 @@ class TimmCnnTeacher(StageTeacher):
     """
 
     def __init__(self, name: str, checkpoint: str | Path | None = None, stages: tuple[int, ...] = (-2, -1),
-                 device: str = "cpu"):
+                 device: str = "cpu") -> None:
         overlay = None if checkpoint is None else local_weights(name, checkpoint)
         # Loaded as the whole network first: as a feature extractor timm takes a wrong file without a word.
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0)

@@ -46,7 +46,8 @@ class DiffusionFeatures:
         seed: of the noise, which is the same for every picture.
     """
 
-    def __init__(self, vae, unet, scheduler, prompt: Tensor, timestep: int = 100, side: int = 960, seed: int = 0):
+    def __init__(self, vae, unet, scheduler, prompt: Tensor, timestep: int = 100, side: int = 960,
+                 seed: int = 0) -> None:
         self.vae, self.unet, self.scheduler, self.prompt = vae.eval(), unet.eval(), scheduler, prompt
         self.timestep, self.side, self.seed = timestep, side, seed
 
@@ -88,7 +89,7 @@ class DiffusionFeatures:
 class DiffusionTeacher:
     """Projected decoder features on the grid of the middle layer, unit norm."""
 
-    def __init__(self, features: DiffusionFeatures, projections: dict[str, FrozenProjection]):
+    def __init__(self, features: DiffusionFeatures, projections: dict[str, FrozenProjection]) -> None:
         if set(projections) != set(_LAYERS):
             raise ValueError(f"projections of the layers {sorted(projections)}, needed are {sorted(_LAYERS)}; fit them "
                              "with python -m training.teachers.diffusion")

@@ -19,7 +19,7 @@ class FusedTeacher:
         first, second: teachers. alpha: weight of ``first``, 0..1; the paper takes 0.5.
     """
 
-    def __init__(self, first: Teacher, second: Teacher, alpha: float = 0.5):
+    def __init__(self, first: Teacher, second: Teacher, alpha: float = 0.5) -> None:
         if not 0 <= alpha <= 1:
             raise ValueError(f"fused teacher: alpha is {alpha:g}; give the first part's weight, 0 to 1")
         self.first, self.second, self.alpha = first, second, alpha

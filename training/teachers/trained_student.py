@@ -17,7 +17,7 @@ class StudentTeacher:
     It also knows its neural mesh, so :meth:`foreground` tells the object from its surroundings without a mask.
     """
 
-    def __init__(self, checkpoint: str | Path, device: str = "cpu"):
+    def __init__(self, checkpoint: str | Path, device: str = "cpu") -> None:
         backbone, features = load_student(Path(checkpoint))
         self.backbone, self.device = backbone.to(device), device
         self.vertices, self.clutter = features.vertices.detach(), features.clutter.detach()

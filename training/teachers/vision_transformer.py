@@ -23,7 +23,7 @@ class TimmTeacher:
     """
 
     def __init__(self, name: str = "vit_small_patch14_dinov2.lvd142m", checkpoint: str | Path | None = None,
-                 block: int = -1, device: str = "cpu"):
+                 block: int = -1, device: str = "cpu") -> None:
         overlay = None if checkpoint is None else local_weights(name, checkpoint)
         self.model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0,
                                        dynamic_img_size=True).eval().to(device)

@@ -22,6 +22,7 @@ from .collection import align_pairs, frame_azimuths
 from .instance import Instance, build_instance, feature_maps
 from .object_sequence import ObjectSequence
 from .outputs import write_sheet
+from .similarity import nearest_rotation
 from .synchronization import Pairs, pick_reference, synchronize, to_reference
 from .synthetic import TrueSequence, render_turntable
 from .turntable import pose_turntable
@@ -49,9 +50,8 @@ def true_rotation(sequence: ObjectSequence, T_cam_obj: np.ndarray) -> np.ndarray
 
     For cameras that were estimated this is what an aligner of the sequence can at best find.
     """
-    mean = np.mean([a[:3, :3].T @ b[:3, :3] for a, b in zip(sequence.T_cam_own, T_cam_obj, strict=True)], axis=0)
-    U, _, Vt = np.linalg.svd(mean)
-    return U @ np.diag([1, 1, np.linalg.det(U @ Vt)]) @ Vt
+    turns = [a[:3, :3].T @ b[:3, :3] for a, b in zip(sequence.T_cam_own, T_cam_obj, strict=True)]
+    return nearest_rotation(np.mean(turns, axis=0))
 
 
 def camera_errors(sequence: ObjectSequence, T_cam_obj: np.ndarray) -> np.ndarray:

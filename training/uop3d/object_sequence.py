@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from dinemo_ros.crop import BORDER_GREY
 from dinemo_ros.picture_read import imread
 from training.foreground import SaliencyMask, mask_box
 from training.posed_crops import CROP_SIDE, square_around
 
 _MARGIN = 1.3  # as in the posed crops that come out in the end
-_GREY = (114, 114, 114)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def crop_frames(name: str, files: list[str], images: list[np.ndarray], masks: li
     crops, cuts, matrices = [], [], []
     for image, mask in zip(images, masks, strict=True):
         A = square_around(mask_box(mask), side, _MARGIN)
-        crops.append(cv2.warpAffine(image, A, (side, side), flags=cv2.INTER_AREA, borderValue=_GREY))
+        crops.append(cv2.warpAffine(image, A, (side, side), flags=cv2.INTER_AREA, borderValue=BORDER_GREY))
         cut = cv2.warpAffine(mask, A, (side, side), flags=cv2.INTER_AREA)
         cuts.append(np.where(cut > 127, 255, 0).astype(np.uint8))
         matrices.append(np.vstack([A, [0, 0, 1]]))

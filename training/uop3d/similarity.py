@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-UP = np.array([0.0, 0.0, 1.0])  # the turntable's axis in every sequence's own frame
-
 
 @dataclass(frozen=True)
 class Similarity:
@@ -32,6 +30,12 @@ class Similarity:
     def __matmul__(self, first: Similarity) -> Similarity:
         """``(self @ first)(p) == self(first(p))``."""
         return Similarity(self.scale * first.scale, self.R @ first.R, self(first.t))
+
+
+def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
+    """Proper rotation [3, 3] nearest to a matrix [3, 3] in the Frobenius norm."""
+    U, _, Vt = np.linalg.svd(matrix)
+    return U @ np.diag([1, 1, np.linalg.det(U @ Vt)]) @ Vt
 
 
 def umeyama(source: np.ndarray, target: np.ndarray, weights: np.ndarray,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .alignment import Hypothesis
-from .similarity import Similarity
+from .similarity import Similarity, nearest_rotation
 
 Pairs = dict[tuple[int, int], list[Hypothesis]]  # (source, target), source < target
 
@@ -129,7 +129,6 @@ def _average(pairs: Pairs, transforms: list[Similarity], i: int) -> Similarity:
     if w.sum() < 1e-6:  # nobody agrees: it stays where it is
         return transforms[i]
     w /= w.sum()
-    U, _, Vt = np.linalg.svd(np.einsum("k,kcd->cd", w, rotations))
-    R = U @ np.diag([1, 1, np.linalg.det(U @ Vt)]) @ Vt
+    R = nearest_rotation(np.einsum("k,kcd->cd", w, rotations))
     scale = float(np.exp(w @ np.log([p.scale for p in predicted])))
     return Similarity(scale, R, w @ np.stack([p.t for p in predicted]))

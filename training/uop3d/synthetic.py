@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dinemo_ros.geometry import rotation_from_viewpoint, se3, so3_exp
+from dinemo_ros.geometry import pinhole_matrix, rotation_from_viewpoint, se3, so3_exp
 from training.assets.asset import Asset
 from training.posed_crops import CROP_SIDE
 from training.render.background import View, contact_shadow, random_colour
 from training.render.dataset import Pose, draw
 from training.render.environment import random_environment
-from training.render.shading import material_table, repainted
+from training.render.shading import displayed, material_table, repainted
 
 from .object_sequence import ObjectSequence, crop_frames
 from .similarity import Similarity
@@ -53,7 +53,7 @@ def render_turntable(asset: Asset, seed: int, frames: int = 24, tilt_deg: float 
     azimuths = (rng.uniform(0, 2 * np.pi) + rng.choice([-1, 1]) * 2 * np.pi * np.arange(frames) / frames) % (2 * np.pi)
     distance = lengths * asset.size[0]
     focal = 0.75 * _PICTURE[0] * lengths
-    K = np.array([[focal, 0, (_PICTURE[0] - 1) / 2], [0, focal, (_PICTURE[1] - 1) / 2], [0, 0, 1.0]])
+    K = pinhole_matrix(focal, (_PICTURE[0] - 1) / 2, (_PICTURE[1] - 1) / 2)
     images, masks, poses = [], [], []
     for azimuth in azimuths:
         T = se3(rotation_from_viewpoint(azimuth, elevation, 0.0), [0, 0, distance])
@@ -86,5 +86,4 @@ def _frame(asset: Asset, look, environment, background: np.ndarray, pose: Pose) 
     colour, coverage = draw(asset, look, pose, _PICTURE, environment)
     shadow = contact_shadow(View(pose.K, pose.T_cam_obj, _PICTURE, asset.ground), asset.size, 0.4, 0.7)
     picture = background * shadow[..., None] * (1 - coverage[..., None]) + colour
-    picture = (np.clip(picture, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
-    return picture, np.where(coverage >= 0.5, 255, 0).astype(np.uint8)
+    return displayed(picture), np.where(coverage >= 0.5, 255, 0).astype(np.uint8)

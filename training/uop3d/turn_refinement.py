@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dinemo_ros.geometry import se3, so3_exp
+from dinemo_ros.geometry import se3, so3_exp, wrapped
 from training.batches import grid_coordinates, project
 from training.foreground import mask_box
 from training.render.rasterizer import rasterize, visible_vertices
@@ -35,7 +35,7 @@ def refine_turn(sequence: ObjectSequence, maps: Tensor, azimuths: np.ndarray) ->
         looks = [_look(posed, maps, model, i, 0.0) for i in range(len(azimuths))]
         moves = np.zeros(len(azimuths))
         for i in range(len(azimuths)):
-            gap = _wrap(azimuths - azimuths[i])
+            gap = wrapped(azimuths - azimuths[i])
             near = np.exp(-0.5 * (gap / (np.pi / 4)) ** 2)
             near[i] = 0.0
             mean = sum(float(w) * features for w, (features, _) in zip(near, looks, strict=True))
@@ -76,7 +76,3 @@ def _turned(sequence: ObjectSequence, azimuths: np.ndarray) -> ObjectSequence:
     """The same cameras moved to other azimuths [N]; frame 0 of ``sequence`` stands at azimuth 0."""
     first = sequence.T_cam_own[0]
     return replace(sequence, T_cam_own=np.array([_turn_object(first, a - azimuths[0]) for a in azimuths]))
-
-
-def _wrap(angle):
-    return (angle + np.pi) % (2 * np.pi) - np.pi

@@ -21,8 +21,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.geometry import pinhole_matrix, rotation_from_viewpoint, se3
 from training.batches import project
+from training.evenly import evenly_spread
 from training.foreground import mask_box
 from training.render.rasterizer import rasterize
 
@@ -84,7 +85,7 @@ def pose_turntable(frames: Frames, maps: Tensor, order: str = "auto") -> Turntab
 
 def fit_cameras(frames: Frames, maps: Tensor, azimuths: np.ndarray) -> Turntable:
     """Best height and distance for relative azimuths [N] in radians, and the sequence with its evidence."""
-    chosen = np.unique(np.linspace(0, len(frames.masks) - 1, _FRAMES).round().astype(int))
+    chosen = evenly_spread(len(frames.masks), _FRAMES)
     few = frames.subset(chosen)
 
     def coherence(elevation, distance):
@@ -137,7 +138,7 @@ def _with_cameras(frames: Frames, azimuths: np.ndarray, elevation: float, distan
                   centres: np.ndarray) -> ObjectSequence:
     """Cameras that look at the origin, which is seen at ``centres`` [N, 2]; one unit is ``scale`` picture pixels."""
     focal = scale * distance
-    K = np.array([A @ [[focal, 0, c[0]], [0, focal, c[1]], [0, 0, 1.0]]
+    K = np.array([A @ pinhole_matrix(focal, *c)
                   for A, c in zip(frames.crop_from_picture, centres, strict=True)])
     T = np.array([se3(rotation_from_viewpoint(a, elevation, 0.0), [0, 0, distance]) for a in azimuths])
     return ObjectSequence(frames.name, frames.files, frames.images, frames.masks, frames.crop_from_picture, K, T)

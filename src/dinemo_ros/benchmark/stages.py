@@ -14,11 +14,13 @@ from tqdm import tqdm
 
 from ..bundle import SearchSpec
 from ..camera import Camera
+from ..crop import BORDER_GREY
 from ..estimator import PoseEstimator
+from ..geometry import pinhole_matrix
+from ..pose import Roi
 from ..solver.coarse import SHIFT
 
 SOLVER_STAGES = ("similarity", "coarse", "refine", "solve")  # what comes after the network; "solve": all, on a GPU
-Roi = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def mosaic(jobs: Sequence[Job]) -> Job:
     rows = -(-len(jobs) // columns)
     height = max(job.image.shape[0] for job in jobs)
     width = max(job.image.shape[1] for job in jobs)
-    image = np.full((rows * height, columns * width, 3), 114, np.uint8)
+    image = np.full((rows * height, columns * width, 3), BORDER_GREY, np.uint8)
     rois = []
     for k, job in enumerate(jobs):
         y, x = (k // columns) * height, (k % columns) * width
@@ -108,7 +110,7 @@ def mosaic(jobs: Sequence[Job]) -> Job:
         (x0, y0, x1, y1), = job.rois
         rois.append((x0 + x, y0 + y, x1 + x, y1 + y))
     focal = jobs[0].camera.K[0, 0]
-    K = np.array([[focal, 0, 0.5 * (columns * width - 1)], [0, focal, 0.5 * (rows * height - 1)], [0, 0, 1.0]])
+    K = pinhole_matrix(focal, 0.5 * (columns * width - 1), 0.5 * (rows * height - 1))
     return Job(image, Camera(columns * width, rows * height, K), rois)
 
 

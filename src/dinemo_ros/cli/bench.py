@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..benchmark.device import REFERENCE_PACKAGES, cpu_name, load_average, peak_memory_mb, versions
+from ..defaults import available_cpus
 from ..errors import FRAME_ERRORS, DatasetError
+from ..input_guard import refuse_inputs
 from ..quoting import one_line, shown, shown_path
 from ..sources import open_source
 from . import options
 from .camera_choice import CameraChoice
-from .input_guard import refuse_inputs
 from .output import AtomicFile, check_output_file, to_json
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def _rivals(estimator: PoseEstimator, path: Path, jobs: list[Job], rasterizer: s
 def describe_device(threads: int, extractor: FeatureExtractor) -> str:
     """CPU, threads used of those there are, and what runs the network."""
     runtime = extractor.name
-    return (f"{cpu_name()}, {threads} threads on {options.available_cpus()} CPUs, network in {extractor.precision} on "
+    return (f"{cpu_name()}, {threads} threads on {available_cpus()} CPUs, network in {extractor.precision} on "
             f"{extractor.device} by {runtime} {versions((runtime,))[runtime]}")
 
 

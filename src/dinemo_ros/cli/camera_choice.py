@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..camera import Camera
+from ..defaults import DEFAULT_HFOV_DEG
 from ..errors import CameraError
 from ..quoting import shown, shown_path
 from ..sources import Frame
-from . import options
 
 
 class CameraChoice:
@@ -43,9 +43,9 @@ class CameraChoice:
             self._say("no calibration: the field of view comes from the focal length in the pictures (EXIF), distances "
                       f"scale with it and are wrong where a picture was cropped{self._advice}")
             return frame.camera, "exif"
-        self._say(f"no calibration: a horizontal field of view of {options.DEFAULT_HFOV_DEG:g} degrees is assumed, "
+        self._say(f"no calibration: a horizontal field of view of {DEFAULT_HFOV_DEG:g} degrees is assumed, "
                   f"distances scale with it{self._advice}")
-        return Camera.from_hfov(width, height, options.DEFAULT_HFOV_DEG), "assumed"
+        return Camera.from_hfov(width, height, DEFAULT_HFOV_DEG), "assumed"
 
     def required(self, own: Camera | None) -> Camera | None:
         """The calibration that pictures of a source with ``own`` must fit; None where any size will do."""

@@ -9,15 +9,16 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..defaults import available_cpus
 from ..errors import BundleError
 from ..fastdds_profile import PROFILE_VARIABLES
+from ..input_guard import refuse_inputs
 from ..quoting import one_line
 from . import options
 from .bench import cpu_name
 from .doctor_backends import backends, engine_cache
 from .doctor_kernels import kernel_cache
 from .finding import Finding, installed, version
-from .input_guard import refuse_inputs
 from .output import AtomicFile, check_output_file, to_json
 
 _DESCRIPTION = """\
@@ -59,7 +60,7 @@ def _folder_of(bundle: str) -> Path | None:
 
 def examine(bundle: str, cache: str = "") -> Iterator[Finding]:
     """All findings, in the order a reader wants them."""
-    yield Finding("ok", "machine", f"{cpu_name()}, {options.available_cpus()} CPUs, {platform.system()} "
+    yield Finding("ok", "machine", f"{cpu_name()}, {available_cpus()} CPUs, {platform.system()} "
                   f"{platform.machine()}, Python {platform.python_version()}")
     yield from backends()
     yield engine_cache(cache)

@@ -14,15 +14,16 @@ from tqdm import tqdm
 from ..camera import Camera
 from ..camera_file import file_and_entry
 from ..console import require_output
+from ..defaults import DEFAULT_HFOV_DEG
 from ..errors import DinemoError
 from ..files import readable
+from ..input_guard import identity, input_files, refuse_inputs
 from ..overlay import draw_poses
 from ..overlay_file import is_overlay, write_overlay
 from ..quoting import one_line, shown
 from ..sources import open_source
 from . import options
 from .camera_choice import CameraChoice
-from .input_guard import identity, input_files, refuse_inputs
 from .output import AtomicFile, OutputError, check_output_file, object_entry, output_folder, overlay_name, to_json
 
 _DESCRIPTION = """\
@@ -75,7 +76,7 @@ def add_parser(subparsers) -> None:
                         "CameraInfo of the bag)")
     camera.add_argument("--hfov", type=options.hfov, metavar="DEG", help="horizontal field of view in degrees, in "
                         "place of any calibration (default: the calibration, else what the pictures' EXIF data tell, "
-                        f"else {options.DEFAULT_HFOV_DEG:g} is assumed, and said so)")
+                        f"else {DEFAULT_HFOV_DEG:g} is assumed, and said so)")
     parser.add_argument("--roi", type=options.roi, action="append", metavar="X0,Y0,X1,Y1", help="where to look, in "
                         "pixels; may be given several times (default: the bundle's own proposals)")
     parser.add_argument("--topic", metavar="NAME", help="image topic of a bag (default: of those that hold "

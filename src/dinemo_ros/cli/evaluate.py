@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..defaults import DEFAULT_HFOV_DEG
 from ..quoting import one_line
 from . import evaluate_options as shared
 from . import options
@@ -66,7 +67,7 @@ def add_parser(subparsers) -> None:
     kinds = parser.add_subparsers(title="kinds of data", metavar="KIND", required=True)
 
     spin = _add_kind(kinds, "spin", "full turns around one object, azimuth known", _SPIN)
-    spin.add_argument("--hfov", type=options.hfov, metavar="DEG", default=options.DEFAULT_HFOV_DEG, help="horizontal "
+    spin.add_argument("--hfov", type=options.hfov, metavar="DEG", default=DEFAULT_HFOV_DEG, help="horizontal "
                       "field of view assumed for these uncalibrated pictures, degrees (default: %(default)g)")
     _add_rois(spin, "frame", "the whole picture")
     spin.add_argument("--sequence", action="append", metavar="NAME", help="only this sequence; may be given several "

@@ -7,8 +7,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..input_guard import refuse_inputs
 from . import options
-from .input_guard import refuse_inputs
 from .output import check_output_file, output_folder
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..cuda.devices import DEVICES, TWINS
+from ..defaults import available_cpus
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
 from ..quoting import one_line
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _CHOOSERS = ("dinemo_ros.features.selection", "dinemo_ros.cuda.selection")  # a line each where one is enough
 _NEGATIVE_REGION = re.compile(r"-[\d.]+,")
-# Horizontal field of view where neither a calibration nor --hfov is given: the short telephoto that objects are
-# portrayed with, tried on turntable sequences among 15, 25, 40 and 55 (a phone's main camera has 65).
-# Orientation depends on it little, distance is proportional to 1 / tan(hfov / 2).
-DEFAULT_HFOV_DEG = 25.0
 
 
 def add_estimator_options(parser: argparse.ArgumentParser) -> None:
@@ -100,11 +97,6 @@ def bundle_folder(name: str) -> Path:
 
     is_bare = os.sep not in name and not Path(name).is_dir()
     return find_bundle(name) if is_bare else Path(name)
-
-
-def available_cpus() -> int:
-    """CPUs this process may run on (fewer than the machine has, in a container or under taskset)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads(text: str) -> int:

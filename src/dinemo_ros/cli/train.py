@@ -7,8 +7,8 @@ import argparse
 import importlib.util
 
 from ..errors import DinemoError
+from ..train_stages import FAMILIES
 from . import options
-from .train_stages import FAMILIES
 
 _DESCRIPTION = """\
 Everything from photographs and a rough shape to an exported, checked bundle. No pose labels are needed.

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..geometry import turn
 from ..solver.ambiguity import _OCCLUDED, angles
 from ..solver.refine import CORRELATED
 from ..solver.similarity import UNIT
-from ..symmetry import turn
 from .category import DeviceCategory
 from .poses import Poses
 from .refine import seen_from

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..geometry import HALF_TURN, turn
 from ..solver import crop_solver as cpu
 from ..solver.coarse import SHIFT
-from ..symmetry import turn
 from .ambiguity import azimuth_posterior, turned_evidence, turns
 from .category import DeviceCategory
 from .coarse import DeviceTarget, coarse_search
@@ -77,10 +77,10 @@ class Search:
         def matrices(values: np.ndarray) -> Tensor:
             return torch.as_tensor(values, dtype=torch.float32).to(category.vertices.device)
 
-        self._flip = matrices(cpu._FLIP)
+        self._flip = matrices(HALF_TURN)
         self._near = matrices(np.array([turn(angle) for angle in (0.0, *cpu._NEAR_TURNS)]))
         self._turns = matrices(turns())
-        self._has_flip = category.symmetry.distance(cpu._FLIP, np.eye(3)) >= cpu._START_ANGLE
+        self._has_flip = category.symmetry.distance(HALF_TURN, np.eye(3)) >= cpu._START_ANGLE
 
     @torch.inference_mode()
     @full_float32()

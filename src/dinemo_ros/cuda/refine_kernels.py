@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..solver.refine import _MAX_LOG_SIZE, _MAX_ROTATION, _MAX_TRANSLATION
-from ..solver.roi_prior import _TAIL
+from ..solver.workspace import CAUCHY_TAIL
 
 _POINTS = 64     # of an object added up at a time
 _VERTICES = 256  # looked through for the outermost at a time
@@ -80,7 +80,7 @@ def box_sides(vertices: Tensor, R: Tensor, t: Tensor, log_size: Tensor, crop: Te
     value, gradient, normal = t.new_empty(H), t.new_empty(H, 9), t.new_empty(H, 9, 9)
     _box_sides[(H,)](vertices, R.contiguous(), t.contiguous(), log_size.contiguous(), crop.contiguous(),
                      box.contiguous(), trust.contiguous(), camera.contiguous(), value, gradient, normal, len(vertices),
-                     TAIL=_TAIL, BLOCK=_VERTICES)
+                     TAIL=CAUCHY_TAIL, BLOCK=_VERTICES)
     return value, gradient, normal
 
 

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from ..solver.likelihood import _MIN_INFORMATION
 from ..solver.refine import _MAX_LOG_SIZE, _MAX_ROTATION, _MAX_TRANSLATION
-from ..solver.roi_prior import _TAIL
-from ..solver.workspace import MIN_DEPTH
+from ..solver.workspace import CAUCHY_TAIL, MIN_DEPTH
 from .poses import Poses, jacobian, project, rotation
 
 
@@ -119,9 +118,10 @@ def box_sides(vertices: Tensor, R: Tensor, t: Tensor, log_size: Tensor, crop: Te
     scaled = vertices[extreme] * torch.exp(log_size)[:, None]                                # [H, 4, 3]
     low, high = plane.amin(1), plane.amax(1)
     residual = (box - camera[:, :1] * torch.cat([low, high], 1) - camera[:, 1:]) * trust
-    tail = 1 + (residual / _TAIL) ** 2
+    tail = 1 + (residual / CAUCHY_TAIL) ** 2
     weight = torch.where(seen, trust / tail, 0.0)
-    value = torch.where(seen, -0.5 * _TAIL**2 * torch.log(tail), 0.0).sum(1)  # a side without trust has no residual
+    # A side without trust has no residual.
+    value = torch.where(seen, -0.5 * CAUCHY_TAIL**2 * torch.log(tail), 0.0).sum(1)
     # A side tells of one direction on the picture: the left and the right one of u, the others of v.
     along = torch.eye(2, device=points.device).repeat(2, 1)                                  # [4, 2]
     pull, matrix = (weight * residual)[..., None] * along, (weight * trust)[..., None] * along

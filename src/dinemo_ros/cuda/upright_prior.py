@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..solver.upright_prior import _TAIL
+from ..solver.workspace import CAUCHY_TAIL
 from .category import DeviceCategory
 from .poses import Poses
 
@@ -15,6 +15,6 @@ from .poses import Poses
 def upright_prior(category: DeviceCategory, poses: Poses) -> tuple[Tensor, Tensor]:
     """Gradient [H, 9] and Gauss-Newton matrix [H, 9, 9]."""
     lean, along, across = poses.R[:, 0, 2], poses.R[:, 2, 2], -poses.R[:, 1, 2]
-    weight = category.covariance_scale * category.upright / (1 + category.upright * (lean / _TAIL) ** 2)
+    weight = category.covariance_scale * category.upright / (1 + category.upright * (lean / CAUCHY_TAIL) ** 2)
     J = F.pad(torch.stack([along, across], 1), (4, 3))
     return -(weight * lean)[:, None] * J, weight[:, None, None] * J[:, :, None] * J[:, None]

@@ -7,17 +7,16 @@ import cv2
 import numpy as np
 
 from ..camera import Camera
+from ..overlay import NEAR_M
 from ..pose import Hypothesis
 from .truth import ReferenceObject, transform
-
-_NEAR_M = 0.05
 
 
 def silhouette(pose: Hypothesis, reference: ReferenceObject, camera: Camera) -> np.ndarray:
     """bool [H, W] that the mesh at ``pose`` fills."""
     points = transform(pose.T_cam_obj, reference.unit * pose.size)
     mask = np.zeros((camera.height, camera.width), np.uint8)
-    before = points[:, 2] > _NEAR_M
+    before = points[:, 2] > NEAR_M
     pixels = np.zeros((len(points), 2))
     pixels[before] = camera.project(points[before])
     corners = np.round(pixels[reference.faces[before[reference.faces].all(axis=1)]] * 16)

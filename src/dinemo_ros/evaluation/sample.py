@@ -10,9 +10,9 @@ import numpy as np
 
 from ..camera import Camera
 from ..errors import DatasetError
+from ..pose import Roi
 from .truth import Truth
 
-Roi = tuple[float, float, float, float]
 ALL = "all"  # name of the row that sums up several groups
 CLEAN = "L0"  # name of the level at which nothing was pasted over the picture
 

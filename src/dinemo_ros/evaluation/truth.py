@@ -15,7 +15,7 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..camera import Camera
-from ..geometry import ray_rotation, rotation_from_viewpoint
+from ..geometry import allocentric, rotation_from_viewpoint
 from ..pose import Hypothesis, ObjectPose
 from ..solver.surface import farthest_point_order
 from ..symmetry import Symmetry
@@ -90,7 +90,7 @@ class ViewpointTruth:
 
     def errors(self, pose: Hypothesis, reference: ReferenceObject) -> dict[str, float]:
         R_true = rotation_from_viewpoint(*np.radians([self.azimuth_deg, self.elevation_deg, self.theta_deg]))
-        R = ray_rotation(pose.T_cam_obj[:3, 3]).T @ pose.T_cam_obj[:3, :3]
+        R = allocentric(pose.T_cam_obj)
         azimuth, elevation, theta = np.degrees(pose.viewpoint())
         return {"error_deg": math.degrees(reference.symmetry.distance(R, R_true)), "azimuth": azimuth,
                 "elevation": elevation, "theta": theta, "azimuth_true": self.azimuth_deg,

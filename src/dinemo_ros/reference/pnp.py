@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..geometry import se3
+from ..geometry import pinhole_matrix, se3
 from ..neural_mesh import NeuralMesh
 from ..solver.coarse import Target
 
@@ -31,7 +31,7 @@ class PnpSolver:
         cells, vertices = self.matches(features)
         if len(cells) < _FEWEST:
             return None
-        K = np.array([[target.focal, 0, target.centre], [0, target.focal, target.centre], [0, 0, 1.0]])
+        K = pinhole_matrix(target.focal, target.centre, target.centre)
         points = self._vertices[vertices]
         found, rotation, translation, inliers = cv2.solvePnPRansac(
             points, cells, K, None, iterationsCount=_ITERATIONS, reprojectionError=_INLIER_CELLS, confidence=0.999,

@@ -20,7 +20,8 @@ import math
 
 import numpy as np
 
-from ..symmetry import UNIFORM_VARIANCE, axis_variance, turn, with_axis_variance
+from ..geometry import turn, wrapped
+from ..symmetry import UNIFORM_VARIANCE, axis_variance, with_axis_variance
 from .similarity import UNIT, SimilarityVolume
 from .surface import Surface
 from .visibility import visible_row
@@ -44,7 +45,7 @@ def azimuth_posterior(volume: SimilarityVolume, surface: Surface, R: np.ndarray,
 
 def angles() -> np.ndarray:
     """[TURNS] the turns in radians, -pi to pi, zero first."""
-    return (2 * np.pi / TURNS * np.arange(TURNS) + np.pi) % (2 * np.pi) - np.pi
+    return wrapped(2 * np.pi / TURNS * np.arange(TURNS))
 
 
 def widened(covariance: np.ndarray, R: np.ndarray, posterior: np.ndarray) -> np.ndarray:

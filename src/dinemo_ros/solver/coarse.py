@@ -48,7 +48,7 @@ class Target:
         return Pinhole(self.focal, self.centre)
 
 
-class Roi(NamedTuple):
+class PlainTarget(NamedTuple):
     """A :class:`Target` for kernels."""
 
     box: np.ndarray
@@ -93,8 +93,8 @@ def coarse_search(volume: SimilarityVolume, views: ViewTable, chosen: np.ndarray
 
     Writes these rows of score [G] and translation [G, 3] metres, crop camera frame.
     """
-    _search(volume.evidence, volume.pad, views, chosen, samples, Roi(target.box, target.open_sides, *target.camera),
-            scales, score, translation, sums)
+    plain = PlainTarget(target.box, target.open_sides, *target.camera)
+    _search(volume.evidence, volume.pad, views, chosen, samples, plain, scales, score, translation, sums)
 
 
 def make_sums(samples: int) -> Sums:
@@ -105,12 +105,12 @@ def make_sums(samples: int) -> Sums:
 
 
 @kernel
-def _search(evidence, pad, views, chosen, samples, roi, scales, score, translation, sums):
+def _search(evidence, pad, views, chosen, samples, target, scales, score, translation, sums):
     side, row, total = 2 * SHIFT + 1, evidence.shape[2], sums.total
-    focal, centre, camera = roi.focal, roi.centre, Pinhole(roi.focal, roi.centre)
+    focal, centre, camera = target.focal, target.centre, Pinhole(target.focal, target.centre)
     for g in chosen:
         score[g] = -1.0
-        x, y, z = place(views.outline[g], roi.box, roi.open_sides, focal, centre)
+        x, y, z = place(views.outline[g], target.box, target.open_sides, focal, centre)
         for s in range(scales.shape[0]):
             d = z * scales[s]
             seen = gather(evidence, pad, views, g, samples, (x * d, y * d, d), camera, sums)

@@ -12,7 +12,8 @@ from operator import attrgetter
 import cv2
 import numpy as np
 
-from ..symmetry import Symmetry, turn
+from ..geometry import HALF_TURN, turn
+from ..symmetry import Symmetry
 from .ambiguity import angles, azimuth_posterior, turned_evidence, widened
 from .category import COARSE_SAMPLES, Category
 from .coarse import SHIFT, Target, coarse_search, make_sums, select_distinct
@@ -32,7 +33,6 @@ _VIEW_STARTS = 4  # distinct whole views, which need no climb
 _START_ANGLE = math.radians(25)  # closer ones lie in the same basin of the refinement
 _START_FLOOR = 0.6  # of the best score of their kind
 _DISTINCT_ANGLE = math.radians(20)  # refined hypotheses closer than this are one
-_FLIP = np.diag([-1.0, -1.0, 1.0])  # half a turn about the object's z axis: front for back
 _SCHEDULE = np.array([[2.5, 4], [1.5, 3]], dtype=np.float64)  # window sigma in cells, Newton steps: wide basin first
 _POLISH_STEPS = 2  # of render-and-compare for every hypothesis
 _LAST, _LAST_STEPS = 2, 6  # so many of the best get as many steps more
@@ -264,7 +264,7 @@ def _missing_flip(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
     if not poses:
         return []
     best = poses[0]
-    flipped = best.R @ _FLIP
+    flipped = best.R @ HALF_TURN
     if any(symmetry.distance(flipped, other.R) < _START_ANGLE for other in poses):
         return []
     return [Refined(flipped, best.t.copy(), best.log_size.copy())]

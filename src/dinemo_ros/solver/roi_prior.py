@@ -16,11 +16,11 @@ import numpy as np
 from .coarse import Target
 from .jit import kernel
 from .likelihood import projection_jacobian
-from .workspace import MIN_DEPTH, PARAMETERS
+from .linear import transform
+from .workspace import CAUCHY_TAIL, MIN_DEPTH, PARAMETERS
 
 _LOOSE = 0.05  # sigma of a side as a share of the box; sides wrong by so much leave an IoU of 0.85
 _ROUNDING = 0.25  # cells
-_TAIL = 2.0  # k: beyond so many sigmas a side is more likely wrong than the pose
 
 
 def roi_sides(target: Target) -> np.ndarray:
@@ -78,12 +78,11 @@ def add_roi_prior(sides, vertices, state, camera, unit, equations, work):
             continue
         for k in range(3):
             scaled[k] = size[k] * vertices[extreme[side], k]
-        for k in range(3):
-            X[k] = R[k, 0] * scaled[0] + R[k, 1] * scaled[1] + R[k, 2] * scaled[2] + t[k]
+        transform(R, t, scaled, X)
         axis = side % 2
         residual = (sides[0, side] - focal * X[axis] / X[2] - camera.centre) * trust
-        tail = 1.0 + (residual / _TAIL) ** 2
-        value -= 0.5 * _TAIL**2 * math.log(tail)
+        tail = 1.0 + (residual / CAUCHY_TAIL) ** 2
+        value -= 0.5 * CAUCHY_TAIL**2 * math.log(tail)
         projection_jacobian(X, t, R, scaled, focal, J)
         weight = unit * trust / tail
         for a in range(PARAMETERS):

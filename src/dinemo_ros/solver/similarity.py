@@ -86,7 +86,7 @@ class Similarity:
         products(self._features, flat, S, 0, len(S), peak)
         products(self._clutter, flat, background, 0, len(background), clutter)
         foreground = volume.foreground.reshape(-1)
-        foreground[:] = 1.0 / (1.0 + np.exp((clutter - peak) / self._temperature))
+        foreground[:] = object_probability(peak, clutter, self._temperature)
         if self._posterior:
             rival = log_mean(S, background, np.maximum(peak, clutter), self._temperature)
             level = rival
@@ -182,6 +182,14 @@ def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pa
             series = np.float32(1.0) + y * (np.float32(1.0) + y * (np.float32(0.5) + y * (np.float32(1 / 6)
                                                                                         + y * series)))
             o[p] = foreground[p] * two_to[p] * series
+
+
+def object_probability(peak: np.ndarray, clutter: np.ndarray, temperature: float) -> np.ndarray:
+    """Probability that a cell shows the object, by the best vertex against the best clutter feature.
+
+    peak, clutter: similarity of these two to each cell, any shape; temperature of the training's softmax.
+    """
+    return 1.0 / (1.0 + np.exp((clutter - peak) / temperature))
 
 
 def log_mean(S: np.ndarray, background: np.ndarray, peak: np.ndarray, temperature: float) -> np.ndarray:

@@ -16,10 +16,10 @@ import numpy as np
 
 from ..bundle import SearchSpec
 from .jit import kernel
+from .workspace import CAUCHY_TAIL
 
 _WIDER = 2.0  # than the search's thetas: those are where poses are looked for, not all there are
 _NARROWEST, _WIDEST = math.radians(10.0), math.radians(60.0)  # a search that turns pictures about expects any lean
-_TAIL = 2.0  # sigmas
 
 
 def upright_prior(search: SearchSpec, covariance_scale: float) -> np.ndarray:
@@ -36,7 +36,7 @@ def add_upright_prior(upright, R, unit, equations):
     """
     gradient, normal = equations.gradient, equations.normal
     lean, along, across = R[0, 2], R[2, 2], -R[1, 2]  # d lean / d rotation about the camera's y and z axes
-    weight = unit * upright[1] * upright[0] / (1.0 + upright[0] * (lean / _TAIL) ** 2)
+    weight = unit * upright[1] * upright[0] / (1.0 + upright[0] * (lean / CAUCHY_TAIL) ** 2)
     gradient[4] -= weight * lean * along
     gradient[5] -= weight * lean * across
     normal[4, 4] += weight * along * along

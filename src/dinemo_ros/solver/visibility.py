@@ -36,7 +36,7 @@ def visibility_table(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarra
     azimuth = 2 * np.pi * np.arange(azimuths) / azimuths
     elevation = np.linspace(-np.pi / 2, np.pi / 2, elevations)
     a, e = np.meshgrid(azimuth, elevation)
-    directions = np.stack([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)], axis=-1).reshape(-1, 3)
+    directions = direction_of(a, e).reshape(-1, 3)
     diagonal = float(np.linalg.norm(np.ptp(vertices, axis=0)))
     positions = 0.5 * (vertices.min(0) + vertices.max(0)) + _DISTANCE * diagonal * directions
     visible = visible_vertices(vertices.astype(np.float64), faces.astype(np.int32), normals.astype(np.float64),
@@ -44,10 +44,15 @@ def visibility_table(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarra
     return VisibilityTable(visible, azimuths, elevations)
 
 
+def direction_of(azimuth: np.ndarray | float, elevation: np.ndarray | float) -> np.ndarray:
+    """Unit vectors [..., 3] from the object to the camera, object frame; angles in radians."""
+    level = np.cos(elevation)
+    return np.stack([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)], axis=-1)
+
+
 def visible_row(table, azimuth: float, elevation: float) -> np.ndarray:
     """[V] bool, vertices seen from a direction in radians (PASCAL3D+); table has the fields of VisibilityTable."""
-    direction = np.array([math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth),
-                          math.sin(elevation)])
+    direction = direction_of(azimuth, elevation)
     return table.visible[direction_index(direction, table.azimuths, table.elevations)].astype(bool)
 
 

@@ -11,6 +11,7 @@ from .problem import NormalEquations, Rendering
 
 PARAMETERS = 9
 MIN_DEPTH = 0.1  # metres; what is nearer to the camera, or behind it, is not seen
+CAUCHY_TAIL = 2.0  # sigmas: the priors' cost k^2/2 log(1 + r^2 / k^2) believes ever less of what lies beyond
 LONGEST_WINDOW = 32  # cells along one side of a matching window
 BLOCK = 2  # cells along a side of a block that counts as one independent match: neighbours share receptive fields
 

@@ -9,8 +9,8 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ..errors import OutputError
-from ..files import destination, readable
+from .errors import OutputError
+from .files import destination, readable
 
 Identity = tuple[int, int]  # device and number of a file on it
 
