@@ -105,6 +105,7 @@ NAN = float("nan")
 BAD_CAMERAS = {
     "zero": ({"k": [0.0] * 9}, "focal lengths must be positive"),
     "NaN": ({"k": [NAN] * 9}, "must be 3x3 finite numbers"),
+    "negative": ({"k": [-400.0, 0.0, 320.0, 0.0, -401.0, 240.0, 0.0, 0.0, 1.0]}, "got fx=-400"),
     "normalised": ({"k": [1.2, 0.0, 0.5, 0.0, 1.2, 0.5, 0.0, 0.0, 1.0]}, "pixels are too short"),
     "transposed": ({"k": [400.0, 0.0, 0.0, 0.0, 400.0, 0.0, 320.0, 240.0, 1.0]}, "last row of the camera matrix"),
     "far centre": ({"k": [400.0, 0.0, 9000.0, 0.0, 400.0, 240.0, 0.0, 0.0, 1.0]}, "far outside of the image"),

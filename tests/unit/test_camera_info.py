@@ -71,6 +71,7 @@ def test_a_camera_from_numpy_fields_leaves_the_message_alone():
 
 
 @pytest.mark.parametrize(("changes", "says"), [
+    ({"k": [-400.0, 0.0, 320.0, 0.0, -401.0, 240.0, 0.0, 0.0, 1.0]}, "got fx=-400"),
     ({"k": [0.0] * 9}, "focal lengths must be positive.*uncalibrated"), ({"d": [50.0, 0, 0, 0, 0]}, "stretch"),
     ({"d": [-9.0, 0, 0, 0, 0]}, "fold the image"), ({"distortion_model": "double_sphere"}, "'double_sphere' is not"),
     ({"d": [0.1] * 7}, r"takes \(0, 4, 5\) finite coefficients"), ({"binning_x": 5000}, "image size is 0x800"),

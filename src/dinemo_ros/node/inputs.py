@@ -12,7 +12,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
-from ..quoting import named
+from ..quoting import shown
 from .limited import limited
 from .node_log import NodeLog
 
@@ -70,7 +70,7 @@ class Inputs:
         """Type and topic to subscribe to, and what is wrong with what is published."""
         topic = self._node.resolve_topic_name("image")
         here, beside = self._types(topic), f"{topic}/compressed"
-        carries = f"{topic} carries {named(sorted(here), 3, 80)}"
+        carries = f"{topic} carries {', '.join(shown(name, 80) for name in sorted(here)[:3])}"
         if transport == "raw":
             return Image, topic, "" if not here or _RAW in here else (
                 f"{carries}, image_transport is 'raw', so no pose: set image_transport to auto, or remap 'image'")

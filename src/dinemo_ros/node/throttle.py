@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 # What messages of one cause differ in without being news: numbers, and what somebody else wrote, which is in quotes
 # (:func:`dinemo_ros.quoting.quoted`).
-_NUMBER = re.compile(r"[-+]?(?:\d[\d.]*(?:e[-+]?\d+)?|\bnan\b|\binf\b)")
+_NUMBER = re.compile(r"\d[\d.]*(?:e[-+]?\d+)?|\bnan\b|\binf\b")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'(?:\.\.\.)?|"(?:[^"\\]|\\.)*"(?:\.\.\.)?""")
 _KEY_LENGTH = 160
 _KINDS = 12  # different sentences of one cause that are said at a time
