@@ -31,9 +31,9 @@ _LONGEST_HEADER = 4096
 _KINDS = "fiubSU"
 
 
-def read_arrays(path: str | os.PathLike, names: Sequence[str], optional: Sequence[str] = (),
+def read_arrays(path: str | os.PathLike, names: Sequence[str] | None = None, optional: Sequence[str] = (),
                 largest: int = 256 << 20, rows: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
-    """The arrays ``names`` of an npz file, and those of ``optional`` that it has.
+    """The arrays ``names`` of an npz file, and those of ``optional`` that it has; without ``names`` all.
 
     Args:
         largest: bytes of the file, and of all these arrays together.
@@ -48,6 +48,7 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str], optional: Sequenc
         _check_directory(data)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             there = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            names = list(there) if names is None else names
             missing = [name for name in names if name not in there]
             if missing:
                 raise DocumentError(f"lacks {', '.join(missing)}")

@@ -22,6 +22,7 @@ from training.neural_mesh import NeuralMeshFeatures
 from training.recipe import CONFIGS, RecipeError, build_recipe, load_recipe, read_yaml
 from training.sequences import read_reference_azimuths
 from training.student import load_imagenet_trunk, load_tensors
+from training.teachers.projection import load_projections
 from training.weights_file import WeightsError, read_weights
 
 ALIASES = "x0: &x0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -198,6 +199,18 @@ def test_a_good_checkpoint_is_read(tmp_path):
     features = NeuralMeshFeatures(3, 8, 2)
     save_checkpoint(tmp_path / "student.pt", torch.nn.Linear(2, 2), features)
     assert read_weights(tmp_path / "student.pt")["step"] == 0
+
+
+def test_projections(tmp_path):
+    path = tmp_path / "fitted.npz"
+    for arrays in ({"layer.mean": np.zeros(3)}, {"setting.side": np.array(["x"])}, {"setting.side": np.zeros(2)},
+                   {"layer.mean": np.array([Trap()]), "layer.components": np.eye(3)}):
+        np.savez(path, **arrays)
+        with pytest.raises(WeightsError, match="holds no projections"):
+            load_projections(path)
+    np.savez(path, **{"layer.mean": np.zeros(3), "layer.components": np.eye(3), "setting.side": np.array(7)})
+    projections, settings = load_projections(path)
+    assert list(projections) == ["layer"] and settings == {"side": 7}
 
 
 # ------------------------------------------------------------------------------------------------------------ shapes

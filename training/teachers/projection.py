@@ -14,7 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dinemo_ros.array_file import read_arrays
+from dinemo_ros.errors import DocumentError
 from dinemo_ros.files import write_arrays
+from dinemo_ros.quoting import shown
+from training.weights_file import WeightsError
 
 _PARTS = ("mean", "components")
 
@@ -50,9 +54,13 @@ def save_projections(path: str | Path, projections: dict[str, FrozenProjection],
 
 
 def load_projections(path: str | Path) -> tuple[dict[str, FrozenProjection], dict[str, int]]:
-    """What :func:`save_projections` wrote: projections per layer, and settings."""
-    with np.load(path, allow_pickle=False) as data:
-        settings = {key.removeprefix("setting."): int(data[key]) for key in data.files if key.startswith("setting.")}
-        names = dict.fromkeys(key.rpartition(".")[0] for key in data.files if key.rpartition(".")[2] in _PARTS)
+    """What :func:`save_projections` wrote: projections per layer, and settings; WeightsError if it is none of that."""
+    try:
+        data = read_arrays(path)
+        settings = {key.removeprefix("setting."): int(data[key]) for key in data if key.startswith("setting.")}
+        names = dict.fromkeys(key.rpartition(".")[0] for key in data if key.rpartition(".")[2] in _PARTS)
         arrays = {n: [torch.from_numpy(data[f"{n}.{part}"]) for part in _PARTS] for n in names}
+    except (DocumentError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: holds no projections ({shown(error)}); give a file that save_projections wrote"
+                           ) from error
     return {name: FrozenProjection(*parts) for name, parts in arrays.items()}, settings
