@@ -2,8 +2,8 @@
 """Locked versions against known holes; the part of audit.sh that is not pip-audit's. Needs PyYAML and packaging.
 
 Two sources: advisories.yaml beside this file, kept by hand, and what pip-audit's network database answered. A database
-counts as asked only when it knows a hole that is planted: pip-audit also says "no known vulnerabilities" where its server
-could not tell.
+counts as asked only when it knows a hole that is planted: pip-audit says "no known vulnerabilities" even where its
+server could not tell.
 """
 
 from __future__ import annotations

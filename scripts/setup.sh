@@ -184,10 +184,10 @@ package_files=(setup.py setup.cfg scripts/requirements-ros.txt scripts/locks/{to
 if ((TEST)) || [[ -f $WORK/has_test ]]; then EXTRAS=bag,test; else EXTRAS=bag; fi
 if [[ -n ${ROS_DISTRO:-} ]]; then
   once venv "$python_id $ROS_DISTRO" make_venv "$VENV" --system-site-packages
-  once runtime "$EXTRAS $(fingerprint "${package_files[@]}")" install_runtime_beside_distribution
+  once runtime "$EXTRAS ${UNLOCKED:+unlocked }$(fingerprint "${package_files[@]}")" install_runtime_beside_distribution
 else
   once venv "$python_id" make_venv "$VENV"
-  once runtime "$EXTRAS $(fingerprint "${package_files[@]}")" install_runtime_with_wheels
+  once runtime "$EXTRAS ${UNLOCKED:+unlocked }$(fingerprint "${package_files[@]}")" install_runtime_with_wheels
   once messages "$(fingerprint tests/ros_support/build_messages.py tests/ros_support/*/msg/* tests/ros_support/*/C*)" \
     generate_messages
 fi
@@ -201,6 +201,6 @@ once kernels "$(find src -name '*.py' -print0 | sort -z | xargs -0 cat | sha256s
   grep -m3 -E '^(model name|flags|Features|CPU part)' /proc/cpuinfo | sha256sum) ${NUMBA_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-}}}" \
   compile_kernels
 if ((TRAIN)); then
-  STAMPS=$ROOT/.venv-train/.dinemo/stamps once training "$python_id $(fingerprint setup.py scripts/locks/{tools,train}.txt)" install_training
+  STAMPS=$ROOT/.venv-train/.dinemo/stamps once training "$python_id ${UNLOCKED:+unlocked }$(fingerprint setup.py scripts/locks/{tools,train}.txt)" install_training
 fi
 say "ready"
