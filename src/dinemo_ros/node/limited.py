@@ -16,7 +16,7 @@ from ..errors import told
 
 #: Serialised size in bytes that is read at most, by topic. A camera_info is half a kilobyte; the boxes of a detector
 #: take 0.1 to 0.5 kB each; what the node itself publishes takes 3 kB per object.
-MOST_BYTES = {"camera_info": 64_000, "detections_2d": 2_000_000, "detections": 2_000_000}
+MOST_BYTES = {"camera_info": 64_000, "detections_2d": 4_000_000, "detections": 2_000_000}
 
 
 def limited(kind: type, topic: str, take: Callable[[Any], None],
