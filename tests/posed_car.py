@@ -9,9 +9,9 @@ from painted_car import BACKGROUND, paint
 from unit.planted import SIZE, car_mesh
 
 from dinemo_ros.geometry import ray_rotation, rotation_from_viewpoint, se3
-from training.category_shape import CategoryShape
-from training.posed_crops import PosedCrop
-from training.render.rasterizer import rasterize
+from dinemo_training.data.posed_crops import PosedCrop
+from dinemo_training.models.category_shape import CategoryShape
+from dinemo_training.synthetic.render.rasterizer import rasterize
 
 
 def car_shape() -> CategoryShape:

@@ -3,8 +3,8 @@
 
 import pytest
 
-from training.foreground import find_saliency_model
-from training.student import find_imagenet_checkpoint
+from dinemo_training.data.foreground import find_saliency_model
+from dinemo_training.models.student import find_imagenet_checkpoint
 
 
 def require_imagenet() -> None:

@@ -14,8 +14,6 @@ UP = "/../"
 LINK = re.compile(r"(?P<code>^(?P<fence>```+|~~~+).*?^(?P=fence)|`[^`\n]+`(?!\())|"
                   r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s#]*)(?P<anchor>#[^)\s]*)?\)",
                   re.MULTILINE | re.DOTALL)
-#: Where the training half may lie.
-_TRAINING = ("training", "dinemo_training", "src/dinemo_training")
 _NOT_PAGES = {"README.md": "index"}  # told by another page
 
 
@@ -32,10 +30,8 @@ def shown_pages(docs: Path, root: Path) -> dict[str, str]:
 
 
 def in_repository(root: Path, path: str) -> str | None:
-    """``path`` below ``root`` as it is named today; None where there is no such file."""
-    first, _, rest = path.partition("/")
-    names = [path, *(f"{folder}/{rest}" for folder in _TRAINING)] if first in _TRAINING else [path]
-    return next((name for name in names if (root / name).exists()), None)
+    """``path`` where it is a file or folder below ``root``, else None."""
+    return path if (root / path).exists() else None
 
 
 def relinked(text: str, path: str, root: Path, pages: dict[str, str], complain: Callable[[str], None]) -> str:

@@ -23,12 +23,12 @@ import matplotlib.pyplot as plt
 from matplotlib.collections import PolyCollection
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
-from dinemo_ros import bundle as bundles
 from dinemo_ros import geometry
-from dinemo_ros import overlay as overlays
-from dinemo_ros.camera import Camera
-from dinemo_ros.crop import warp_crop
+from dinemo_ros.camera.crop import warp_crop
+from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.drawing import overlay as overlays
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.model import bundle as bundles
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]

@@ -1,11 +1,79 @@
 # SPDX-License-Identifier: Apache-2.0
 """Category-level 6D object pose from neural meshes learnt without 3-D labels.
 
+    from dinemo_ros import Camera, PoseEstimator, find_bundle, load_bundle
+
+The names in ``__all__`` are the public interface. What they are called, which arguments they take and what these mean
+changes only after one release in which the old way still works and warns (``DeprecationWarning``); anything else may
+change at any time. They are imported when they are first asked for, so that importing this package costs nothing.
+
 The runtime half. Nothing outside :mod:`dinemo_ros.node` imports ROS, nothing here imports torch.
 """
 
-from .privacy import keep_private
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .process.privacy import keep_private
+
+if TYPE_CHECKING:
+    from .camera.pinhole import Camera
+    from .errors import (
+        BackendError,
+        BundleError,
+        CameraError,
+        DatasetError,
+        DinemoError,
+        DocumentError,
+        ImageError,
+        OutputError,
+        RoiError,
+    )
+    from .estimator import PoseEstimator
+    from .model.bundle import Bundle, find_bundle, load_bundle
+    from .pose import Hypothesis, ObjectPose
+    from .tracker import PoseTracker
 
 keep_private()  # here, because whatever of this package comes next may import ONNX Runtime
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+
+_HOMES = {
+    "errors": ("BackendError", "BundleError", "CameraError", "DatasetError", "DinemoError", "DocumentError",
+               "ImageError", "OutputError", "RoiError"),
+    "camera.pinhole": ("Camera",),
+    "estimator": ("PoseEstimator",),
+    "model.bundle": ("Bundle", "find_bundle", "load_bundle"),
+    "pose": ("Hypothesis", "ObjectPose"),
+    "tracker": ("PoseTracker",),
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BackendError",
+    "Bundle",
+    "BundleError",
+    "Camera",
+    "CameraError",
+    "DatasetError",
+    "DinemoError",
+    "DocumentError",
+    "Hypothesis",
+    "ImageError",
+    "ObjectPose",
+    "OutputError",
+    "PoseEstimator",
+    "PoseTracker",
+    "RoiError",
+    "find_bundle",
+    "load_bundle",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors a user can act on: each message says what, where, what is allowed and what to do."""
 
-from .quoting import one_line, shown
+from .io.quoting import one_line, shown
 
 _HEAD, _TAIL = 6000, 1000  # of a sentence there is room for a path as long as a system takes it
 

@@ -11,20 +11,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from .bundle import Bundle
-from .camera import Camera
-from .crop import BORDER_GREY, CropCamera, check_roi, check_seen, crop_camera, lens_shows
+from .camera.crop import BORDER_GREY, CropCamera, check_roi, check_seen, crop_camera, lens_shows
+from .camera.pinhole import Camera
 from .cuda.selection import create_pipeline
+from .detection.proposals import Proposer
+from .detection.regions import overlap, projected_box
 from .errors import ImageError
 from .features import create_extractor
 from .geometry import se3
+from .model.bundle import Bundle
+from .model.symmetry import NO_SYMMETRY, Symmetry
 from .pose import Hypothesis, ObjectPose, Roi
-from .proposals import Proposer
-from .regions import overlap, projected_box
 from .solver import SolvedPose, Start
 from .solver.coarse import Target
 from .solver.jit import compilation_told
-from .symmetry import NO_SYMMETRY, Symmetry
 from .uncertainty import as_experienced
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class PoseEstimator:
     """Poses of the objects of one category.
 
     Args:
-        bundle: from :func:`dinemo_ros.bundle.load_bundle`.
+        bundle: from :func:`dinemo_ros.model.bundle.load_bundle`.
         threads: CPU threads for the backbone and for the solver.
         backend, precision, engine_cache: what runs the network, see :func:`dinemo_ros.features.create_extractor`.
         device: what the solver runs on, see :func:`dinemo_ros.cuda.selection.create_pipeline`.
@@ -205,7 +205,7 @@ class PoseEstimator:
               hopeless: float) -> list[ObjectPose | None]:
         """The pose of the object in each box [4] of image pixels.
 
-        measured: see :class:`Target`. hopeless: see :meth:`dinemo_ros.pipeline.Pipeline.solve`.
+        measured: see :class:`Target`. hopeless: see :meth:`dinemo_ros.inference.Pipeline.solve`.
         """
         found: list[ObjectPose | None] = [None] * len(boxes)
         shown = np.flatnonzero(lens_shows(camera, boxes))  # the model's own proposals know nothing of the lens

@@ -20,11 +20,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .camera import Camera
+from .camera.pinhole import Camera
+from .detection.regions import covered_share, distinct_boxes, overlap
 from .estimator import SAME_POSE, SMALLEST_BOX, PoseEstimator
 from .geometry import se3, so3_exp, so3_log
 from .pose import Hypothesis, ObjectPose, Roi
-from .regions import covered_share, distinct_boxes, overlap
 
 _VELOCITY_GAIN = 0.7  # weight of the newest difference of two poses in the velocity
 _FLIP_MEMORY = 0.8  # per image; evidence for the flip is summed up over about five of them

@@ -3,7 +3,7 @@
 
 The solver's covariance describes the peak that it stands on. How much wider errors really are depends on how likely the
 peak is the right one: a car of low score may as well be turned back to front. So the bundle holds, fitted by
-``training.uncertainty`` on renders with exact poses, occluded ones among them:
+``dinemo_training.export.uncertainty`` on renders with exact poses, occluded ones among them:
 
 * a logistic model of the probability that the rotation is within 30 degrees of the true one, from the score, the share
   of the object that is explained, how far the next hypothesis lies behind, how sharply the solver says that it knows
@@ -26,11 +26,11 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from .detection.regions import overlap
 from .errors import BundleError
+from .io.quoting import shown
+from .model.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 from .pose import ObjectPose
-from .quoting import shown
-from .regions import overlap
-from .symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 
 EVIDENCE = ("one", "score", "visible", "lead", "sharpness", "fit")  # what the coefficients of the probability multiply
 _WIDEST, _HIGHEST, _SURE = 1000.0, 3.0, 1e-3  # factor, floor; probabilities keep this distance from 0 and 1

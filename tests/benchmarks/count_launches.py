@@ -18,9 +18,9 @@ from shared_data import ROOT
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dinemo_ros.bundle import load_bundle
 from dinemo_ros.cuda.category import to_device
 from dinemo_ros.cuda.hypotheses import Search
+from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.solver import prepare_category
 
 #: Where the fake tensors are. A torch for CPUs alone cannot even pretend to be on a GPU (from 2.13 on it refuses to

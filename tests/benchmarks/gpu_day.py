@@ -43,9 +43,9 @@ def device_name() -> str:
 
 def car_on(device: str = "cuda", precision: str = "fp32"):
     """An estimator of the shipped car with network and solver on ``device``; SystemExit where it went to the CPU."""
-    from dinemo_ros.bundle import find_bundle, load_bundle
     from dinemo_ros.cuda.selection import WithSpare
     from dinemo_ros.estimator import PoseEstimator
+    from dinemo_ros.model.bundle import find_bundle, load_bundle
 
     estimator = PoseEstimator(load_bundle(find_bundle("car")), backend="torch", precision=precision, device=device)
     on_cpu = device == "cuda" and estimator.extractor.device == "CPU"

@@ -23,7 +23,6 @@ import cv2
 import numpy as np
 
 from dinemo_ros.benchmark.device import cpu_name
-from dinemo_ros.bundle import find_bundle, load_bundle
 from dinemo_ros.cli.main import main as dinemo
 from dinemo_ros.features import create_extractor
 from dinemo_ros.features.engine_cache import EngineCache
@@ -31,6 +30,7 @@ from dinemo_ros.features.onnx_graph import engine_ready
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.precision import half_precision
 from dinemo_ros.features.variants import network
+from dinemo_ros.model.bundle import find_bundle, load_bundle
 
 VARIANTS = (("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("openvino", "fp32"), ("openvino", "bf16"),
             ("openvino", "int8"))

@@ -20,9 +20,9 @@ import numpy as np
 from run_sweeps import demo_jobs
 
 import dinemo_ros.estimator as estimator_module
-import dinemo_ros.pipeline as pipeline_module
-from dinemo_ros.bundle import find_bundle, load_bundle
+import dinemo_ros.inference as pipeline_module
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.model.bundle import find_bundle, load_bundle
 from dinemo_ros.solver import crop_solver, similarity
 
 # (title, where it is looked up, name)

@@ -13,7 +13,7 @@ spins=${3:+$(realpath "$3")}
 cd "$(dirname "$0")/../.."
 out=tests/benchmarks/results/$1
 python=${PYTHON:-.venv-train/bin/python}
-export OMP_NUM_THREADS=1 PYTHONPATH="src:.${PYTHONPATH:+:$PYTHONPATH}"
+export OMP_NUM_THREADS=1 PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}"
 mkdir -p "$out"
 
 "$python" -m dinemo_ros.cli.main bench --startup --reference --json "$out/bench.json"

@@ -3,10 +3,10 @@
 
     python tests/benchmarks/run_rivals.py --out tests/benchmarks/results/DEVICE --synthetic DIR --spin DIR
 
-``--synthetic`` takes renders as ``training.render.dataset`` writes them, ``--spin`` the turntable sequences cx5 and
-subaru (evaluation only), both see ``dinemo eval``; the shipped demo sequence is always measured. Every set is looked at
-once per frame in the box that belongs to it, and every solver gets the same crop. One JSON file per set and solver
-group; sets that are done are left out, so that the command can be repeated after a kill. Run it with
+``--synthetic`` takes renders as ``dinemo_training.synthetic.render.dataset`` writes them, ``--spin`` the turntable
+sequences cx5 and subaru (evaluation only), both see ``dinemo eval``; the shipped demo sequence is always measured.
+Every set is looked at once per frame in the box that belongs to it, and every solver gets the same crop. One JSON file
+per set and solver group; sets that are done are left out, so that the command can be repeated after a kill. Run it with
 OMP_NUM_THREADS=1: the idle threads of numpy's linear algebra spin, which counts as CPU time and slows down the others.
 """
 
@@ -17,19 +17,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from dinemo_ros.benchmark import rivals
+from dinemo_ros.benchmark import solver_comparison as rivals
 from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
 from dinemo_ros.benchmark.device import REFERENCE_PACKAGES, cpu_name, load_average, versions
-from dinemo_ros.bundle import find_bundle, load_bundle
 from dinemo_ros.cli.output import AtomicFile, to_json
 from dinemo_ros.defaults import DEFAULT_HFOV_DEG, available_cpus
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.cutouts import DrawnCutOuts
 from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
 from dinemo_ros.evaluation.sample import Entry, Sample
-from dinemo_ros.evaluation.spin import read_spins, spin_entries
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import ReferenceObject
+from dinemo_ros.evaluation.turntable import read_spins, spin_entries
+from dinemo_ros.model.bundle import find_bundle, load_bundle
 
 SPINS = ("cx5", "subaru")
 # Options of the reference solver by group and name. The published solver as it is, its object either moved along or

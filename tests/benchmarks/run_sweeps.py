@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dinemo_ros.benchmark import rivals
+from dinemo_ros.benchmark import solver_comparison as rivals
 from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
 from dinemo_ros.benchmark.stages import Job, hypotheses, milliseconds, mosaic
-from dinemo_ros.bundle import Bundle, find_bundle, load_bundle
 from dinemo_ros.defaults import available_cpus
 from dinemo_ros.estimator import PoseEstimator
-from dinemo_ros.neural_mesh import NeuralMesh
+from dinemo_ros.model.bundle import Bundle, find_bundle, load_bundle
+from dinemo_ros.model.neural_mesh import NeuralMesh
 from dinemo_ros.solver import PoseSolver, prepare_category
 
 VERTICES = (200, 400, 800, 1600, 3000)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the README's table of benchmarks from the committed results.
+"""Write the table of benchmarks from the committed results.
 
-    python tests/benchmarks/table.py            # rewrites README.md between its markers
-    python tests/benchmarks/table.py --check    # says whether README.md is up to date, for the tests
+    python tests/benchmarks/table.py            # rewrites docs/speed.md between its markers
+    python tests/benchmarks/table.py --check    # says whether docs/speed.md is up to date, for the tests
 
 Of every device, the folder of ``results/`` holds ``bench.json`` (``dinemo bench --startup --reference --json``) and
 ``rivals_SET_GROUP.json`` (``run_rivals.py``). Nothing is typed in by hand.
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("results")
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "speed.md"
 BEGIN, END = "<!-- benchmark table -->", "<!-- end of benchmark table -->"
 SETS = {"synthetic": "held-out renders", "synthetic_L1": "20 to 40 % hidden", "synthetic_L2": "40 to 60 % hidden",
         "synthetic_L3": "60 to 80 % hidden", "demo": "demo sequence", "spin": "spins cx5, subaru"}
@@ -103,15 +103,15 @@ def ms(value: float) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--readme", type=Path, default=README)
+    parser.add_argument("--page", type=Path, default=PAGE)
     args = parser.parse_args()
-    text = args.readme.read_text(encoding="utf-8")
+    text = args.page.read_text(encoding="utf-8")
     new = replaced(text)
     if args.check:
         if new != text:
-            print(f"{args.readme.name}: the benchmark table is out of date; run python tests/benchmarks/table.py")
+            print(f"{args.page.name}: the benchmark table is out of date; run python tests/benchmarks/table.py")
         return int(new != text)
-    args.readme.write_text(new, encoding="utf-8")
+    args.page.write_text(new, encoding="utf-8")
     return 0
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from painted_car import photograph, write_painted_bundle
 
-from dinemo_ros.benchmark import rivals
+from dinemo_ros.benchmark import solver_comparison as rivals
 from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
 from dinemo_ros.benchmark.device import peak_memory_mb
 from dinemo_ros.benchmark.stages import (
@@ -23,14 +23,14 @@ from dinemo_ros.benchmark.stages import (
     solver_alone,
 )
 from dinemo_ros.benchmark.startup import start
-from dinemo_ros.bundle import SearchSpec, load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cli.main import main
 from dinemo_ros.errors import DatasetError, DinemoError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.sample import Entry, Sample
 from dinemo_ros.evaluation.truth import PoseTruth, ReferenceObject
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.model.bundle import SearchSpec, load_bundle
 
 CAMERA = Camera.from_hfov(320, 240, 40)
 SIZE = np.array([4.4, 1.8, 1.5])

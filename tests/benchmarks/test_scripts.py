@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scripts beside this file: a short run of each, and the table that the README shows."""
+"""The scripts beside this file: a short run of each, and the table that docs/speed.md shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from benchmarks import run_sweeps, table
 
-from dinemo_ros.bundle import find_bundle, load_bundle
+from dinemo_ros.model.bundle import find_bundle, load_bundle
 
 HERE = Path(__file__).resolve().parent
 DEVICE = {"device": "a machine", "load": 0.5, "total": {"median_ms": 20.04, "min_ms": 15.0, "cpu_median_ms": 30.0},
@@ -56,7 +56,7 @@ def test_table_goes_between_the_markers_and_nowhere_else(results, tmp_path, monk
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
     for words, code in (["--check"], 1), ([], 0), (["--check"], 0):
-        monkeypatch.setattr(sys, "argv", ["table.py", "--readme", str(readme), *words])
+        monkeypatch.setattr(sys, "argv", ["table.py", "--page", str(readme), *words])
         assert table.main() == code
     assert readme.read_text() == f"before\n{table.BEGIN}\n{table.table()}\n{table.END}\nafter\n"
     assert "out of date" in capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_a_text_without_markers_is_refused():
 
 
 def test_the_readme_shows_the_committed_results():
-    text = table.README.read_text(encoding="utf-8")
+    text = table.PAGE.read_text(encoding="utf-8")
     assert table.replaced(text) == text, "run python tests/benchmarks/table.py"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from painted_car import photograph, write_painted_bundle
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.geometry import ray_rotation, rotation_from_viewpoint, se3
 
 CAMERA = Camera.from_hfov(640, 480, 60)

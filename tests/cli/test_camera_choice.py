@@ -11,7 +11,7 @@ from unit.test_sources import write_bag
 from dinemo_ros.cli.camera_choice import CameraChoice
 from dinemo_ros.cli.main import main
 from dinemo_ros.defaults import DEFAULT_HFOV_DEG
-from dinemo_ros.sources import Frame
+from dinemo_ros.io.sources import Frame
 
 from .conftest import CAMERA, CAMERA_INFO
 

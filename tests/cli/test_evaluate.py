@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from painted_car import SIZE, photograph
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cli.evaluate_report import finish
 from dinemo_ros.cli.main import main
 from dinemo_ros.cli.output import OutputError

@@ -20,11 +20,11 @@ FRAME = ROOT / "config" / "demo_sequence" / "000.jpg"
 _FIRST_FRAMES = """\
 import sys
 from pathlib import Path
-from dinemo_ros.bundle import find_bundle, load_bundle, shipped_categories
-from dinemo_ros.camera import Camera
+from dinemo_ros.model.bundle import find_bundle, load_bundle, shipped_categories
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.solver.jit import progress
-from dinemo_ros.sources.folder import read_image
+from dinemo_ros.io.sources.folder import read_image
 from dinemo_ros.tracker import PoseTracker
 
 image = read_image(Path(sys.argv[1]))
@@ -107,8 +107,8 @@ def test_switched_off_is_told_and_nothing_is_compiled():
 
 def test_kernels_that_cannot_be_kept_are_an_error_of_compile(tmp_path, monkeypatch):
     """The estimators work; that every later start would compile again is what was to be prevented."""
-    from dinemo_ros import compile_ahead
     from dinemo_ros.errors import DinemoError
+    from dinemo_ros.process import compile_ahead
     from dinemo_ros.solver.kernel_cache import Shelf
 
     shelf = Shelf()

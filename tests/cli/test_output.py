@@ -9,8 +9,8 @@ import pytest
 
 from dinemo_ros.cli.output import AtomicFile, OutputError, check_output_file, object_entry, overlay_name, to_json
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.pose import Hypothesis, ObjectPose
-from dinemo_ros.symmetry import Symmetry
 
 
 def test_file_appears_when_complete(tmp_path):

@@ -11,9 +11,9 @@ import pytest
 from dinemo_ros.cli.main import main
 from dinemo_ros.cli.output import overlay_name
 from dinemo_ros.errors import OutputError
-from dinemo_ros.input_guard import refuse_inputs
-from dinemo_ros.overlay_file import is_overlay, write_overlay
-from dinemo_ros.sources import open_source
+from dinemo_ros.io.overlay_file import is_overlay, write_overlay
+from dinemo_ros.io.sources import open_source
+from dinemo_ros.process.input_guard import refuse_inputs
 
 GREY = np.full((96, 96, 3), 114, np.uint8)
 

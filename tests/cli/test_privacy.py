@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dinemo_ros import privacy
+from dinemo_ros.process import privacy
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "config" / "demo_sequence" / "000.jpg"
@@ -25,7 +25,7 @@ def alone(home):
             if name not in privacy._OPT_OUT and not name.startswith("XDG_") and name != "CI"}
     (home / "tmp").mkdir(parents=True)
     return kept | {"HOME": str(home), "TMPDIR": str(home / "tmp"),
-                   "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])}
+                   "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
 
 
 def written(home):
@@ -65,7 +65,7 @@ def test_this_test_can_see(tmp_path):
     assert calls or not STRACE
 
 
-@pytest.mark.parametrize("module", ["dinemo_ros.errors", "training"])
+@pytest.mark.parametrize("module", ["dinemo_ros.errors", "dinemo_training"])
 def test_it_is_off_before_anything_is_imported(tmp_path, module):
     """Whoever imports any part of the package, as a program of one's own does."""
     script = f"import os, sys; import {module}; print(os.environ['ORT_DISABLE_TELEMETRY'], " \

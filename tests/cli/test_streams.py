@@ -19,7 +19,7 @@ FULL = "error: standard output cannot be written (No space left on device)"
 def shell(redirection, *words, module="dinemo_ros.cli.main"):
     """A command under bash with this redirection; exit code and what came out."""
     command = [sys.executable, "-m", module, *map(str, words)]
-    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    paths = str(ROOT / "src")
     return subprocess.run(["bash", "-c", f'"$@" {redirection}', "bash", *command], text=True, capture_output=True,
                           timeout=240, env=os.environ | {"PYTHONPATH": paths})
 

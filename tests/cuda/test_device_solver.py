@@ -23,11 +23,11 @@ from dinemo_ros.cuda.poses import Poses, jacobian, project, rotation
 from dinemo_ros.cuda.similarity import similarity_volume
 from dinemo_ros.cuda.solver import DeviceSolver, candidates
 from dinemo_ros.geometry import rotation_angle, so3_exp
+from dinemo_ros.model.symmetry import Symmetry, axis_variance
 from dinemo_ros.solver import PoseSolver, Start, crop_solver, prepare_category
 from dinemo_ros.solver.coarse import place as place_on_host
 from dinemo_ros.solver.nearest_view import _score_views
 from dinemo_ros.solver.refine import Refined
-from dinemo_ros.symmetry import Symmetry, axis_variance
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

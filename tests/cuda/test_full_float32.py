@@ -14,13 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from unit.planted import car_card, car_mesh
 from unit.scenes import planted_scene
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
-from dinemo_ros.crop import crop_camera
+from dinemo_ros.camera.crop import crop_camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cuda import twins
 from dinemo_ros.cuda.full_float32 import full_float32
 from dinemo_ros.cuda.solver import DeviceSolver
 from dinemo_ros.cuda.warp import warp_crops
+from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.solver import prepare_category
 
 PRODUCTS = ("matmul", "mm", "bmm", "einsum", "conv2d", "convolution")  # inference mode shows the former of each kind

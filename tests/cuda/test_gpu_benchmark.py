@@ -16,12 +16,12 @@ from unit.scenes import planted_scene
 
 from dinemo_ros.benchmark import gpu
 from dinemo_ros.benchmark.gpu import Recorder, compared, measure_gpu
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.crop import crop_camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cli.bench import _show_gpu
 from dinemo_ros.cli.output import to_json
-from dinemo_ros.crop import crop_camera
 from dinemo_ros.cuda import kernels, twins
-from dinemo_ros.cuda.pipeline import TorchPipeline
+from dinemo_ros.cuda.inference import TorchPipeline
 from dinemo_ros.cuda.solver import best_loops
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -20,8 +20,8 @@ from unit.planted_cup import cup_card, cup_mesh
 
 from dinemo_ros.cuda.category import to_device
 from dinemo_ros.cuda.hypotheses import Search
+from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.solver import prepare_category
-from dinemo_ros.symmetry import Symmetry
 
 
 class OnDevice(TorchDispatchMode):

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 from shared_data import ROOT
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.crop import _footprint
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cli import doctor_backends
-from dinemo_ros.crop import _footprint
 from dinemo_ros.cuda import selection
 from dinemo_ros.cuda.parity import check, check_features, own_crops, own_views
 from dinemo_ros.cuda.selection import WithSpare, create_pipeline, usable_gpu
@@ -26,7 +25,8 @@ from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.features import create_extractor
 from dinemo_ros.features.cuda_driver import CudaError, Gpu
 from dinemo_ros.geometry import rotation_angle
-from dinemo_ros.pipeline import CpuPipeline
+from dinemo_ros.inference import CpuPipeline
+from dinemo_ros.model.bundle import load_bundle
 
 DEMO = ROOT / "config" / "demo_sequence"
 GPU = Gpu("Some GPU", "sm90", 8 << 30)
@@ -287,7 +287,7 @@ class TestOtherCrops:
             check_features(bundle, estimators[0].extractor, self.changed(estimators, wrong))
 
     def test_goes_on_on_the_cpu(self, bundle, estimators, monkeypatch, caplog):
-        from dinemo_ros.cuda import pipeline
+        from dinemo_ros.cuda import inference as pipeline
 
         right = pipeline.warp_crops
         monkeypatch.setattr(pipeline, "warp_crops", lambda *arguments: right(*arguments).flip(2))
@@ -351,8 +351,8 @@ def test_features_that_are_no_numbers_on_the_device(bundle, frame, monkeypatch, 
     torch = pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("onnx", reason="backend torch reads networks with onnx")
     from dinemo_ros import estimator as module
+    from dinemo_ros.features.fallback import SparedExtractor
     from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
-    from dinemo_ros.features.spare import SparedExtractor
     from dinemo_ros.features.torch_backend import TorchExtractor
 
     network = SparedExtractor(TorchExtractor(bundle, 1), OnnxRuntimeExtractor(bundle, 1))

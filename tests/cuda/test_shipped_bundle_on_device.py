@@ -13,13 +13,13 @@ from shared_data import ROOT, shared_data
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
-from dinemo_ros.crop import warp_crop
+from dinemo_ros.camera.crop import warp_crop
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cuda.solver import DeviceSolver
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.features.mirrored import beside, turned
 from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.solver import Start, prepare_category
 from dinemo_ros.solver.category import seen_twice
 

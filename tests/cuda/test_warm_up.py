@@ -9,8 +9,8 @@ from shared_data import ROOT
 
 pytest.importorskip("torch", reason="torch is not installed")
 
-from dinemo_ros.bundle import load_bundle
 from dinemo_ros.cuda.warm_up import warm_up
+from dinemo_ros.model.bundle import load_bundle
 
 
 def test_every_number_of_crops_is_solved_followed_and_seen():
@@ -32,7 +32,8 @@ def test_every_number_of_crops_is_solved_followed_and_seen():
 
 
 def test_only_where_there_is_something_to_capture(monkeypatch):
-    from dinemo_ros.cuda import pipeline, selection
+    from dinemo_ros.cuda import inference as pipeline
+    from dinemo_ros.cuda import selection
     from dinemo_ros.cuda import warm_up as module
 
     warmed = []

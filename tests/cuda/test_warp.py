@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from dinemo_ros.camera import Camera
-from dinemo_ros.crop import crop_camera, warp_crop
+from dinemo_ros.camera.crop import crop_camera, warp_crop
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cuda.solver import best_loops
 from dinemo_ros.cuda.warp import warp_crops
 

@@ -6,11 +6,11 @@ import pytest
 from painted_car import photograph, write_painted_bundle
 from unit.planted import SIZE, car_mesh
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.evaluation.baseline import NearestView, oriented_gradients, views_of
 from dinemo_ros.features import create_extractor
 from dinemo_ros.geometry import ray_rotation, rotation_angle, rotation_from_viewpoint, se3
+from dinemo_ros.model.bundle import load_bundle
 
 CAMERA = Camera.from_hfov(480, 360, 30)
 

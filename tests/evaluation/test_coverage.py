@@ -16,8 +16,8 @@ from dinemo_ros.evaluation.coverage import (
 )
 from dinemo_ros.evaluation.metrics import wilson_interval
 from dinemo_ros.geometry import so3_exp, turn
+from dinemo_ros.model.symmetry import NO_SYMMETRY, Symmetry
 from dinemo_ros.pose import ObjectPose
-from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry
 
 BOTTLE = Symmetry("z", 0)
 

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
+from dinemo_ros.drawing.overlay import box_corners
 from dinemo_ros.evaluation.kitti import kitti_entries
 from dinemo_ros.evaluation.kitti_labels import read_kitti
-from dinemo_ros.evaluation.spin import left_out, read_spins
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
-from dinemo_ros.overlay import box_corners
+from dinemo_ros.evaluation.turntable import left_out, read_spins
 from dinemo_ros.pose import Hypothesis, ObjectPose
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from shared_data import shared_data
 
+from dinemo_ros.drawing.overlay import box_corners
 from dinemo_ros.errors import DatasetError
 from dinemo_ros.evaluation.kitti import assign_own
 from dinemo_ros.evaluation.kitti_labels import KittiObject, read_kitti, read_labels, read_projection
-from dinemo_ros.overlay import box_corners
+from dinemo_ros.io.sources.folder import read_image
 from dinemo_ros.pose import Hypothesis, ObjectPose
-from dinemo_ros.sources.folder import read_image
 
 # fx = fy = 700, centre (600, 180), camera 2 lies 6 cm to the left of camera 0: b = K^-1 P2[:, 3] = (0.06, 0, 0).
 P2 = np.array([[700.0, 0, 600, 42], [0, 700, 180, 0], [0, 0, 1, 0]])

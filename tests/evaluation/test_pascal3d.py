@@ -17,8 +17,7 @@ savemat = pytest.importorskip("scipy.io", reason="reading .mat files needs scipy
 from painted_car import photograph, write_painted_bundle
 from unit.planted import car_mesh
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cli.main import main
 from dinemo_ros.errors import DatasetError
 from dinemo_ros.estimator import PoseEstimator
@@ -26,6 +25,7 @@ from dinemo_ros.evaluation.pascal3d import pascal3d_entries, read_annotation, re
 from dinemo_ros.evaluation.runner import Competitor, Setting, evaluate, tabulate
 from dinemo_ros.evaluation.truth import ReferenceObject
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.model.bundle import load_bundle
 
 WIDTH, HEIGHT, VIEWPORT = 480, 320, 3000
 # Azimuth, elevation, theta in degrees; distance in units of the CAD model, whose diagonal is one; px, py from 1.

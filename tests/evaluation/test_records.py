@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from unit.planted import car_mesh
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.evaluation.metrics import summarise
 from dinemo_ros.evaluation.runner import split, tabulate
 from dinemo_ros.evaluation.tables import comma_separated, markdown

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from dinemo_ros.errors import DatasetError
-from dinemo_ros.evaluation.spin import left_out, read_spins, require_azimuth
-from dinemo_ros.symmetry import Symmetry
+from dinemo_ros.evaluation.turntable import left_out, read_spins, require_azimuth
+from dinemo_ros.model.symmetry import Symmetry
 
 
 @pytest.fixture

@@ -5,19 +5,13 @@ import numpy as np
 import pytest
 from unit.planted import SIZE, car_mesh
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.evaluation.extent import silhouette
-from dinemo_ros.evaluation.truth import (
-    AzimuthTruth,
-    PoseTruth,
-    ReferenceObject,
-    ViewpointTruth,
-    diameter,
-)
+from dinemo_ros.evaluation.truth import AzimuthTruth, PoseTruth, ReferenceObject, ViewpointTruth, diameter
 from dinemo_ros.geometry import ray_rotation, rotation_from_viewpoint, se3, so3_exp
+from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.pose import Hypothesis
 from dinemo_ros.solver.surface import farthest_point_order
-from dinemo_ros.symmetry import Symmetry
 
 CAMERA = Camera.from_hfov(640, 480, 60)
 

@@ -19,8 +19,8 @@ def network_bytes(name: str) -> bytes:
         return (ROOT / "engines" / name / "backbone.onnx").read_bytes()
     torch = pytest.importorskip("torch", reason="training extra is not installed")
     pytest.importorskip("timm", reason="training extra is not installed")
-    from training.export import export_onnx
-    from training.student import ViTStudent
+    from dinemo_training.export.bundle_export import export_onnx
+    from dinemo_training.models.student import ViTStudent
 
     torch.manual_seed(0)
     return export_onnx(ViTStudent(16, trained_blocks=1, embed_dim=32, depth=2, num_heads=2, img_size=70))

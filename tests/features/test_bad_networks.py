@@ -10,11 +10,11 @@ from bad_networks import FLOAT, ONE, chain, constant_of_shape, integers, network
 from painted_car import _bytes, _integer, _node, _tensor, _varint, _varint_field
 from unit.planted import car_card, car_mesh
 
-from dinemo_ros.bundle import BACKBONE_FILE, find_bundle, load_bundle, write_bundle
 from dinemo_ros.errors import BundleError
 from dinemo_ros.features import trial
 from dinemo_ros.features.onnx_file import check_onnx
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
+from dinemo_ros.model.bundle import BACKBONE_FILE, find_bundle, load_bundle, write_bundle
 
 
 def refusal(folder, model: bytes) -> str:

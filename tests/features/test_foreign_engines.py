@@ -10,11 +10,11 @@ import time
 import pytest
 from strangers import ROOT_ONLY, given_away
 
-from dinemo_ros import file_lock
 from dinemo_ros.cli import doctor_backends, main, options
 from dinemo_ros.errors import BackendError
 from dinemo_ros.features.engine_cache import EngineCache, EngineKey
 from dinemo_ros.features.variants import network, variant_key
+from dinemo_ros.process import file_lock
 
 KEY = EngineKey("car", hashlib.sha256(b"onnx").hexdigest(), "tensorrt 10.3.0", "sm87", "fp16", "1x224x224")
 

@@ -12,7 +12,6 @@ onnx = pytest.importorskip("onnx", reason="the onnx package is not installed, as
 from features.networks import KINDS, NETWORKS, network_bytes, runner  # noqa: E402
 from shared_data import ROOT  # noqa: E402
 
-from dinemo_ros.bundle import load_bundle, write_bundle  # noqa: E402
 from dinemo_ros.errors import BackendError, BundleError  # noqa: E402
 from dinemo_ros.features import create_extractor  # noqa: E402
 from dinemo_ros.features.engine_cache import EngineCache  # noqa: E402
@@ -21,6 +20,7 @@ from dinemo_ros.features.parity import THRESHOLD, sample_pictures, smallest_cosi
 from dinemo_ros.features.precision import half_precision, quantize  # noqa: E402
 from dinemo_ros.features.variants import network as network_of  # noqa: E402
 from dinemo_ros.features.variants import quantized, ship_int8, variant_key  # noqa: E402
+from dinemo_ros.model.bundle import load_bundle, write_bundle  # noqa: E402
 
 PICTURES = sample_pictures(96)
 

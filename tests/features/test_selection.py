@@ -9,18 +9,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from dinemo_ros.bundle import write_bundle
-from dinemo_ros.features import (
-    BACKENDS,
-    create_extractor,
-    selection,
-    tensorrt_api,
-)
+from dinemo_ros.features import BACKENDS, create_extractor, selection, tensorrt_api
 from dinemo_ros.features.engine_build import profiles
 from dinemo_ros.features.engine_cache import EngineCache
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.parity import THRESHOLD, sample_pictures, smallest_cosine
 from dinemo_ros.features.variants import network, variant_key
+from dinemo_ros.model.bundle import write_bundle
 
 
 @pytest.fixture(autouse=True)

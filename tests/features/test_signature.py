@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from unit.planted import car_card, car_mesh
 
-from dinemo_ros.bundle import BACKBONE_FILE, write_bundle
 from dinemo_ros.errors import BundleError
 from dinemo_ros.features import create_extractor
+from dinemo_ros.model.bundle import BACKBONE_FILE, write_bundle
 
 onnx = pytest.importorskip("onnx", reason="writes networks with the onnx package of the training extra")
 

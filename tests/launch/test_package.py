@@ -65,11 +65,11 @@ def test_runtime_does_not_import_torch_or_training():
     # Parts that are loaded only where somebody asks for torch, a GPU or the reference solver.
     with_torch = {"reference", "cuda", "features/torch_graph.py", "features/torch_backend.py", "cli/doctor_backends.py",
                   "features/tensorrt_backend.py", "features/onnxruntime_backend.py", "features/torch_order.py",
-                  "features/spare.py", "features/mirrored.py", "benchmark/gpu.py", "benchmark/gpu_memory.py"}
+                  "features/fallback.py", "features/mirrored.py", "benchmark/gpu.py", "benchmark/gpu_memory.py"}
     for file in runtime.rglob("*.py"):
         text, name = file.read_text(), file.relative_to(runtime)
         if str(name) != "cli/train.py":  # loads it once asked to
-            assert not re.search(r"^\s*(?:from|import) training\b", text, re.M), file
+            assert not re.search(r"^\s*(?:from|import) dinemo_training\b", text, re.M), file
         if not with_torch & {str(name), name.parts[0]}:
             assert not re.search(r"^\s*(?:from|import) torch\b", text, re.M), file
 

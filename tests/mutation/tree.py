@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_COPIED = ("src", "tests", "training", "scripts", "launch", "CONVENTIONS.md", "pyproject.toml", "package.xml")
+_COPIED = ("src", "tests", "scripts", "launch", "CONVENTIONS.md", "pyproject.toml", "package.xml")
 _LINKED = ("engines", "config", "docs")  # large, and only read
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc", "results")
 _PACKAGE = "dinemo_ros"
@@ -43,7 +43,7 @@ class Tree:
 
     def environment(self, cache: Path | None = None) -> dict[str, str]:
         """Of a process that runs the copy's tests."""
-        paths = [str(self.root / part) for part in ("src", "", "tests")]
+        paths = [str(self.root / part) for part in ("src", "tests")]
         paths += [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and not self._of_checkout(p)]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THE_CALLER)}
         return {**inherited, "PYTHONPATH": os.pathsep.join(paths), "NUMBA_CACHE_DIR": str(cache or self._warm),

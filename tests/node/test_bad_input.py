@@ -11,7 +11,7 @@ import pytest
 from ros_support.processes import start_node
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.node.conversions import camera_to_info, nanoseconds, rgb_to_image
 
 NAMESPACE = "/bad_input_test"

@@ -4,8 +4,8 @@ import pytest
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
-from dinemo_ros.camera import Camera
-from dinemo_ros.camera_info import camera_from_info
+from dinemo_ros.camera.camera_info import camera_from_info
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import CameraError
 from dinemo_ros.geometry import rotation_angle, se3, so3_exp
 from dinemo_ros.node import conversions

@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from unit.test_sources import CAMERA_INFO, raw_image, write_bag
 from video_files import VIDEOS
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.node.conversions import image_to_rgb, nanoseconds
 
 NAMESPACE = "/source_test"

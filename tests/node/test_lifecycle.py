@@ -12,7 +12,7 @@ import yaml
 from lifecycle_msgs.msg import Transition
 from ros_support.processes import NodeProcess, executable, start_node
 
-from dinemo_ros.bundle import find_bundle
+from dinemo_ros.model.bundle import find_bundle
 
 NAMESPACE = "/lifecycle_test"
 

@@ -9,8 +9,8 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray
 
-from dinemo_ros.bundle import find_bundle
 from dinemo_ros.errors import BundleError
+from dinemo_ros.model.bundle import find_bundle
 from dinemo_ros.node import validation
 from dinemo_ros.node.boxes import MOST_BOXES, REASONS, choose_boxes
 from dinemo_ros.node.limited import MOST_BYTES, limited

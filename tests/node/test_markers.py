@@ -7,10 +7,10 @@ import numpy as np
 from std_msgs.msg import Header
 
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
-from dinemo_ros.neural_mesh import NeuralMesh
+from dinemo_ros.model.neural_mesh import NeuralMesh
+from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.node.markers import MarkerMaker
 from dinemo_ros.pose import ObjectPose
-from dinemo_ros.symmetry import Symmetry
 
 TRIANGLE = NeuralMesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]]), np.eye(3, dtype=np.float32),
                       np.ones((3, 1), np.float32), np.ones((1, 1), np.float32))

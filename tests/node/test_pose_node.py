@@ -8,8 +8,8 @@ import pytest
 from ros_support.processes import start_node
 from visualization_msgs.msg import Marker
 
-from dinemo_ros.bundle import find_bundle, load_bundle
 from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.model.bundle import find_bundle, load_bundle
 from dinemo_ros.node import conversions
 from dinemo_ros.node.demo_listener import transform
 

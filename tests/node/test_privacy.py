@@ -5,7 +5,7 @@ import os
 
 from ros_support.processes import NodeProcess, executable
 
-from dinemo_ros import privacy
+from dinemo_ros.process import privacy
 
 CACHES = (".cache/dinemo_ros/", ".cache/numba/")
 

@@ -6,9 +6,9 @@ import tracemalloc
 
 import pytest
 
+from dinemo_ros.io.quoting import one_line, quoted
 from dinemo_ros.node.diagnostics import Monitor
 from dinemo_ros.node.throttle import Throttle
-from dinemo_ros.quoting import one_line, quoted
 
 
 class Recorder:

@@ -4,7 +4,7 @@
 import pytest
 from std_msgs.msg import Header
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import CameraError
 from dinemo_ros.node import conversions, validation
 

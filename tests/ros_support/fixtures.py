@@ -16,9 +16,9 @@ import pytest
 import rclpy
 from ament_index_python.packages import get_package_share_path
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.io.sources import open_source
 from dinemo_ros.node.demo_listener import read_truth
-from dinemo_ros.sources import open_source
 
 from .probe import Probe
 from .processes import STARTED

@@ -20,7 +20,7 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection2D, Detection2DArray, Detection3DArray, ObjectHypothesisWithPose
 from visualization_msgs.msg import MarkerArray
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.node.conversions import camera_to_info, nanoseconds, rgb_to_image
 
 _OUTPUTS = {"detections": Detection3DArray, "pose": PoseStamped, "markers": MarkerArray, "overlay": Image,

@@ -16,18 +16,18 @@ for _module in ("timm", "numba"):
 from posed_car import car_shape, look_at, posed_crop
 
 from dinemo_ros.geometry import allocentric, mirror_rotation
-from training.ablation import __main__ as ablation
-from training.ablation.examples import labelled_examples, posed_examples
-from training.ablation.measure import Outcome, measure, summarise
-from training.ablation.tables import short
-from training.ablation.variants import BIDIRECTIONAL, PARTS, Variant
-from training.augment import AugmentConfig
-from training.batches import CorrespondenceSampler
-from training.bidirectional import BidirectionalLabeller
-from training.label_store import write_labels
-from training.mirror_check import Candidate, Label
-from training.posed_crops import CROP_SIDE, load_posed_crops, save_labels, save_picture
-from training.templates import build_bank
+from dinemo_training.data.augmentation import AugmentConfig
+from dinemo_training.data.batches import CorrespondenceSampler
+from dinemo_training.data.label_store import write_labels
+from dinemo_training.data.posed_crops import CROP_SIDE, load_posed_crops, save_labels, save_picture
+from dinemo_training.evaluation.ablation import __main__ as ablation
+from dinemo_training.evaluation.ablation.examples import labelled_examples, posed_examples
+from dinemo_training.evaluation.ablation.measure import Outcome, measure, summarise
+from dinemo_training.evaluation.ablation.tables import short
+from dinemo_training.evaluation.ablation.variants import BIDIRECTIONAL, PARTS, Variant
+from dinemo_training.pseudo_labels.bidirectional import BidirectionalLabeller
+from dinemo_training.pseudo_labels.mirror_check import Candidate, Label
+from dinemo_training.pseudo_labels.template_bank import build_bank
 
 SHAPE = car_shape()
 SIZE = np.array(SHAPE.size)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dinemo_ros.errors import OutputError
-from training.arguments import parsed
+from dinemo_training.run.arguments import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,10 +46,10 @@ def test_names_without_ending(tmp_path):
 def shell(redirection, module, *words):
     command = [sys.executable, "-m", module, *map(str, words)]
     return subprocess.run(["bash", "-c", f'"$@" {redirection}', "bash", *command], text=True, capture_output=True,
-                          timeout=240, env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])})
+                          timeout=240, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
 
 
-MEAN_MESH = "training.shape.mean_mesh"
+MEAN_MESH = "dinemo_training.synthetic.shape.mean_mesh"
 
 
 def test_a_command_of_its_own_ends_in_one_sentence(tmp_path):

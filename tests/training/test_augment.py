@@ -11,8 +11,15 @@ pytest.importorskip("numba", reason="training extra is not installed")
 from posed_car import car_shape, intrinsics, mirror_partner, random_pose
 from unit.planted import SIZE
 
-from training.augment import AugmentConfig, add_neighbour, occlude, photometric, random_view, replace_background
-from training.batches import project
+from dinemo_training.data.augmentation import (
+    AugmentConfig,
+    add_neighbour,
+    occlude,
+    photometric,
+    random_view,
+    replace_background,
+)
+from dinemo_training.data.batches import project
 
 SIDE = 240  # below 256, so that a picture can hold its own coordinates
 SHAPE = car_shape()

@@ -12,10 +12,10 @@ from posed_car import car_shape, intrinsics, look_at, posed_crop, random_pose
 from torch.nn import functional as F
 from unit.planted import SIZE
 
-from dinemo_ros.camera import Camera
-from training.augment import AugmentConfig
-from training.batches import BatchConfig, CorrespondenceSampler, camera_centre, grid_coordinates, project
-from training.render.rasterizer import rasterize
+from dinemo_ros.camera.pinhole import Camera
+from dinemo_training.data.augmentation import AugmentConfig
+from dinemo_training.data.batches import BatchConfig, CorrespondenceSampler, camera_centre, grid_coordinates, project
+from dinemo_training.synthetic.render.rasterizer import rasterize
 
 SHAPE = car_shape()
 SIDE = 128

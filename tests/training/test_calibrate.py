@@ -13,12 +13,12 @@ from painted_car import write_painted_bundle
 from posed_car import draw, intrinsics, look_at
 from unit.planted import SIZE
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.geometry import so3_exp
-from training.calibrate import _widened, accepted_score, calibrate, object_box, rough_box
-from training.foreground import mask_box
-from training.posed_crops import load_posed_crops, save_labels, save_picture
+from dinemo_ros.model.bundle import load_bundle
+from dinemo_training.data.foreground import mask_box
+from dinemo_training.data.posed_crops import load_posed_crops, save_labels, save_picture
+from dinemo_training.export.calibrate import _widened, accepted_score, calibrate, object_box, rough_box
 
 SIDE = 256
 

@@ -16,12 +16,12 @@ pytest.importorskip("timm", reason="training extra is not installed")
 from posed_car import car_shape, intrinsics, look_at
 
 from dinemo_ros.geometry import ray_rotation, rotation_angle, rotation_from_viewpoint
-from training.augment import AugmentConfig
-from training.batches import CorrespondenceSampler, project
-from training.correspondence import MatchConfig, compare, nearer_of_pairs
-from training.correspondence import match as match_compared
-from training.templates import TemplateBank
-from training.view_vote import ViewGrid, view_evidence, vote
+from dinemo_training.data.augmentation import AugmentConfig
+from dinemo_training.data.batches import CorrespondenceSampler, project
+from dinemo_training.pseudo_labels.correspondence import MatchConfig, compare, nearer_of_pairs
+from dinemo_training.pseudo_labels.correspondence import match as match_compared
+from dinemo_training.pseudo_labels.template_bank import TemplateBank
+from dinemo_training.pseudo_labels.view_vote import ViewGrid, view_evidence, vote
 
 SHAPE = car_shape()
 CELLS, DIM, VIEWS = 24, 64, 24

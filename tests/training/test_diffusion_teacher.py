@@ -14,10 +14,10 @@ for _module in ("timm", "diffusers", "transformers"):
 
 from posed_car import draw, look_at
 
-from training.posed_crops import save_picture
-from training.teachers import create_teacher
-from training.teachers import diffusion as module
-from training.teachers.diffusion import DiffusionFeatures, DiffusionTeacher, fit_projections
+from dinemo_training.data.posed_crops import save_picture
+from dinemo_training.models.teachers import create_teacher
+from dinemo_training.models.teachers import diffusion as module
+from dinemo_training.models.teachers.diffusion import DiffusionFeatures, DiffusionTeacher, fit_projections
 
 SIDE = 128
 LAYERS = {"s5": (64, SIDE // 32), "s4": (64, SIDE // 16), "s3": (64, SIDE // 8)}  # channels, cells
@@ -118,7 +118,7 @@ def test_fused_with_a_transformer(folder, features, tmp_path):
     """SD and ViT side by side, as in the paper, on the finer of their grids."""
     import timm
 
-    from training.teachers.projection import save_projections
+    from dinemo_training.models.teachers.projection import save_projections
 
     fitted = fit_projections(features, [car(a) for a in (0, 90, 180)], dim=8, per_picture=64)
     save_projections(tmp_path / "pca.npz", fitted, {"side": SIDE})

@@ -15,18 +15,18 @@ import timm
 from shared_data import shared_data
 from torch.nn import functional as F
 
-from training.assets.fleet import load_fleet
-from training.equivariance import finetune
-from training.equivariance.lora import QueryValueLora
-from training.equivariance.merge import merged_weights
-from training.equivariance.metrics import nearest_pixels, summarise
-from training.equivariance.model import EquivariantTeacher, EquivariantTransformer
-from training.equivariance.pairs import PairSynthesizer, load_pairs, write_pairs
-from training.equivariance.smooth_ap import smooth_ap_loss
-from training.posed_crops import CROP_SIDE
-from training.render.background import Photos
-from training.student import VIT
-from training.teachers import create_teacher
+from dinemo_training.data.posed_crops import CROP_SIDE
+from dinemo_training.equivariance import finetune
+from dinemo_training.equivariance.lora import QueryValueLora
+from dinemo_training.equivariance.merge import merged_weights
+from dinemo_training.equivariance.metrics import nearest_pixels, summarise
+from dinemo_training.equivariance.model import EquivariantTeacher, EquivariantTransformer
+from dinemo_training.equivariance.pairs import PairSynthesizer, load_pairs, write_pairs
+from dinemo_training.equivariance.smooth_ap import smooth_ap_loss
+from dinemo_training.models.student import VIT
+from dinemo_training.models.teachers import create_teacher
+from dinemo_training.synthetic.assets.car_catalogue import load_fleet
+from dinemo_training.synthetic.render.background import Photos
 
 
 def small_transformer(seed: int = 0) -> EquivariantTransformer:

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from training.evenly import evenly_spread, some_of
+from dinemo_training.data.evenly import evenly_spread, some_of
 
 
 @pytest.mark.parametrize("total, count, expected", [

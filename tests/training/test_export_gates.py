@@ -16,12 +16,12 @@ from painted_car import write_painted_bundle
 from posed_car import car_shape
 from unit.planted import SIZE, car_card
 
-from dinemo_ros.bundle import Card, SizePrior, load_bundle, write_bundle
-from training import export
-from training.category_shape import CategoryShape
-from training.checkpoint import save_checkpoint
-from training.neural_mesh import NeuralMeshFeatures
-from training.student import StudentBackbone
+from dinemo_ros.model.bundle import Card, SizePrior, load_bundle, write_bundle
+from dinemo_training.export import bundle_export as export
+from dinemo_training.models.category_shape import CategoryShape
+from dinemo_training.models.checkpoint import save_checkpoint
+from dinemo_training.models.neural_mesh import NeuralMeshFeatures
+from dinemo_training.models.student import StudentBackbone
 
 CARD = Card(category="car", version="0", size_prior=SizePrior(SIZE, (0.08, 0.05, 0.08)))
 

@@ -16,27 +16,22 @@ from painted_car import write_painted_bundle
 from posed_car import car_shape, look_at, posed_crop
 
 from dinemo_ros.geometry import allocentric, mirror_rotation, rotation_angle, rotation_from_viewpoint
-from training.ablation import agreement, flips
-from training.augment import AugmentConfig
-from training.batches import CorrespondenceSampler
-from training.correspondence import compare
-from training.flip_checks import (
-    HALF_TURN,
-    half_turn_by_cells,
-    half_turn_by_score,
-    lead_over_looks,
-)
-from training.in_order import azimuth_histogram, labels_in_order
-from training.label_store import write_labels
-from training.look_alikes import look_alike_odds, settle
-from training.looks import MOST, looks
-from training.mirror_check import Candidate, Label
-from training.photos import crop_photo
-from training.posed_crops import CROP_SIDE, save_labels, save_picture
-from training.sequences import BINS
-from training.teachers import prepare_picture
-from training.templates import build_bank
-from training.view_vote import ViewGrid, Vote
+from dinemo_training.data.augmentation import AugmentConfig
+from dinemo_training.data.batches import CorrespondenceSampler
+from dinemo_training.data.label_store import write_labels
+from dinemo_training.data.photographs import crop_photo
+from dinemo_training.data.posed_crops import CROP_SIDE, save_labels, save_picture
+from dinemo_training.evaluation.ablation import agreement, flips
+from dinemo_training.models.teachers import prepare_picture
+from dinemo_training.pseudo_labels.augmented_views import MOST, looks
+from dinemo_training.pseudo_labels.correspondence import compare
+from dinemo_training.pseudo_labels.flip_checks import HALF_TURN, half_turn_by_cells, half_turn_by_score, lead_over_looks
+from dinemo_training.pseudo_labels.mirror_check import Candidate, Label
+from dinemo_training.pseudo_labels.neighbour_consistency import look_alike_odds, settle
+from dinemo_training.pseudo_labels.template_bank import build_bank
+from dinemo_training.pseudo_labels.temporal_consistency import azimuth_histogram, labels_in_order
+from dinemo_training.pseudo_labels.view_vote import ViewGrid, Vote
+from dinemo_training.sequences.posed_templates import BINS
 
 SHAPE = car_shape()
 SIZE = np.array(SHAPE.size)

@@ -13,9 +13,9 @@ pytest.importorskip("torch", reason="training extra is not installed")
 
 from dinemo_ros.cli import train as command
 from dinemo_ros.errors import OutputError
-from training.inputs import parse_size, resolve
-from training.recipe import RecipeError
-from training.run_folder import RunError
+from dinemo_training.run.inputs import parse_size, resolve
+from dinemo_training.run.recipe import RecipeError
+from dinemo_training.run.run_folder import RunError
 
 CAD = ["--category", "mug", "--shape", "cad", "--size", "1x1x1"]
 WEDGE = "v 0 -3 0\nv 2 0 0\nv 0 0 1\nf 1 2 3\n"

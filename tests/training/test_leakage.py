@@ -13,11 +13,11 @@ import pytest
 pytest.importorskip("torch", reason="training extra is not installed")
 
 from dinemo_ros.cli import train as command
-from training.inputs import resolve
-from training.leakage import mean_files, notes, require_separate
-from training.plan import stages_of
-from training.recipe import Data, Recipe, RecipeError, Synthetic
-from training.run_folder import RunFolder
+from dinemo_training.run.inputs import resolve
+from dinemo_training.run.leakage import mean_files, notes, require_separate
+from dinemo_training.run.plan import stages_of
+from dinemo_training.run.recipe import Data, Recipe, RecipeError, Synthetic
+from dinemo_training.run.run_folder import RunFolder
 
 
 def options(*words):

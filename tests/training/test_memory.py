@@ -10,7 +10,7 @@ import pytest
 FAULTS = """
 import resource
 import numpy as np
-from training.memory import keep_memory
+from dinemo_training.data.memory import keep_memory
 if {kept}:
     assert keep_memory()
 np.ones(8_000_000)  # 64 MB; what comes after is the same size

@@ -12,10 +12,10 @@ from bombs import assert_cheap, black_png, cost
 
 trimesh = pytest.importorskip("trimesh")
 
-from training.assets.mesh_file import texture_pixels  # noqa: E402
-from training.assets.scene import read_scene  # noqa: E402
-from training.assets.vessel import read_vessel  # noqa: E402
-from training.shape.mean_mesh import read_cad  # noqa: E402
+from dinemo_training.synthetic.assets.mesh_file import texture_pixels  # noqa: E402
+from dinemo_training.synthetic.assets.scene import read_scene  # noqa: E402
+from dinemo_training.synthetic.assets.vessel import read_vessel  # noqa: E402
+from dinemo_training.synthetic.shape.mean_mesh import read_cad  # noqa: E402
 
 ONE = {"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}],
        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
@@ -71,7 +71,8 @@ def test_mesh(tmp_path, name):
     for read in (read_cad, read_scene, lambda path: read_vessel(path, 0.1)):
         with pytest.raises(ValueError, match=words):
             read(file)
-    answer, seconds, megabytes = cost("from pathlib import Path\nfrom training.assets.mesh_file import load_mesh_file",
+    answer, seconds, megabytes = cost("from pathlib import Path\nfrom dinemo_training.synthetic.assets.mesh_file "
+                                      "import load_mesh_file",
                                       "load_mesh_file(Path(sys.argv[1]))", str(file))
     assert answer.startswith("ValueError: ") and words in answer
     assert_cheap(seconds, megabytes, file.stat().st_size / 1e6)

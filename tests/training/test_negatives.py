@@ -11,10 +11,10 @@ pytest.importorskip("tqdm", reason="training extra is not installed")
 
 from posed_car import car_shape
 
-from training.augment import AugmentConfig
-from training.batches import CorrespondenceSampler
-from training.negatives import facade, photo_window, write_negatives
-from training.posed_crops import CROP_SIDE, load_posed_crops
+from dinemo_training.data.augmentation import AugmentConfig
+from dinemo_training.data.batches import CorrespondenceSampler
+from dinemo_training.data.negatives import facade, photo_window, write_negatives
+from dinemo_training.data.posed_crops import CROP_SIDE, load_posed_crops
 
 
 def test_negatives_have_background_and_no_vertices(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training extra is not installed")
 
-from training.neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
+from dinemo_training.models.neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
 
 CELLS, DIM = 6, 64
 

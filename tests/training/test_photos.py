@@ -13,9 +13,9 @@ for _module in ("timm", "tqdm"):
 from shared_data import shared_data
 from teacher_models import require_models
 
-from training.foreground import SaliencyMask, mask_box
-from training.photos import PHOTO_MARGIN, crop_photo, load_photo, prepare
-from training.posed_crops import CROP_SIDE
+from dinemo_training.data.foreground import SaliencyMask, mask_box
+from dinemo_training.data.photographs import PHOTO_MARGIN, crop_photo, load_photo, prepare
+from dinemo_training.data.posed_crops import CROP_SIDE
 
 
 @pytest.fixture

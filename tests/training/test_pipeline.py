@@ -29,13 +29,14 @@ import torch
 import trimesh
 from teacher_models import require_imagenet
 
-from dinemo_ros.bundle import load_bundle
 from dinemo_ros.cli import train as command
-from training import pipeline, scaling
-from training.recipe import RecipeError
-from training.render.background import Photos
-from training.render.shapes import ShapeSynthesizer, read_model
-from training.run_folder import RunError, RunFolder
+from dinemo_ros.model.bundle import load_bundle
+from dinemo_training.evaluation import scaling
+from dinemo_training.run import main as pipeline
+from dinemo_training.run.recipe import RecipeError
+from dinemo_training.run.run_folder import RunError, RunFolder
+from dinemo_training.synthetic.render.background import Photos
+from dinemo_training.synthetic.render.shapes import ShapeSynthesizer, read_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = np.array([0.3, 0.3, 0.7])
@@ -102,7 +103,7 @@ def options(place, *more):
 @pytest.fixture(scope="module")
 def killed(place):
     """The run folder after a SIGKILL in the middle of rendering: what was there, by file and time."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen([sys.executable, "-m", "dinemo_ros.cli.main", "train", *words(place)], env=environment,
                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     pictures, deadline = place / "run" / "synthetic" / "images", time.monotonic() + 300
@@ -235,7 +236,7 @@ def test_the_report_shows_every_part_and_every_picture_is_there(finished):
 def test_scaling_trains_on_more_and_more_photographs_of_a_run(finished, tmp_path, monkeypatch, capsys):
     words = ["--run", finished, "--counts", 0, PHOTOS, "--steps", 2, "--batch", 2, "--size", 64, "--workers", 0,
              "--limit", 4, "--out", tmp_path / "scaling"]
-    monkeypatch.setattr(sys, "argv", ["training.scaling", *map(str, words)])
+    monkeypatch.setattr(sys, "argv", ["dinemo_training.evaluation.scaling", *map(str, words)])
     scaling.main()
     with (tmp_path / "scaling" / "scaling.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -10,9 +10,9 @@ pytest.importorskip("numba", reason="training extra is not installed")
 from posed_car import car_shape, look_at
 
 from dinemo_ros.geometry import rotation_angle, so3_exp
-from training.augment import AugmentConfig
-from training.batches import CorrespondenceSampler, project
-from training.pose_from_matches import _linearise, fit_pose
+from dinemo_training.data.augmentation import AugmentConfig
+from dinemo_training.data.batches import CorrespondenceSampler, project
+from dinemo_training.pseudo_labels.pose_from_matches import _linearise, fit_pose
 
 SHAPE = car_shape()
 SIDE = 224

@@ -17,8 +17,8 @@ pytest.importorskip("numba", reason="training extra is not installed")
 
 from posed_car import draw, intrinsics, random_pose
 
-from training.foreground import mask_box
-from training.posed_crops import load_posed_crops, save_labels, save_picture, square_around
+from dinemo_training.data.foreground import mask_box
+from dinemo_training.data.posed_crops import load_posed_crops, save_labels, save_picture, square_around
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +59,7 @@ WRITER = """
 import sys
 import numpy as np
 from pathlib import Path
-from training.posed_crops import save_labels
+from dinemo_training.data.posed_crops import save_labels
 folder, n = Path(sys.argv[1]), 3000
 rng = np.random.default_rng(0)
 K, T, size = rng.normal(size=(n, 3, 3)), rng.normal(size=(n, 4, 4)), rng.normal(size=(n, 3))
@@ -70,7 +70,7 @@ for turn in range(10**6):
 
 def test_a_kill_while_writing_leaves_whole_labels(tmp_path):
     labels = tmp_path / "labels.npz"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     for attempt in range(3):
         labels.unlink(missing_ok=True)
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], env=environment)

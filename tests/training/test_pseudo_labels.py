@@ -14,16 +14,22 @@ pytest.importorskip("timm", reason="training extra is not installed")
 from posed_car import car_shape, draw, look_at, posed_crop
 
 from dinemo_ros.geometry import mirror_rotation, rotation_angle, viewpoint_from_rotation
-from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry
-from training.batches import project
-from training.checkpoint import save_checkpoint
-from training.label_store import write_labels
-from training.mirror_check import Candidate, Label, reconcile
-from training.neural_mesh import NeuralMeshFeatures
-from training.photos import PHOTO_MARGIN, Photo, crop_photo, photo_camera
-from training.posed_crops import CROP_SIDE, load_posed_crops, save_labels, save_picture
-from training.pseudo_labels import confirmed_labeller, correspondence_labeller, label_photo, label_photos, select
-from training.student import StudentBackbone
+from dinemo_ros.model.symmetry import NO_SYMMETRY, Symmetry
+from dinemo_training.data.batches import project
+from dinemo_training.data.label_store import write_labels
+from dinemo_training.data.photographs import PHOTO_MARGIN, Photo, crop_photo, photo_camera
+from dinemo_training.data.posed_crops import CROP_SIDE, load_posed_crops, save_labels, save_picture
+from dinemo_training.models.checkpoint import save_checkpoint
+from dinemo_training.models.neural_mesh import NeuralMeshFeatures
+from dinemo_training.models.student import StudentBackbone
+from dinemo_training.pseudo_labels.labelling import (
+    confirmed_labeller,
+    correspondence_labeller,
+    label_photo,
+    label_photos,
+    select,
+)
+from dinemo_training.pseudo_labels.mirror_check import Candidate, Label, reconcile
 
 SIZE = np.array([4.3, 1.8, 1.5])
 

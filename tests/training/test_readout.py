@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training extra is not installed")
 
-from training.readout import window_soft_argmax
+from dinemo_training.pseudo_labels.peak_readout import window_soft_argmax
 
 
 def bump(centre, spread=1.0, height=1.0):

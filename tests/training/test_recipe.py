@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training.recipe import LABELS, POOLS, Data, Recipe, RecipeError, build_recipe, dump_recipe, load_recipe
+from dinemo_training.run.recipe import LABELS, POOLS, Data, Recipe, RecipeError, build_recipe, dump_recipe, load_recipe
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "training" / "configs").glob("*.yaml"))
 CAR = next(path for path in CONFIGS if path.stem == "car")

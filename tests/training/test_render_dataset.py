@@ -11,16 +11,16 @@ for _module in ("numba", "trimesh", "skimage", "tqdm", "PIL"):
 
 from shared_data import shared_data
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
-from training.assets.asset import GLASS, PAINT, RUBBER, Part, assemble
-from training.assets.fleet import FLEET, HELD_OUT, load_fleet
-from training.assets.wheel import wheel_parts
-from training.posed_crops import CROP_SIDE
-from training.render.background import Photos
-from training.render.dataset import COVERED, Pose, Synthesizer, draw, write_dataset
-from training.render.environment import Environment
-from training.render.shading import material_table
+from dinemo_training.data.posed_crops import CROP_SIDE
+from dinemo_training.synthetic.assets.asset import GLASS, PAINT, RUBBER, Part, assemble
+from dinemo_training.synthetic.assets.car_catalogue import FLEET, HELD_OUT, load_fleet
+from dinemo_training.synthetic.assets.wheel import wheel_parts
+from dinemo_training.synthetic.render.background import Photos
+from dinemo_training.synthetic.render.dataset import COVERED, Pose, Synthesizer, draw, write_dataset
+from dinemo_training.synthetic.render.environment import Environment
+from dinemo_training.synthetic.render.shading import material_table
 
 COUNT = 8
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "demo_sequence"
 TRUTH = json.loads((FOLDER / "ground_truth.json").read_text())["frames"]

@@ -8,8 +8,8 @@ import pytest
 trimesh = pytest.importorskip("trimesh", reason="training extra is not installed")
 pytest.importorskip("skimage", reason="training extra is not installed")
 
-from training.shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape, vertex_normals
-from training.shape.occupancy import body_bounds, surface_points
+from dinemo_training.synthetic.shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape, vertex_normals
+from dinemo_training.synthetic.shape.occupancy import body_bounds, surface_points
 
 SIZE = np.array([4.0, 1.8, 1.5])
 

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("numba", reason="training extra is not installed")
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
-from training.render.rasterizer import rasterize, visible_vertices
+from dinemo_training.synthetic.render.rasterizer import rasterize, visible_vertices
 
 CAMERA = Camera.from_hfov(97, 71, 50)
 SIZE = (97, 71)

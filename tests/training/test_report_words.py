@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("jinja2", reason="training extra is not installed")
 
-from training.report.page import Picture, Section, Table
-from training.report.report import render
+from dinemo_training.report.page import Picture, Section, Table
+from dinemo_training.report.report import render
 
 EVIL = ['<script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "' onclick='alert(1)", "{{ 7 * 7 }}{% raw %}",
         "a\u202egnp.exe", "\x1b[2J\x9b", "&lt;script&gt;"]

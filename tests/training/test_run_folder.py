@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from training.run_folder import RunError, RunFolder, Stage
+from dinemo_training.run.run_folder import RunError, RunFolder, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -126,7 +126,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from training.run_folder import RunFolder, Stage
+from dinemo_training.run.run_folder import RunFolder, Stage
 folder = RunFolder(Path(sys.argv[1]))
 def work():
     for k in range(int(sys.argv[2])):
@@ -140,7 +140,7 @@ with folder.locked():
 
 def test_a_killed_stage_goes_on_where_it_was(tmp_path):
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     killed = subprocess.Popen([*command, "100000"], env=environment)
     while not (tmp_path / "3").exists():
         assert killed.poll() is None

@@ -15,11 +15,11 @@ for _module in ("torch", "timm", "accelerate", "onnx", "matplotlib"):
 from posed_car import look_at
 from unit.planted import SIZE
 
-from training.label_store import write_labels
-from training.mirror_check import Label
-from training.posed_crops import save_picture
-from training.recipe import RecipeError
-from training.scaling import setting_of, table, write_results, write_subset
+from dinemo_training.data.label_store import write_labels
+from dinemo_training.data.posed_crops import save_picture
+from dinemo_training.evaluation.scaling import setting_of, table, write_results, write_subset
+from dinemo_training.pseudo_labels.mirror_check import Label
+from dinemo_training.run.recipe import RecipeError
 
 
 @pytest.fixture

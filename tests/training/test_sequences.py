@@ -18,11 +18,11 @@ from shared_data import shared_data
 from teacher_models import require_models
 
 from dinemo_ros.geometry import ray_rotation, rotation_from_viewpoint, se3, viewpoint_from_rotation
-from training.batches import project
-from training.foreground import SaliencyMask
-from training.posed_crops import load_posed_crops
-from training.render.rasterizer import rasterize
-from training.sequences import (
+from dinemo_training.data.batches import project
+from dinemo_training.data.foreground import SaliencyMask
+from dinemo_training.data.posed_crops import load_posed_crops
+from dinemo_training.models.teachers import CnnTeacher
+from dinemo_training.sequences.posed_templates import (
     BINS,
     Sequence,
     agreed_votes,
@@ -34,8 +34,8 @@ from training.sequences import (
     smooth_path,
     write_templates,
 )
-from training.silhouette import fit_sequence
-from training.teachers import CnnTeacher
+from dinemo_training.sequences.silhouette import fit_sequence
+from dinemo_training.synthetic.render.rasterizer import rasterize
 
 SHAPE = car_shape()
 

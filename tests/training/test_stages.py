@@ -15,15 +15,16 @@ import torch
 from painted_car import write_painted_bundle
 from posed_car import car_shape, posed_crop, random_pose
 
-from dinemo_ros.bundle import load_bundle
-from training import stages, train
-from training.correspondence import ONE_WAY
-from training.plan import stages_of
-from training.posed_crops import save_labels, save_picture
-from training.recipe import Data, Learning, Recipe, RecipeError, Round
-from training.run_folder import RunFolder
-from training.shape.mean_mesh import save_shape
-from training.stages import Work, command
+from dinemo_ros.model.bundle import load_bundle
+from dinemo_training.data.posed_crops import save_labels, save_picture
+from dinemo_training.models import contrastive as train
+from dinemo_training.pseudo_labels.correspondence import ONE_WAY
+from dinemo_training.run import stages
+from dinemo_training.run.plan import stages_of
+from dinemo_training.run.recipe import Data, Learning, Recipe, RecipeError, Round
+from dinemo_training.run.run_folder import RunFolder
+from dinemo_training.run.stages import Work, command
+from dinemo_training.synthetic.shape.mean_mesh import save_shape
 
 RECIPE = Recipe("car", [4.0, 1.8, 1.5], data=Data(shape=["x.obj"], renders={"cad": ["x.obj"]}, negatives=None),
                 learning=Learning(batch=3, crop=96, lr=0.002, sigma=0.05, temperature=0.06, workers=0),
@@ -39,8 +40,9 @@ def test_options_of_a_renderer(value, expected):
 
 
 def test_a_command_that_fails_says_which():
-    with pytest.raises(RecipeError, match="training.render.nothing ended with exit code 1; its message is above"):
-        command("-m", "training.render.nothing")
+    with pytest.raises(RecipeError, match="dinemo_training.synthetic.render.nothing ended with exit code 1; its "
+                                          "message is above"):
+        command("-m", "dinemo_training.synthetic.render.nothing")
 
 
 def test_several_gpus_train_with_the_settings_of_one(tmp_path, monkeypatch):

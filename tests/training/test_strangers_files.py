@@ -15,15 +15,15 @@ import yaml
 from cli.test_bad_documents import Mutator
 
 from dinemo_ros.errors import DatasetError, DinemoError
-from training.category_shape import CategoryShape
-from training.checkpoint import average_checkpoints, load_student, save_checkpoint
-from training.inputs import located, sequences_of
-from training.neural_mesh import NeuralMeshFeatures
-from training.recipe import CONFIGS, RecipeError, build_recipe, load_recipe, read_yaml
-from training.sequences import read_reference_azimuths
-from training.student import load_imagenet_trunk, load_tensors
-from training.teachers.projection import load_projections
-from training.weights_file import WeightsError, read_weights
+from dinemo_training.models.category_shape import CategoryShape
+from dinemo_training.models.checkpoint import average_checkpoints, load_student, save_checkpoint
+from dinemo_training.models.neural_mesh import NeuralMeshFeatures
+from dinemo_training.models.student import load_imagenet_trunk, load_tensors
+from dinemo_training.models.teachers.projection import load_projections
+from dinemo_training.models.weights_file import WeightsError, read_weights
+from dinemo_training.run.inputs import located, sequences_of
+from dinemo_training.run.recipe import CONFIGS, RecipeError, build_recipe, load_recipe, read_yaml
+from dinemo_training.sequences.posed_templates import read_reference_azimuths
 
 ALIASES = "x0: &x0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"x{n + 1}: &x{n + 1} [{', '.join([f'*x{n}'] * 9)}]\n" for n in range(9))
@@ -174,7 +174,7 @@ def test_weights_of_forty_gigabytes(tmp_path):
 
 
 def test_weights_that_unpack_to_more_than_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.weights_file._LARGEST", 1 << 20)
+    monkeypatch.setattr("dinemo_training.models.weights_file._LARGEST", 1 << 20)
     path = tmp_path / "weights.pt"
     path.write_bytes(packed(saved({"a": torch.zeros(1 << 20)})))
     assert path.stat().st_size < 1 << 18

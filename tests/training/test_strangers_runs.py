@@ -17,12 +17,13 @@ for _module in ("torch", "timm", "onnx", "accelerate", "trimesh", "skimage", "ma
     pytest.importorskip(_module, reason="training extra is not installed")
 
 from dinemo_ros.errors import OutputError
-from training import pipeline, stages
-from training.pipeline import _out_of
-from training.recipe import Data, Recipe, RecipeError, Synthetic, build_recipe
-from training.render import shapes
-from training.run_folder import RunError, RunFolder, Stage
-from training.stages import Work
+from dinemo_training.run import main as pipeline
+from dinemo_training.run import stages
+from dinemo_training.run.main import _out_of
+from dinemo_training.run.recipe import Data, Recipe, RecipeError, Synthetic, build_recipe
+from dinemo_training.run.run_folder import RunError, RunFolder, Stage
+from dinemo_training.run.stages import Work
+from dinemo_training.synthetic.render import shapes
 
 RECIPE = Recipe("car", [4.0, 1.8, 1.5], data=Data(shape=["x.obj"], renders={"cad": ["x.obj"]}))
 

@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch", reason="training extra is not installed")
 for _module in ("timm", "onnx"):
     pytest.importorskip(_module, reason="training extra is not installed")
 
-from training import export
-from training.student import ViTStudent, load_pretrained
+from dinemo_training.export import bundle_export as export
+from dinemo_training.models.student import ViTStudent, load_pretrained
 
 
 def small_vit():

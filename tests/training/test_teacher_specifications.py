@@ -10,12 +10,12 @@ timm = pytest.importorskip("timm", reason="training extra is not installed")
 
 from posed_car import draw, look_at
 
-from training.checkpoint import save_checkpoint
-from training.neural_mesh import NeuralMeshFeatures
-from training.recipe import RecipeError
-from training.student import StudentBackbone
-from training.teachers import CachedTeacher, FusedTeacher, TimmCnnTeacher, create_teacher, prepare_picture
-from training.teachers.specification import identity_of, require_teacher
+from dinemo_training.models.checkpoint import save_checkpoint
+from dinemo_training.models.neural_mesh import NeuralMeshFeatures
+from dinemo_training.models.student import StudentBackbone
+from dinemo_training.models.teachers import CachedTeacher, FusedTeacher, TimmCnnTeacher, create_teacher, prepare_picture
+from dinemo_training.models.teachers.specification import identity_of, require_teacher
+from dinemo_training.run.recipe import RecipeError
 
 CNN, VIT = "test_resnet", "test_vit"  # timm's own test models
 

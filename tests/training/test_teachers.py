@@ -13,7 +13,7 @@ timm = pytest.importorskip("timm", reason="training extra is not installed")
 from posed_car import draw, look_at
 from teacher_models import require_imagenet
 
-from training.teachers import CnnTeacher, TimmTeacher
+from dinemo_training.models.teachers import CnnTeacher, TimmTeacher
 
 TINY = "test_vit"  # timm's own test model: six blocks of 64 channels, patches of 16 pixels
 

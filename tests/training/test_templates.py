@@ -15,9 +15,9 @@ for _module in ("timm", "numba"):
 from painted_car import paint
 from posed_car import car_shape, look_at, mirror_partner, posed_crop
 
-from training.augment import AugmentConfig
-from training.batches import CorrespondenceSampler
-from training.templates import build_bank, instance_name, spread_vertices
+from dinemo_training.data.augmentation import AugmentConfig
+from dinemo_training.data.batches import CorrespondenceSampler
+from dinemo_training.pseudo_labels.template_bank import build_bank, instance_name, spread_vertices
 
 SHAPE = car_shape()
 AZIMUTHS = (10.0, 50.0, 130.0, 250.0)

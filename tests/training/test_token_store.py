@@ -14,22 +14,23 @@ for _module in ("timm", "accelerate", "numba", "onnx"):
 
 from posed_car import car_shape, posed_crop, random_pose
 
-from dinemo_ros.bundle import load_bundle
-from training import export, token_store
-from training.augment import AugmentConfig
-from training.batches import BatchConfig, CorrespondenceSampler
-from training.checkpoint import load_student
-from training.plan import stages_of
-from training.posed_crops import save_labels, save_picture
-from training.recipe import Data, Learning, Recipe, RecipeError, Round
-from training.run_folder import RunFolder
-from training.shape.mean_mesh import save_shape
-from training.stages import Work
-from training.stream import ExampleStream
-from training.student import create_student
-from training.token_store import TokenStream, write_tokens
-from training.train import TrainConfig, train
-from training.train import main as training_command
+from dinemo_ros.model.bundle import load_bundle
+from dinemo_training.data import feature_cache as token_store
+from dinemo_training.data.augmentation import AugmentConfig
+from dinemo_training.data.batches import BatchConfig, CorrespondenceSampler
+from dinemo_training.data.example_stream import ExampleStream
+from dinemo_training.data.feature_cache import TokenStream, write_tokens
+from dinemo_training.data.posed_crops import save_labels, save_picture
+from dinemo_training.export import bundle_export as export
+from dinemo_training.models.checkpoint import load_student
+from dinemo_training.models.contrastive import TrainConfig, train
+from dinemo_training.models.contrastive import main as training_command
+from dinemo_training.models.student import create_student
+from dinemo_training.run.plan import stages_of
+from dinemo_training.run.recipe import Data, Learning, Recipe, RecipeError, Round
+from dinemo_training.run.run_folder import RunFolder
+from dinemo_training.run.stages import Work
+from dinemo_training.synthetic.shape.mean_mesh import save_shape
 
 VIEWS = 10
 SMALL = "test_vit"  # timm's transformer for tests: 0.3 M parameters
@@ -167,7 +168,8 @@ def test_a_frozen_run_goes_on_with_blocks_that_learn(stored, stream, tmp_path):
 
 
 def test_the_commands_make_a_bundle_of_it(stored, tmp_path, monkeypatch):
-    """training.train and training.export as a person calls them; parity is checked by the export."""
+    """dinemo_training.models.contrastive and dinemo_training.export.bundle_export as a person calls them; parity is
+    checked by the export."""
     shape = car_shape()
     save_shape(tmp_path / "shape.npz", shape.vertices, shape.faces)
     torch.save(transformer().trunk.state_dict(), tmp_path / "trunk.pt")

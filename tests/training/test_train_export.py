@@ -22,20 +22,25 @@ from posed_car import car_shape, draw, intrinsics, look_at
 from teacher_models import require_imagenet
 from unit.planted import SIZE
 
-from dinemo_ros.bundle import Card, FeatureSpec, ImageSpec, SizePrior, load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import so3_exp
-from training import export
-from training.augment import AugmentConfig
-from training.batches import BatchConfig, CorrespondenceSampler
-from training.category_shape import CategoryShape
-from training.checkpoint import average_checkpoints, load_checkpoint, load_student, save_checkpoint
-from training.neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
-from training.posed_crops import load_posed_crops, save_labels, save_picture
-from training.stream import ExampleStream, parse_pool
-from training.student import StudentBackbone, create_student, find_imagenet_checkpoint, load_imagenet_trunk
-from training.train import TrainConfig, learning_rate, train
+from dinemo_ros.model.bundle import Card, FeatureSpec, ImageSpec, SizePrior, load_bundle
+from dinemo_training.data.augmentation import AugmentConfig
+from dinemo_training.data.batches import BatchConfig, CorrespondenceSampler
+from dinemo_training.data.example_stream import ExampleStream, parse_pool
+from dinemo_training.data.posed_crops import load_posed_crops, save_labels, save_picture
+from dinemo_training.export import bundle_export as export
+from dinemo_training.models.category_shape import CategoryShape
+from dinemo_training.models.checkpoint import average_checkpoints, load_checkpoint, load_student, save_checkpoint
+from dinemo_training.models.contrastive import TrainConfig, learning_rate, train
+from dinemo_training.models.neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
+from dinemo_training.models.student import (
+    StudentBackbone,
+    create_student,
+    find_imagenet_checkpoint,
+    load_imagenet_trunk,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 AUGMENT = AugmentConfig(size=64)
@@ -155,7 +160,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(crops, shape_file, tmp_path):
              "t.train = functools.partial(t.train, checkpoint_every=4); t.main()")
     command = [sys.executable, "-c", often, "--shape", str(shape_file), "--data", str(crops), "--out", str(tmp_path),
                "--size", "32", "--batch", "1", "--workers", "0", "--steps", "100000"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     killed = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 300
@@ -186,7 +191,7 @@ def test_a_run_in_two_pieces_ends_with_the_same_weights(crops, tmp_path, monkeyp
         if len(saved) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.train.save_checkpoint", dies)
+    monkeypatch.setattr("dinemo_training.models.contrastive.save_checkpoint", dies)
     with pytest.raises(KeyboardInterrupt):
         short_run(crops, tmp_path / "pieces", 10, checkpoint_every=3)
     monkeypatch.undo()
@@ -225,7 +230,7 @@ def test_frozen_stages_and_batch_norm_keep_their_imagenet_values(trained):
 
 
 def test_a_checkpoint_of_a_foreign_network_is_refused(tmp_path):
-    from training.student import load_imagenet_trunk
+    from dinemo_training.models.student import load_imagenet_trunk
 
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="1 tensors, EfficientNet-lite0 has"):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from training import two_models
+from dinemo_training.evaluation import model_complementarity as two_models
 
 
 def frame(model, file, error, score, level="L0"):

@@ -16,17 +16,17 @@ for _module in ("numba", "tqdm"):
 from shared_data import ROOT
 from unit.test_uncertainty import BOX, SLOPED
 
-from dinemo_ros.bundle import CARD_FILE, load_bundle
 from dinemo_ros.evaluation.coverage import BOUNDS, contents, coverage_rows
 from dinemo_ros.evaluation.reliability import reliability_rows
 from dinemo_ros.geometry import se3, so3_exp, turn
+from dinemo_ros.model.bundle import CARD_FILE, load_bundle
+from dinemo_ros.model.symmetry import NO_SYMMETRY, Symmetry
 from dinemo_ros.pose import Hypothesis, ObjectPose
-from dinemo_ros.symmetry import NO_SYMMETRY, Symmetry
 from dinemo_ros.uncertainty import FACTORS, as_experienced
-from training.announced import announced, gathered
-from training.left_out import experienced, left_out
-from training.slopes import FEWEST_MODELS, slopes
-from training.uncertainty import FEWEST, calibrate, fit, logistic, moved, quantile
+from dinemo_training.export.announced import announced, gathered
+from dinemo_training.export.leave_one_out import experienced, left_out
+from dinemo_training.export.slopes import FEWEST_MODELS, slopes
+from dinemo_training.export.uncertainty import FEWEST, calibrate, fit, logistic, moved, quantile
 
 COUNT = 1600
 

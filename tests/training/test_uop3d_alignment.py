@@ -14,11 +14,11 @@ pytest.importorskip("numba", reason="training extra is not installed")
 from scipy.optimize import minimize
 
 from dinemo_ros.geometry import rotation_angle, so3_exp
-from training.uop3d.alignment import AlignConfig, Hypothesis, align
-from training.uop3d.appearance import best_view_similarity, cyclic_distance, cyclic_weights, match
-from training.uop3d.instance import Instance
-from training.uop3d.similarity import Similarity, umeyama
-from training.uop3d.synchronization import pick_reference, synchronize, to_reference
+from dinemo_training.sequences.uop3d.alignment import AlignConfig, Hypothesis, align
+from dinemo_training.sequences.uop3d.appearance import best_view_similarity, cyclic_distance, cyclic_weights, match
+from dinemo_training.sequences.uop3d.instance import Instance
+from dinemo_training.sequences.uop3d.similarity import Similarity, umeyama
+from dinemo_training.sequences.uop3d.synchronization import pick_reference, synchronize, to_reference
 
 
 def random_similarity(rng, upright=True):

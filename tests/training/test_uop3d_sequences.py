@@ -17,19 +17,19 @@ from posed_car import car_shape, draw, intrinsics, look_at
 from unit.planted import SIZE
 
 from dinemo_ros.geometry import rotation_angle
-from training.augment import AugmentConfig
-from training.batches import CorrespondenceSampler
-from training.posed_crops import load_posed_crops
-from training.templates import build_bank
-from training.uop3d.collection import collect, heading_from
-from training.uop3d.evaluation import camera_errors, check_command, summary, true_rotation
-from training.uop3d.instance import build_instance, feature_maps
-from training.uop3d.object_sequence import ObjectSequence, crop_frames
-from training.uop3d.outputs import write_posed_crops, write_sheet
-from training.uop3d.similarity import Similarity
-from training.uop3d.synthetic import camera_in_own_frame, random_own_frame
-from training.uop3d.turntable import hull_overlap, pose_turntable
-from training.uop3d.visual_hull import inside_share, visual_hull
+from dinemo_training.data.augmentation import AugmentConfig
+from dinemo_training.data.batches import CorrespondenceSampler
+from dinemo_training.data.posed_crops import load_posed_crops
+from dinemo_training.pseudo_labels.template_bank import build_bank
+from dinemo_training.sequences.uop3d.collection import collect, heading_from
+from dinemo_training.sequences.uop3d.evaluation import camera_errors, check_command, summary, true_rotation
+from dinemo_training.sequences.uop3d.instance import build_instance, feature_maps
+from dinemo_training.sequences.uop3d.object_sequence import ObjectSequence, crop_frames
+from dinemo_training.sequences.uop3d.outputs import write_posed_crops, write_sheet
+from dinemo_training.sequences.uop3d.similarity import Similarity
+from dinemo_training.sequences.uop3d.synthetic import camera_in_own_frame, random_own_frame
+from dinemo_training.sequences.uop3d.turntable import hull_overlap, pose_turntable
+from dinemo_training.sequences.uop3d.visual_hull import inside_share, visual_hull
 
 SIDE = 128
 

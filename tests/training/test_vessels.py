@@ -10,24 +10,24 @@ from posed_car import look_at
 from shared_data import shared_data
 
 from dinemo_ros.geometry import rotation_angle
-from dinemo_ros.neural_mesh import NeuralMesh
+from dinemo_ros.model.neural_mesh import NeuralMesh
 from dinemo_ros.solver.surface import outward
-from training.assets.kitchen import CATEGORIES, CUP_LENGTH, Shelf
-from training.assets.skin import bottle_skin, cup_skin
-from training.assets.vessel import deformed, lathe, measured, random_mug, with_handle
-from training.augment import AugmentConfig
-from training.batches import CorrespondenceSampler
-from training.category_shape import CategoryShape
-from training.inputs import located
-from training.posed_crops import PosedCrop, load_posed_crops
-from training.recipe import CONFIGS, load_recipe
-from training.render.background import Photos
-from training.render.dataset import write_dataset
-from training.render.rasterizer import rasterize
-from training.render.tabletop import TabletopSynthesizer
-from training.shape.mean_mesh import save_shape, vertex_normals
-from training.shape.vessel_mesh import mean_profile, vessel_mesh
-from training.stages import Work
+from dinemo_training.data.augmentation import AugmentConfig
+from dinemo_training.data.batches import CorrespondenceSampler
+from dinemo_training.data.posed_crops import PosedCrop, load_posed_crops
+from dinemo_training.models.category_shape import CategoryShape
+from dinemo_training.run.inputs import located
+from dinemo_training.run.recipe import CONFIGS, load_recipe
+from dinemo_training.run.stages import Work
+from dinemo_training.synthetic.assets.skin import bottle_skin, cup_skin
+from dinemo_training.synthetic.assets.vessel import deformed, lathe, measured, random_mug, with_handle
+from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, CUP_LENGTH, Shelf
+from dinemo_training.synthetic.render.background import Photos
+from dinemo_training.synthetic.render.dataset import write_dataset
+from dinemo_training.synthetic.render.rasterizer import rasterize
+from dinemo_training.synthetic.render.tabletop import TabletopSynthesizer
+from dinemo_training.synthetic.shape.mean_mesh import save_shape, vertex_normals
+from dinemo_training.synthetic.shape.vessel_mesh import mean_profile, vessel_mesh
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dinemo_ros.bundle import Card, FeatureSpec, SizePrior
-from dinemo_ros.neural_mesh import NeuralMesh
+from dinemo_ros.model.bundle import Card, FeatureSpec, SizePrior
+from dinemo_ros.model.neural_mesh import NeuralMesh
 
 DIM, CLUTTER = 64, 8
 SIZE = (4.4, 1.8, 1.5)

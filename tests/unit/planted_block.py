@@ -7,9 +7,9 @@ import numpy as np
 from unit.planted import FeatureField, box_surface, car_card, car_mesh, render
 from unit.scenes import CELLS, CENTRE
 
-from dinemo_ros.bundle import Card, SizePrior
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
-from dinemo_ros.neural_mesh import NeuralMesh
+from dinemo_ros.model.bundle import Card, SizePrior
+from dinemo_ros.model.neural_mesh import NeuralMesh
 from dinemo_ros.solver.coarse import Target
 
 _SIZE = (2.0, 2.0, 1.6)

@@ -7,11 +7,11 @@ import numpy as np
 from unit.planted import CLUTTER, DIM, Scene, render
 from unit.scenes import CELLS, CENTRE
 
-from dinemo_ros.bundle import Card, FeatureSpec, ScoreSpec, SearchSpec, SizePrior
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
-from dinemo_ros.neural_mesh import NeuralMesh
+from dinemo_ros.model.bundle import Card, FeatureSpec, ScoreSpec, SearchSpec, SizePrior
+from dinemo_ros.model.neural_mesh import NeuralMesh
+from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.solver.coarse import Target
-from dinemo_ros.symmetry import Symmetry
 
 RADIUS, HEIGHT, REACH = 0.04, 0.10, 0.075
 _AROUND, _UP = 32, 14

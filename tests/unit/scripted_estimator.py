@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.detection.regions import projected_box
 from dinemo_ros.geometry import se3
 from dinemo_ros.pose import ObjectPose
-from dinemo_ros.regions import projected_box
 
 CAMERA = Camera.from_hfov(400, 240, 60.0)
 IMAGE = np.zeros((240, 400, 3), np.uint8)

@@ -9,10 +9,10 @@ import pytest
 from unit.planted import box_surface
 
 from dinemo_ros.geometry import rotation_from_viewpoint, turn
+from dinemo_ros.model.symmetry import UNIFORM_VARIANCE, axis_variance
 from dinemo_ros.solver.ambiguity import TURNS, angles, azimuth_posterior, surface_area, turned_evidence, widened
 from dinemo_ros.solver.similarity import UNIT
 from dinemo_ros.solver.visibility import visibility_table, visible_row
-from dinemo_ros.symmetry import UNIFORM_VARIANCE, axis_variance
 
 FOCAL, CENTRE, CELLS, PAD, OCCLUDED = 24.0, 9.5, 20, 2, 0.1
 SIZE = np.array([1.1, 0.9, 1.05])

@@ -12,8 +12,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from dinemo_ros.array_file import read_arrays
 from dinemo_ros.errors import DocumentError
+from dinemo_ros.io.array_file import read_arrays
 
 GOOD = {"a": np.arange(6.0).reshape(2, 3), "b": np.array(["x", "yz"])}
 

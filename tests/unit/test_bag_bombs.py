@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from bombs import assert_cheap, black_png, cost, mcap, message_record
 
-from dinemo_ros.sources import open_source
-from dinemo_ros.sources.bag_limits import RECORD_BYTES, UNPACKED_BYTES
+from dinemo_ros.io.sources import open_source
+from dinemo_ros.io.sources.bag_limits import RECORD_BYTES, UNPACKED_BYTES
 
 pytest.importorskip("rosbags")
 zstd = pytest.importorskip("backports.zstd")
@@ -32,7 +32,7 @@ def packed(packing: str, size: int) -> bytes:
 def read(path) -> str:
     """What ``dinemo`` would read of it, at a bearable cost."""
     answer, seconds, megabytes = cost(
-        "from dinemo_ros.sources import open_source",
+        "from dinemo_ros.io.sources import open_source",
         "(lambda source: (len(list(source)), source.skipped, source.notes))(open_source(sys.argv[1]))", str(path))
     assert_cheap(seconds, megabytes, UNPACKED_BYTES / 1e6)
     return answer
@@ -139,7 +139,7 @@ def test_a_picture_of_another_size_than_its_camera_is_not_decoded(tmp_path):
     """With a calibration of the user's; of a bag's own it is the same."""
     record = message_record(compressed_image(black_png(12_000, 9_000)))
     (tmp_path / "a.mcap").write_bytes(mcap([(b"", record, len(record))]))
-    setup = ("from dinemo_ros.sources import open_source\nfrom dinemo_ros.camera import Camera\n"
+    setup = ("from dinemo_ros.io.sources import open_source\nfrom dinemo_ros.camera.pinhole import Camera\n"
              "source = open_source(sys.argv[1])\nsource.required_camera = lambda own: Camera.from_hfov(640, 480, 60.0)")
     answer, seconds, megabytes = cost(setup, "[frame.image_rgb.shape for frame in source]", str(tmp_path / "a.mcap"))
     assert answer == "[(9000, 12000, 3)]" and megabytes < 50

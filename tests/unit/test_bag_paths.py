@@ -11,7 +11,7 @@ pytest.importorskip("rosbags", reason="rosbags is not installed (pip install ros
 from unit.test_bag_topics import Bag
 
 from dinemo_ros.errors import DatasetError
-from dinemo_ros.sources import open_source
+from dinemo_ros.io.sources import open_source
 
 
 @pytest.mark.parametrize("storage, suffix", [("mcap", ".mcap"), ("sqlite3", ".db3")])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dinemo_ros.errors import DatasetError
-from dinemo_ros.sources import open_source
+from dinemo_ros.io.sources import open_source
 
 pytest.importorskip("rosbags", reason="rosbags is not installed (pip install rosbags)")
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from bombs import PNG, assert_cheap, black_png, chunk, cost, jpeg_of_many_scans, packed_zeros
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import ImageError
-from dinemo_ros.image_codec import decode_compressed, decode_file, peek_size
-from dinemo_ros.picture_guard import read_picture_file
-from dinemo_ros.picture_read import imread
-from dinemo_ros.sources import open_source
+from dinemo_ros.io.image_codec import decode_compressed, decode_file, peek_size
+from dinemo_ros.io.picture_guard import read_picture_file
+from dinemo_ros.io.picture_read import imread
+from dinemo_ros.io.sources import open_source
 
 PICTURE = np.random.default_rng(14).integers(0, 256, (40, 60, 3), np.uint8)
 
@@ -143,12 +143,12 @@ def test_picture(tmp_path, name):
     file = tmp_path / "a.bin"
     file.write_bytes(make())
     answer, seconds, megabytes = cost(
-        "from dinemo_ros.image_codec import decode_compressed\ndata = open(sys.argv[1], 'rb').read()",
+        "from dinemo_ros.io.image_codec import decode_compressed\ndata = open(sys.argv[1], 'rb').read()",
         "decode_compressed('jpeg', data).shape", str(file))
     assert words in answer
     assert_cheap(seconds, megabytes)
     answer, seconds, megabytes = cost(
-        "from dinemo_ros.picture_read import imread", "imread(sys.argv[1]) is None", str(file))
+        "from dinemo_ros.io.picture_read import imread", "imread(sys.argv[1]) is None", str(file))
     assert answer == str("3)" not in words)
     assert_cheap(seconds, megabytes, file.stat().st_size / 1e6)
 
@@ -162,7 +162,7 @@ def test_a_sparse_file_of_40_gigabytes_is_known_by_its_head(tmp_path, name, head
         out.write(head)
         out.truncate(40 << 30)
     answer, seconds, megabytes = cost(
-        "from dinemo_ros.sources import open_source",
+        "from dinemo_ros.io.sources import open_source",
         "(lambda source: (list(source), source.skipped))(open_source(sys.argv[1]))", str(file))
     assert name in answer and ("40960 MiB and is not read" in answer or "image size is 0x0" in answer)
     assert_cheap(seconds, megabytes)
@@ -213,7 +213,7 @@ def test_a_picture_of_another_size_than_its_camera_is_not_decoded(tmp_path):
     """Of 108 megapixels, which would be read without a calibration."""
     (tmp_path / "a.png").write_bytes(black_png(12_000, 9_000))
     (tmp_path / "camera_info.yaml").write_text(CAMERA)
-    setup = ("from dinemo_ros.sources import open_source\nfrom dinemo_ros.cli.camera_choice import CameraChoice\n"
+    setup = ("from dinemo_ros.io.sources import open_source\nfrom dinemo_ros.cli.camera_choice import CameraChoice\n"
              "source = open_source(sys.argv[1])\n"
              "source.required_camera = CameraChoice({choice}, lambda sentence: None).required")
     for choice in ("None, None", f"{str(tmp_path / 'camera_info.yaml')!r}, None"):
@@ -240,7 +240,7 @@ def test_a_turned_picture_is_compared_as_it_is_seen(tmp_path):
 
 def test_a_video_of_frames_larger_than_8k_is_not_read(tmp_path):
     (tmp_path / "a.y4m").write_bytes(b"YUV4MPEG2 W8000 H8000 F30:1 Ip A1:1 C420jpeg\nFRAME\n" + bytes(200_000))
-    answer, seconds, megabytes = cost("from dinemo_ros.sources import open_source", "open_source(sys.argv[1])",
+    answer, seconds, megabytes = cost("from dinemo_ros.io.sources import open_source", "open_source(sys.argv[1])",
                                       str(tmp_path / "a.y4m"))
     assert "a frame is 8000x8000; of a video at most 36000000 pixels are read" in answer
     assert_cheap(seconds, megabytes)
@@ -249,8 +249,8 @@ def test_a_video_of_frames_larger_than_8k_is_not_read(tmp_path):
 @pytest.mark.parametrize("content", [struct.pack(">I", 8) + b"free", struct.pack(">I", 8) + b"mdat"])
 def test_a_video_of_millions_of_boxes(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(struct.pack(">I", 16) + b"ftypisom\0\0\0\0" + content * 5_000_000)
-    answer, seconds, megabytes = cost("from pathlib import Path\nfrom dinemo_ros.sources.video_turn import "
-                                      "stored_orientation\nfrom dinemo_ros.sources.video_end import missing_bytes",
+    answer, seconds, megabytes = cost("from pathlib import Path\nfrom dinemo_ros.io.sources.video_turn import "
+                                      "stored_orientation\nfrom dinemo_ros.io.sources.video_end import missing_bytes",
                                       "[f(Path(sys.argv[1])) for f in (stored_orientation, missing_bytes)]",
                                       str(tmp_path / "a.mp4"))
     assert answer == "[None, 0]"
@@ -262,7 +262,7 @@ def test_a_sparse_index_of_a_video(tmp_path):
         out.write(struct.pack(">I", 16) + b"ftypisom\0\0\0\0" + struct.pack(">I", 1) + b"moov"
                   + struct.pack(">Q", 1 << 35))
         out.truncate(1 << 35)
-    answer, seconds, megabytes = cost("from dinemo_ros.sources import open_source", "open_source(sys.argv[1])",
+    answer, seconds, megabytes = cost("from dinemo_ros.io.sources import open_source", "open_source(sys.argv[1])",
                                       str(tmp_path / "a.mp4"))
     assert "cannot be opened as a video" in answer
     assert_cheap(seconds, megabytes)

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from unit.planted import car_card, car_mesh
 
-from dinemo_ros.bundle import (
+from dinemo_ros.errors import BundleError
+from dinemo_ros.model.bundle import (
     BACKBONE_FILE,
     CARD_FILE,
     INT8_FILE,
@@ -22,8 +23,7 @@ from dinemo_ros.bundle import (
     rewrite_card,
     write_bundle,
 )
-from dinemo_ros.errors import BundleError
-from dinemo_ros.neural_mesh import NeuralMesh
+from dinemo_ros.model.neural_mesh import NeuralMesh
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import pytest
 import yaml
 from bundle_bombs import BOMBS, copied
 
-from dinemo_ros.bundle import CARD_FILE, load_bundle
 from dinemo_ros.errors import BundleError
 from dinemo_ros.features import create_extractor
+from dinemo_ros.model.bundle import CARD_FILE, load_bundle
 
 _STARTS = """
 import resource, sys, time
-from dinemo_ros.bundle import load_bundle
+from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.errors import BundleError
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

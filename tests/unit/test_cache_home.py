@@ -11,8 +11,8 @@ import pytest
 from kernel_folder import ROOT
 from strangers import ROOT_ONLY, STRANGER
 
-from dinemo_ros.cache_home import default_folder, given_folder
 from dinemo_ros.errors import BackendError
+from dinemo_ros.process.cache_home import default_folder, given_folder
 from dinemo_ros.solver.kernel_cache import base_folder
 
 

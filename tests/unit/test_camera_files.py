@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dinemo_ros.camera import Camera
-from dinemo_ros.camera_file import file_and_entry
+from dinemo_ros.camera.camera_file import file_and_entry
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import CameraError
 
 K = np.array([[612.25, 0, 321.5], [0, 611.5, 240.25], [0, 0, 1]])

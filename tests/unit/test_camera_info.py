@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dinemo_ros.camera_info import camera_from_info
+from dinemo_ros.camera.camera_info import camera_from_info
 from dinemo_ros.errors import CameraError
 
 POINTS = np.random.default_rng(0).uniform([-1, -0.5, 2], [1, 0.5, 4], (50, 3))

@@ -8,13 +8,13 @@ import sys
 import pytest
 from shared_data import ROOT
 
-from dinemo_ros.child_python import python_command, python_environment
+from dinemo_ros.process.child_python import python_command, python_environment
 
 
 @pytest.fixture
 def trap(tmp_path, monkeypatch):
     """The current folder holds modules under names that ours import; whichever is run leaves a file."""
-    for name in ("numpy", "yaml", "cv2", "rclpy", "argparse", "training"):
+    for name in ("numpy", "yaml", "cv2", "rclpy", "argparse", "dinemo_training"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w').write({name!r})\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))

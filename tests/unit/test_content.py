@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from video_files import VIDEOS
 
-from dinemo_ros.content import HEAD_BYTES, Kind, content_of
 from dinemo_ros.errors import DatasetError, ImageError
-from dinemo_ros.image_codec import decode_compressed
-from dinemo_ros.sources import open_source
+from dinemo_ros.io.content import HEAD_BYTES, Kind, content_of
+from dinemo_ros.io.image_codec import decode_compressed
+from dinemo_ros.io.sources import open_source
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (96, 128, 3), np.uint8)
 

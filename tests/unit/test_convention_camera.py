@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dinemo_ros.camera import Camera
-from dinemo_ros.crop import BORDER_GREY, crop_camera, warp_crop
+from dinemo_ros.camera.crop import BORDER_GREY, crop_camera, warp_crop
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.estimator import target_of
 from dinemo_ros.geometry import ray_rotation
 

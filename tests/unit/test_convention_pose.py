@@ -6,10 +6,10 @@ import pytest
 from painted_car import photograph, write_painted_bundle
 from unit.planted import SIZE, car_mesh
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import ray_rotation, rotation_angle, rotation_from_viewpoint, se3
+from dinemo_ros.model.bundle import load_bundle
 
 CAMERA = Camera.from_hfov(800, 480, 75.0)
 VIEW = rotation_from_viewpoint(*np.deg2rad([50, 12, 0]))

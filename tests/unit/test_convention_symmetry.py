@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from unit.planted import car_card, car_mesh
 
-from dinemo_ros.bundle import load_bundle, write_bundle
 from dinemo_ros.geometry import (
     ray_rotation,
     rotation_angle,
@@ -17,7 +16,8 @@ from dinemo_ros.geometry import (
     turn,
     viewpoint_from_rotation,
 )
-from dinemo_ros.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance, with_axis_variance
+from dinemo_ros.model.bundle import load_bundle, write_bundle
+from dinemo_ros.model.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance, with_axis_variance
 
 BOTTLE, BOX, CUP, CAR = Symmetry("z", 0), Symmetry("z", 4), Symmetry("z", 1), Symmetry()
 

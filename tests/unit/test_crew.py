@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dinemo_ros.crew import Crew
+from dinemo_ros.process.thread_pool import Crew
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

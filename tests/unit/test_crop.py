@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from dinemo_ros.camera import Camera
-from dinemo_ros.crop import BORDER_GREY, check_roi, crop_camera, warp_crop
+from dinemo_ros.camera.crop import BORDER_GREY, check_roi, crop_camera, warp_crop
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import RoiError
 
 PLAIN = Camera.from_hfov(640, 480, 70.0)

@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from dinemo_ros.camera import Camera
-from dinemo_ros.crop import crop_camera, shrink_of
+from dinemo_ros.camera.crop import crop_camera, shrink_of
+from dinemo_ros.camera.pinhole import Camera
 
 
 def camera(width: int, height: int, fx: float, fy: float) -> Camera:

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import CameraError
 
 K = np.array([[500.0, 0, 318.0], [0, 505.0, 241.0], [0, 0, 1]])

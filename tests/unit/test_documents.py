@@ -9,10 +9,10 @@ import tracemalloc
 import pytest
 import yaml
 
-from dinemo_ros import document
-from dinemo_ros.bounded_file import is_name, read_bounded, size_in_words
-from dinemo_ros.document import CARD, TABLE, Limits, read_json, read_texts, read_yaml
 from dinemo_ros.errors import DocumentError
+from dinemo_ros.io import document
+from dinemo_ros.io.bounded_file import is_name, read_bounded, size_in_words
+from dinemo_ros.io.document import CARD, TABLE, Limits, read_json, read_texts, read_yaml
 
 BOMB = "x0: &x0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"x{n + 1}: &x{n + 1} [{', '.join([f'*x{n}'] * 9)}]\n" for n in range(9))

@@ -10,13 +10,13 @@ from shared_data import ROOT
 from unit.planted import car_card, car_mesh
 from unit.toy_backbone import toy_backbone
 
-from dinemo_ros.bundle import FeatureSpec, load_bundle, write_bundle
-from dinemo_ros.camera import Camera
-from dinemo_ros.crop import crop_camera
+from dinemo_ros.camera.crop import crop_camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import BundleError, CameraError, ImageError, RoiError
 from dinemo_ros.estimator import PoseEstimator, check_image, in_camera, target_of
 from dinemo_ros.features import create_extractor
 from dinemo_ros.geometry import ray_rotation
+from dinemo_ros.model.bundle import FeatureSpec, load_bundle, write_bundle
 from dinemo_ros.solver import SolvedPose
 
 DEMO = ROOT / "config" / "demo_sequence"

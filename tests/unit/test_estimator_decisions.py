@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from painted_car import photograph, write_painted_bundle
 
-from dinemo_ros.bundle import ScoreSpec, load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import ray_rotation, rotation_angle, rotation_from_viewpoint, se3
-from dinemo_ros.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
+from dinemo_ros.model.bundle import ScoreSpec, load_bundle
+from dinemo_ros.model.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 
 CAMERA = Camera.from_hfov(640, 480, 60.0)
 WHOLE = (0.0, 0.0, 640.0, 480.0)

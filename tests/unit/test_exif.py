@@ -10,7 +10,7 @@ Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 
 from photographs import exif  # noqa: E402
 
-from dinemo_ros.sources import open_source  # noqa: E402
+from dinemo_ros.io.sources import open_source  # noqa: E402
 
 
 def photograph(path, focal_mm, size=(400, 300), orientation=1):

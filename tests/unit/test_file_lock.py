@@ -9,8 +9,8 @@ import time
 import pytest
 from strangers import ROOT_ONLY, given_away
 
-from dinemo_ros import file_lock
-from dinemo_ros.file_lock import locked, open_lock
+from dinemo_ros.process import file_lock
+from dinemo_ros.process.file_lock import locked, open_lock
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from strangers import ROOT_ONLY, given_away
 
 from dinemo_ros.cli.output import output_folder
 from dinemo_ros.errors import OutputError
-from dinemo_ros.files import (
+from dinemo_ros.io.files import (
     AtomicFile,
     check_output_file,
     completed,
@@ -131,7 +131,8 @@ def test_a_disk_is_refused(tmp_path, write):
         write(path, "new")
 
 
-WRITE = "import sys; from dinemo_ros.files import AtomicFile as F; f = F(sys.argv[1]); f.write('new'); f.__exit__(None)"
+WRITE = ("import sys; from dinemo_ros.io.files import AtomicFile as F; "
+         "f = F(sys.argv[1]); f.write('new'); f.__exit__(None)")
 
 
 @pytest.mark.parametrize("name", ["/dev/fd/1", "/proc/self/fd/1", "{tmp}/link"])

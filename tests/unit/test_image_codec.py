@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dinemo_ros.errors import ImageError
-from dinemo_ros.image_codec import SUPPORTED_ENCODINGS, decode_compressed, decode_image
+from dinemo_ros.io.image_codec import SUPPORTED_ENCODINGS, decode_compressed, decode_image
 
 HEIGHT, WIDTH = 6, 8
 RNG = np.random.default_rng(7)

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import CameraError
 
 GOOD = [500.0, 0, 319.5, 0, 500, 239.5, 0, 0, 1]

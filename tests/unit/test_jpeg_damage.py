@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from dinemo_ros.errors import ImageError
-from dinemo_ros.image_codec import decode_compressed, decode_file
-from dinemo_ros.jpeg_warnings import is_padding, with_warnings
-from dinemo_ros.opencv_log import set_level, silent
-from dinemo_ros.sources import open_source
+from dinemo_ros.io.image_codec import decode_compressed, decode_file
+from dinemo_ros.io.jpeg_warnings import is_padding, with_warnings
+from dinemo_ros.io.opencv_log import set_level, silent
+from dinemo_ros.io.sources import open_source
 
 RNG = np.random.default_rng(11)
 PICTURE = np.clip(cv2.resize(RNG.integers(0, 256, (9, 12, 3), np.uint8), (320, 240)) + RNG.normal(0, 4, (240, 320, 3)),
@@ -163,7 +163,7 @@ def test_the_users_log_level_comes_back_after_several_threads():
 
 def test_without_a_standard_error_stream_pictures_are_read(tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg())
-    script = (f"import os; os.close(2)\nfrom dinemo_ros.image_codec import decode_file\n"
+    script = (f"import os; os.close(2)\nfrom dinemo_ros.io.image_codec import decode_file\n"
               f"print(decode_file(open({str(tmp_path / 'a.jpg')!r}, 'rb').read()).shape)")
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "(240, 320, 3)"

@@ -13,13 +13,7 @@ from dinemo_ros.solver import reference, similarity
 from dinemo_ros.solver.category import COARSE_SAMPLES
 from dinemo_ros.solver.coarse import SHIFT, gather, make_sums, place, select_distinct
 from dinemo_ros.solver.compare import compare, rasterise
-from dinemo_ros.solver.likelihood import (
-    accumulate,
-    choose_vertices,
-    information,
-    projection_jacobian,
-    window,
-)
+from dinemo_ros.solver.likelihood import accumulate, choose_vertices, information, projection_jacobian, window
 from dinemo_ros.solver.linear import rotate, solve_positive
 from dinemo_ros.solver.problem import FeatureMap, State
 from dinemo_ros.solver.similarity import UNIT, Similarity

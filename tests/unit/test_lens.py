@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from dinemo_ros.camera import Camera
-from dinemo_ros.crop import check_seen, crop_camera, lens_shows, warp_crop
+from dinemo_ros.camera.crop import check_seen, crop_camera, lens_shows, warp_crop
+from dinemo_ros.camera.lens import lens_of
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import CameraError, RoiError
-from dinemo_ros.lens import lens_of
 
 K = np.array([[420.0, 0, 322.0], [0, 424.0, 236.0], [0, 0, 1]])
 WHOLE = {  # lenses that show something at every pixel of 640 x 480

@@ -10,7 +10,7 @@ import pytest
 from kernel_folder import ROOT
 from strangers import ROOT_ONLY, given_away
 
-from dinemo_ros.library_cache import set_cache
+from dinemo_ros.process.library_cache import set_cache
 
 
 def set_triton_cache():
@@ -68,9 +68,10 @@ def test_drawing_leaves_the_current_folder_alone_and_does_not_ask_it(tmp_path):
     """matplotlib reads ``matplotlibrc`` from there, and without a home keeps its lists below it."""
     pytest.importorskip("matplotlib", reason="training extra is not installed")
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nsavefig.dpi: 7\n")
-    code = "from training.figures import plt; print(plt.rcParams['text.usetex'], plt.rcParams['savefig.dpi'])"
+    code = ("from dinemo_training.report.figures import plt; "
+            "print(plt.rcParams['text.usetex'], plt.rcParams['savefig.dpi'])")
     left = {name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "MPLCONFIGDIR")}
-    paths = os.pathsep.join(map(str, (ROOT / "src", ROOT)))
+    paths = os.pathsep.join(map(str, (ROOT / "src",)))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=120, capture_output=True, text=True,
                           env=left | {"HOME": "relative", "PYTHONPATH": paths})
     assert done.stdout == "False figure\n", done.stderr

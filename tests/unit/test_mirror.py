@@ -11,14 +11,14 @@ import yaml
 from shared_data import ROOT
 from unit.planted import DIM, car_card, car_mesh
 
-from dinemo_ros.bundle import CARD_FILE, FeatureSpec, load_bundle, write_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import BundleError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.features import create_extractor
 from dinemo_ros.features.mirrored import beside, turned
 from dinemo_ros.geometry import mirror_rotation, rotation_angle
-from dinemo_ros.mirror import counterparts, with_counterparts
+from dinemo_ros.model.bundle import CARD_FILE, FeatureSpec, load_bundle, write_bundle
+from dinemo_ros.model.mirror import counterparts, with_counterparts
 from dinemo_ros.solver import prepare_category
 from dinemo_ros.solver.category import seen_twice
 

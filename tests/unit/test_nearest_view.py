@@ -7,9 +7,9 @@ from unit.planted import car_card, car_mesh
 from unit.scenes import planted_scene
 
 from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.solver import prepare_category
 from dinemo_ros.solver.nearest_view import nearest_starts
-from dinemo_ros.symmetry import Symmetry
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def bare_logs(source: str) -> list[str]:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_fields_of_strangers_are_quoted(file):
-    assert not raw_fields(file.read_text(encoding="utf-8")), "use quoted() or shown() of dinemo_ros.quoting"
+    assert not raw_fields(file.read_text(encoding="utf-8")), "use quoted() or shown() of dinemo_ros.io.quoting"
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.parent.name == "node"], ids=lambda file: file.name)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from photographs import exif
 
-from dinemo_ros.image_codec import decode_compressed, decode_file
-from dinemo_ros.orientation import as_stored, orientation_of, upright
-from dinemo_ros.sources import open_source
+from dinemo_ros.io.image_codec import decode_compressed, decode_file
+from dinemo_ros.io.orientation import as_stored, orientation_of, upright
+from dinemo_ros.io.sources import open_source
 
 STORED = np.random.default_rng(5).integers(0, 256, (24, 40, 3), np.uint8)
 # Where the pixel of row i and column j of the picture to be seen is stored, by EXIF 2.32; rows h and columns w of what

@@ -4,12 +4,12 @@
 import numpy as np
 import pytest
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.drawing.overlay import box_corners, draw_poses, label_of
 from dinemo_ros.geometry import ray_rotation, rotation_from_viewpoint, se3
-from dinemo_ros.neural_mesh import NeuralMesh
-from dinemo_ros.overlay import box_corners, draw_poses, label_of
+from dinemo_ros.model.neural_mesh import NeuralMesh
+from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.pose import ObjectPose
-from dinemo_ros.symmetry import Symmetry
 
 SIZE = np.array([4.4, 1.8, 1.5])
 GREY = 128

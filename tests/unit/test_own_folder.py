@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 from strangers import ROOT_ONLY, STRANGER, given_away
 
-from dinemo_ros import links, own_folder
-from dinemo_ros.own_folder import UntrustedError, open_folder, read_file, sweep, write_file
+from dinemo_ros.io import links
+from dinemo_ros.process import own_folder
+from dinemo_ros.process.own_folder import UntrustedError, open_folder, read_file, sweep, write_file
 
 
 @pytest.fixture

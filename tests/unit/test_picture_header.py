@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from dinemo_ros.errors import ImageError
-from dinemo_ros.image_codec import decode_compressed, decode_file, peek_size
-from dinemo_ros.picture_header import MAX_PIXELS, read_header
-from dinemo_ros.sources import open_source
+from dinemo_ros.io.image_codec import decode_compressed, decode_file, peek_size
+from dinemo_ros.io.picture_header import MAX_PIXELS, read_header
+from dinemo_ros.io.sources import open_source
 
 PICTURE = np.random.default_rng(9).integers(0, 256, (110, 130, 3), np.uint8)
 SUFFIXES = (".jpg", ".png", ".bmp", ".tif", ".webp", ".ppm", ".jp2", ".sr", ".gif", ".hdr", ".avif")

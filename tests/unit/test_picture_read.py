@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dinemo_ros.picture_read import imread
+from dinemo_ros.io.picture_read import imread
 
 
 @pytest.mark.parametrize("name", ["a.png", "ü.png", os.fsdecode(b"m\xff.png"), "50%d.png", "a b.png"])

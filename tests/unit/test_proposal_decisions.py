@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from unit.planted import car_card, car_mesh
 
-from dinemo_ros.bundle import SearchSpec
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.detection.proposals import Proposer, label_objects
+from dinemo_ros.detection.regions import projected_box
+from dinemo_ros.detection.sliding_window import make_templates
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.model.bundle import SearchSpec
+from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.pose import ObjectPose
-from dinemo_ros.proposals import Proposer, label_objects
-from dinemo_ros.regions import projected_box
-from dinemo_ros.sliding import make_templates
 from dinemo_ros.solver.surface import prepare_surface
-from dinemo_ros.symmetry import Symmetry
 
 CAMERA = Camera.from_hfov(640, 480, 60.0)
 CUBE = 0.5 * np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])

@@ -6,14 +6,14 @@ import pytest
 from painted_car import photograph, write_painted_bundle
 from unit.planted import SIZE
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.detection.proposals import Proposer, halved, label_objects, scaled, snapped
+from dinemo_ros.detection.regions import covered_share, distinct_boxes, overlap, projected_box
 from dinemo_ros.features import create_extractor
 from dinemo_ros.features.protocol import LARGEST_SIDE
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
+from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.pose import ObjectPose
-from dinemo_ros.proposals import Proposer, halved, label_objects, scaled, snapped
-from dinemo_ros.regions import covered_share, distinct_boxes, overlap, projected_box
 
 CAMERA = Camera.from_hfov(640, 480, 60.0)
 CORNERS = 0.5 * np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from dinemo_ros.quoting import quoted, shown, shown_path
+from dinemo_ros.io.quoting import quoted, shown, shown_path
 
 
 @pytest.mark.parametrize(("text", "expected"), [

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from shared_data import ROOT
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.model.bundle import load_bundle
 
 FOLDER = Path(__file__).with_name("real_photographs")
 CAR_BOX, CUP_BOX = (0.0, 25.0, 600.0, 470.0), (172.0, 18.0, 410.0, 308.0)

@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dinemo_ros.image_codec import decode_compressed, decode_image
-from dinemo_ros.sample_range import SampleRange
-from dinemo_ros.sources import open_source
+from dinemo_ros.io.image_codec import decode_compressed, decode_image
+from dinemo_ros.io.sample_range import SampleRange
+from dinemo_ros.io.sources import open_source
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from shared_data import ROOT, shared_data
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.kitti import evaluate_kitti
 from dinemo_ros.evaluation.kitti_labels import read_kitti
 from dinemo_ros.evaluation.runner import Competitor, Setting, evaluate, tabulate
-from dinemo_ros.evaluation.spin import read_spins, spin_entries
 from dinemo_ros.evaluation.truth import ReferenceObject
+from dinemo_ros.evaluation.turntable import read_spins, spin_entries
 from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.model.bundle import load_bundle
 
 DEMO = ROOT / "config" / "demo_sequence"
 

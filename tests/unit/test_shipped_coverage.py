@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from shared_data import ROOT
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.coverage import coverage_rows
 from dinemo_ros.evaluation.cutouts import DrawnCutOuts
@@ -24,6 +23,7 @@ from dinemo_ros.evaluation.sample import Entry, Sample
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import PoseTruth, ReferenceObject
 from dinemo_ros.geometry import se3
+from dinemo_ros.model.bundle import load_bundle
 
 DEMO = ROOT / "config" / "demo_sequence"
 HATCHBACK = np.array([4.00, 1.70, 1.52])  # metres: the car of the demo sequence

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shipped bottle and cup: what they declare, and renders of invented ones, which were in no training.
 
-The renders come from ``python -m training.render.tabletop --category bottle --count 8 --seed 77 --out DIR``, and
-likewise for cups (without --cad, so that no file of others is in them).
+The renders come from ``python -m dinemo_training.synthetic.render.tabletop --category bottle --count 8 --seed 77 --out
+DIR``, and likewise for cups (without --cad, so that no file of others is in them).
 """
 
 from pathlib import Path
@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from shared_data import ROOT
 
-from dinemo_ros.bundle import find_bundle, load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.runner import Competitor, Setting, evaluate, tabulate
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import ReferenceObject
 from dinemo_ros.geometry import ray_rotation, rotation_angle, viewpoint_from_rotation
-from dinemo_ros.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
+from dinemo_ros.model.bundle import find_bundle, load_bundle
+from dinemo_ros.model.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 
 RENDERS = Path(__file__).parent / "vessels"
 AXIS = Symmetry("z", 0)

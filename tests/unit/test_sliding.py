@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from dinemo_ros.crew import Crew
-from dinemo_ros.sliding import Templates, Windows, count_inside, fill_evidence, slide
+from dinemo_ros.detection.sliding_window import Templates, Windows, count_inside, fill_evidence, slide
+from dinemo_ros.process.thread_pool import Crew
 from dinemo_ros.solver.similarity import UNIT
 
 

@@ -8,8 +8,8 @@ import pytest
 from unit.planted import SIZE, FeatureField, car_card, car_mesh
 from unit.scenes import planted_scene
 
-from dinemo_ros.bundle import ScoreSpec
 from dinemo_ros.geometry import rotation_angle, turn
+from dinemo_ros.model.bundle import ScoreSpec
 from dinemo_ros.solver import PoseSolver, Start, prepare_category
 from dinemo_ros.solver.crop_solver import inside_maps
 from dinemo_ros.solver.problem import FeatureNoise, Priors

@@ -10,8 +10,8 @@ from unit.planted import SIZE, car_card, car_mesh
 from unit.planted_block import block_card, block_mesh, block_scene
 from unit.scenes import planted_scene
 
-from dinemo_ros.bundle import CalibrationSpec, ScoreSpec
 from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.model.bundle import CalibrationSpec, ScoreSpec
 from dinemo_ros.solver import PoseSolver, Start, prepare_category
 
 

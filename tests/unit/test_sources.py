@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dinemo_ros.errors import CameraError, DatasetError
-from dinemo_ros.sources import open_source
+from dinemo_ros.io.sources import open_source
 
 CAMERA_INFO = """\
 image_width: 32

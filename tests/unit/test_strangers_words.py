@@ -9,16 +9,16 @@ import os
 import pytest
 import yaml
 
-from dinemo_ros.bundle import find_bundle, load_bundle, parse_card
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.distortion import read_distortion
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cli import options
-from dinemo_ros.console import StandardError, StandardOutput
-from dinemo_ros.distortion import read_distortion
 from dinemo_ros.errors import DinemoError, told
-from dinemo_ros.image_codec import decode_compressed, decode_image
-from dinemo_ros.quoting import harmless, named, one_line, quoted, shown
-from dinemo_ros.sources import open_source
-from dinemo_ros.sources.bag_topics import ImageTopic, choose
+from dinemo_ros.io.image_codec import decode_compressed, decode_image
+from dinemo_ros.io.quoting import harmless, named, one_line, quoted, shown
+from dinemo_ros.io.sources import open_source
+from dinemo_ros.io.sources.bag_topics import ImageTopic, choose
+from dinemo_ros.model.bundle import find_bundle, load_bundle, parse_card
+from dinemo_ros.process.console import StandardError, StandardOutput
 
 TEXTS = {
     "escape sequence": "\x1b]0;owned\x07\x1b[2J\x1b[31m", "line break": "a\n[ERROR] forged\r\nb\x85c\u2028d",

@@ -10,11 +10,11 @@ import pytest
 from painted_car import photograph, write_painted_bundle
 from shared_data import ROOT
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import RoiError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import ray_rotation, rotation_angle, rotation_from_viewpoint, se3
+from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.pose import Hypothesis
 from dinemo_ros.tracker import PoseTracker, Track, Tracking
 

@@ -28,7 +28,7 @@ def test_types_of_the_package(tmp_path):
 def test_a_wrong_type_is_noticed(tmp_path):
     """The settings leave out so much that this has to be seen."""
     wrong = tmp_path / "wrong.py"
-    wrong.write_text("from dinemo_ros.orientation import orientation_of\n\n"
+    wrong.write_text("from dinemo_ros.io.orientation import orientation_of\n\n"
                      "def f() -> None:\n    orientation_of(3)\n")
     done = mypy(tmp_path, str(wrong))
     assert done.returncode == 1 and "arg-type" in done.stdout, done.stdout + done.stderr

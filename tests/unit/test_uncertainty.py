@@ -11,14 +11,14 @@ import yaml
 from painted_car import photograph, write_painted_bundle
 from posed_car import look_at
 
-from dinemo_ros.bundle import CARD_FILE, load_bundle, rewrite_card
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cli.output import object_entry
 from dinemo_ros.errors import BundleError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import se3, so3_exp
+from dinemo_ros.model.bundle import CARD_FILE, load_bundle, rewrite_card
+from dinemo_ros.model.symmetry import NO_SYMMETRY, UNIFORM_VARIANCE, Symmetry, axis_variance
 from dinemo_ros.pose import Hypothesis, ObjectPose
-from dinemo_ros.symmetry import NO_SYMMETRY, UNIFORM_VARIANCE, Symmetry, axis_variance
 from dinemo_ros.uncertainty import UncertaintySpec, as_experienced, evidence_of
 
 BOX = np.array([0.0, 0.0, 8.0, 10.0])  # overlaps with the region of ``pose`` by 0.8

@@ -8,8 +8,8 @@ import pytest
 from unit.planted import car_card, car_mesh
 from unit.scenes import planted_scene
 
-from dinemo_ros.bundle import ScoreSpec, SearchSpec
 from dinemo_ros.geometry import rotation_from_viewpoint, so3_exp
+from dinemo_ros.model.bundle import ScoreSpec, SearchSpec
 from dinemo_ros.solver import PoseSolver, prepare_category
 from dinemo_ros.solver.refine import CORRELATED
 from dinemo_ros.solver.upright_prior import add_upright_prior, upright_prior

@@ -12,10 +12,10 @@ import pytest
 from video_files import VIDEOS
 
 from dinemo_ros.errors import DatasetError
-from dinemo_ros.sources import open_source
-from dinemo_ros.sources.video import _Clock
-from dinemo_ros.sources.video_end import missing_bytes
-from dinemo_ros.sources.video_turn import stored_orientation
+from dinemo_ros.io.sources import open_source
+from dinemo_ros.io.sources.video import _Clock
+from dinemo_ros.io.sources.video_end import missing_bytes
+from dinemo_ros.io.sources.video_turn import stored_orientation
 
 LUMA = np.arange(40, 200, 30)
 GREYS = 1.164 * (LUMA - 16)  # ITU-R BT.601, limited range
@@ -183,7 +183,7 @@ def test_a_damaged_video_of_any_name_is_an_error_on_one_line(tmp_path, name):
 
 
 def test_without_proc_a_link_of_a_plain_name_serves(tmp_path, monkeypatch):
-    monkeypatch.setattr("dinemo_ros.sources.safe_name.os.path.exists", lambda path: False)
+    monkeypatch.setattr("dinemo_ros.io.sources.safe_name.os.path.exists", lambda path: False)
     shutil.copy(VIDEOS / "grey.mp4", os.fsencode(tmp_path) + b"/v\xf6%d.mp4")
     frames, _ = read(next(tmp_path.iterdir()))
     assert len(frames) == 6
@@ -205,7 +205,7 @@ def test_a_list_of_other_files_is_not_followed(tmp_path, text):
 
 
 def test_a_video_too_large_to_decode_is_refused(monkeypatch):
-    monkeypatch.setattr("dinemo_ros.picture_header.MAX_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr("dinemo_ros.io.picture_header.MAX_PIXELS", 64 * 48 - 1)
     with pytest.raises(DatasetError, match=r"grey\.mp4: image size is 64x48; .* at most 3071"):
         open_source(VIDEOS / "grey.mp4")
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from unit.planted import car_mesh, cast_rays
 
-from dinemo_ros.bundle import SearchSpec
 from dinemo_ros.geometry import rotation_from_viewpoint
+from dinemo_ros.model.bundle import SearchSpec
+from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.solver.coarse import Target
 from dinemo_ros.solver.nearest_view import nearest_starts, nearest_views
 from dinemo_ros.solver.surface import prepare_surface
 from dinemo_ros.solver.views import view_table
 from dinemo_ros.solver.visibility import visible_row
-from dinemo_ros.symmetry import Symmetry
 
 SEARCH = SearchSpec(azimuth=8, elevation_deg=(0.0, 30.0), theta_deg=(-5.0, 5.0))
 

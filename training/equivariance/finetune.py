@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Fine-tune a transformer for multiview equivariance, and measure APE and PCDP before and after.
 
-    python -m training.equivariance.finetune --pairs runs/pairs --held-out runs/pairs_heldout --out runs/equivariant \
+    python -m dinemo_training.equivariance.finetune --pairs runs/pairs --held-out runs/pairs_heldout --out \
+        runs/equivariant \
         [--model vit_small_patch14_dinov2.lvd142m] [--weights FILE]
 
 Writes ``adaptation.safetensors`` and ``equivariance.json``. Resumes: an existing ``last.pt`` is continued.
@@ -20,13 +21,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dinemo_ros.console import command_main
-from dinemo_ros.files import completed, write_file
-from training.arguments import parsed
-from training.posed_crops import CROP_SIDE
-from training.student import VIT
-from training.teachers.protocol import prepare_picture
-from training.weights_file import read_weights
+from dinemo_ros.io.files import completed, write_file
+from dinemo_ros.process.console import command_main
+from dinemo_training.data.posed_crops import CROP_SIDE
+from dinemo_training.models.student import VIT
+from dinemo_training.models.teachers.protocol import prepare_picture
+from dinemo_training.models.weights_file import read_weights
+from dinemo_training.run.arguments import parsed
 
 from .metrics import Equivariance, nearest_pixels, sample, summarise
 from .model import EquivariantTransformer
@@ -106,7 +107,7 @@ def _resume(path: Path, model: EquivariantTransformer, optimizer) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=Path, required=True, help="training pairs (training.equivariance.pairs)")
+    parser.add_argument("--pairs", type=Path, required=True, help="training pairs (dinemo_training.equivariance.pairs)")
     parser.add_argument("--held-out", type=Path, required=True, help="pairs of objects that are not trained on")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default=VIT, help="timm vision transformer")

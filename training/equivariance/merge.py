@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""A fine-tuned transformer as plain weights: the low-rank terms are added to the matrices that they adapt.
 
-    python -m training.equivariance.merge --adaptation RUN/adaptation.safetensors --weights vits14.pth \
+    python -m dinemo_training.equivariance.merge --adaptation RUN/adaptation.safetensors --weights vits14.pth \
         --out vits14_equivariant.safetensors
 
 The result loads wherever weights of the transformer do, ``learning.weights`` of a recipe included. The 3x3 convolution
@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dinemo_ros.console import command_main
-from training.arguments import parsed
-from training.student import VIT
+from dinemo_ros.process.console import command_main
+from dinemo_training.models.student import VIT
+from dinemo_training.run.arguments import parsed
 
 from .lora import QueryValueLora
 from .model import EquivariantTransformer
@@ -47,7 +47,8 @@ def _merged(layer: QueryValueLora) -> nn.Linear:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--adaptation", type=Path, required=True, help="written by training.equivariance.finetune")
+    parser.add_argument("--adaptation", type=Path, required=True, help="written by "
+                                                                       "dinemo_training.equivariance.finetune")
     parser.add_argument("--weights", type=Path, help="of the transformer that was fine-tuned; default: the hub's")
     parser.add_argument("--model", default=VIT, help="timm vision transformer")
     parser.add_argument("--out", type=Path, required=True, help=".safetensors")

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dinemo_ros.files import completed
-from training.student import VIT
-from training.teachers.local_weights import local_weights
+from dinemo_ros.io.files import completed
+from dinemo_training.models.student import VIT
+from dinemo_training.models.teachers.local_weights import local_weights
 
 from .lora import add_lora
 
@@ -79,7 +79,7 @@ class EquivariantTransformer(nn.Module):
 
 
 class EquivariantTeacher:
-    """The adapted transformer as a teacher (:class:`training.teachers.protocol.Teacher`)."""
+    """The adapted transformer as a teacher (:class:`dinemo_training.models.teachers.protocol.Teacher`)."""
 
     def __init__(self, model: EquivariantTransformer) -> None:
         self.model = model.eval()

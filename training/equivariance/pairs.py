@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pairs of rendered views of one car with exact correspondences.
 
-    python -m training.equivariance.pairs --out runs/pairs --count 400 --gazebo DIR --torcs DIR --metadrive DIR
+    python -m dinemo_training.equivariance.pairs --out runs/pairs --count 400 --gazebo DIR --torcs DIR --metadrive DIR
 
 Both views show the same car in the same paint before different backgrounds, under different light, at most 120 degrees
 apart. On disk: ``images/<k>_a.jpg``, ``<k>_b.jpg`` and ``links.npz``: ``pixels_a``, ``pixels_b`` [P, N, 2], ``points``
@@ -18,20 +18,20 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dinemo_ros.console import command_main
-from dinemo_ros.files import write_arrays
-from dinemo_ros.picture_read import imread
-from training.arguments import parsed
-from training.assets.asset import Asset
-from training.assets.fleet import HELD_OUT, load_fleet
-from training.posed_crops import CROP_SIDE
-from training.render.background import Photos, View, random_background
-from training.render.dataset import Pose, add_source_arguments, draw, random_pose, source_folders
-from training.render.environment import random_environment
-from training.render.rasterizer import Fragments, rasterize, visible_vertices
-from training.render.shading import Look, displayed, material_table, repainted
+from dinemo_ros.io.files import write_arrays
+from dinemo_ros.io.picture_read import imread
+from dinemo_ros.process.console import command_main
+from dinemo_training.data.posed_crops import CROP_SIDE
+from dinemo_training.run.arguments import parsed
+from dinemo_training.synthetic.assets.asset import Asset
+from dinemo_training.synthetic.assets.car_catalogue import HELD_OUT, load_fleet
+from dinemo_training.synthetic.render.background import Photos, View, random_background
+from dinemo_training.synthetic.render.dataset import Pose, add_source_arguments, draw, random_pose, source_folders
+from dinemo_training.synthetic.render.environment import random_environment
+from dinemo_training.synthetic.render.rasterizer import Fragments, rasterize, visible_vertices
+from dinemo_training.synthetic.render.shading import Look, displayed, material_table, repainted
 
-from ..picture_file import write_picture
+from ..data.picture_file import write_picture
 
 LINKS = 300           # per pair; pairs that share fewer points are drawn again
 _MAX_ANGLE_DEG = 120
@@ -131,7 +131,8 @@ def load_pairs(folder: Path) -> list[Pair]:
         FileNotFoundError: the folder is not, or not wholly, written.
     """
     if not (folder / "links.npz").is_file():
-        raise FileNotFoundError(f"{folder}: no links.npz; make the pairs with python -m training.equivariance.pairs")
+        raise FileNotFoundError(f"{folder}: no links.npz; make the pairs with python -m "
+                                "dinemo_training.equivariance.pairs")
     with np.load(folder / "links.npz", allow_pickle=False) as data:
         links = {key: data[key] for key in data.files}
 

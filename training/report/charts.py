@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dinemo_ros.files import completed
+from dinemo_ros.io.files import completed
 
-from ..figures import plt
+from .figures import plt
 
 _INK, _SOFT = "#24435c", "#9fb6c9"
 _ACCENT = "#d9772b"

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from dinemo_ros.geometry import allocentric, viewpoint_from_rotation
-from training.evenly import some_of
+from dinemo_training.data.evenly import some_of
 
-from ..category_shape import CategoryShape
-from ..posed_crops import PosedCrop, load_posed_crops
-from ..recipe import Recipe
+from ..data.posed_crops import PosedCrop, load_posed_crops
+from ..models.category_shape import CategoryShape
+from ..run.recipe import Recipe
 from .charts import azimuth_roses
 from .drawings import mesh_views, overlay_mesh, posed, save_sheet, tile
 from .page import Picture, Section, Table

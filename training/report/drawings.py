@@ -9,15 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dinemo_ros.camera import Camera
+from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.drawing.overlay import draw_poses
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
-from dinemo_ros.neural_mesh import NeuralMesh
-from dinemo_ros.overlay import draw_poses
+from dinemo_ros.model.neural_mesh import NeuralMesh
 from dinemo_ros.pose import ObjectPose
 
-from ..category_shape import CategoryShape
-from ..picture_file import write_picture
-from ..render.rasterizer import rasterize
+from ..data.picture_file import write_picture
+from ..models.category_shape import CategoryShape
+from ..synthetic.render.rasterizer import rasterize
 
 TILE = 200   # pixels of one picture in a sheet
 _GAP = 6

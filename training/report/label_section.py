@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from dinemo_ros.bundle import load_bundle
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import mirror_rotation, se3
-from training.evenly import evenly_spread, some_of
+from dinemo_ros.model.bundle import load_bundle
+from dinemo_training.data.evenly import evenly_spread, some_of
 
-from ..category_shape import CategoryShape
-from ..label_store import read_labels
-from ..mirror_check import Candidate, Label
-from ..photos import load_photo, photo_camera
-from ..pseudo_labels import correspondence_labeller, render_labeller
-from ..recipe import Recipe, Round
+from ..data.label_store import read_labels
+from ..data.photographs import load_photo, photo_camera
+from ..models.category_shape import CategoryShape
+from ..pseudo_labels.labelling import correspondence_labeller, render_labeller
+from ..pseudo_labels.mirror_check import Candidate, Label
+from ..run.recipe import Recipe, Round
 from .charts import azimuth_roses, score_histograms, vote_roses
 from .data_section import azimuth
 from .drawings import overlay_mesh, posed, save_sheet, tile

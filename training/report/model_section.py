@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from dinemo_ros.bundle import load_bundle
-from dinemo_ros.picture_read import imread
-from training.evenly import some_of
+from dinemo_ros.io.picture_read import imread
+from dinemo_ros.model.bundle import load_bundle
+from dinemo_training.data.evenly import some_of
 
-from ..recipe import Recipe
+from ..run.recipe import Recipe
 from .charts import training_curves
 from .drawings import FalseColours, mesh_views, save_sheet, tile
 from .page import Picture, Section, Table, duration, number, percent

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import jinja2
 
-from dinemo_ros.quoting import harmless
+from dinemo_ros.io.quoting import harmless
 
-from ..recipe import Recipe, dump_recipe
-from ..run_folder import RunFolder, now, write_text
+from ..run.recipe import Recipe, dump_recipe
+from ..run.run_folder import RunFolder, now, write_text
 from . import data_section, label_section, model_section, result_section
 from .page import Section
 

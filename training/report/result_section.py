@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dinemo_ros.files import write_file
+from dinemo_ros.io.files import write_file
 
-from ..leakage import notes
-from ..posed_crops import load_posed_crops
-from ..recipe import Recipe
-from ..run_folder import RunFolder
+from ..data.posed_crops import load_posed_crops
+from ..run.leakage import notes
+from ..run.recipe import Recipe
+from ..run.run_folder import RunFolder
 from .charts import error_plots, reliability_diagram, score_histograms, stage_times
 from .data_section import azimuth
 from .page import Picture, Section, Table, duration, number, percent

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..bounded_file import is_name
-from ..bundle import find_bundle
-from ..camera import Camera
-from ..document import read_json
+from ..camera.pinhole import Camera
 from ..errors import DatasetError, DocumentError
 from ..evaluation.sample import Entry, Sample
 from ..evaluation.truth import PoseTruth
-from ..quoting import quoted, shown
-from ..sources.folder import CAMERA_FILE, read_image
+from ..io.bounded_file import is_name
+from ..io.document import read_json
+from ..io.quoting import quoted, shown
+from ..io.sources.folder import CAMERA_FILE, read_image
+from ..model.bundle import find_bundle
 
 TRUTH_FILE = "ground_truth.json"
 
@@ -29,7 +29,7 @@ def demo_entries(folder: Path) -> list[Entry]:
     """Frames of ``folder`` with region and pose from its ``ground_truth.json``; none where there is no such file.
 
     Raises:
-        DatasetError: the file is not what ``training.render.demo_sequence`` writes.
+        DatasetError: the file is not what ``dinemo_training.synthetic.render.demo_sequence`` writes.
     """
     file = folder / TRUTH_FILE
     if not file.is_file():

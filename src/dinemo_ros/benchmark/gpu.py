@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..camera import Camera
-from ..crop import CropCamera
+from ..camera.crop import CropCamera
+from ..camera.pinhole import Camera
 from ..cuda import twins
 from ..cuda.coarse import DeviceTarget, coarse_search, target_row
 from ..cuda.hypotheses import Search
-from ..cuda.pipeline import TorchPipeline, takes_tensors
+from ..cuda.inference import TorchPipeline, takes_tensors
 from ..cuda.similarity import similarity_volume
 from ..cuda.warp import warp_crops
 from ..solver import Start, crop_solver

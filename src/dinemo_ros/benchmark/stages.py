@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from ..bundle import SearchSpec
-from ..camera import Camera
-from ..crop import BORDER_GREY
+from ..camera.crop import BORDER_GREY
+from ..camera.pinhole import Camera
 from ..estimator import PoseEstimator
 from ..geometry import pinhole_matrix
+from ..model.bundle import SearchSpec
 from ..pose import Roi
 from ..solver.coarse import SHIFT
 

@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from ..child_python import python_command, python_environment
 from ..errors import DinemoError
+from ..process.child_python import python_command, python_environment
 from .device import peak_memory_mb
 
 _TIMEOUT_S = 600.0
@@ -47,9 +47,9 @@ def main() -> None:
     begin = time.perf_counter()
     import numpy as np
 
-    from ..bundle import load_bundle
-    from ..camera import Camera
+    from ..camera.pinhole import Camera
     from ..estimator import PoseEstimator
+    from ..model.bundle import load_bundle
 
     imported = time.perf_counter()
     estimator = PoseEstimator(load_bundle(sys.argv[1]), threads=int(sys.argv[2]))

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 from ..benchmark.device import REFERENCE_PACKAGES, cpu_name, load_average, peak_memory_mb, versions
 from ..defaults import available_cpus
 from ..errors import FRAME_ERRORS, DatasetError
-from ..input_guard import refuse_inputs
-from ..quoting import one_line, shown, shown_path
-from ..sources import open_source
+from ..io.quoting import one_line, shown, shown_path
+from ..io.sources import open_source
+from ..process.input_guard import refuse_inputs
 from . import options
 from .camera_choice import CameraChoice
 from .output import AtomicFile, check_output_file, to_json
 
 if TYPE_CHECKING:
     from ..benchmark.stages import Job
-    from ..bundle import Bundle
     from ..estimator import PoseEstimator
     from ..features import FeatureExtractor
+    from ..model.bundle import Bundle
 
 _DISTINCT_FRAMES = 32  # held in memory; more would only measure the disk
 _OBJECTS = 4
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_inputs({"--json": arguments.json}, [path, options.bundle_folder(arguments.bundle)])
     check_output_file(arguments.json)
     if arguments.reference:
-        from ..benchmark.rivals import require_reference
+        from ..benchmark.solver_comparison import require_reference
 
         require_reference(arguments.reference)
     frames = _load(path)
@@ -188,7 +188,7 @@ def _gpu(estimator: PoseEstimator, job: Job, repeats: int) -> dict | None:
 
 
 def _rivals(estimator: PoseEstimator, path: Path, jobs: list[Job], rasterizer: str) -> list[dict]:
-    from ..benchmark import rivals
+    from ..benchmark import solver_comparison as rivals
     from ..benchmark.demo import demo_entries
     from ..evaluation.sample import Entry, Sample
     from ..evaluation.truth import ReferenceObject

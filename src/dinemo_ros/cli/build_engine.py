@@ -16,8 +16,8 @@ from . import options
 from .output import check_output_file
 
 if TYPE_CHECKING:
-    from ..bundle import Bundle
     from ..features.engine_cache import EngineCache, EngineKey
+    from ..model.bundle import Bundle
 
 _log = logging.getLogger(__name__)
 _LEAST_SIDE = 16  # pixels
@@ -51,9 +51,9 @@ def add_parser(subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from ..bundle import load_bundle
     from ..features.engine_cache import EngineCache
     from ..features.variants import quantized, ship_int8, variant_key
+    from ..model.bundle import load_bundle
 
     options.log_to_stderr()
     bundle = load_bundle(options.bundle_folder(arguments.bundle))
@@ -100,9 +100,9 @@ def _require_means(arguments: argparse.Namespace, bundle: Bundle, cache: EngineC
     Raises:
         DinemoError: names what is missing.
     """
-    from ..bundle import CARD_FILE
     from ..features.tensorrt_api import load_tensorrt
     from ..features.variants import require_onnx
+    from ..model.bundle import CARD_FILE
 
     if arguments.precision not in ("auto", "fp32"):
         require_onnx(f"networks in {arguments.precision}")
@@ -187,8 +187,8 @@ def _pictures(folder: str, size: int) -> list[np.ndarray]:
     """uint8 [1, size, size, 3] each: evenly spread pictures of a folder, their middle as a square."""
     import cv2
 
-    from ..overlay_file import OVERLAY_SUFFIXES, is_overlay
-    from ..sources.folder import read_image
+    from ..io.overlay_file import OVERLAY_SUFFIXES, is_overlay
+    from ..io.sources.folder import read_image
 
     skipped = 0
     paths = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in OVERLAY_SUFFIXES

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..camera import Camera
+from ..camera.pinhole import Camera
 from ..defaults import DEFAULT_HFOV_DEG
 from ..errors import CameraError
-from ..quoting import shown, shown_path
-from ..sources import Frame
+from ..io.quoting import shown, shown_path
+from ..io.sources import Frame
 
 
 class CameraChoice:

@@ -29,7 +29,7 @@ def add_parser(subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         raise DinemoError("NUMBA_DISABLE_JIT is set, with which nothing is compiled: unset it")
-    from ..compile_ahead import compile_ahead
+    from ..process.compile_ahead import compile_ahead
 
     options.log_to_stderr()
     logging.getLogger("dinemo_ros.features").setLevel(logging.WARNING)  # the networks are not what it is about

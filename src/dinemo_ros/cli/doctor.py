@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ..defaults import available_cpus
 from ..errors import BundleError
-from ..fastdds_profile import PROFILE_VARIABLES
-from ..input_guard import refuse_inputs
-from ..quoting import one_line
+from ..io.quoting import one_line
+from ..process.fastdds_profile import PROFILE_VARIABLES
+from ..process.input_guard import refuse_inputs
 from . import options
 from .bench import cpu_name
 from .doctor_backends import backends, engine_cache
@@ -73,7 +73,7 @@ def examine(bundle: str, cache: str = "") -> Iterator[Finding]:
 
 def _bundle(name: str) -> Finding:
     try:
-        from ..bundle import load_bundle
+        from ..model.bundle import load_bundle
 
         path = options.bundle_folder(name)
         loaded = load_bundle(path)

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..camera import Camera
-from ..camera_file import file_and_entry
-from ..console import require_output
+from ..camera.camera_file import file_and_entry
+from ..camera.pinhole import Camera
 from ..defaults import DEFAULT_HFOV_DEG
+from ..drawing.overlay import draw_poses
 from ..errors import DinemoError
-from ..files import readable
-from ..input_guard import identity, input_files, refuse_inputs
-from ..overlay import draw_poses
-from ..overlay_file import is_overlay, write_overlay
-from ..quoting import one_line, shown
-from ..sources import open_source
+from ..io.files import readable
+from ..io.overlay_file import is_overlay, write_overlay
+from ..io.quoting import one_line, shown
+from ..io.sources import open_source
+from ..process.console import require_output
+from ..process.input_guard import identity, input_files, refuse_inputs
 from . import options
 from .camera_choice import CameraChoice
 from .output import AtomicFile, OutputError, check_output_file, object_entry, output_folder, overlay_name, to_json

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..defaults import DEFAULT_HFOV_DEG
-from ..quoting import one_line
+from ..io.quoting import one_line
 from . import evaluate_options as shared
 from . import options
 from .evaluate_report import ROWS, finish
@@ -118,7 +118,7 @@ def _add_rois(parser: argparse.ArgumentParser, given: str, what: str) -> None:
 
 def run_spin(arguments: argparse.Namespace) -> int:
     from ..evaluation.runner import evaluate, tabulate
-    from ..evaluation.spin import left_out, read_spins, require_azimuth, spin_entries
+    from ..evaluation.turntable import left_out, read_spins, require_azimuth, spin_entries
 
     frames = read_spins(arguments.dir, arguments.sequence)
     if not arguments.sequence:  # who names sequences knows that there are others

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..input_guard import refuse_inputs
+from ..process.input_guard import refuse_inputs
 from . import options
 from .output import check_output_file, output_folder
 

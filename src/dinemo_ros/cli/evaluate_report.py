@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DatasetError
-from ..quoting import one_line
+from ..io.quoting import one_line
 from .output import AtomicFile, to_json
 
 if TYPE_CHECKING:

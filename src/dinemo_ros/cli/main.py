@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from ..console import require_output, run_command
+from ..process.console import require_output, run_command
 from . import bench, build_engine, compile_kernels, doctor, estimate, evaluate, options, train
 
 # One module per sub-command; each has ``add_parser(subparsers)`` that sets ``run`` to a function of the arguments.

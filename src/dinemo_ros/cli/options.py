@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from ..cuda.devices import DEVICES, TWINS
 from ..defaults import available_cpus
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
-from ..quoting import one_line
+from ..io.quoting import one_line
 
 if TYPE_CHECKING:
-    from ..bundle import Bundle
     from ..estimator import PoseEstimator
+    from ..model.bundle import Bundle
 
 _log = logging.getLogger(__name__)
 _CHOOSERS = ("dinemo_ros.features.selection", "dinemo_ros.cuda.selection")  # a line each where one is enough
@@ -51,7 +51,7 @@ def add_cache_option(parser: argparse.ArgumentParser) -> None:
 
 def make_estimator(arguments: argparse.Namespace) -> PoseEstimator:
     """The estimator that the options of this module ask for; BundleError if the bundle is no good."""
-    from ..bundle import load_bundle
+    from ..model.bundle import load_bundle
 
     log_to_stderr(arguments.quiet, choices=False)
     estimator = estimator_of(load_bundle(bundle_folder(arguments.bundle)), arguments)
@@ -93,7 +93,7 @@ def log_to_stderr(quiet: bool = False, choices: bool = True) -> None:
 
 def bundle_folder(name: str) -> Path:
     """A shipped category's folder if ``name`` is a bare name, else the folder itself."""
-    from ..bundle import find_bundle
+    from ..model.bundle import find_bundle
 
     is_bare = os.sep not in name and not Path(name).is_dir()
     return find_bundle(name) if is_bare else Path(name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What results are called and what they look like in JSON; :mod:`dinemo_ros.files` writes them."""
+"""What results are called and what they look like in JSON; :mod:`dinemo_ros.io.files` writes them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import OutputError
-from ..files import AtomicFile, check_output_file, own_place, readable
-from ..overlay_file import OVERLAY_SUFFIXES
+from ..io.files import AtomicFile, check_output_file, own_place, readable
+from ..io.overlay_file import OVERLAY_SUFFIXES
+from ..model.symmetry import knows_azimuth
 from ..pose import Hypothesis, ObjectPose
-from ..symmetry import knows_azimuth
 
 __all__ = ["AtomicFile", "OutputError", "check_output_file", "object_entry", "output_folder", "overlay_name", "to_json"]
 

@@ -82,14 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
         DinemoError: it is not installed, or what it says itself.
     """
     _require_training()
-    from training import pipeline
+    from dinemo_training.run import main as pipeline
 
     return pipeline.run(arguments)
 
 
 def _require_training() -> None:
-    """The package ``training`` is installed with this one, what it needs is not: robots do without torch."""
-    if importlib.util.find_spec("training") is None:
+    """The package ``dinemo_training`` is installed with this one, what it needs is not: robots do without torch."""
+    if importlib.util.find_spec("dinemo_training") is None:
         raise DinemoError("the training half is not here: run from the source tree, or install this package with pip "
                           "or colcon")
     needed = ("torch", "torchvision", "timm", "accelerate", "onnx", "trimesh", "skimage", "scipy", "matplotlib",

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..model.symmetry import Symmetry
 from ..solver.category import Category
 from ..solver.nearest_view import NearestViews
-from ..symmetry import Symmetry
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,18 @@ import math
 import cv2
 import numpy as np
 
-from ..bundle import Bundle
-from ..camera import Camera
-from ..crop import CropCamera, crop_camera, warp_crop
+from ..camera.crop import CropCamera, crop_camera, warp_crop
+from ..camera.pinhole import Camera
 from ..errors import BackendError
 from ..features import FeatureExtractor
-from ..mirror import with_counterparts
-from ..pipeline import CpuPipeline, Pipeline, Solved
+from ..inference import CpuPipeline, Pipeline, Solved
+from ..model.bundle import Bundle
+from ..model.mirror import with_counterparts
+from ..model.symmetry import Symmetry
 from ..solver import Start
 from ..solver.coarse import Target
 from ..solver.nearest_view import _CELLS, nearest_views
 from ..solver.surface import prepare_surface
-from ..symmetry import Symmetry
 
 _VIEWS = 3
 # float32 and float64 end hundredths of a degree apart; only where two hypotheses are nearly equal do they choose apart,

@@ -17,15 +17,15 @@ from subprocess import CalledProcessError
 
 import numpy as np
 
-from ..bundle import Bundle
-from ..cache_home import default_folder
-from ..camera import Camera
-from ..crop import CropCamera
+from ..camera.crop import CropCamera
+from ..camera.pinhole import Camera
 from ..errors import BackendError, NotInstalledError, told
 from ..features import FeatureExtractor
 from ..features.cuda_driver import CudaError, find_gpu
-from ..library_cache import set_cache
-from ..pipeline import CpuPipeline, Pipeline, Solved
+from ..inference import CpuPipeline, Pipeline, Solved
+from ..model.bundle import Bundle
+from ..process.cache_home import default_folder
+from ..process.library_cache import set_cache
 from ..solver import Start
 from ..solver.coarse import Target
 from .devices import DEVICES, TWINS
@@ -141,7 +141,7 @@ def free_memory() -> None:
 def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, device: str, evidence: str) -> Pipeline:
     """A checked pipeline on torch's ``device``, with ``cpu`` behind it."""
     try:
-        from .pipeline import TorchPipeline
+        from .inference import TorchPipeline
         from .warm_up import warm_up
 
         pipeline = TorchPipeline(bundle, extractor, device, evidence)

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ..bundle import Bundle
-from ..pipeline import Pipeline
+from ..inference import Pipeline
+from ..model.bundle import Bundle
 from ..solver import Start
 from .graph import SIZES
 from .parity import own_crops, own_views

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All crops of a frame in one warp on the device: crop, undistort, shrink; see ``dinemo_ros.crop``.
+"""All crops of a frame in one warp on the device: crop, undistort, shrink; see ``dinemo_ros.camera.crop``.
 
 The network normalises what it is given itself, so crops are bytes here as there. OpenCV rounds source coordinates to
 1/32 pixel and weights to 15 bits, this does not; otherwise the two are the same.
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..camera import Camera
-from ..crop import _GRID_STEP, BORDER_GREY, CropCamera, _node_pixels, shrink_of
+from ..camera.crop import _GRID_STEP, BORDER_GREY, CropCamera, _node_pixels, shrink_of
+from ..camera.pinhole import Camera
 from .full_float32 import full_float32
 from .staging import Staging
 

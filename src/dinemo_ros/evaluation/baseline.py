@@ -8,7 +8,8 @@
 
 Both put the view where the region of interest is and take the distance from its size. They cannot find an object, so
 they are given the box of the whole object, the covered part included: more than any other row of the table knows.
-A baseline of untrained network features against aligned sequences is ``training.baseline`` (needs torch).
+A baseline of untrained network features against aligned sequences is
+``dinemo_training.evaluation.nearest_view_baseline`` (needs torch).
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..bundle import Bundle
-from ..camera import Camera
-from ..crop import CropCamera, check_roi, crop_camera, warp_crop
+from ..camera.crop import CropCamera, check_roi, crop_camera, warp_crop
+from ..camera.pinhole import Camera
+from ..drawing.painters_rasterizer import painted_faces
 from ..features import FeatureExtractor
 from ..geometry import rotation_from_viewpoint, se3
-from ..neural_mesh import NeuralMesh
-from ..painter import painted_faces
+from ..model.bundle import Bundle
+from ..model.neural_mesh import NeuralMesh
 from ..pose import ObjectPose
 from .sample import Roi
 

@@ -25,8 +25,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..geometry import so3_log
+from ..model.symmetry import Symmetry, axis_variance
 from ..pose import ObjectPose
-from ..symmetry import Symmetry, axis_variance
 from .metrics import wilson_interval
 
 LEVELS = (0.683, 0.954)  # one and two standard deviations of a single number

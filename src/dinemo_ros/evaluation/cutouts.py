@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from ..errors import DatasetError
-from ..picture_read import imread
-from ..sources.folder import IMAGE_SUFFIXES
+from ..io.picture_read import imread
+from ..io.sources.folder import IMAGE_SUFFIXES
 
 
 class CutOuts(Protocol):

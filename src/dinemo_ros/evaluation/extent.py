@@ -6,8 +6,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..camera import Camera
-from ..overlay import NEAR_M
+from ..camera.pinhole import Camera
+from ..drawing.overlay import NEAR_M
 from ..pose import Hypothesis
 from .truth import ReferenceObject, transform
 

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from ..errors import FRAME_ERRORS
+from ..io.sources.folder import read_image
 from ..pose import ObjectPose
-from ..sources.folder import read_image
 from .boxes import area, intersection, iou, match_greedily
 from .kitti_labels import KittiFrame, KittiObject
 from .metrics import summarise

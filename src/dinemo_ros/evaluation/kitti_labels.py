@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..bounded_file import read_bounded
-from ..camera import Camera
+from ..camera.pinhole import Camera
 from ..errors import DatasetError, DocumentError
 from ..geometry import se3
-from ..quoting import quoted, shown
-from ..sources.folder import IMAGE_SUFFIXES, images_by_stem
+from ..io.bounded_file import read_bounded
+from ..io.quoting import quoted, shown
+from ..io.sources.folder import IMAGE_SUFFIXES, images_by_stem
 
 # Our object axes (x forward, y left, z up) in KITTI's (x forward, y down, z left).
 _KITTI_FROM_OBJECT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])

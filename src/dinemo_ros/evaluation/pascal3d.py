@@ -26,12 +26,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..array_file import read_arrays
-from ..bounded_file import is_name, read_bounded, size_in_words
-from ..camera import Camera
+from ..camera.pinhole import Camera
 from ..errors import DatasetError, DocumentError, told
-from ..quoting import quoted, shown
-from ..sources.folder import read_image
+from ..io.array_file import read_arrays
+from ..io.bounded_file import is_name, read_bounded, size_in_words
+from ..io.quoting import quoted, shown
+from ..io.sources.folder import read_image
 from .sample import CLEAN, Entry, Sample
 from .truth import ViewpointTruth
 

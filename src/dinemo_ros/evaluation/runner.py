@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..camera import Camera
+from ..camera.pinhole import Camera
 from ..errors import FRAME_ERRORS, DinemoError
 from ..pose import ObjectPose
 from .extent import silhouette

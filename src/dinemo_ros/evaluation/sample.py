@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..camera import Camera
+from ..camera.pinhole import Camera
 from ..errors import DatasetError
 from ..pose import Roi
 from .truth import Truth

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rendered objects with exact poses: a folder of posed crops as ``training.render.dataset`` writes them.
+"""Rendered objects with exact poses: a folder of posed crops as ``dinemo_training.synthetic.render.dataset`` writes
+them.
 
 ``DIR/images/NAME.jpg`` (or another kind of image), ``DIR/masks/NAME.png`` (255 where the object is seen, another value
 above 0 where something rendered covers it) and ``DIR/labels.npz`` without pickles: ``names`` [N], ``K`` [N, 3, 3]
@@ -16,10 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..camera import Camera
+from ..camera.pinhole import Camera
 from ..errors import DatasetError, ImageError
-from ..picture_read import imread
-from ..sources.folder import images_by_stem, read_image
+from ..io.picture_read import imread
+from ..io.sources.folder import images_by_stem, read_image
 from .sample import Entry, Sample, mask_box
 from .synthetic_labels import LABELS, read_labels
 from .truth import PoseTruth

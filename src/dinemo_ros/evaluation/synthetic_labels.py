@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..array_file import read_arrays
-from ..bounded_file import is_name
 from ..errors import DatasetError, DocumentError
-from ..quoting import quoted, shown
+from ..io.array_file import read_arrays
+from ..io.bounded_file import is_name
+from ..io.quoting import quoted, shown
 
 LABELS = "labels.npz"
 _SHAPES = {"names": (), "K": (3, 3), "T_cam_obj": (4, 4), "size": (3,)}
@@ -52,7 +52,8 @@ def read_labels(path: Path) -> dict[str, np.ndarray]:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    layout = f"expected arrays {', '.join(_SHAPES)} as training.render.dataset and docs/evaluation.md have them"
+    layout = (f"expected arrays {', '.join(_SHAPES)} as dinemo_training.synthetic.render.dataset and "
+              "docs/evaluation.md have them")
     try:
         return read_arrays(path, list(_SHAPES), ["asset"])
     except DocumentError as error:

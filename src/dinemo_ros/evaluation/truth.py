@@ -13,12 +13,12 @@ from typing import Protocol, TypeGuard
 
 import numpy as np
 
-from ..bundle import Bundle
-from ..camera import Camera
+from ..camera.pinhole import Camera
 from ..geometry import allocentric, rotation_from_viewpoint
+from ..model.bundle import Bundle
+from ..model.symmetry import Symmetry
 from ..pose import Hypothesis, ObjectPose
 from ..solver.surface import farthest_point_order
-from ..symmetry import Symmetry
 from .coverage import azimuth_content, contents
 
 KEYPOINTS = 24

@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..camera import Camera
-from ..neural_mesh import NeuralMesh
-from ..overlay import draw_poses
-from ..overlay_file import write_overlay
+from ..camera.pinhole import Camera
+from ..drawing.overlay import draw_poses
+from ..io.overlay_file import write_overlay
+from ..model.neural_mesh import NeuralMesh
 from ..pose import ObjectPose
 
 _LINE = 22  # pixels of a caption

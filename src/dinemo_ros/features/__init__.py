@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..bundle import Bundle
+from ..model.bundle import Bundle
 from .protocol import BACKENDS, PRECISION_CHOICES, PRECISIONS, FeatureExtractor
 
 __all__ = ["BACKENDS", "PRECISIONS", "PRECISION_CHOICES", "FeatureExtractor", "create_extractor"]
@@ -35,8 +35,8 @@ def create_extractor(bundle: Bundle, backend: str = "auto", threads: int = 2, pr
             raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
     # Imported late: this loads ONNX Runtime, which those who want only the names need not wait for.
     from .engine_cache import EngineCache
+    from .fallback import SparedExtractor
     from .selection import Selection
-    from .spare import SparedExtractor
 
     selection = Selection(bundle, threads, EngineCache(cache))
     extractor = selection.choose(backend, precision)

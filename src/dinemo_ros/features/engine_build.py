@@ -11,9 +11,9 @@ import logging
 import time
 from dataclasses import dataclass
 
-from ..bundle import Bundle
 from ..errors import BackendError
-from ..quoting import shown
+from ..io.quoting import shown
+from ..model.bundle import Bundle
 from .protocol import LARGEST_SIDE
 from .tensorrt_api import TensorRt, make_logger
 from .timing_cache import TimingCache

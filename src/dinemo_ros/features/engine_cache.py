@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..cache_home import default_folder, given_folder
 from ..errors import BackendError
-from ..file_lock import SILENCE_S, locked, open_lock
-from ..own_folder import UntrustedError, open_file, open_folder, read_file, sweep, write_file
-from ..quoting import shown_path
+from ..io.quoting import shown_path
+from ..process.cache_home import default_folder, given_folder
+from ..process.file_lock import SILENCE_S, locked, open_lock
+from ..process.own_folder import UntrustedError, open_file, open_folder, read_file, sweep, write_file
 
 _log = logging.getLogger(__name__)
 _MAGIC = b"dinemo-engine/1\n"

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..bundle import Bundle
 from ..errors import BackendError, RefusedEngineError, WrongFeaturesError
+from ..model.bundle import Bundle
 from .cuda_driver import Gpu
 from .engine_build import Profile, build_plan, check_arch, profiles
 from .engine_cache import EngineCache, EngineKey

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ..mirror import HALF
+from ..model.mirror import HALF
 
 if TYPE_CHECKING:
     import torch

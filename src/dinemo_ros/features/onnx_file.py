@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import BundleError
-from ..quoting import quoted
+from ..io.quoting import quoted
 
 _CONTROL_FLOW = ("If", "Loop", "Scan", "SequenceMap")
 _MOST_FIELDS = 300_000  # of all messages together; the shipped networks have 5,000

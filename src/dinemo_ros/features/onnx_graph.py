@@ -17,7 +17,7 @@ import onnxruntime as ort
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..errors import BundleError
-from ..quoting import shown
+from ..io.quoting import shown
 
 _PROBES = ((1, 64, 96), (2, 128, 64), (1, 96, 128))  # N, H, W: what is equal for all of them is taken as constant
 _BROADCASTING = {"Add", "Sub", "Mul", "Div"}

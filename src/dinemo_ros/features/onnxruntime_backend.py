@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnxruntime as ort
 
-from ..bundle import INT8_FILE, Bundle, is_installed
-from ..crew import Crew
 from ..errors import BackendError, BundleError
-from ..network_child import session_options
-from ..quoting import shown
+from ..io.quoting import shown
+from ..model.bundle import INT8_FILE, Bundle, is_installed
+from ..process.network_child import session_options
+from ..process.thread_pool import Crew
 from .cuda_driver import CudaStream
 from .parity import sample_picture
 from .signature import check_features, check_signature

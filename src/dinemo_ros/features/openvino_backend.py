@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..bundle import Bundle
 from ..errors import BackendError, BundleError
+from ..model.bundle import Bundle
 from .optional import imported
 
 _HINT = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}

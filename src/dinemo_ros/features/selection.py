@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import onnxruntime
 
-from ..bundle import Bundle
 from ..errors import BackendError, NotInstalledError, WrongFeaturesError, told
+from ..model.bundle import Bundle
 from .cuda_driver import CudaError, CudaStream, find_gpu
 from .engine_cache import EngineCache
 from .onnxruntime_backend import OnnxRuntimeExtractor, has_vnni

@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime as ort
 
-from ..bundle import Bundle
 from ..errors import BundleError
+from ..model.bundle import Bundle
 
 _UNIT = 1e-3  # how far from 1 the length of a feature may be
 

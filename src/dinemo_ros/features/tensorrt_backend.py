@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..bundle import Bundle
 from ..errors import BackendError, PictureSizeError, RefusedEngineError
+from ..model.bundle import Bundle
 from .cuda_driver import CudaStream
 from .engine_build import Profile
 from .tensorrt_api import TensorRt, make_logger

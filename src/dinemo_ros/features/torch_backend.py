@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..bundle import Bundle
 from ..errors import BackendError
+from ..model.bundle import Bundle
 from .optional import imported
 from .variants import require_onnx
 

@@ -16,10 +16,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..bounded_file import size_in_words
-from ..child_python import python_command, python_environment
 from ..errors import BundleError
-from ..quoting import shown
+from ..io.bounded_file import size_in_words
+from ..io.quoting import shown
+from ..process.child_python import python_command, python_environment
 from .onnx_file import check_onnx
 
 #: Seconds of computing for loading and two pictures; the shipped networks take 0.3 on a slow core.
@@ -71,7 +71,7 @@ class _Order:
 @lru_cache(maxsize=32)
 def _tried(order: _Order) -> str:
     try:
-        done = subprocess.run(python_command("dinemo_ros.network_child"), input=order.taken(),
+        done = subprocess.run(python_command("dinemo_ros.process.network_child"), input=order.taken(),
                               env=python_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                               timeout=_PARENT_S)
         code = done.returncode

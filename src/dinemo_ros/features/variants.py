@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..bundle import BACKBONE_FILE, Bundle, write_bundle
 from ..errors import BackendError
+from ..model.bundle import BACKBONE_FILE, Bundle, write_bundle
 from .engine_cache import EngineCache, EngineKey
 from .optional import imported
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from vision_msgs.msg import Detection2D, Detection2DArray
 
-from ..camera import Camera
+from ..camera.pinhole import Camera
+from ..detection.regions import overlaps
 from ..errors import RoiError
-from ..quoting import named, quoted
-from ..regions import overlaps
+from ..io.quoting import named, quoted
 from .validation import check_rois
 
 #: Why a box is left out; diagnostics count each.

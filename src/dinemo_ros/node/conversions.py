@@ -12,11 +12,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
-from ..camera import Camera
-from ..image_codec import decode_compressed, decode_image, peek_size
-from ..picture_header import require_size
+from ..camera.pinhole import Camera
+from ..io.image_codec import decode_compressed, decode_image, peek_size
+from ..io.picture_header import require_size
+from ..io.sample_range import SampleRange
 from ..pose import Hypothesis, ObjectPose
-from ..sample_range import SampleRange
 
 #: First entry of a covariance that is not known, as in sensor_msgs/Imu.
 _UNKNOWN_COVARIANCE = [-1.0] + [0.0] * 35

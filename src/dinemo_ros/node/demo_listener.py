@@ -21,13 +21,13 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection3DArray
 
 from ..errors import DatasetError, DinemoError, OutputError
-from ..files import own_place
 from ..geometry import rotation_angle, se3
-from ..image_codec import decode_image
-from ..overlay_file import is_overlay, write_overlay
+from ..io.files import own_place
+from ..io.image_codec import decode_image
+from ..io.overlay_file import is_overlay, write_overlay
+from ..io.quoting import one_line, shown, shown_path
+from ..io.sources import open_source
 from ..pose import Hypothesis
-from ..quoting import one_line, shown, shown_path
-from ..sources import open_source
 from . import conversions
 
 TRUTH_FILE = "ground_truth.json"

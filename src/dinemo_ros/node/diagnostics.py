@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ..errors import BundleError, CameraError, ImageError, RoiError
-from ..quoting import one_line
+from ..io.quoting import one_line
 from .boxes import REASONS
 from .throttle import Throttle
 from .validation import HeaderError, RestartError

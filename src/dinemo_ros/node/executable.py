@@ -14,7 +14,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.signals import SignalHandlerOptions
 
 from ..errors import DinemoError
-from ..quoting import one_line
+from ..io.quoting import one_line
 from . import ending
 
 Made = TypeVar("Made")

@@ -16,10 +16,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
-from ..camera import Camera
+from ..camera.pinhole import Camera
 from ..errors import CameraError
-from ..sources import Frame, open_source
-from ..sources.bag import BagSource
+from ..io.sources import Frame, open_source
+from ..io.sources.bag import BagSource
 from . import conversions, parameters
 from .ending import leave
 from .executable import run

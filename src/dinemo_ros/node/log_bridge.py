@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import rclpy
 
-from ..quoting import one_line
+from ..io.quoting import one_line
 
 
 class RosHandler(logging.Handler):

@@ -11,9 +11,9 @@ from geometry_msgs.msg import Point, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ..neural_mesh import NeuralMesh
+from ..model.neural_mesh import NeuralMesh
+from ..model.symmetry import axis_variance
 from ..pose import ObjectPose
-from ..symmetry import axis_variance
 from .conversions import pose_message
 
 _BODY = ColorRGBA(r=0.10, g=0.60, b=0.95, a=0.55)

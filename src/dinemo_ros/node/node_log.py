@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..quoting import harmless, one_line
+from ..io.quoting import harmless, one_line
 
 _TRACE = 20_000  # characters
 

@@ -18,7 +18,7 @@ from rclpy.node import Node
 from ..cuda.devices import DEVICES
 from ..errors import DinemoError
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
-from ..quoting import quoted
+from ..io.quoting import quoted
 
 #: When a parameter may change: never after the start, only while unconfigured, or at any time. Whoever is on the graph
 #: can set what is not fixed, so whatever names a file or folder is (docs/security_graph.md).

@@ -23,13 +23,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
-from ..bundle import Bundle, find_bundle, load_bundle
-from ..camera import Camera
+from ..camera.pinhole import Camera
 from ..errors import CameraError, DinemoError, told
 from ..estimator import PoseEstimator
+from ..io.quoting import quoted
+from ..io.sample_range import SampleRange
+from ..model.bundle import Bundle, find_bundle, load_bundle
 from ..pose import ObjectPose
-from ..quoting import quoted
-from ..sample_range import SampleRange
 from ..tracker import PoseTracker, Tracking
 from . import conversions, parameters
 from .boxes import choose_boxes

@@ -16,9 +16,9 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
-from ..bundle import Bundle
-from ..camera import Camera
-from ..overlay import draw_poses
+from ..camera.pinhole import Camera
+from ..drawing.overlay import draw_poses
+from ..model.bundle import Bundle
 from ..pose import ObjectPose
 from . import conversions
 from .markers import MarkerMaker

@@ -15,7 +15,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter_service import ParameterService
 
-from ..quoting import quoted
+from ..io.quoting import quoted
 
 #: Names or prefixes in one request.
 MOST_NAMES = 1000

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 # What messages of one cause differ in without being news: numbers, and what somebody else wrote, which is in quotes
-# (:func:`dinemo_ros.quoting.quoted`).
+# (:func:`dinemo_ros.io.quoting.quoted`).
 _NUMBER = re.compile(r"\d[\d.]*(?:e[-+]?\d+)?|\bnan\b|\binf\b")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'(?:\.\.\.)?|"(?:[^"\\]|\\.)*"(?:\.\.\.)?""")
 _KEY_LENGTH = 160

@@ -7,11 +7,11 @@ import re
 import time
 from collections import OrderedDict
 
-from ..camera import Camera
-from ..camera_info import MOST_COEFFICIENTS, camera_from_info
-from ..crop import check_roi, check_seen
+from ..camera.camera_info import MOST_COEFFICIENTS, camera_from_info
+from ..camera.crop import check_roi, check_seen
+from ..camera.pinhole import Camera
 from ..errors import CameraError, DinemoError, RoiError
-from ..quoting import quoted
+from ..io.quoting import quoted
 from . import conversions
 
 

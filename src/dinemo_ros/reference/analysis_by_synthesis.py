@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from ..geometry import se3
-from ..neural_mesh import NeuralMesh
+from ..model.neural_mesh import NeuralMesh
 from ..solver.coarse import Target, place
 from .look_at import along_ray, camera_centre, look_at
 from .rasterizer import Rasterizer, create_rasterizer

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ..geometry import pinhole_matrix, se3
-from ..neural_mesh import NeuralMesh
+from ..model.neural_mesh import NeuralMesh
 from ..solver.coarse import Target
 
 _INLIER_CELLS = 1.5  # reprojection error

@@ -21,7 +21,7 @@ import math
 import numpy as np
 
 from ..geometry import turn, wrapped
-from ..symmetry import UNIFORM_VARIANCE, axis_variance, with_axis_variance
+from ..model.symmetry import UNIFORM_VARIANCE, axis_variance, with_axis_variance
 from .similarity import UNIT, SimilarityVolume
 from .surface import Surface
 from .visibility import visible_row

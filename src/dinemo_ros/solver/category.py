@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..bundle import Card
-from ..mirror import counterparts, side_by_side
-from ..neural_mesh import NeuralMesh
-from ..symmetry import Symmetry
+from ..model.bundle import Card
+from ..model.mirror import counterparts, side_by_side
+from ..model.neural_mesh import NeuralMesh
+from ..model.symmetry import Symmetry
 from .nearest_view import NearestViews, nearest_views
 from .surface import Surface, edge_products, prepare_surface
 from .upright_prior import upright_prior

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ..geometry import HALF_TURN, turn
-from ..symmetry import Symmetry
+from ..model.symmetry import Symmetry
 from .ambiguity import angles, azimuth_posterior, turned_evidence, widened
 from .category import COARSE_SAMPLES, Category
 from .coarse import SHIFT, Target, coarse_search, make_sums, select_distinct

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from numba.core.serialize import dumps
 
-from ..cache_home import default_folder
 from ..errors import told
+from ..process.cache_home import default_folder
 from .kernel_key import called, covers, folder_key, frozen
 from .kernel_store import DamagedError, KernelStore, UntrustedError, kernel_of, sweep
 

@@ -23,8 +23,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..own_folder import UntrustedError, open_folder, read_file, untrusted, write_file
-from ..own_folder import sweep as sweep_parts
+from ..process.own_folder import UntrustedError, open_folder, read_file, untrusted, write_file
+from ..process.own_folder import sweep as sweep_parts
 
 _KEY = re.compile(r"[0-9a-f]{16}")
 _OURS = re.compile(r"[\w.<>-]+\.(nbi|nbc|part)|\.lock")

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bundle import SearchSpec
+from ..drawing.painters_rasterizer import painted_faces
 from ..geometry import rotation_from_viewpoint
-from ..painter import painted_faces
-from ..symmetry import NO_SYMMETRY, Symmetry
+from ..model.bundle import SearchSpec
+from ..model.symmetry import NO_SYMMETRY, Symmetry
 from .coarse import Target, place, select_distinct
 from .jit import kernel
 from .surface import Surface

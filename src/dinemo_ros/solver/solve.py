@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from ..crew import Crew
+from ..process.thread_pool import Crew
 from .category import Category
 from .coarse import Target
 from .crop_solver import CropSolver, SolvedPose, Start

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..neural_mesh import NeuralMesh
+from ..model.neural_mesh import NeuralMesh
 from .visibility import visibility_table
 
 # Widths in mean edges, the least that reaches the smoothness is taken: well-trained features are left alone.

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from ..bundle import SearchSpec
+from ..model.bundle import SearchSpec
 from .jit import kernel
 from .workspace import CAUCHY_TAIL
 

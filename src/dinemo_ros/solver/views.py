@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..bundle import SearchSpec
 from ..geometry import rotation_from_viewpoint
-from ..symmetry import NO_SYMMETRY, Symmetry
+from ..model.bundle import SearchSpec
+from ..model.symmetry import NO_SYMMETRY, Symmetry
 from .surface import Surface
 from .visibility import visible_row
 

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands between a stranger's picture and the decoder: what it would cost is known before it is decoded, and what
+swells in it without being seen is left away."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+from ..errors import ImageError
+from .jpeg_header import require_few_scans
+from .picture_header import MAX_PIXELS, PictureHeader, decodable_header
+from .quoting import quoted
+
+_HEAD_BYTES = 1 << 20
+# Of a file beside its pixels: a preview, a film behind the picture, colour profiles.
+_BESIDE_BYTES = 64 << 20
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_CHUNKS = 100_000  # the largest picture in pieces of 8 KiB, as libpng makes them
+_TRANSPARENCY = b"tRNS"
+
+
+def guarded(data: bytes) -> tuple[bytes, PictureHeader | None]:
+    """What to give to a decoder for ``data``, and its header; None of what nothing is known of, which is not for one.
+
+    Raises:
+        ImageError: its pixels or decoding them would fill the memory or take minutes, or it is a damaged PNG.
+    """
+    header = decodable_header(data)
+    if data[:2] == b"\xff\xd8":
+        require_few_scans(data)
+    return (_bare_png(data) if data[:8] == _PNG else data), header
+
+
+def read_picture_file(path: Path) -> bytes:
+    """The bytes of a picture file. Its head first: a file of gigabytes, of which a picture takes a few, is not read.
+
+    Raises:
+        ImageError: see :func:`guarded`, or the file is larger than its picture can be.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(_HEAD_BYTES)
+        if size > _BESIDE_BYTES:
+            header = decodable_header(head)
+            pixels = 0 if header is None else header.width * header.height
+            pixel_bytes = 4 if header is None or header.bits <= 8 else 8  # unpacked, with an alpha channel
+            if size > _BESIDE_BYTES + pixel_bytes * pixels:
+                what = "no picture is known to be in it" if header is None else (
+                    f"a picture of {header.width}x{header.height} takes much less")
+                raise ImageError(f"has {size >> 20} MiB and is not read, {what}: is it a picture file, or was it "
+                                 "damaged?")
+        file.seek(0)
+        return file.read()
+
+
+def _bare_png(data: bytes) -> bytes:
+    """A PNG without the chunks that its pixels do not need: texts and profiles are packed, and unpack to thousands of
+    times their size; frames of an animation are pictures of their own.
+
+    Refuses one with a damaged chunk, or without its last one, which other bytes may follow: decoders leave the missing
+    rows black.
+    """
+    view, at, kept, kept_until = memoryview(data), 8, [], 0
+    for _ in range(_PNG_CHUNKS):
+        if at + 12 > len(data):
+            break
+        size, name = int.from_bytes(data[at:at + 4], "big"), data[at + 4:at + 8]
+        end = at + 12 + size
+        if end > len(data):
+            break
+        if name[:1].isupper():
+            if zlib.crc32(view[at + 4:end - 4]) != int.from_bytes(data[end - 4:end], "big"):
+                raise ImageError(f"PNG of {len(data)} bytes is damaged: the checksum of its chunk "
+                                 f"{quoted(name.decode('ascii', 'replace'))} is wrong; copy the file again, or look at "
+                                 "the network")
+        elif name != _TRANSPARENCY:
+            kept.append(view[kept_until:at])
+            kept_until = end
+        if name == b"IEND":
+            return b"".join([*kept, view[kept_until:end]]) if kept else data
+        at = end
+    else:
+        raise ImageError(f"PNG of {len(data)} bytes has more than {_PNG_CHUNKS} chunks, which no encoder makes of "
+                         f"{MAX_PIXELS} pixels: save it anew")
+    raise ImageError(f"PNG of {len(data)} bytes has no end marker: it was cut short, or is damaged")

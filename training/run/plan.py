@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which stages a recipe needs, what each depends on, and what it makes.
+
+A setting stands with the earliest stage whose result it changes and nowhere else: what is not named here does not make
+a stage start over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from dinemo_ros.model.bundle import CARD_FILE
+
+from ..report import write_report
+from .leakage import mean_files
+from .recipe import Learning, Recipe
+from .run_folder import RunFolder, Stage
+from .stages import Work
+
+_WORDS = ("version", "description", "license")  # of a card: they change no figure
+
+
+def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
+    """The stages of a run, each after those that it builds on; the bundle goes to ``out``."""
+    work, there = Work(recipe, folder.path), recipe.sources()
+    stages = [_shape(recipe, work)]
+    if "photographs" in there:
+        stages.append(_photographs(recipe, work))
+    if "sequences" in there:
+        stages.append(_sequences(recipe, work))
+    if "synthetic" in there:
+        stages += _renders(recipe, work)
+    if "negatives" in there:
+        stages.append(_negatives(recipe, work))
+    pools = {stage.name for stage in stages}
+    for number in range(len(recipe.rounds)):
+        stages += _round(recipe, work, number, pools)
+    return [*stages, *_result(recipe, folder, work, out, pools)]
+
+
+def _shape(recipe: Recipe, work: Work) -> Stage:
+    files = tuple(Path(s) for s in recipe.data.shape if not s.startswith("box:"))
+    settings = {"size": recipe.size, "mesh": asdict(recipe.mesh), "shape": recipe.data.shape}
+    if files and not recipe.mesh.profile and (left_out := mean_files(recipe)[1]):
+        settings["left_out"] = [file.name for file in left_out]
+    return Stage("shape", "mesh of the category", work.shape, settings, (), files, (work.run / "shape.npz",))
+
+
+def _photographs(recipe: Recipe, work: Work) -> Stage:
+    return Stage("photographs", "square crops of the photographs", work.photographs,
+                 {"find_object": recipe.data.find_object}, (), (Path(recipe.data.photographs),),
+                 (work.pool("photographs"),))
+
+
+def _sequences(recipe: Recipe, work: Work) -> Stage:
+    data = recipe.data
+    return Stage("sequences", "sequences, aligned and posed without labels", work.sequences,
+                 {"teacher": recipe.teacher}, ("shape",),
+                 tuple(map(Path, (data.reference, data.azimuths, *data.sequences))), (work.pool("sequences"),))
+
+
+def _renders(recipe: Recipe, work: Work) -> list[Stage]:
+    spec, models = recipe.synthetic, tuple(Path(p) for paths in recipe.data.renders.values() for p in paths)
+    shared = {"renderer": spec.renderer, "options": recipe.resolved(spec.options), "seed": recipe.seed}
+    return [Stage("synthetic", "renders to train on", work.synthetic, {**shared, "count": spec.count}, (), models,
+                  (work.pool("synthetic"),)),
+            Stage("held_out", "renders to measure on", work.held_out_renders,
+                  {**shared, "count": spec.held_out, "more": recipe.resolved(spec.held_out_options)}, (), models,
+                  (work.held_out,))]
+
+
+def _negatives(recipe: Recipe, work: Work) -> Stage:
+    photographs = recipe.data.negatives
+    return Stage("negatives", "pictures without the object", work.negatives,
+                 {"count": recipe.negatives, "seed": recipe.seed}, (), (Path(photographs),) if photographs else (),
+                 (work.pool("negatives"),))
+
+
+def _round(recipe: Recipe, work: Work, number: int, pools: set[str]) -> list[Stage]:
+    """Labels where the round asks for them, training, and the round's own bundle."""
+    spec, folder, learning = recipe.rounds[number], work.round(number), recipe.learning
+    stages, labelled = [], ()
+    if spec.labels != "none":
+        before = (f"train{number - 1}", f"bundle{number - 1}") if number else ()
+        settings = {"labels": spec.labels, "every": spec.every, "teacher": recipe.teacher,
+                    # as before these keys existed, where they change nothing
+                    **({} if spec.bidirectional else {"bidirectional": False}),
+                    **({"look_alikes": True} if recipe.settles(spec) else {})}
+        stages.append(Stage(f"labels{number}", f"round {number}: poses of photographs, by {spec.labels}",
+                            partial(work.labels, number), settings,
+                            (*before, "photographs", *({recipe.templates()} & pools)), (), (folder / "labels.npz",)))
+        labelled = (f"labels{number}",)
+    before = (f"train{number - 1}",) if number else ()
+    examples = {"pools": spec.pools, "min_score": spec.min_score, "min_margin": spec.min_margin, "seed": recipe.seed,
+                **({"drop": spec.drop} if spec.drop else {}), **({"keep": spec.keep} if spec.keep else {})}
+    taken = (*labelled, *sorted(pools & set(spec.pools)))
+    if learning.views:
+        settings = {key: getattr(learning, key) for key in ("backbone", "crop", "views")} | examples
+        stages.append(Stage(f"tokens{number}", f"round {number}: {learning.views} views through the frozen transformer",
+                            partial(work.tokens, number), settings, ("shape", *taken), _given(learning.weights),
+                            (folder / "tokens",)))
+        taken += (f"tokens{number}",)
+    settings = examples | {"steps": spec.steps, "learning": _learning(learning)}
+    stages.append(Stage(f"train{number}", f"round {number}: {spec.steps} steps", partial(work.train, number), settings,
+                        ("shape", *before, *taken), _given(learning.init, learning.weights),
+                        tuple(folder / n for n in ("student.pt", "last.pt", "metrics.jsonl"))))
+    stages.append(Stage(f"bundle{number}", f"round {number}: as a bundle, measured", partial(work.round_bundle, number),
+                        {"card": _figures(recipe)}, ("shape", f"train{number}", *sorted(pools & {"held_out"})), (),
+                        (folder / "bundle",)))
+    return stages
+
+
+def _given(*paths: str | None) -> tuple[Path, ...]:
+    return tuple(Path(p) for p in paths if p)
+
+
+def _learning(learning: Learning) -> dict:
+    """Without freezing as it was before the keys existed: finished runs stay finished."""
+    return {k: v for k, v in asdict(learning).items() if learning.freeze or k not in ("freeze", "views")}
+
+
+def _card(recipe: Recipe) -> dict:
+    """Without what is off as it was before the key existed: finished runs stay finished."""
+    card = asdict(recipe.bundle_card())
+    if not card["features"]["mirrored"]:
+        del card["features"]["mirrored"]
+    return card
+
+
+def _figures(recipe: Recipe) -> dict:
+    return {key: value for key, value in _card(recipe).items() if key not in _WORDS}
+
+
+def _result(recipe: Recipe, folder: RunFolder, work: Work, out: Path, pools: set[str]) -> list[Stage]:
+    run, spins = work.run, recipe.data.spins
+    last = f"bundle{len(recipe.rounds) - 1}"
+    measured = tuple(sorted(pools & {"held_out", "sequences", "negatives"}))
+    tables = [name for name, there in (("held_out", "held_out" in pools), ("spins", spins)) if there]
+    return [
+        Stage("export", "mean weights as a checked bundle", work.export,
+              {"average": recipe.average, "card": _card(recipe)}, ("shape", last), (),
+              (run / "bundle", run / "student.pt")),
+        Stage("calibrate", "distance, accepted score, uncertainty", work.calibrate, {"count": recipe.evaluate},
+              ("export", *measured), (), (run / "calibration.npz",)),
+        Stage("evaluate", "errors on held-out pictures", work.evaluate,
+              {"count": recipe.evaluate, "spins": recipe.data.spin_names}, ("calibrate", *measured),
+              (Path(spins),) if spins else (), tuple(run / f"evaluation_{name}.json" for name in tables)),
+        Stage("publish", f"bundle in {out}", partial(work.publish, out), {"out": str(out)}, ("calibrate",), (),
+              (out / CARD_FILE,)),
+        Stage("report", "report/index.html", partial(write_report, recipe, folder), {}, ("evaluate", "publish"), (),
+              (run / "report",)),
+    ]

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Coarse shape of an object from its silhouettes: the visual hull (Laurentini, PAMI 1994) as a mesh."""
+
+from __future__ import annotations
+
+import numpy as np
+import trimesh
+from scipy import ndimage
+from skimage import measure
+
+from dinemo_training.data.batches import camera_centre, project
+from dinemo_training.data.foreground import mask_box
+
+from .object_sequence import ObjectSequence
+
+MISSES = 0.08   # share of the frames whose silhouette may miss a point of the object: masks are not perfect
+_SMOOTHING = 1.0  # voxels
+
+
+def visual_hull(sequence: ObjectSequence, vertex_count: int = 400, resolution: int = 56,
+                misses: float = MISSES) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [V, 3] in the own frame and outward faces [F, 3] of the hull, about ``vertex_count`` vertices."""
+    centre, radius = bounding_sphere(sequence)
+    axis = np.linspace(-radius, radius, resolution)
+    grid = centre + np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+    inside = inside_share(sequence, grid.reshape(-1, 3)).reshape((resolution,) * 3) >= 1 - misses
+    parts, count = ndimage.label(inside)
+    if count == 0:
+        raise ValueError(f"{sequence.name}: no point lies inside the silhouettes of {1 - misses:.0%} of the frames; "
+                         "check masks, order and cameras of the sequence")
+    largest = 1 + int(np.argmax(ndimage.sum(inside, parts, range(1, count + 1))))
+    level = ndimage.gaussian_filter(np.pad(parts == largest, 3).astype(np.float32), _SMOOTHING)
+    vertices, faces, _, _ = measure.marching_cubes(level, 0.5, gradient_direction="ascent")
+    vertices = centre - radius + (vertices - 3) * (axis[1] - axis[0])
+    mesh = trimesh.Trimesh(vertices, faces)
+    # A closed surface has about twice as many faces as vertices (Euler).
+    if len(mesh.vertices) > vertex_count:
+        mesh = mesh.simplify_quadric_decimation(face_count=2 * vertex_count)
+    return np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces)
+
+
+def inside_share(sequence: ObjectSequence, points: np.ndarray) -> np.ndarray:
+    """[P] share of the frames in whose silhouette the points [P, 3] lie."""
+    count = np.zeros(len(points), np.float32)
+    for K, T, mask in zip(sequence.K, sequence.T_cam_own, sequence.masks, strict=True):
+        rim = np.pad(mask > 0, 1)  # what lies outside of the picture lies on its empty rim
+        column, row = np.clip(np.round(project(points, K, T)) + 1, 0, np.array(rim.shape[::-1]) - 1).astype(int).T
+        count += rim[row, column]
+    return count / len(sequence.masks)
+
+
+def bounding_sphere(sequence: ObjectSequence) -> tuple[np.ndarray, float]:
+    """Centre [3] and radius of a ball that holds the object: where the rays to the boxes' centres meet."""
+    A, b, spread = np.zeros((3, 3)), np.zeros(3), []
+    for K, T, mask in zip(sequence.K, sequence.T_cam_own, sequence.masks, strict=True):
+        x0, y0, x1, y1 = mask_box(mask)
+        ray = np.linalg.inv(K) @ [0.5 * (x0 + x1) - 0.5, 0.5 * (y0 + y1) - 0.5, 1.0]
+        ray = T[:3, :3].T @ ray / np.linalg.norm(ray)
+        across = np.eye(3) - np.outer(ray, ray)
+        A += across
+        b += across @ camera_centre(T)
+        spread.append(0.5 * np.hypot(x1 - x0, y1 - y0) / K[0, 0])
+    centre = np.linalg.solve(A, b)
+    distance = [np.linalg.norm(T[:3, :3] @ centre + T[:3, 3]) for T in sequence.T_cam_own]
+    return centre, 1.15 * float(np.max(np.array(spread) * distance))

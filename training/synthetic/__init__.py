@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rendered training pictures: shapes, skins, scenes, a rasteriser."""
