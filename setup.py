@@ -22,7 +22,7 @@ def share_files(*folders: str) -> list[tuple[str, list[str]]]:
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version="0.2.0",
     description="6D pose of objects of a known category from one RGB camera, learnt without 3-D labels",
     license="Apache-2.0",
     maintainer="dinemo_ros maintainers",

@@ -49,7 +49,7 @@ sed -i '/^#/d' "$locks"/{tools,run,test,train}.txt 2> /dev/null || true
 compile tools "$locks/tools.in"
 others=(-c "$locks/tools.txt" --no-emit-package pip --no-emit-package setuptools --no-emit-package wheel pyproject.toml)
 compile run "${others[@]}" --extra bag scripts/requirements-ros.txt
-compile test "${others[@]}" --extra bag --extra test scripts/requirements-ros.txt
+compile test "${others[@]}" --extra bag --extra test --extra docs scripts/requirements-ros.txt
 compile train "${others[@]}" --extra train --extra test --extra bag --extra openvino --extra diffusion \
   --extra tensorrt-rtx
 # Its saliency network is all that is used of it; what it depends on is not.

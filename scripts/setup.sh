@@ -181,7 +181,7 @@ install_system_packages
 python_id=$("$PYTHON" -c 'import sys; print(sys.version, sys.executable)')
 package_files=(setup.py setup.cfg scripts/requirements-ros.txt scripts/locks/{tools,run,test}.txt)
 # An environment that already has the tests' packages also serves the demo.
-if ((TEST)) || [[ -f $WORK/has_test ]]; then EXTRAS=bag,test; else EXTRAS=bag; fi
+if ((TEST)) || [[ -f $WORK/has_test ]]; then EXTRAS=bag,test,docs; else EXTRAS=bag; fi
 if [[ -n ${ROS_DISTRO:-} ]]; then
   once venv "$python_id $ROS_DISTRO" make_venv "$VENV" --system-site-packages
   once runtime "$EXTRAS ${UNLOCKED:+unlocked }$(fingerprint "${package_files[@]}")" install_runtime_beside_distribution
