@@ -13,7 +13,7 @@ SHAPES = SimpleNamespace(
     rasterise=lambda corners, height, width: (
         corners.new_empty(len(corners), height * width, dtype=torch.int64),
         corners.new_empty(len(corners), height * width, 3), corners.new_empty(len(corners), height * width)),
-    compare_cells=lambda rendered, category, cells, rival, log_size, crop: (
+    compare_cells=lambda rendered, category, cells, background_score, log_size, crop: (
         *(rendered.depth.new_empty(rendered.depth.shape) for _ in range(2)),
         *(rendered.depth.new_empty(*rendered.depth.shape, *rest) for rest in ((3,), (2,), (2, 2)))),
     normal_equations=lambda scaled, R, t, focal, pull, matrix: (

@@ -35,7 +35,7 @@ _SAME_BOX = 0.6  # overlap above which two proposals have led to one object
 _HOPELESS = 0.8  # ... unless the score is below this share of the accepted one
 # And below this one no second opinion is asked for. Of 1,600 training renders and 1,200 held-out ones, hidden or not,
 # two such scores reached the accepted one with it, and both poses were wrong.
-_HOPELESS_ALONE = 0.65
+_MIN_SCORE_ALONE = 0.65
 SMALLEST_BOX = 8.0  # pixels; nothing is to be seen of a smaller object
 SAME_POSE = math.radians(30)  # rotations closer than this are of one reading of the object
 
@@ -48,7 +48,7 @@ class PoseEstimator:
         threads: CPU threads for the backbone and for the solver.
         backend, precision, engine_cache: what runs the network, see :func:`dinemo_ros.features.create_extractor`.
         device: what the solver runs on, see :func:`dinemo_ros.cuda.selection.create_pipeline`.
-        say: told when the kernels have to be compiled, and then how far that is; the log otherwise.
+        progress: told when the kernels have to be compiled, and then how far that is; the log otherwise.
         evidence: "clutter" or "posterior", see :mod:`dinemo_ros.solver.similarity`.
 
     Building one loads the model, compiles the kernels (half a minute once, see ``solver/kernel_cache.py``) and runs
@@ -57,11 +57,11 @@ class PoseEstimator:
     """
 
     def __init__(self, bundle: Bundle, threads: int = 2, backend: str = "auto", evidence: str = "clutter",
-                 precision: str = "auto", engine_cache: str = "", say: Callable[[str], None] | None = None,
+                 precision: str = "auto", engine_cache: str = "", progress: Callable[[str], None] | None = None,
                  device: str = "auto") -> None:
         self.bundle = bundle
         self.extractor = create_extractor(bundle, backend, threads, precision, engine_cache)
-        with compilation_told(say or _log.info):
+        with compilation_told(progress or _log.info):
             self._prepare(device, threads, evidence)
 
     def _prepare(self, device: str, threads: int, evidence: str) -> None:
@@ -165,10 +165,10 @@ class PoseEstimator:
     def _looked_at(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
                    proposed: bool) -> list[ObjectPose | None]:
         """See :meth:`_locate`."""
-        hopeless = _HOPELESS_ALONE * self.bundle.card.score.accept if proposed else 0.0
-        poses = self._look(image, camera, boxes, not proposed, hopeless)
+        min_score = _MIN_SCORE_ALONE * self.bundle.card.score.accept if proposed else 0.0
+        poses = self._look(image, camera, boxes, not proposed, min_score)
         again = self._to_look_at_again(poses, camera, boxes, proposed)
-        for k, second in zip(again, self._look(image, camera, list(again.values()), False, hopeless), strict=True):
+        for k, second in zip(again, self._look(image, camera, list(again.values()), False, min_score), strict=True):
             if second is None:
                 continue
             # A tighter crop is the more exact one; only where the two disagree must the score decide, and not even then
@@ -202,17 +202,17 @@ class PoseEstimator:
         return again
 
     def _look(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray], measured: bool,
-              hopeless: float) -> list[ObjectPose | None]:
+              min_score: float) -> list[ObjectPose | None]:
         """The pose of the object in each box [4] of image pixels.
 
-        measured: see :class:`Target`. hopeless: see :meth:`dinemo_ros.inference.Pipeline.solve`.
+        measured: see :class:`Target`. min_score: see :meth:`dinemo_ros.inference.Pipeline.solve`.
         """
         found: list[ObjectPose | None] = [None] * len(boxes)
         shown = np.flatnonzero(lens_shows(camera, boxes))  # the model's own proposals know nothing of the lens
         if not len(shown):
             return found
         crops, targets = self.views(camera, [boxes[k] for k in shown], measured)
-        solved = self.pipeline.solve(image, camera, crops, targets, hopeless)
+        solved = self.pipeline.solve(image, camera, crops, targets, min_score)
         self._add_timings()
         for k, crop, hypotheses in zip(shown, crops, solved, strict=True):
             found[k] = self._pose(crop, hypotheses, boxes[k])

@@ -43,10 +43,10 @@ class Pipeline(Protocol):
     timings: dict[str, float]
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
-              hopeless: float = 0.0) -> Solved:
+              min_score: float = 0.0) -> Solved:
         """Hypotheses of each crop, likeliest first; image uint8 [H, W, 3] RGB. At least one crop.
 
-        hopeless: a score below which no second opinion is worth its time.
+        min_score: a score below which no second opinion is worth its time.
 
         Raises:
             BackendError: the network cannot run.
@@ -87,8 +87,8 @@ class StagedPipeline:
         self.timings = dict.fromkeys(("crop", "features", *stages), 0.0)
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
-              hopeless: float = 0.0) -> Solved:
-        return self._run(image, camera, crops, Asked(targets), hopeless)
+              min_score: float = 0.0) -> Solved:
+        return self._run(image, camera, crops, Asked(targets), min_score)
 
     def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
                starts: Sequence[Start]) -> Solved:
@@ -102,14 +102,14 @@ class StagedPipeline:
         return nullcontext()
 
     def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], asked: Asked,
-             hopeless: float) -> Solved:
+             min_score: float) -> Solved:
         """Times are those of the host: on a GPU a stage ends when it is asked for, and "solve" has all the waiting."""
         self.timings = dict.fromkeys(self.timings, 0.0)
         answer = self._answer(self.solver, asked)
         pixels = self._timed("crop", lambda: self._warped(image, camera, crops))
         features = self._timed("features", lambda: self._features(pixels))
         solved = self._solved(self.solver, answer, features)
-        doubtful = [k for k, poses in enumerate(solved) if hopeless <= (poses[0].score if poses else 0.0) < self.sure]
+        doubtful = [k for k, poses in enumerate(solved) if min_score <= (poses[0].score if poses else 0.0) < self.sure]
         if self.second and doubtful:
             answer = self._answer(self.second, asked.only(doubtful))
             both = self._timed("features", lambda: beside(features[doubtful],

@@ -43,13 +43,13 @@ def device_name() -> str:
 
 def car_on(device: str = "cuda", precision: str = "fp32"):
     """An estimator of the shipped car with network and solver on ``device``; SystemExit where it went to the CPU."""
-    from dinemo_ros.cuda.selection import WithSpare
+    from dinemo_ros.cuda.selection import SolverWithFallback
     from dinemo_ros.estimator import PoseEstimator
     from dinemo_ros.model.bundle import find_bundle, load_bundle
 
     estimator = PoseEstimator(load_bundle(find_bundle("car")), backend="torch", precision=precision, device=device)
     on_cpu = device == "cuda" and estimator.extractor.device == "CPU"
-    if on_cpu or not isinstance(estimator.pipeline, WithSpare):
+    if on_cpu or not isinstance(estimator.pipeline, SolverWithFallback):
         raise SystemExit(f"the solver or the network went to the CPU: {estimator.extractor.reason}; the log says more")
     return estimator
 

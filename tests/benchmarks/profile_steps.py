@@ -38,8 +38,8 @@ STEPS = (
     ("starts by whole views", crop_solver.CropSolver, "_nearest"),
     ("refine", crop_solver.CropSolver, "_refine"),
     ("  inside maps", crop_solver, "inside_maps"),
-    ("  climb", crop_solver, "climb"),
-    ("  polish", crop_solver, "polish"),
+    ("  coarse_refinement", crop_solver, "coarse_refinement"),
+    ("  gauss_newton_refinement", crop_solver, "gauss_newton_refinement"),
     ("  distinct", crop_solver, "_distinct"),
     ("covariance and result", crop_solver.CropSolver, "_solved"),
 )

@@ -23,8 +23,8 @@ mkdir -p "$out"
 PYTHONPATH="$PYTHONPATH:tests" "$python" tests/benchmarks/count_launches.py car > "$out/launches.txt"
 "$python" tests/benchmarks/network.py --pictures "$renders/images" --synthetic "$renders" --out "$out"
 
-rm -f "$out"/rivals_*.json # they are kept where they exist, so that a run can be resumed
-rivals=("$python" tests/benchmarks/run_rivals.py --out "$out" --synthetic "$renders" ${spins:+--spin "$spins"})
-"${rivals[@]}" --count 300 --variants pnp many_crops --sets synthetic synthetic_L1 synthetic_L2 synthetic_L3 demo ${spins:+spin}
-"${rivals[@]}" --count 60 --variants published own_rasterizer --sets synthetic demo
+rm -f "$out"/solvers_*.json # they are kept where they exist, so that a run can be resumed
+comparison=("$python" tests/benchmarks/compare_solvers.py --out "$out" --synthetic "$renders" ${spins:+--spin "$spins"})
+"${comparison[@]}" --count 300 --variants pnp many_crops --sets synthetic synthetic_L1 synthetic_L2 synthetic_L3 demo ${spins:+spin}
+"${comparison[@]}" --count 60 --variants published own_rasterizer --sets synthetic demo
 "$python" tests/benchmarks/table.py

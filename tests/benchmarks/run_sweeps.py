@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dinemo_ros.benchmark import solver_comparison as rivals
+from dinemo_ros.benchmark import solver_comparison
 from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
 from dinemo_ros.benchmark.stages import Job, hypotheses, milliseconds, mosaic
 from dinemo_ros.defaults import available_cpus
@@ -41,9 +41,9 @@ Sweep = dict[float, Callable[[], object]]  # x -> one call to be timed
 def vertices_sweep(bundle: Bundle, threads: int) -> Sweep:
     """The solver alone with meshes of other sizes."""
     estimator = PoseEstimator(bundle, threads)
-    crops = rivals.crops(estimator, demo_entries(demo_sequence())[:FRAMES])
-    solvers = {len(mesh.vertices): PoseSolver(prepare_category(mesh, bundle.card), threads)
-               for mesh in (resized(rivals.given_mesh(estimator), count) for count in VERTICES)}
+    crops = solver_comparison.crops(estimator, demo_entries(demo_sequence())[:FRAMES])
+    solvers = {len(mesh.vertices): PoseSolver(prepare_category(mesh, bundle.card), threads) for mesh
+               in (resized(solver_comparison.given_mesh(estimator), count) for count in VERTICES)}
     return {x: lambda solver=solver: [solver.solve(c.features, c.target) for c in crops]
             for x, solver in solvers.items()}
 
@@ -51,11 +51,11 @@ def vertices_sweep(bundle: Bundle, threads: int) -> Sweep:
 def hypotheses_sweep(bundle: Bundle, threads: int) -> Sweep:
     """The solver alone with finer and coarser viewpoints."""
     estimator = PoseEstimator(bundle, threads)
-    crops = rivals.crops(estimator, demo_entries(demo_sequence())[:FRAMES])
+    crops = solver_comparison.crops(estimator, demo_entries(demo_sequence())[:FRAMES])
     sweep: Sweep = {}
     for azimuths in AZIMUTHS:
         search = replace(bundle.card.search, azimuth=azimuths)
-        category = prepare_category(rivals.given_mesh(estimator), replace(bundle.card, search=search))
+        category = prepare_category(solver_comparison.given_mesh(estimator), replace(bundle.card, search=search))
         solver = PoseSolver(category, threads)
         sweep[hypotheses(search)] = lambda solver=solver: [solver.solve(c.features, c.target) for c in crops]
     return sweep

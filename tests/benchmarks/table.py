@@ -5,7 +5,7 @@
     python tests/benchmarks/table.py --check    # says whether docs/speed.md is up to date, for the tests
 
 Of every device, the folder of ``results/`` holds ``bench.json`` (``dinemo bench --startup --reference --json``) and
-``rivals_SET_GROUP.json`` (``run_rivals.py``). Nothing is typed in by hand.
+``solvers_SET_GROUP.json`` (``compare_solvers.py``). Nothing is typed in by hand.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "speed.md"
 BEGIN, END = "<!-- benchmark table -->", "<!-- end of benchmark table -->"
 SETS = {"synthetic": "held-out renders", "synthetic_L1": "20 to 40 % hidden", "synthetic_L2": "40 to 60 % hidden",
         "synthetic_L3": "60 to 80 % hidden", "demo": "demo sequence", "spin": "spins cx5, subaru"}
-GROUPS = ("published", "many_crops", "pnp")  # of run_rivals.py; its other variants stay in the results
+GROUPS = ("published", "many_crops", "pnp")  # of compare_solvers.py; its other variants stay in the results
 
 
 def device_table(folder: Path) -> list[str]:
@@ -53,12 +53,12 @@ def device_table(folder: Path) -> list[str]:
     return lines
 
 
-def rivals_table(folder: Path) -> list[str]:
+def solvers_table(folder: Path) -> list[str]:
     """Lines about the solvers on identical features; our own row stands above those it was measured with."""
     lines = ["| solver, on the same features, mesh and crops | set | time against ours, CPU (wall clock) | "
              "Acc@30 / Acc@10 | median error |", "|---|---|---|---|---|"]
     for name, title in SETS.items():
-        for file in (folder / f"rivals_{name}_{group}.json" for group in GROUPS):
+        for file in (folder / f"solvers_{name}_{group}.json" for group in GROUPS):
             for entry in json.loads(file.read_text())["rows"] if file.is_file() else []:
                 speed = "1" if entry["solver"] == "dinemo_ros" else (f"{entry['times_slower_cpu']:.3g} "
                                                                       f"({entry['times_slower']:.3g})")
@@ -74,8 +74,8 @@ def table() -> str:
     parts = []
     for folder in sorted(path.parent for path in RESULTS.glob("*/bench.json")):
         parts.append("\n".join(device_table(folder)))
-        if any(folder.glob("rivals_*.json")):
-            parts.append("\n".join(rivals_table(folder)))
+        if any(folder.glob("solvers_*.json")):
+            parts.append("\n".join(solvers_table(folder)))
     return "\n\n".join(parts)
 
 

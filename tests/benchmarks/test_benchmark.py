@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from painted_car import photograph, write_painted_bundle
 
-from dinemo_ros.benchmark import solver_comparison as rivals
+from dinemo_ros.benchmark import solver_comparison
 from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
 from dinemo_ros.benchmark.device import peak_memory_mb
 from dinemo_ros.benchmark.stages import (
@@ -27,7 +27,7 @@ from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cli.main import main
 from dinemo_ros.errors import DatasetError, DinemoError
 from dinemo_ros.estimator import PoseEstimator
-from dinemo_ros.evaluation.sample import Entry, Sample
+from dinemo_ros.evaluation.sample import LabelledSample, Sample
 from dinemo_ros.evaluation.truth import PoseTruth, ReferenceObject
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_ros.model.bundle import SearchSpec, load_bundle
@@ -52,7 +52,7 @@ def jobs():
 
 @pytest.fixture(scope="module")
 def crops(estimator, jobs):
-    return rivals.crops(estimator, [Entry("car", str(a), lambda job=job, a=a: Sample(
+    return solver_comparison.crops(estimator, [LabelledSample("car", str(a), lambda job=job, a=a: Sample(
         job.image, CAMERA, job.rois[0], None, PoseTruth(look(a), SIZE, CAMERA)))
         for job, a in zip(jobs, (30, 100, 200), strict=True)])
 
@@ -94,7 +94,7 @@ def test_solvers_get_the_same_and_are_held_against_the_truth(estimator, crops):
     seen = {"a": [], "b": []}
 
     def spy(name):
-        solve = rivals.our_solver(estimator)
+        solve = solver_comparison.our_solver(estimator)
 
         def called(features, target):
             seen[name].append((features.copy(), target))
@@ -102,8 +102,8 @@ def test_solvers_get_the_same_and_are_held_against_the_truth(estimator, crops):
 
         return called
 
-    rows = rivals.compare({"a": spy("a"), "b": spy("b"), "none": lambda features, target: None}, crops,
-                          ReferenceObject.of(estimator.bundle), "test")
+    rows = solver_comparison.compare({"a": spy("a"), "b": spy("b"), "none": lambda features, target: None}, crops,
+                                     ReferenceObject.of(estimator.bundle), "test")
     assert [row["solver"] for row in rows] == ["a", "b", "none"]
     for (F, target), (G, other) in zip(seen["a"], seen["b"], strict=True):
         np.testing.assert_array_equal(F, G)
@@ -114,22 +114,23 @@ def test_solvers_get_the_same_and_are_held_against_the_truth(estimator, crops):
 
 
 def test_pnp_finds_painted_cars(estimator, crops):
-    row, = rivals.compare({"pnp": rivals.pnp_solver(estimator)}, crops, ReferenceObject.of(estimator.bundle), "test")
+    row, = solver_comparison.compare({"pnp": solver_comparison.pnp_solver(estimator)}, crops,
+                                     ReferenceObject.of(estimator.bundle), "test")
     assert row["acc30"] == 1.0
 
 
 def test_reference_finds_painted_cars(estimator, crops):
     pytest.importorskip("torch", reason="the reference solver needs torch")
-    solve = rivals.reference_solver(estimator, rasterizer="torch", steps=100)
-    rows = rivals.compare({"ours": rivals.our_solver(estimator), "reference": solve}, crops,
-                          ReferenceObject.of(estimator.bundle), "test")
+    solve = solver_comparison.reference_solver(estimator, rasterizer="torch", steps=100)
+    rows = solver_comparison.compare({"ours": solver_comparison.our_solver(estimator), "reference": solve}, crops,
+                                     ReferenceObject.of(estimator.bundle), "test")
     assert rows[1]["acc10"] == 1.0 and rows[1]["same_pose"] == 1.0
 
 
 def test_solvers_need_a_region(estimator, jobs):
-    entry = Entry("car", "x.png", lambda: Sample(jobs[0].image, CAMERA, None, None, None))
+    entry = LabelledSample("car", "x.png", lambda: Sample(jobs[0].image, CAMERA, None, None, None))
     with pytest.raises(DinemoError, match="x.png: solvers can only be compared in a given region"):
-        rivals.crops(estimator, [entry])
+        solver_comparison.crops(estimator, [entry])
 
 
 def test_start_of_a_process(estimator):
@@ -170,7 +171,7 @@ def test_a_truth_that_is_none_is_named(tmp_path):
         demo_entries(tmp_path)
 
 
-def test_command_reports_rivals_and_startup(estimator, tmp_path, capsys, jobs):
+def test_command_reports_solvers_and_startup(estimator, tmp_path, capsys, jobs):
     pytest.importorskip("torch", reason="the reference solver needs torch")
     import cv2
 
@@ -180,8 +181,8 @@ def test_command_reports_rivals_and_startup(estimator, tmp_path, capsys, jobs):
     assert main(["bench", str(tmp_path), "--bundle", str(estimator.bundle.path), "--frames", "3", "--threads", "1",
                  "--reference", "torch", "--json", str(report)]) == 0
     document = json.loads(Path(report).read_text())
-    assert [row["solver"] for row in document["rivals"]] == ["dinemo_ros", "NOVUM, 30 steps", "PnP, RANSAC"]
-    assert "acc10" not in document["rivals"][0]  # this folder has no truth
+    assert [row["solver"] for row in document["solvers"]] == ["dinemo_ros", "NOVUM, 30 steps", "PnP, RANSAC"]
+    assert "acc10" not in document["solvers"][0]  # this folder has no truth
     assert {"torch", "pytorch3d"} <= set(document["versions"])
     assert document["objects"]["objects"] == 4 and document["hypotheses_per_s"] > 0
     assert "same pose as ours" in capsys.readouterr().out

@@ -23,10 +23,10 @@ DEVICE = {"device": "a machine", "load": 0.5, "total": {"median_ms": 20.04, "min
           "objects": {"objects": 4, "median_ms": 60.0, "ratio": 3.0, "smallest_ratio": 3.1, "cpu_ratio": 3.5},
           "hypotheses_per_s": 5.2e7,
           "startup": {"warm": {"to_first_pose_s": 2.0, "cpu_s": 2.5, "peak_memory_mb": 300.0}}}
-RIVALS = {"rows": [{"solver": "dinemo_ros", "n": 60, "times_slower": 1.0, "times_slower_cpu": 1.0, "acc30": 1.0,
-                    "acc10": 0.8, "median_deg": 4.0},
-                   {"solver": "NOVUM", "n": 60, "times_slower": 81.23, "times_slower_cpu": 70.0, "acc30": 1.0,
-                    "acc10": 0.75, "median_deg": 5.0}]}
+SOLVERS = {"rows": [{"solver": "dinemo_ros", "n": 60, "times_slower": 1.0, "times_slower_cpu": 1.0, "acc30": 1.0,
+                     "acc10": 0.8, "median_deg": 4.0}, {"solver": "NOVUM", "n": 60, "times_slower": 81.23,
+                                                        "times_slower_cpu": 70.0, "acc30": 1.0, "acc10": 0.75,
+                                                        "median_deg": 5.0}]}
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def results(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "results" / "machine"
     folder.mkdir(parents=True)
     (folder / "bench.json").write_text(json.dumps(DEVICE))
-    (folder / "rivals_demo_published.json").write_text(json.dumps(RIVALS))
+    (folder / "solvers_demo_published.json").write_text(json.dumps(SOLVERS))
     monkeypatch.setattr(table, "RESULTS", tmp_path / "results")
     return folder
 

@@ -109,11 +109,11 @@ def test_kernels_that_cannot_be_kept_are_an_error_of_compile(tmp_path, monkeypat
     """The estimators work; that every later start would compile again is what was to be prevented."""
     from dinemo_ros.errors import DinemoError
     from dinemo_ros.process import compile_ahead
-    from dinemo_ros.solver.kernel_cache import Shelf
+    from dinemo_ros.solver.kernel_cache import KernelFolder
 
-    shelf = Shelf()
-    shelf.folder = tmp_path / "0123456789abcdef"
-    monkeypatch.setattr(compile_ahead, "SHELF", shelf)
+    kernel_folder = KernelFolder()
+    kernel_folder.folder = tmp_path / "0123456789abcdef"
+    monkeypatch.setattr(compile_ahead, "KERNEL_FOLDER", kernel_folder)
     monkeypatch.setattr(compile_ahead, "PoseEstimator", lambda *arguments, **options: None)
     with pytest.raises(DinemoError, match=r"0123456789abcdef: 36 of 36 kernels are not kept, so every start"):
         compile_ahead.compile_ahead()

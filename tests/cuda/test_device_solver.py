@@ -238,8 +238,8 @@ def test_whole_views_score_as_on_the_host(device):
     views, expected = solver._category.nearest, np.empty((2, len(found[0])))
     for k in range(2):
         volume = solver._similarity(SCENES[k].features)
-        _score_views(volume.similarity, *volume.rival.shape, views.first, views.vertex, views.place, boxes[k],
-                     expected[k])
+        _score_views(volume.similarity, *volume.background_score.shape, views.first, views.vertex, views.place,
+                     boxes[k], expected[k])
     np.testing.assert_allclose(found, expected, atol=0.02)  # a cell may be rounded to its neighbour
     assert np.abs(found - expected).mean() < 1e-4
 

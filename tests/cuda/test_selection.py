@@ -19,7 +19,7 @@ from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cli import doctor_backends
 from dinemo_ros.cuda import selection
 from dinemo_ros.cuda.parity import check, check_features, own_crops, own_views
-from dinemo_ros.cuda.selection import WithSpare, create_pipeline, usable_gpu
+from dinemo_ros.cuda.selection import SolverWithFallback, create_pipeline, usable_gpu
 from dinemo_ros.errors import BackendError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.features import create_extractor
@@ -173,7 +173,7 @@ def test_a_gpu_that_fails_later_loses_no_frame(bundle, cpu, caplog, error, told)
     features, targets = own_views(bundle)
     expected = cpu.solve_features(features, targets)
     first = Failing(cpu, 1, error)
-    both = WithSpare(first, cpu)
+    both = SolverWithFallback(first, cpu)
     for _ in range(3):
         found = both.solve_features(features, targets)
         assert all(np.array_equal(a[0].T_crop_obj, b[0].T_crop_obj) for a, b in zip(found, expected, strict=True))
@@ -197,11 +197,11 @@ def test_memory_that_is_full_once_costs_no_more_than_a_second_try(bundle, cpu, m
     freed = []
     monkeypatch.setattr(selection, "free_memory", lambda: freed.append(1))
     features, targets = own_views(bundle)
-    both = WithSpare(Full(cpu, 3, {1}), cpu)
+    both = SolverWithFallback(Full(cpu, 3, {1}), cpu)
     for _ in range(2):
         assert len(both.solve_features(features, targets)) == len(targets)
     assert both.device == "Some GPU" and both.first.left == 0 and freed == [1]
-    both = WithSpare(Full(cpu, 3, {1, 0}), cpu)
+    both = SolverWithFallback(Full(cpu, 3, {1, 0}), cpu)
     for _ in range(2):
         both.solve_features(features, targets)
     assert both.device == "CPU" and freed == [1, 1]
@@ -340,7 +340,7 @@ def test_a_frame_that_the_gpu_fails_on_is_solved(estimators, frame, monkeypatch,
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(first.solver, "solved", full)
-    monkeypatch.setattr(estimator, "pipeline", WithSpare(first, estimator.pipeline.spare))
+    monkeypatch.setattr(estimator, "pipeline", SolverWithFallback(first, estimator.pipeline.fallback))
     pose, = estimator.estimate(image, camera, [roi])
     assert "goes on on the CPU, because the GPU's failed: OutOfMemoryError: CUDA out of memory." in caplog.text
     assert pose.score > estimator.bundle.card.score.accept and {"similarity", "refine"} <= set(estimator.timings)
@@ -351,11 +351,11 @@ def test_features_that_are_no_numbers_on_the_device(bundle, frame, monkeypatch, 
     torch = pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("onnx", reason="backend torch reads networks with onnx")
     from dinemo_ros import estimator as module
-    from dinemo_ros.features.fallback import SparedExtractor
+    from dinemo_ros.features.fallback import FallbackExtractor
     from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
     from dinemo_ros.features.torch_backend import TorchExtractor
 
-    network = SparedExtractor(TorchExtractor(bundle, 1), OnnxRuntimeExtractor(bundle, 1))
+    network = FallbackExtractor(TorchExtractor(bundle, 1), OnnxRuntimeExtractor(bundle, 1))
     monkeypatch.setattr(module, "create_extractor", lambda *arguments: network)
     estimator, (image, camera, roi) = PoseEstimator(bundle, 1, device="twins"), frame
     (expected,) = estimator.estimate(image, camera, [roi])

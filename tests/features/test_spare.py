@@ -7,7 +7,7 @@ import pytest
 from dinemo_ros import features
 from dinemo_ros.errors import BackendError, PictureSizeError
 from dinemo_ros.features.cuda_driver import CudaOutOfMemory
-from dinemo_ros.features.fallback import SparedExtractor
+from dinemo_ros.features.fallback import FallbackExtractor
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.selection import Selection
 
@@ -41,11 +41,11 @@ def images(bundle):
     (RuntimeError("CUDA error: an illegal memory access\nmore"), "CUDA error: an illegal memory access"),
     (RuntimeError(), "RuntimeError")])
 def test_goes_on_on_the_cpu(bundle, images, caplog, error, told):
-    spare = OnnxRuntimeExtractor(bundle, 1)
-    extractor = SparedExtractor(OnGpu(bundle, error), spare)
+    fallback = OnnxRuntimeExtractor(bundle, 1)
+    extractor = FallbackExtractor(OnGpu(bundle, error), fallback)
     assert (extractor.name, extractor.precision, extractor.device) == ("tensorrt", "fp16", "Some GPU")
     for _ in range(3):
-        assert np.array_equal(extractor(images), spare(images))
+        assert np.array_equal(extractor(images), fallback(images))
     message, = (record.getMessage() for record in caplog.records)
     assert message == f"features: onnxruntime goes on on the CPU, because tensorrt on Some GPU failed: {told}"
     assert extractor.device == "CPU" and extractor.tensor_device == "" and told in extractor.reason
@@ -54,7 +54,7 @@ def test_goes_on_on_the_cpu(bundle, images, caplog, error, told):
 def test_pictures_too_large_for_the_gpu_are_the_cpus_once(bundle, images, caplog):
     """Nothing is broken: the next ones run on the GPU again."""
     gpu = OnGpu(bundle, PictureSizeError("the engine takes pictures of up to 1024x1024 pixels"), good=0)
-    extractor = SparedExtractor(gpu, OnnxRuntimeExtractor(bundle, 1))
+    extractor = FallbackExtractor(gpu, OnnxRuntimeExtractor(bundle, 1))
     for _ in range(2):
         assert np.array_equal(extractor(images), OnnxRuntimeExtractor(bundle, 1)(images))
         assert extractor.device == "Some GPU"
@@ -71,21 +71,21 @@ def test_features_that_are_no_numbers(bundle, images, caplog, wrong):
             features[0, 3, 2, 1] = wrong
             return features
 
-    spare = OnnxRuntimeExtractor(bundle, 1)
-    extractor = SparedExtractor(Overflowing(bundle, BackendError("no")), spare)
-    assert np.array_equal(extractor(images), spare(images)) and extractor.device == "CPU"
+    fallback = OnnxRuntimeExtractor(bundle, 1)
+    extractor = FallbackExtractor(Overflowing(bundle, BackendError("no")), fallback)
+    assert np.array_equal(extractor(images), fallback(images)) and extractor.device == "CPU"
     assert caplog.messages == ["features: onnxruntime goes on on the CPU, because tensorrt on Some GPU failed: its "
                                "features in fp16 are not all finite"]
 
 
 def test_tensors_come_back_as_tensors(bundle, images):
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    extractor = SparedExtractor(OnGpu(bundle, BackendError("no"), good=0), OnnxRuntimeExtractor(bundle, 1))
+    extractor = FallbackExtractor(OnGpu(bundle, BackendError("no"), good=0), OnnxRuntimeExtractor(bundle, 1))
     found = extractor.on_device(torch.from_numpy(images))
     assert np.array_equal(found.numpy(), OnnxRuntimeExtractor(bundle, 1)(images)) and extractor.device == "CPU"
 
 
 def test_only_a_gpu_needs_a_spare(bundle, monkeypatch):
-    assert not isinstance(features.create_extractor(bundle, "onnxruntime", 1, "fp32"), SparedExtractor)
+    assert not isinstance(features.create_extractor(bundle, "onnxruntime", 1, "fp32"), FallbackExtractor)
     monkeypatch.setattr(Selection, "choose", lambda self, backend, precision: OnGpu(bundle, RuntimeError()))
-    assert isinstance(features.create_extractor(bundle, "onnxruntime", 1, "fp32"), SparedExtractor)
+    assert isinstance(features.create_extractor(bundle, "onnxruntime", 1, "fp32"), FallbackExtractor)

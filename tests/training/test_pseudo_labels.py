@@ -126,7 +126,7 @@ def test_poses_that_a_symmetry_makes_one_agree(symmetry, turned, agree):
     original, mirrored = [candidate(40, 0.6)], [in_mirror(candidate(40 + turned, 0.5))]
     label = reconcile(original, mirrored, symmetry=symmetry)
     assert (label is not None) == agree
-    if agree:  # the other pose is no rival either
+    if agree:  # the other pose is no background_score either
         assert label.agreement_deg == pytest.approx(0, abs=1e-3) and label.margin == pytest.approx(0.55)
     confirmed = confirmed_labeller(lambda _: original, lambda _: [candidate(40 + turned, 0.3)], symmetry)
     assert bool(confirmed(None)) == agree
@@ -226,8 +226,8 @@ def test_selection_keeps_trusted_labels_and_flattens_azimuth(tmp_path):
         i = label.calls // 2
         label.calls += 1
         pose = candidate(azimuths[i], 0.1 if i >= 105 else 0.5)
-        rival = candidate(azimuths[i] + 90, 0.49 if 100 <= i < 105 else 0.1)
-        return [pose, rival] if label.calls % 2 else [in_mirror(pose), in_mirror(rival)]
+        background_score = candidate(azimuths[i] + 90, 0.49 if 100 <= i < 105 else 0.1)
+        return [pose, background_score] if label.calls % 2 else [in_mirror(pose), in_mirror(background_score)]
 
     label.calls = 0
     label_photos(tmp_path, names, label, tmp_path / "found.npz")

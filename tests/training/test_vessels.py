@@ -21,7 +21,7 @@ from dinemo_training.run.recipe import CONFIGS, load_recipe
 from dinemo_training.run.stages import Work
 from dinemo_training.synthetic.assets.skin import bottle_skin, cup_skin
 from dinemo_training.synthetic.assets.vessel import deformed, lathe, measured, random_mug, with_handle
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, CUP_LENGTH, Shelf
+from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, CUP_LENGTH, VesselCatalogue
 from dinemo_training.synthetic.render.background import Photos
 from dinemo_training.synthetic.render.dataset import write_dataset
 from dinemo_training.synthetic.render.rasterizer import rasterize
@@ -38,14 +38,14 @@ def beaker():
     return measured("beaker", vertices, faces)
 
 
-def shelf(category: str, held_out: bool = False) -> Shelf:
-    return Shelf(category, shared_data("meshes") / category, held_out)
+def catalogue(category: str, held_out: bool = False) -> VesselCatalogue:
+    return VesselCatalogue(category, shared_data("meshes") / category, held_out)
 
 
 @pytest.mark.parametrize("category", sorted(CATEGORIES))
 def test_convention_vessels_stand_on_their_axis_with_the_handle_along_x(category):
     for held_out in (False, True):
-        for vessel in shelf(category, held_out).plain():
+        for vessel in catalogue(category, held_out).plain():
             assert np.ptp(vessel.vertices[:, 2]) == pytest.approx(vessel.height)
             assert abs(vessel.vertices[:, 2].min() + vessel.vertices[:, 2].max()) < 1e-9
             body = vessel.vertices[np.unique(vessel.faces[~vessel.handle])]
@@ -60,11 +60,11 @@ def test_convention_vessels_stand_on_their_axis_with_the_handle_along_x(category
 
 def test_held_out_files_are_never_drawn_for_training():
     for category, spec in CATEGORIES.items():
-        train, held = ({e.file for e in shelf(category, flag).entries} for flag in (False, True))
+        train, held = ({e.file for e in catalogue(category, flag).entries} for flag in (False, True))
         assert held and not train & held
         assert {e.file for e in spec.entries} == train | held
     rng = np.random.default_rng(0)
-    held = shelf("cup", held_out=True)
+    held = catalogue("cup", held_out=True)
     assert {held.draw(rng).name for _ in range(20)} == {"02"}
 
 
@@ -179,7 +179,7 @@ def test_mean_profile_of_one_vessel_is_its_own(beaker):
 @pytest.mark.parametrize("category", sorted(CATEGORIES))
 def test_labels_describe_the_picture(category, tmp_path):
     """Drawn again from its label the vessel covers the mask; the label is canonical; a rerun gives the same picture."""
-    synthesizer = TabletopSynthesizer(shelf(category), 3, Photos([], []))
+    synthesizer = TabletopSynthesizer(catalogue(category), 3, Photos([], []))
     write_dataset(tmp_path, synthesizer, 3)
     symmetry = CATEGORIES[category].symmetry
     for k, crop in enumerate(load_posed_crops(tmp_path)):
@@ -204,9 +204,9 @@ def test_labels_describe_the_picture(category, tmp_path):
 
 def test_an_unknown_category_or_folder_is_told(tmp_path):
     with pytest.raises(SystemExit, match="category 'vase' is not known; allowed: cup, bottle"):
-        Shelf("vase", tmp_path, False)
+        VesselCatalogue("vase", tmp_path, False)
     with pytest.raises(SystemExit, match="has no 01.obj; give the folder of the category's CAD files"):
-        Shelf("cup", tmp_path, False)
+        VesselCatalogue("cup", tmp_path, False)
 
 
 @pytest.mark.parametrize("category", sorted(CATEGORIES))

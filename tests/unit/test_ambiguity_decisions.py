@@ -34,7 +34,8 @@ def volume(surface):
     evidence = np.zeros((count + 1, CELLS + 2 * PAD, CELLS + 2 * PAD), np.uint8)
     some = rng.integers(1, 60, (count, CELLS, CELLS)) * (rng.random((count, CELLS, CELLS)) < 0.5)
     evidence[:-1, PAD:-PAD, PAD:-PAD] = some
-    return SimpleNamespace(evidence=evidence, similarity=np.empty(count), rival=np.empty((CELLS, CELLS)), pad=PAD)
+    return SimpleNamespace(evidence=evidence, similarity=np.empty(count), background_score=np.empty((CELLS, CELLS)),
+                           pad=PAD)
 
 
 def interpolated(plane, x, y):

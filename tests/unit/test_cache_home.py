@@ -78,7 +78,8 @@ def test_a_home_that_is_not_there_is_one_sentence(homeless, monkeypatch, name):
 
 def _kernels_of_a_start(folder: Path, **environment: str) -> str:
     """What is said while the solver's kernels are looked for by a process that stands in ``folder``."""
-    code = "from dinemo_ros.solver.kernel_cache import SHELF; print(SHELF.store is not None, SHELF.folder)"
+    code = ("from dinemo_ros.solver.kernel_cache import KERNEL_FOLDER; "
+            "print(KERNEL_FOLDER.store is not None, KERNEL_FOLDER.folder)")
     left = {name: value for name, value in os.environ.items()
             if name not in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "TMPDIR")}
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=left | {"PYTHONPATH": str(ROOT / "src")} |

@@ -42,7 +42,7 @@ def test_where_kernels_cannot_be_kept_no_later_start_is_promised(monkeypatch):
     class Nowhere:
         store = None
 
-    monkeypatch.setattr(jit, "SHELF", Nowhere)
+    monkeypatch.setattr(jit, "KERNEL_FOLDER", Nowhere)
     said: list[str] = []
     with jit.compilation_told(said.append, period_s=60.0):
         jit._compiling()

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from dinemo_ros.solver import kernel_cache, kernel_store
-from dinemo_ros.solver.kernel_cache import KernelCache, Shelf
+from dinemo_ros.solver.kernel_cache import KernelCache, KernelFolder
 from dinemo_ros.solver.kernel_store import KernelStore
 
 KEY = "0123456789abcdef"
@@ -36,10 +36,10 @@ class Start:
 
     def __init__(self, folder: Path) -> None:
         self.compiled = 0
-        self.shelf = Shelf()
-        self.shelf.folder = folder
+        self.kernel_folder = KernelFolder()
+        self.kernel_folder.folder = folder
         kernel = numba.njit(total)
-        kernel._cache = KernelCache(total, self._count, self.shelf)
+        kernel._cache = KernelCache(total, self._count, self.kernel_folder)
         self.answer = kernel(np.arange(5.0))
 
     def _count(self) -> None:
@@ -175,13 +175,13 @@ def test_a_whole_entry_of_no_use_is_compiled_again(filled, caplog):
 
 
 def test_every_damaged_kernel_together_are_one_sentence(folder, caplog):
-    shelf = Shelf()
-    shelf.folder = folder
-    assert shelf.load("a") is None
+    kernel_folder = KernelFolder()
+    kernel_folder.folder = folder
+    assert kernel_folder.load("a") is None
     for name in "abc":
-        shelf.keep(name, b"content")
+        kernel_folder.keep(name, b"content")
         (folder / f"{name}.nbc").write_bytes(b"")
-    assert [shelf.load(name) for name in "abc"] == [None] * 3
+    assert [kernel_folder.load(name) for name in "abc"] == [None] * 3
     assert len(warnings(caplog)) == 1
 
 
@@ -325,10 +325,10 @@ def test_what_calls_a_damaged_kernel_is_compiled_again_with_it(folder, monkeypat
         store.write(f"{name}-0", b"content")
     (folder / "inner-0.nbi").write_bytes(b"")
     monkeypatch.setattr(kernel_cache, "_CALLED", {name: lambda name=name: called[name] for name in called})
-    shelf = Shelf()
-    shelf.folder = folder
-    assert shelf.load("apart-0") == b"content"
-    assert [shelf.load(f"{name}-0") for name in ("outer", "middle", "inner")] == [None] * 3
+    kernel_folder = KernelFolder()
+    kernel_folder.folder = folder
+    assert kernel_folder.load("apart-0") == b"content"
+    assert [kernel_folder.load(f"{name}-0") for name in ("outer", "middle", "inner")] == [None] * 3
     assert len(warnings(caplog)) == 1
 
 

@@ -53,10 +53,12 @@ def perturbed(scene):
 def test_similarity_volume_equals_its_twin(surface, scene, evidence):
     C, clutter = surface.features[:200], car_mesh().clutter
     fast = Similarity(C, clutter, TEMPERATURE, evidence, PAD)(scene.features)
-    slow_evidence, odds, rival, foreground = reference.similarity(C, clutter, scene.features, TEMPERATURE, evidence)
+    slow_evidence, odds, background_score, foreground = reference.similarity(C, clutter, scene.features, TEMPERATURE,
+        evidence)
     assert np.allclose(fast.evidence[:-1, PAD:-PAD, PAD:-PAD] / UNIT, slow_evidence, atol=0.51 / UNIT)  # rounded
     assert np.allclose(fast.odds, odds, rtol=2e-4)  # float32 similarity divided by the temperature, exp by series
-    assert np.allclose(fast.rival, rival, atol=2e-6) and np.allclose(fast.foreground, foreground, atol=1e-4)
+    assert np.allclose(fast.background_score, background_score, atol=2e-6) and np.allclose(fast.foreground, foreground,
+        atol=1e-4)
     assert not fast.evidence[:, :PAD].any() and not fast.evidence[:, :, -PAD:].any() and not fast.evidence[-1].any()
     assert np.array_equal(fast.cells, scene.features.transpose(1, 2, 0))
 
@@ -65,7 +67,7 @@ def test_similarity_takes_any_number_of_clutter_features(surface, scene):
     for count in range(1, CLUTTER):
         clutter = car_mesh().clutter[:count]
         fast = Similarity(surface.features[:8], clutter, TEMPERATURE, "clutter", PAD)(scene.features)
-        assert np.allclose(fast.rival, np.einsum("kd,dhw->khw", clutter, scene.features).max(0), atol=2e-6)
+        assert np.allclose(fast.background_score, np.einsum("kd,dhw->khw", clutter, scene.features).max(0), atol=2e-6)
 
 
 def test_similarity_takes_any_number_of_channels(surface, scene):
@@ -208,23 +210,23 @@ def rendered(surface, pose, camera, cells):
 
 
 def compared(surface, volume, pose, camera, rendering):
-    equations, crop = make_equations(), FeatureMap(volume.cells, volume.rival, *camera, TEMPERATURE, 20.0)
+    equations, crop = make_equations(), FeatureMap(volume.cells, volume.background_score, *camera, TEMPERATURE, 20.0)
     sums = compare(crop, surface, rendering, State(*pose), equations, make_work())
     return sums, equations
 
 
 def test_rendering_and_cosines_equal_the_ray_cast(surface, volume, scene):
     pose, focal, centre = perturbed(scene), scene.target.focal, scene.target.centre
-    rendering = rendered(surface, pose, scene.target.camera, volume.rival.shape)
+    rendering = rendered(surface, pose, scene.target.camera, volume.background_score.shape)
     cosine, face = reference.rendered_cosines(volume.cells, surface.features, surface.vertices, surface.faces, *pose,
                                               focal, centre)
     assert np.array_equal(rendering.face_of >= 0, face >= 0)
     assert np.mean(rendering.face_of == face) > 0.99  # on a shared edge either face may win
     (evidence, explained, mean, covered), _ = compared(surface, volume, pose, scene.target.camera, rendering)
     on = face >= 0
-    gamma = 1.0 / (1.0 + np.exp((volume.rival[on] - cosine[on]) / TEMPERATURE))
+    gamma = 1.0 / (1.0 + np.exp((volume.background_score[on] - cosine[on]) / TEMPERATURE))
     assert covered == on.sum()
-    assert evidence == pytest.approx(np.maximum(cosine - volume.rival, 0)[on].sum(), rel=1e-3)
+    assert evidence == pytest.approx(np.maximum(cosine - volume.background_score, 0)[on].sum(), rel=1e-3)
     assert explained == pytest.approx(gamma.sum(), rel=1e-3)
     assert mean == pytest.approx(np.sum(gamma * cosine[on]) / gamma.sum(), rel=1e-3)
 
@@ -232,8 +234,8 @@ def test_rendering_and_cosines_equal_the_ray_cast(surface, volume, scene):
 def test_render_and_compare_gradient_equals_finite_differences(surface, volume, scene):
     """Per unknown, over the cells that see the same face at both ends of the difference."""
     pose, focal, centre = perturbed(scene), scene.target.focal, scene.target.centre
-    trusting = replace(volume, rival=np.full_like(volume.rival, -10.0))  # every cell counts fully
-    rendering = rendered(surface, pose, scene.target.camera, volume.rival.shape)
+    trusting = replace(volume, background_score=np.full_like(volume.background_score, -10.0))  # every cell counts fully
+    rendering = rendered(surface, pose, scene.target.camera, volume.background_score.shape)
     face = rendering.face_of
     for k in range(PARAMETERS):
         h = np.zeros(PARAMETERS)

@@ -229,18 +229,19 @@ def test_matrix_of_render_and_compare_is_that_of_the_rendered_features():
     drawn = make_rendering(len(vertices), (CELLS, CELLS))
     rasterise(vertices, surface.faces, state, CAMERA, drawn, make_work())
     assert np.array_equal(drawn.face_of, face) and same.sum() > 0.9 * (face >= 0).sum()
-    rival, temperature = rng.uniform(0.3, 0.9, (CELLS, CELLS)), 0.3
-    crop, equations = FeatureMap(cells.astype(np.float32), rival, *CAMERA, temperature, 20.0), make_equations()
+    background_score, temperature = rng.uniform(0.3, 0.9, (CELLS, CELLS)), 0.3
+    crop, equations = FeatureMap(cells.astype(np.float32), background_score, *CAMERA, temperature,
+                                 20.0), make_equations()
     drawn.face_of[~same] = -1
     sums = compare(crop, surface, drawn, state, equations, make_work())
     s = np.sum(cells * seen, axis=2)[same]
-    gamma = 1.0 / (1.0 + np.exp((rival[same] - s) / temperature))
+    gamma = 1.0 / (1.0 + np.exp((background_score[same] - s) / temperature))
     expected = np.einsum("n,nda,ndb->ab", gamma * np.maximum(s, 0.1), derivative[same], derivative[same])
     np.testing.assert_allclose(equations.normal, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
     np.testing.assert_allclose(equations.gradient, np.einsum("n,nd,nda->a", gamma, cells[same], derivative[same]),
                                rtol=1e-3, atol=1e-3 * np.abs(equations.gradient).max())
-    np.testing.assert_allclose(sums, [np.maximum(s - rival[same], 0).sum(), gamma.sum(),
-                                      np.sum(gamma * s) / gamma.sum(), same.sum()], rtol=1e-4)
+    np.testing.assert_allclose(sums, [np.maximum(s - background_score[same], 0).sum(), gamma.sum(), np.sum(gamma * s)
+                                      / gamma.sum(), same.sum()], rtol=1e-4)
 
 
 def test_what_is_too_near_or_behind_is_not_drawn():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both refinements step by step: what ``climb`` and ``polish`` do, told by the pieces that have tests of their own."""
+"""Both refinements step by step: what ``coarse_refinement`` and ``gauss_newton_refinement`` do, told by the pieces that
+have tests of their own."""
 
 import numpy as np
 import pytest
@@ -11,7 +12,16 @@ from dinemo_ros.solver.compare import compare, rasterise
 from dinemo_ros.solver.crop_solver import inside_maps
 from dinemo_ros.solver.likelihood import accumulate, choose_vertices
 from dinemo_ros.solver.problem import FeatureMap, FeatureNoise, Priors, State
-from dinemo_ros.solver.refine import CORRELATED, Refined, climb, log_prior, noise_variance, polish, solve_damped, weigh
+from dinemo_ros.solver.refine import (
+    CORRELATED,
+    Refined,
+    coarse_refinement,
+    gauss_newton_refinement,
+    log_prior,
+    noise_variance,
+    solve_damped,
+    weigh,
+)
 from dinemo_ros.solver.roi_prior import add_roi_prior, roi_sides
 from dinemo_ros.solver.similarity import Similarity
 from dinemo_ros.solver.surface import prepare_surface
@@ -86,20 +96,20 @@ def test_climbing_equals_its_twin(setting, schedule):
     schedule = np.array(schedule, float)
     inside = inside_maps(volume.foreground, schedule[:, 0])
     pose, before = start_of(scene), start_of(scene)
-    pose.judged = True
-    climb(volume, surface, priors_of(scene), scene.target.camera, pose, schedule, inside, scratch)
+    pose.evaluated = True
+    coarse_refinement(volume, surface, priors_of(scene), scene.target.camera, pose, schedule, inside, scratch)
     expected = climbed(setting, start_of(scene), schedule, inside)
-    assert np.abs(pose.t - before.t).max() > 1e-3 and not pose.judged
+    assert np.abs(pose.t - before.t).max() > 1e-3 and not pose.evaluated
     same(pose, expected, 1e-6)
 
 
-def judged(setting, pose: Refined):
+def evaluated(setting, pose: Refined):
     """Sums and normal equations of render-and-compare at a pose, priors in its units."""
     surface, scene, volume, scratch = setting
     state, camera, equations = state_of(pose), scene.target.camera, make_equations()
     rendering = make_rendering(len(surface.vertices), (32, 32))
     rasterise(surface.vertices, surface.faces, state, camera, rendering, scratch.work)
-    crop = FeatureMap(volume.cells, volume.rival, *camera, TEMPERATURE, DIMENSION)
+    crop = FeatureMap(volume.cells, volume.background_score, *camera, TEMPERATURE, DIMENSION)
     sums = compare(crop, surface, rendering, state, equations, scratch.work)
     unit = noise_variance(sums[2], DIMENSION) * CORRELATED
     add_roi_prior(roi_sides(scene.target), surface.vertices, state, camera, unit, equations, scratch.work)
@@ -111,26 +121,26 @@ def judged(setting, pose: Refined):
 def test_polishing_equals_its_twin(setting, steps):
     surface, scene, volume, scratch = setting
     pose, expected = start_of(scene), start_of(scene)
-    polish(volume, surface, FeatureNoise(TEMPERATURE, DIMENSION), priors_of(scene), scene.target.camera, pose, steps,
-           scratch)
+    gauss_newton_refinement(volume, surface, FeatureNoise(TEMPERATURE, DIMENSION), priors_of(scene),
+                            scene.target.camera, pose, steps, scratch)
     for _ in range(steps):
-        _, equations, unit = judged(setting, expected)
+        _, equations, unit = evaluated(setting, expected)
         step = np.empty(9)
         solve_damped(equations, 1.0 / unit, PRIOR, state_of(expected), 1e-3, step, scratch.work)
         expected = stepped(expected, step)
     same(pose, expected, 1e-6)
-    (evidence, explained, cosine, covered), (gradient, normal), _ = judged(setting, expected)
+    (evidence, explained, cosine, covered), (gradient, normal), _ = evaluated(setting, expected)
     np.testing.assert_allclose([pose.evidence, pose.score, pose.cosine, pose.visible],
                                [evidence, evidence / covered, cosine, explained / covered], rtol=1e-4)
     np.testing.assert_allclose(pose.normal, normal, rtol=1e-3, atol=1e-4 * np.abs(normal).max())
     np.testing.assert_allclose(pose.gradient, gradient, atol=1e-3 * np.sqrt(np.diag(normal).max()))
-    assert pose.judged
+    assert pose.evaluated
 
 
 def test_what_is_not_in_the_picture_is_judged_as_nothing_and_not_moved(setting):
     surface, scene, volume, scratch = setting
     pose = start_of(scene)
     pose.t = np.array([500.0, 0.0, 9.0])
-    polish(volume, surface, FeatureNoise(TEMPERATURE, DIMENSION), priors_of(scene), scene.target.camera, pose, 4,
-           scratch)
+    gauss_newton_refinement(volume, surface, FeatureNoise(TEMPERATURE, DIMENSION), priors_of(scene),
+                            scene.target.camera, pose, 4, scratch)
     assert pose.score == pose.visible == pose.evidence == 0.0 and pose.t.tolist() == [500.0, 0.0, 9.0]

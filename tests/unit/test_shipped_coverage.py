@@ -19,7 +19,7 @@ from dinemo_ros.evaluation.cutouts import DrawnCutOuts
 from dinemo_ros.evaluation.metrics import wilson_interval
 from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
 from dinemo_ros.evaluation.runner import Competitor, Occlusion, Setting, evaluate
-from dinemo_ros.evaluation.sample import Entry, Sample
+from dinemo_ros.evaluation.sample import LabelledSample, Sample
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import PoseTruth, ReferenceObject
 from dinemo_ros.geometry import se3
@@ -44,7 +44,8 @@ def demo_entries():
         known = PoseTruth(np.array(frame["T_cam_obj"]), HATCHBACK, camera)
         return Sample(image, camera, tuple(frame["roi"]), None, known)
 
-    return [Entry("demo", name, lambda name=name, frame=frame: load(name, frame)) for name, frame in truth.items()]
+    return [LabelledSample("demo", name, lambda name=name, frame=frame: load(name, frame)) for name, frame
+            in truth.items()]
 
 
 def contents_of(category):

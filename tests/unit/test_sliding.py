@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dinemo_ros.detection.sliding_window import Templates, Windows, count_inside, fill_evidence, slide
-from dinemo_ros.process.thread_pool import Crew
+from dinemo_ros.process.thread_pool import ThreadPool
 from dinemo_ros.solver.similarity import UNIT
 
 
@@ -31,11 +31,11 @@ def means(evidence, t: Templates, k: int):
 def test_sliding_equals_its_twin():
     """Best template and mean evidence per cell, templates that leave the map left out."""
     rng = np.random.default_rng(0)
-    t, S, rival = templates(rng), rng.random((5, 7, 9), np.float32), 0.3 * rng.random((7, 9), np.float32)
+    t, S, background_score = templates(rng), rng.random((5, 7, 9), np.float32), 0.3 * rng.random((7, 9), np.float32)
     margin, score, best = 3, np.zeros((7, 9), np.float32), np.zeros((7, 9), np.int32)
     evidence, count = np.zeros((5, 13, 15), np.uint8), np.empty((len(t.vertex), 7, 9), np.uint8)
-    fill_evidence(S, rival, evidence, margin, 0, 5)
-    plain = np.maximum(S - rival, 0.0)
+    fill_evidence(S, background_score, evidence, margin, 0, 5)
+    plain = np.maximum(S - background_score, 0.0)
     np.testing.assert_allclose(evidence[:, 3:-3, 3:-3] / UNIT, plain, atol=0.51 / UNIT)
     assert evidence.sum() == evidence[:, 3:-3, 3:-3].sum()
     count_inside(t.offset, count)
@@ -52,11 +52,11 @@ def test_sliding_equals_its_twin():
 def test_local_maxima_in_boxes_about_their_places(parts):
     rng = np.random.default_rng(1)
     t = templates(rng)
-    windows = Windows(t, Crew(parts, ""))
+    windows = Windows(t, ThreadPool(parts, ""))
     for h, w in ((11, 14), (9, 20)):  # buffers are made anew
-        S, rival = rng.random((5, h, w), np.float32), np.full((h, w), 0.2, np.float32)
-        boxes, scores = windows(S, rival, floor=0.3)
-        expected = np.stack([means(np.maximum(S - rival, 0.0), t, k) for k in range(6)]).max(axis=0)
+        S, background_score = rng.random((5, h, w), np.float32), np.full((h, w), 0.2, np.float32)
+        boxes, scores = windows(S, background_score, floor=0.3)
+        expected = np.stack([means(np.maximum(S - background_score, 0.0), t, k) for k in range(6)]).max(axis=0)
         middles = (0.5 * (boxes[:, :2] + boxes[:, 2:]) - 0.5).round().astype(int)
         assert len(boxes) and scores.min() >= 0.3
         for (j, i), score, box in zip(middles, scores, boxes, strict=True):

@@ -13,7 +13,7 @@ from dinemo_ros.model.bundle import ScoreSpec
 from dinemo_ros.solver import PoseSolver, Start, prepare_category
 from dinemo_ros.solver.crop_solver import inside_maps
 from dinemo_ros.solver.problem import FeatureNoise, Priors
-from dinemo_ros.solver.refine import CORRELATED, Refined, climb, polish
+from dinemo_ros.solver.refine import CORRELATED, Refined, coarse_refinement, gauss_newton_refinement
 from dinemo_ros.solver.roi_prior import roi_sides
 from dinemo_ros.solver.similarity import Similarity
 from dinemo_ros.solver.surface import prepare_surface
@@ -235,7 +235,7 @@ def test_refinement_goes_on_from_where_it_judged():
     for parts in ((4,), (0, 1, 3)):
         pose = Refined(scene.T[:3, :3].copy(), scene.T[:3, 3] + 0.05)
         for steps in parts:
-            polish(volume, surface, NOISE, priors_of(scene), scene.target.camera, pose, steps, scratch)
+            gauss_newton_refinement(volume, surface, NOISE, priors_of(scene), scene.target.camera, pose, steps, scratch)
         ends.append((pose.R, pose.t, pose.log_size, pose.normal, pose.score, pose.visible))
     for at_once, in_parts in zip(*ends, strict=True):
         np.testing.assert_array_equal(at_once, in_parts)
@@ -254,8 +254,9 @@ def test_steps_of_the_refinement_allocate_nothing():
         pose = Refined(scene.T[:3, :3].copy(), scene.T[:3, 3] + 0.05)
         schedule = np.array([[2.5, steps], [1.5, steps]], dtype=float)
         before = _nrt_python.memsys_get_stats_alloc()
-        climb(volume, surface, priors, camera, pose, schedule, inside_maps(volume.foreground, schedule[:, 0]), scratch)
-        polish(volume, surface, NOISE, priors, camera, pose, steps, scratch)
+        coarse_refinement(volume, surface, priors, camera, pose, schedule, inside_maps(volume.foreground, schedule[:,
+            0]), scratch)
+        gauss_newton_refinement(volume, surface, NOISE, priors, camera, pose, steps, scratch)
         return _nrt_python.memsys_get_stats_alloc() - before
 
     _nrt_python.memsys_enable_stats()

@@ -50,7 +50,7 @@ def reconcile(original: list[Candidate], mirrored: list[Candidate], mode: str = 
     Args:
         original, mirrored: candidates, best first; the mirrored ones are mirrored back here.
         mode: "correct" lets any two candidates agree, "reject" only the best ones, "off" asks the picture alone.
-        symmetry: of the category; poses that it makes one agree, and are no rivals.
+        symmetry: of the category; poses that it makes one agree, and are no others.
     """
     if mode not in MODES:
         raise ValueError(f"mirror check {mode!r}; give one of {', '.join(MODES)}")
@@ -71,5 +71,5 @@ def reconcile(original: list[Candidate], mirrored: list[Candidate], mode: str = 
     total, angle, best = max(pairs, key=lambda p: p[0])
     singles = [(c.score, c.T_cam_obj[:3, :3]) for c in original]
     singles += [(c.score, R) for c, R in zip(mirrored, back, strict=True)]
-    rivals = [s for s, R in singles if np.rad2deg(symmetry.distance(R, best.T_cam_obj[:3, :3])) > 2 * AGREE_DEG]
-    return Label(best.T_cam_obj, best.size, total / 2, total / 2 - max(rivals, default=0.0), angle)
+    others = [s for s, R in singles if np.rad2deg(symmetry.distance(R, best.T_cam_obj[:3, :3])) > 2 * AGREE_DEG]
+    return Label(best.T_cam_obj, best.size, total / 2, total / 2 - max(others, default=0.0), angle)

@@ -40,7 +40,7 @@ from ..pseudo_labels.correspondence import ONE_WAY
 from ..pseudo_labels.labelling import confirmed_labeller, correspondence_labeller, label_photos, render_labeller, select
 from ..pseudo_labels.neighbour_consistency import settle
 from ..sequences.posed_templates import align, read_reference_azimuths, read_sequence, write_templates
-from ..synthetic.assets.vessel_catalogue import Shelf
+from ..synthetic.assets.vessel_catalogue import VesselCatalogue
 from ..synthetic.shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape
 from ..synthetic.shape.vessel_mesh import vessel_mesh
 from .inputs import parse_size
@@ -79,8 +79,8 @@ class Work:
             shape = CategoryShape.load(sources[0]).resized(size)
             save_shape(out, shape.vertices, shape.faces, shape.places)
         elif self.recipe.mesh.profile:
-            shelf = Shelf(self.recipe.mesh.profile, Path(sources[0]))
-            save_shape(out, *vessel_mesh(shelf.plain(), size, shelf.category.open, self.recipe.mesh.vertices))
+            catalogue = VesselCatalogue(self.recipe.mesh.profile, Path(sources[0]))
+            save_shape(out, *vessel_mesh(catalogue.plain(), size, catalogue.category.open, self.recipe.mesh.vertices))
         else:
             files, left_out = mean_files(self.recipe)
             if left_out and files:

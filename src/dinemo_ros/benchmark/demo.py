@@ -9,7 +9,7 @@ import numpy as np
 
 from ..camera.pinhole import Camera
 from ..errors import DatasetError, DocumentError
-from ..evaluation.sample import Entry, Sample
+from ..evaluation.sample import LabelledSample, Sample
 from ..evaluation.truth import PoseTruth
 from ..io.bounded_file import is_name
 from ..io.document import read_json
@@ -25,7 +25,7 @@ def demo_sequence() -> Path:
     return find_bundle("car").parents[1] / "config" / "demo_sequence"  # engines/car and config share their parent
 
 
-def demo_entries(folder: Path) -> list[Entry]:
+def demo_entries(folder: Path) -> list[LabelledSample]:
     """Frames of ``folder`` with region and pose from its ``ground_truth.json``; none where there is no such file.
 
     Raises:
@@ -51,4 +51,4 @@ def demo_entries(folder: Path) -> list[Entry]:
         roi, T_cam_obj, size = known[name]
         return Sample(read_image(folder / name), camera, roi, None, PoseTruth(T_cam_obj, size, camera), roi)
 
-    return [Entry(folder.name, name, lambda name=name: load(name)) for name in known]
+    return [LabelledSample(folder.name, name, lambda name=name: load(name)) for name in known]

@@ -17,7 +17,7 @@ from ..camera.crop import check_roi, crop_camera, warp_crop
 from ..errors import DinemoError, told
 from ..estimator import PoseEstimator, target_of
 from ..evaluation.metrics import summarise
-from ..evaluation.sample import Entry
+from ..evaluation.sample import LabelledSample
 from ..evaluation.truth import ReferenceObject, Truth
 from ..features.mirrored import beside, turned
 from ..geometry import rotation_angle, se3
@@ -44,7 +44,7 @@ class Crop:
     truth: Truth | None
 
 
-def crops(estimator: PoseEstimator, entries: Iterable[Entry]) -> list[Crop]:
+def crops(estimator: PoseEstimator, entries: Iterable[LabelledSample]) -> list[Crop]:
     """Look once at the region of each entry, as the estimator does."""
     spec = estimator.bundle.card.image
     buffer = np.empty((1, spec.size, spec.size, 3), np.uint8)

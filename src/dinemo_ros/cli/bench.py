@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         report["startup"] = measure_startup(estimator.bundle.path, arguments.threads)
     if arguments.reference:
-        report["rivals"] = _rivals(estimator, path, jobs, arguments.reference)
+        report["solvers"] = _compared_solvers(estimator, path, jobs, arguments.reference)
     packages = (estimator.extractor.name, *(("torch", "triton") if gpu else ()),
                 *(REFERENCE_PACKAGES if arguments.reference else ()))
     report |= {"load": load_average(), "versions": versions(packages)}
@@ -175,10 +175,10 @@ def _doubtful(bundle: Bundle, arguments: argparse.Namespace, jobs: list[Job]) ->
 
 def _gpu(estimator: PoseEstimator, job: Job, repeats: int) -> dict | None:
     """What the GPU does by itself, where the solver runs on one."""
-    from ..cuda.selection import WithSpare
+    from ..cuda.selection import SolverWithFallback
 
     pipeline = estimator.pipeline
-    if not isinstance(pipeline, WithSpare) or pipeline.failed:
+    if not isinstance(pipeline, SolverWithFallback) or pipeline.failed:
         return None
     from ..benchmark.gpu import measure_gpu
 
@@ -187,21 +187,23 @@ def _gpu(estimator: PoseEstimator, job: Job, repeats: int) -> dict | None:
     return measure_gpu(pipeline.first, job.image, job.camera, crop, target, repeats=repeats)
 
 
-def _rivals(estimator: PoseEstimator, path: Path, jobs: list[Job], rasterizer: str) -> list[dict]:
-    from ..benchmark import solver_comparison as rivals
+def _compared_solvers(estimator: PoseEstimator, path: Path, jobs: list[Job], rasterizer: str) -> list[dict]:
+    from ..benchmark import solver_comparison
     from ..benchmark.demo import demo_entries
-    from ..evaluation.sample import Entry, Sample
+    from ..evaluation.sample import LabelledSample, Sample
     from ..evaluation.truth import ReferenceObject
 
     entries = demo_entries(path)
     if not entries:  # speed and agreement can be compared without a truth
-        entries = [Entry(path.name, str(k), lambda job=job: Sample(job.image, job.camera, job.rois[0], None, None))
+        entries = [LabelledSample(path.name, str(k), lambda job=job: Sample(job.image, job.camera, job.rois[0], None,
+            None))
                    for k, job in enumerate(jobs)]
     entries = entries[::max(1, len(entries) // _CROPS)][:_CROPS]
-    reference = rivals.reference_solver(estimator, rasterizer=rasterizer)
-    solvers = {"dinemo_ros": rivals.our_solver(estimator), "NOVUM, 30 steps": reference,
-               "PnP, RANSAC": rivals.pnp_solver(estimator)}
-    return rivals.compare(solvers, rivals.crops(estimator, entries), ReferenceObject.of(estimator.bundle), "rivals")
+    reference = solver_comparison.reference_solver(estimator, rasterizer=rasterizer)
+    solvers = {"dinemo_ros": solver_comparison.our_solver(estimator), "NOVUM, 30 steps": reference,
+               "PnP, RANSAC": solver_comparison.pnp_solver(estimator)}
+    return solver_comparison.compare(solvers, solver_comparison.crops(estimator, entries),
+                                     ReferenceObject.of(estimator.bundle), "solvers")
 
 
 def describe_device(threads: int, extractor: FeatureExtractor) -> str:
@@ -234,7 +236,7 @@ def _show(report: dict) -> None:
         print(f"start to first pose, kernels {name}    {start['to_first_pose_s']:6.1f} s (CPU "
               f"{start['cpu_s']:.1f} s), first frame {1e3 * start['first_frame_s']:.0f} ms, peak memory "
               f"{start['peak_memory_mb'] or float('nan'):.0f} MB")
-    for row in report.get("rivals", []):
+    for row in report.get("solvers", []):
         accuracy = f", Acc@30 {row['acc30']:.0%}, Acc@10 {row['acc10']:.0%}" if "acc30" in row else ""
         print(f"solver {row['solver']:29} {row['median_ms']:6.1f} ms, x {row['times_slower']:.1f}, same pose as ours "
               f"{row['same_pose']:.0%}{accuracy} ({row['n']} crops)")

@@ -42,7 +42,8 @@ def azimuth_posterior(volume: DeviceVolume, category: DeviceCategory, camera: Te
 
 
 def turned_evidence(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses) -> Tensor:
-    """[H] evidence max(s - rival, -cost) over the cells that each object covers, by the volume's own vertices."""
+    """[H] evidence max(s - background_score, -cost) over the cells that each object covers, by the volume's own
+    vertices."""
     _, V, height, width = volume.evidence.shape
     h, w = volume.foreground.shape[1:]
     shown, facing = seen_from(category, poses)

@@ -14,22 +14,25 @@ _CELLS = 32      # compared at a time
 _CHANNELS = 32   # of their features multiplied at a time
 
 
-def compare_cells(rendered: Rendered, category: DeviceCategory, cells: Tensor, rival: Tensor, log_size: Tensor,
-                  crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def compare_cells(rendered: Rendered, category: DeviceCategory, cells: Tensor, background_score: Tensor,
+                  log_size: Tensor, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See :func:`compare_twin.compare_cells`."""
     H, P = rendered.face.shape
     new = rendered.depth.new_empty
     out = new(H, P), new(H, P), new(H, P, 3), new(H, P, 2), new(H, P, 2, 2)
-    _compare_cells[(H, triton.cdiv(P, _CELLS))](
-        rendered.screen.contiguous(), rendered.face, rendered.bary, rendered.depth, category.faces, category.vertices,
-        category.features, category.gram, cells, rival.contiguous(), log_size.contiguous(), crop.contiguous(), *out,
-        P, rendered.screen.shape[1], cells.shape[2], category.temperature, CELLS=_CELLS, CHANNELS=_CHANNELS)
+    _compare_cells[(H, triton.cdiv(P, _CELLS))](rendered.screen.contiguous(), rendered.face, rendered.bary,
+                                                rendered.depth, category.faces, category.vertices, category.features,
+                                                category.gram, cells, background_score.contiguous(),
+                                                log_size.contiguous(), crop.contiguous(), *out, P,
+                                                rendered.screen.shape[1], cells.shape[2], category.temperature,
+                                                CELLS=_CELLS, CHANNELS=_CHANNELS)
     return out
 
 
 @triton.jit(do_not_specialize=["P", "F", "D"])
-def _compare_cells(screen, face, bary, depth, faces, vertices, features, gram, cells, rival, log_size, crop, cosine,
-                   gamma, scaled, pull, matrix, P, F, D, temperature, CELLS: tl.constexpr, CHANNELS: tl.constexpr):
+def _compare_cells(screen, face, bary, depth, faces, vertices, features, gram, cells, background_score, log_size, crop,
+                   cosine, gamma, scaled, pull, matrix, P, F, D, temperature, CELLS: tl.constexpr,
+                   CHANNELS: tl.constexpr):
     """One program per hypothesis and block of cells."""
     h = tl.program_id(0)
     p = tl.program_id(1) * CELLS + tl.arange(0, CELLS)
@@ -73,7 +76,7 @@ def _compare_cells(screen, face, bary, depth, faces, vertices, features, gram, c
     uu = (_product(ui, uj, uk, ui, uj, uk, ij, jk, ki) - along_u * along_u) / square
     uv = (_product(ui, uj, uk, vi, vj, vk, ij, jk, ki) - along_u * along_v) / square
     vv = (_product(vi, vj, vk, vi, vj, vk, ij, jk, ki) - along_v * along_v) / square
-    sure = tl.where(shown, tl.sigmoid((s - tl.load(rival + b * P + p, listed, 0.0)) / temperature), 0.0)
+    sure = tl.where(shown, tl.sigmoid((s - tl.load(background_score + b * P + p, listed, 0.0)) / temperature), 0.0)
     tl.store(cosine + at, s, listed)
     tl.store(gamma + at, sure, listed)
     for axis in tl.static_range(3):

@@ -10,12 +10,12 @@ from .category import DeviceCategory
 from .rendered import Rendered
 
 
-def compare_cells(rendered: Rendered, category: DeviceCategory, cells: Tensor, rival: Tensor, log_size: Tensor,
-                  crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def compare_cells(rendered: Rendered, category: DeviceCategory, cells: Tensor, background_score: Tensor,
+                  log_size: Tensor, crop: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """What every cell that is drawn says; see ``dinemo_ros.solver.compare``.
 
     Args:
-        cells: [B, P, D] features. rival: [B, P]. log_size [H, 3], crop [H]: of the poses.
+        cells: [B, P, D] features. background_score: [B, P]. log_size [H, 3], crop [H]: of the poses.
 
     Returns:
         cosine [H, P] of what is drawn with what is seen; probability gamma [H, P] that the object is seen; the point
@@ -27,7 +27,7 @@ def compare_cells(rendered: Rendered, category: DeviceCategory, cells: Tensor, r
     slope = _slopes(screen, rendered.bary, rendered.depth, shown)
     corners = category.faces[face]                                                           # [H, P, 3]
     s, g, A = _cell_terms(cells[crop], category, corners, rendered.bary, slope, face)
-    gamma = torch.where(shown, torch.sigmoid((s - rival[crop]) / category.temperature), 0.0)
+    gamma = torch.where(shown, torch.sigmoid((s - background_score[crop]) / category.temperature), 0.0)
     # Where a cell's ray meets the surface is R scaled + t: barycentric weights are perspective.
     scaled = (rendered.bary[..., None] * category.vertices[corners]).sum(2) * torch.exp(log_size)[:, None]
     # The cosine falls from s, not from 1, as the surface moves away.

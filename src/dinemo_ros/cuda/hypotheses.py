@@ -25,10 +25,10 @@ from .distinct import distance, distinct_views, keep_distinct
 from .full_float32 import full_float32
 from .nearest_view import nearest_starts
 from .poses import Poses
-from .refine import Judgement, climb, polish
+from .refine import PoseScore, coarse_refinement, gauss_newton_refinement
 from .similarity import DeviceVolume, similarity_volume
 
-Rows = TypeVar("Rows", Poses, Judgement)  # dataclasses of tensors with one row per hypothesis
+Rows = TypeVar("Rows", Poses, PoseScore)  # dataclasses of tensors with one row per hypothesis
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,17 @@ class Search:
         """Packed hypotheses of maps [B, D, h, w] seen through targets given as rows [B, 14]."""
         target, volume = DeviceTarget.of(rows), similarity_volume(maps, self.category, SHIFT + 1)
         poses, found = self._starts(volume, target)
-        poses, judged = self._climbed(volume, target, poses, cpu._SCHEDULE)
-        found = self._distinct(poses, judged.score, found)
-        poses, found = self._with_flip(poses, judged, found)
+        poses, evaluated = self._coarsely_refined(volume, target, poses, cpu._SCHEDULE)
+        found = self._distinct(poses, evaluated.score, found)
+        poses, found = self._with_flip(poses, evaluated, found)
         poses, found = self._with_views(volume, target, poses, found)
-        poses, judged = self._polished(volume, target, poses, cpu._POLISH_STEPS)
-        found = self._distinct(poses, _rank(target, poses, judged), found)
-        poses, judged = self._best_again(volume, target, poses, judged, found)
+        poses, evaluated = self._gauss_newton_refined(volume, target, poses, cpu._GAUSS_NEWTON_STEPS)
+        found = self._distinct(poses, _rank(target, poses, evaluated), found)
+        poses, evaluated = self._best_again(volume, target, poses, evaluated, found)
         if self.category.symmetry.uncertain_azimuth:
-            found = self._distinct(poses, _rank(target, poses, judged), found)
-            poses, judged, found = self._turned_right(volume, target, poses, judged, found)
-        return self._stacked(volume, target, poses, judged, found).packed()
+            found = self._distinct(poses, _rank(target, poses, evaluated), found)
+            poses, evaluated, found = self._turned_right(volume, target, poses, evaluated, found)
+        return self._stacked(volume, target, poses, evaluated, found).packed()
 
     @torch.inference_mode()
     @full_float32()
@@ -110,43 +110,44 @@ class Search:
         R = torch.cat([R @ self._near, *([R @ self._flip] if self._has_flip else [])], 1)
         H = R.shape[1]
         poses = _poses(R, t[:, None].expand(-1, H, -1), log_size[:, None].expand(-1, H, -1))
-        poses, judged = self._climbed(volume, target, poses, cpu._FOLLOW_SCHEDULE)
+        poses, evaluated = self._coarsely_refined(volume, target, poses, cpu._FOLLOW_SCHEDULE)
         first = torch.arange(B, device=maps.device) * H
-        best = first + judged.score.reshape(B, H)[:, :near].argmax(1)
+        best = first + evaluated.score.reshape(B, H)[:, :near].argmax(1)
         chosen = torch.stack([best, first + near], 1) if self._has_flip else best[:, None]
         at = chosen.flatten()
-        poses, judged = self._polished(volume, target, _taken(poses, at), cpu._FOLLOW_STEPS, _taken(judged, at))
-        return self._stacked(volume, target, poses, judged, torch.ones_like(chosen, dtype=torch.bool)).packed()
+        poses, evaluated = self._gauss_newton_refined(volume, target, _taken(poses, at), cpu._FOLLOW_STEPS,
+                                                      _taken(evaluated, at))
+        return self._stacked(volume, target, poses, evaluated, torch.ones_like(chosen, dtype=torch.bool)).packed()
 
     def _starts(self, volume: DeviceVolume, target: DeviceTarget) -> tuple[Poses, Tensor]:
         views, score, where = coarse_search(volume, self.category, target, cpu._FIRST_SAMPLES, cpu._SECOND_VIEWS,
                                             self.loops)
         R = self.category.rotations[views]                                                   # [B, C, 3, 3]
         best, found = distinct_views(score, R, cpu._START_ANGLE, cpu._ROUGH_STARTS, cpu._START_FLOOR)
-        found[:, cpu._STARTS:] &= ~_tells_extent(target)[:, None]  # shapes are fixed: the others climb in vain
+        found[:, cpu._STARTS:] &= ~_tells_extent(target)[:, None]  # shapes are fixed: others are refined in vain
         R = torch.gather(R, 1, best[..., None, None].expand(-1, -1, 3, 3))
         t = torch.gather(where, 1, best[..., None].expand(-1, -1, 3))
         return _poses(R, t, torch.zeros_like(t)), found
 
-    def _climbed(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses,
-                 schedule: np.ndarray) -> tuple[Poses, Judgement]:
+    def _coarsely_refined(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses,
+                          schedule: np.ndarray) -> tuple[Poses, PoseScore]:
         for sigma, steps in schedule:
-            poses = climb(volume, self.category, target, poses, float(sigma), int(steps), cpu._CLIMB_VERTICES,
-                          cpu._INSIDE, self.loops)
-        return self._polished(volume, target, poses, 0)
+            poses = coarse_refinement(volume, self.category, target, poses, float(sigma), int(steps),
+                                      cpu._CLIMB_VERTICES, cpu._INSIDE, self.loops)
+        return self._gauss_newton_refined(volume, target, poses, 0)
 
-    def _polished(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, steps: int,
-                  judged: Judgement | None = None) -> tuple[Poses, Judgement]:
-        return polish(volume, self.category, target, poses, steps, self.loops, judged)
+    def _gauss_newton_refined(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, steps: int,
+                              evaluated: PoseScore | None = None) -> tuple[Poses, PoseScore]:
+        return gauss_newton_refinement(volume, self.category, target, poses, steps, self.loops, evaluated)
 
     def _distinct(self, poses: Poses, rank: Tensor, found: Tensor) -> Tensor:
         """``found`` [B, H] without those that ran into the optimum of a better ranked one; rank [B H]."""
         R = poses.R.reshape(*found.shape, 3, 3)
         return keep_distinct(self.category.symmetry, R, rank.reshape(found.shape), found, cpu._DISTINCT_ANGLE)
 
-    def _with_flip(self, poses: Poses, judged: Judgement, found: Tensor) -> tuple[Poses, Tensor]:
+    def _with_flip(self, poses: Poses, evaluated: PoseScore, found: Tensor) -> tuple[Poses, Tensor]:
         """The best pose of each crop turned back to front as one more, unless another one lies there."""
-        best = _best(judged.score.reshape(found.shape), found)
+        best = _best(evaluated.score.reshape(found.shape), found)
         one = _taken(poses, best)
         flipped, R = one.R @ self._flip, poses.R.reshape(*found.shape, 3, 3)
         taken = (distance(self.category.symmetry, flipped[:, None], R) < cpu._START_ANGLE) & found
@@ -162,39 +163,40 @@ class Search:
         views = _poses(R, t, torch.zeros_like(t))
         return _side_by_side(poses, views, len(found)), torch.cat([found, there], 1)
 
-    def _best_again(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, judged: Judgement,
-                    found: Tensor) -> tuple[Poses, Judgement]:
+    def _best_again(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, evaluated: PoseScore,
+                    found: Tensor) -> tuple[Poses, PoseScore]:
         """The best of each crop take more steps."""
         B, H = found.shape
-        rank = torch.where(found, _rank(target, poses, judged).reshape(B, H), -torch.inf)
+        rank = torch.where(found, _rank(target, poses, evaluated).reshape(B, H), -torch.inf)
         at = rank.topk(cpu._LAST, dim=1).indices + H * torch.arange(B, device=found.device)[:, None]
         at = at.flatten()
-        better, again = self._polished(volume, target, _taken(poses, at), cpu._LAST_STEPS, _taken(judged, at))
-        return _replaced(poses, at, better), _replaced(judged, at, again)
+        better, again = self._gauss_newton_refined(volume, target, _taken(poses, at), cpu._LAST_STEPS,
+            _taken(evaluated, at))
+        return _replaced(poses, at, better), _replaced(evaluated, at, again)
 
-    def _turned_right(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, judged: Judgement,
-                      found: Tensor) -> tuple[Poses, Judgement, Tensor]:
+    def _turned_right(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, evaluated: PoseScore,
+                      found: Tensor) -> tuple[Poses, PoseScore, Tensor]:
         """The likeliest turn of the pose that explains most as one more; see ``CropSolver._turned_right``."""
         c = self.category
         total = turned_evidence(volume, c, target.camera, poses).reshape(found.shape)
         at = _best(total, found)
         best = _taken(poses, at)
-        azimuth = azimuth_posterior(volume, c, target.camera, best, judged.cosine[at], self._turns)
+        azimuth = azimuth_posterior(volume, c, target.camera, best, evaluated.cosine[at], self._turns)
         likeliest = Poses(best.R @ self._turns[azimuth.argmax(1)], best.t, best.log_size, best.crop)
-        likeliest, one = self._polished(volume, target, likeliest, cpu._FOLLOW_STEPS)
-        judged = _side_by_side(judged, one, len(found))
-        return _side_by_side(poses, likeliest, len(found)), judged, torch.cat([found, found.any(1, keepdim=True)], 1)
+        likeliest, one = self._gauss_newton_refined(volume, target, likeliest, cpu._FOLLOW_STEPS)
+        evaluated = _side_by_side(evaluated, one, len(found))
+        return _side_by_side(poses, likeliest, len(found)), evaluated, torch.cat([found, found.any(1, keepdim=True)], 1)
 
-    def _stacked(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, judged: Judgement,
+    def _stacked(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, evaluated: PoseScore,
                  found: Tensor) -> Hypotheses:
         """With totals as rank and posteriors where the azimuth may be uncertain."""
         c = self.category
-        rank, azimuth = _rank(target, poses, judged), judged.score.new_zeros(len(judged.score), 0)
+        rank, azimuth = _rank(target, poses, evaluated), evaluated.score.new_zeros(len(evaluated.score), 0)
         if c.symmetry.uncertain_azimuth:
             rank = turned_evidence(volume, c, target.camera, poses)
-            azimuth = azimuth_posterior(volume, c, target.camera, poses, judged.cosine, self._turns)
-        parts = (poses.R, poses.t, poses.log_size, judged.normal, judged.score, judged.cosine, judged.visible,
-                 found.flatten(), rank, azimuth)
+            azimuth = azimuth_posterior(volume, c, target.camera, poses, evaluated.cosine, self._turns)
+        parts = (poses.R, poses.t, poses.log_size, evaluated.normal, evaluated.score, evaluated.cosine,
+                 evaluated.visible, found.flatten(), rank, azimuth)
         return Hypotheses(*(part.reshape(*found.shape, *part.shape[1:]) for part in parts))
 
 
@@ -204,9 +206,9 @@ def _poses(R: Tensor, t: Tensor, log_size: Tensor) -> Poses:
     return Poses(R.flatten(0, 1), t.flatten(0, 1), log_size.flatten(0, 1), crop.flatten())
 
 
-def _rank(target: DeviceTarget, poses: Poses, judged: Judgement) -> Tensor:
+def _rank(target: DeviceTarget, poses: Poses, evaluated: PoseScore) -> Tensor:
     """[H] the sum of the evidence where the ROI tells how large the object looks, elsewhere its mean."""
-    return torch.where(_tells_extent(target)[poses.crop], judged.evidence, judged.score)
+    return torch.where(_tells_extent(target)[poses.crop], evaluated.evidence, evaluated.score)
 
 
 def _tells_extent(target: DeviceTarget) -> Tensor:
@@ -237,5 +239,5 @@ def _side_by_side(rows: Rows, more: Rows, crops: int) -> Rows:
                         for pair in both))
 
 
-def _parts(rows: Poses | Judgement) -> list[Tensor]:
+def _parts(rows: Poses | PoseScore) -> list[Tensor]:
     return [getattr(rows, field.name) for field in fields(rows)]

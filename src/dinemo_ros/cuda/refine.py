@@ -26,7 +26,7 @@ from .upright_prior import upright_prior
 
 
 @dataclass(frozen=True)
-class Judgement:
+class PoseScore:
     """Per hypothesis [H]: see ``Refined``; sum of explanation; gradient [H, 9], Gauss-Newton matrix [H, 9, 9]."""
 
     evidence: Tensor
@@ -59,8 +59,8 @@ def _gaussian(side: int, sigma: float, radius: int, device: torch.device) -> Ten
     return torch.where(apart <= radius, torch.exp(-0.5 * (apart / sigma) ** 2), 0.0)
 
 
-def climb(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, sigma: float, steps: int,
-          limit: int, threshold: float, loops) -> Poses:
+def coarse_refinement(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, sigma: float,
+                      steps: int, limit: int, threshold: float, loops) -> Poses:
     """Damped Newton steps on the windowed likelihood of the visible vertices (``likelihood.py``)."""
     inside = inside_map(volume.foreground, sigma, threshold)[poses.crop]
     weight = _trusted(visible_vertices(category, poses, limit), category, target.camera, poses, inside)
@@ -136,37 +136,38 @@ def _stepped(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, pose
     return Poses(*loops.stepped(normal, gradient, data, prior, damping, poses.R, poses.t, poses.log_size), poses.crop)
 
 
-def polish(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, steps: int, loops,
-           judged: Judgement | None = None) -> tuple[Poses, Judgement]:
+def gauss_newton_refinement(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses,
+                            steps: int, loops, evaluated: PoseScore | None = None) -> tuple[Poses, PoseScore]:
     """Gauss-Newton steps of render-and-compare (``compare.py``), and what the last rendering says.
 
-    judged: what it says of ``poses``, where that is known.
+    evaluated: what it says of ``poses``, where that is known.
     """
-    judged = judged or judge(volume, category, target, poses, loops)
+    evaluated = evaluated or judge(volume, category, target, poses, loops)
     for _ in range(steps):
-        data = 1.0 / _unit(category, judged)
-        new = _stepped(judged.normal, judged.gradient, data, category.prior, poses, torch.full_like(data, 1e-3), loops)
-        poses = poses.where(judged.explained >= 1, new)
-        judged = judge(volume, category, target, poses, loops)
-    return poses, judged
+        data = 1.0 / _unit(category, evaluated)
+        new = _stepped(evaluated.normal, evaluated.gradient, data, category.prior, poses, torch.full_like(data, 1e-3),
+                       loops)
+        poses = poses.where(evaluated.explained >= 1, new)
+        evaluated = judge(volume, category, target, poses, loops)
+    return poses, evaluated
 
 
-def judge(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, loops) -> Judgement:
+def judge(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, loops) -> PoseScore:
     """:func:`compare`, with what ROI and upright prior say in gradient and matrix."""
-    judged = compare(volume, category, target.camera, poses, loops)
-    unit = _unit(category, judged)
+    evaluated = compare(volume, category, target.camera, poses, loops)
+    unit = _unit(category, evaluated)
     _, gradient, normal = roi_prior(target, category, poses, loops)
     upright_gradient, upright_normal = upright_prior(category, poses)
-    return replace(judged, gradient=judged.gradient + (gradient + upright_gradient) * unit[:, None],
-                   normal=judged.normal + (normal + upright_normal) * unit[:, None, None])
+    return replace(evaluated, gradient=evaluated.gradient + (gradient + upright_gradient) * unit[:, None],
+                   normal=evaluated.normal + (normal + upright_normal) * unit[:, None, None])
 
 
-def _unit(category: DeviceCategory, judged: Judgement) -> Tensor:
+def _unit(category: DeviceCategory, evaluated: PoseScore) -> Tensor:
     """[H] variance of what the picture says, in whose units gradient and matrix are."""
-    return (2 * (1 - judged.cosine)).clamp(min=1e-2) * CORRELATED / category.dimension
+    return (2 * (1 - evaluated.cosine)).clamp(min=1e-2) * CORRELATED / category.dimension
 
 
-def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, loops) -> Judgement:
+def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, loops) -> PoseScore:
     """Render every hypothesis and compare it with its crop's features."""
     height, width = volume.foreground.shape[1:]
     own = camera[poses.crop]
@@ -175,11 +176,11 @@ def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, pose
     screen = torch.stack([u, v, points[..., 2]], -1)[:, category.faces]                      # [H, F, 3, 3]
     face, bary, depth = loops.rasterise(screen.contiguous(), height, width)
     rendered = Rendered(screen, face, bary, depth)
-    s, gamma, scaled, pull, matrix = loops.compare_cells(rendered, category, volume.cells, volume.rival, poses.log_size,
-                                                         poses.crop)
+    s, gamma, scaled, pull, matrix = loops.compare_cells(rendered, category, volume.cells, volume.background_score,
+                                                         poses.log_size, poses.crop)
     gradient, normal = loops.normal_equations(scaled, poses.R, poses.t, own[:, 0], pull, matrix)
     shown = face >= 0
     covered, explained = shown.sum(1).clamp(min=1), gamma.sum(1)
-    evidence = torch.where(shown, (s - volume.rival[poses.crop]).clamp(min=0), 0.0).sum(1)
-    return Judgement(evidence, evidence / covered, (gamma * s).sum(1) / explained.clamp(min=1e-9), explained / covered,
+    evidence = torch.where(shown, (s - volume.background_score[poses.crop]).clamp(min=0), 0.0).sum(1)
+    return PoseScore(evidence, evidence / covered, (gamma * s).sum(1) / explained.clamp(min=1e-9), explained / covered,
                      explained, gradient, normal)

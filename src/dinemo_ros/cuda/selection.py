@@ -155,24 +155,24 @@ def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, devic
     except Exception as error:
         _log.debug("the solver on %s", device, exc_info=True)
         raise BackendError(f"the GPU's solver does not work here ({told(error)})") from error
-    return WithSpare(pipeline, cpu)
+    return SolverWithFallback(pipeline, cpu)
 
 
-class WithSpare:
+class SolverWithFallback:
     """A pipeline on a GPU, and the CPU's for good once that one failed.
 
     Args:
-        first: the GPU's. spare: the CPU's.
+        first: the GPU's. fallback: the CPU's.
     """
 
-    def __init__(self, first: Pipeline, spare: Pipeline) -> None:
-        self.first, self.spare = first, spare
+    def __init__(self, first: Pipeline, fallback: Pipeline) -> None:
+        self.first, self.fallback = first, fallback
         self._active: Pipeline = first
 
     @property
     def failed(self) -> bool:
-        """Whether the spare is in use."""
-        return self._active is self.spare
+        """Whether the fallback is in use."""
+        return self._active is self.fallback
 
     @property
     def device(self) -> str:
@@ -183,8 +183,8 @@ class WithSpare:
         return self._active.timings
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
-              hopeless: float = 0.0) -> Solved:
-        return self._run(lambda pipeline: pipeline.solve(image, camera, crops, targets, hopeless))
+              min_score: float = 0.0) -> Solved:
+        return self._run(lambda pipeline: pipeline.solve(image, camera, crops, targets, min_score))
 
     def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
                starts: Sequence[Start]) -> Solved:
@@ -199,15 +199,15 @@ class WithSpare:
 
     def _run(self, call: Callable[[Pipeline], Solved]) -> Solved:
         if self.failed:
-            return call(self.spare)
+            return call(self.fallback)
         try:
             return self._first(call)
         except Exception as error:  # no memory again, a fault of the GPU, a driver that went away
             _log.debug("the solver on the GPU", exc_info=True)
             why = str(error) if isinstance(error, BackendError) else told(error)
             _log.warning("the solver goes on on the CPU, because the GPU's failed: %s", why)
-        self._active = self.first = self.spare  # nothing else holds the GPU's: its memory is given back
-        return call(self.spare)
+        self._active = self.first = self.fallback  # nothing else holds the GPU's: its memory is given back
+        return call(self.fallback)
 
     def _first(self, call: Callable[[Pipeline], Solved]) -> Solved:
         """On the GPU, a second time where its memory was full: of others who use it, or of ours that is not needed."""

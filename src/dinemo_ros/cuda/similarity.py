@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The similarity volume on the device; the maths is that of ``dinemo_ros.solver.similarity``, rival "clutter"."""
+"""The similarity volume on the device; the maths is that of ``dinemo_ros.solver.similarity``, background_score
+"clutter"."""
 
 from __future__ import annotations
 
@@ -17,13 +18,13 @@ from .category import DeviceCategory
 class DeviceVolume:
     """B crops at once; fields as in :class:`dinemo_ros.solver.similarity.SimilarityVolume`.
 
-    cells [B, P, D] features, similarity [B, V, P], rival [B, P], foreground [B, h, w], evidence
+    cells [B, P, D] features, similarity [B, V, P], background_score [B, P], foreground [B, h, w], evidence
     [B, V, h + 2 pad, w + 2 pad] uint8, odds [B, V, h, w]; P = h w.
     """
 
     cells: Tensor
     similarity: Tensor
-    rival: Tensor
+    background_score: Tensor
     foreground: Tensor
     evidence: Tensor
     odds: Tensor
@@ -39,17 +40,17 @@ def similarity_volume(maps: Tensor, category: DeviceCategory, pad: int) -> Devic
     peak, clutter = S.amax(1), background.amax(1)                                            # [B, P]
     foreground = torch.sigmoid((peak - clutter) / category.temperature)
     if category.posterior:
-        rival = _log_mean(S, background, torch.maximum(peak, clutter), category.temperature)
-        level = rival[:, None]
+        background_score = _log_mean(S, background, torch.maximum(peak, clutter), category.temperature)
+        level = background_score[:, None]
     else:
-        rival = clutter
+        background_score = clutter
         # One level for all cells: where a match lies must not depend on how much a cell looks like clutter.
-        level = ((rival * foreground).sum(1) / foreground.sum(1))[:, None, None]
+        level = ((background_score * foreground).sum(1) / foreground.sum(1))[:, None, None]
     odds = foreground[:, None] * torch.exp(((S - level) / category.temperature).clamp(-80, 80))
     # In the host's units, rounded as there: sums of whole numbers are the same in any order.
-    evidence = torch.floor(UNIT * (S - rival[:, None]).clamp(0, float(MOST)) + 0.5).to(torch.uint8)
+    evidence = torch.floor(UNIT * (S - background_score[:, None]).clamp(0, float(MOST)) + 0.5).to(torch.uint8)
     evidence = F.pad(evidence.reshape(B, -1, h, w), (pad, pad, pad, pad))
-    return DeviceVolume(flat.transpose(1, 2).contiguous(), S, rival, foreground.reshape(B, h, w),
+    return DeviceVolume(flat.transpose(1, 2).contiguous(), S, background_score, foreground.reshape(B, h, w),
                         evidence.contiguous(), odds.reshape(B, -1, h, w).contiguous(), pad)
 
 

@@ -22,7 +22,7 @@ from ..features import FeatureExtractor
 from ..features.protocol import LARGEST_SIDE
 from ..model.bundle import Bundle
 from ..pose import ObjectPose
-from ..process.thread_pool import Crew
+from ..process.thread_pool import ThreadPool
 from ..solver.jit import kernel
 from ..solver.similarity import object_probability, products
 from ..solver.surface import Surface, prepare_surface
@@ -50,7 +50,7 @@ class Proposer:
     def __init__(self, bundle: Bundle, extractor: FeatureExtractor, threads: int = 2) -> None:
         surface = prepare_surface(bundle.mesh)
         alone = getattr(extractor, "alone", None)
-        everybody, nobody_else = Crew(threads, "dinemo_proposals"), Crew(1, "")
+        everybody, nobody_else = ThreadPool(threads, "dinemo_proposals"), ThreadPool(1, "")
 
         def level(lengths: Sequence[float], together: bool) -> Level:
             templates = make_templates(bundle.card, surface, lengths)
@@ -104,25 +104,25 @@ class Level:
 
     Args:
         extractor: the network, as this level is to run it.
-        crew: who shares the work.
+        pool: who shares the work.
     """
 
     def __init__(self, bundle: Bundle, surface: Surface, extractor: Callable[[np.ndarray], np.ndarray],
-                 templates: Templates, crew: Crew) -> None:
-        self._extractor, self._stride, self._crew = extractor, bundle.card.image.stride, crew
+                 templates: Templates, pool: ThreadPool) -> None:
+        self._extractor, self._stride, self._pool = extractor, bundle.card.image.stride, pool
         self._features = np.ascontiguousarray(surface.features[:VERTICES])
         self._clutter = np.ascontiguousarray(bundle.mesh.clutter)
         self._vertices = surface.vertices[:VERTICES].astype(np.float32)
         self._jump = _SAME_OBJECT * float(np.linalg.norm(bundle.mesh.extent))
         self._temperature = bundle.card.features.temperature
-        self._windows = Windows(templates, crew)
+        self._windows = Windows(templates, pool)
         self._floor = _FLOOR * bundle.card.score.accept
 
     def __call__(self, picture: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Boxes [N, 4] in pixels of the frame, of which ``picture`` is the picture at ``scale``, and scores [N]."""
-        S, rival = self._similarity(picture)
-        pieces = self._pieces(S, rival)
-        boxes, scores = self._windows(S, rival, self._floor)
+        S, background_score = self._similarity(picture)
+        pieces = self._pieces(S, background_score)
+        boxes, scores = self._windows(S, background_score, self._floor)
         boxes = np.array([snapped(box, pieces) for box in boxes]).reshape(-1, 4)
         return boxes * self._stride / scale, scores
 
@@ -133,23 +133,23 @@ class Level:
         F = self._extractor(padded[None])[0][:, :-(-height // self._stride), :-(-width // self._stride)]
         D, h, w = F.shape
         cells = np.ascontiguousarray(F).reshape(D, h * w)
-        clutter, rival = np.empty((len(self._clutter), h * w), np.float32), np.empty(h * w, np.float32)
-        products(self._clutter, cells, clutter, 0, len(clutter), rival)
+        clutter, background_score = np.empty((len(self._clutter), h * w), np.float32), np.empty(h * w, np.float32)
+        products(self._clutter, cells, clutter, 0, len(clutter), background_score)
         S = np.empty((len(self._features), h * w), np.float32)
-        parts = self._crew.threads
+        parts = self._pool.threads
         bounds = np.linspace(0, len(S), parts + 1).astype(int)
-        self._crew.map(lambda k: products(self._features, cells, S, bounds[k], bounds[k + 1], np.empty_like(rival)),
-                       parts)
-        return S.reshape(-1, h, w), rival.reshape(h, w)
+        self._pool.map(lambda k: products(self._features, cells, S, bounds[k], bounds[k + 1],
+                                          np.empty_like(background_score)), parts)
+        return S.reshape(-1, h, w), background_score.reshape(h, w)
 
-    def _pieces(self, S: np.ndarray, rival: np.ndarray) -> np.ndarray:
+    def _pieces(self, S: np.ndarray, background_score: np.ndarray) -> np.ndarray:
         """[N, 4] cells, edges at integers: outlines of pieces of foreground that show neighbouring vertices.
 
         Neighbouring cells belong to one object where their best vertices are neighbours on the mesh: from one car's
         tail to the next one's bonnet the vertex jumps.
         """
-        foreground = object_probability(S.max(axis=0), rival, self._temperature) > _FOREGROUND
-        labels = np.zeros(rival.shape, np.int32)
+        foreground = object_probability(S.max(axis=0), background_score, self._temperature) > _FOREGROUND
+        labels = np.zeros(background_score.shape, np.int32)
         count = label_objects(foreground, self._vertices[S.argmax(axis=0)], self._jump, labels)
         boxes = []
         for label in np.flatnonzero(np.bincount(labels.ravel(), minlength=1 + count)[1:] >= 6) + 1:

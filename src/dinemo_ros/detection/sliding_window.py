@@ -16,7 +16,7 @@ import numpy as np
 
 from ..geometry import rotation_from_viewpoint
 from ..model.bundle import Card
-from ..process.thread_pool import Crew
+from ..process.thread_pool import ThreadPool
 from ..solver.jit import kernel
 from ..solver.similarity import MOST, UNIT
 from ..solver.surface import Surface
@@ -69,29 +69,30 @@ def make_templates(card: Card, surface: Surface, lengths: Sequence[float]) -> Te
 class Windows:
     """Where templates fit a feature map best; buffers are reused for maps of the same size.
 
-    crew: who shares the work.
+    pool: who shares the work.
     """
 
-    def __init__(self, templates: Templates, crew: Crew) -> None:
-        self._templates, self._crew, self._parts = templates, crew, crew.threads
+    def __init__(self, templates: Templates, pool: ThreadPool) -> None:
+        self._templates, self._pool, self._parts = templates, pool, pool.threads
         self._margin = int(np.abs(templates.offset).max())
-        self._bounds = np.linspace(0, len(templates.vertex), crew.threads + 1).astype(int)
+        self._bounds = np.linspace(0, len(templates.vertex), pool.threads + 1).astype(int)
         self._evidence = np.zeros(0, np.uint8)
 
-    def __call__(self, S: np.ndarray, rival: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, S: np.ndarray, background_score: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
         """Boxes [N, 4] in cells with edges at integers, and scores [N], of the local maxima from ``floor`` on.
 
         Args:
-            S: [V, h, w] float32 similarity of every vertex and every cell; rival: [h, w] that of clutter.
+            S: [V, h, w] float32 similarity of every vertex and every cell; background_score: [h, w] that of clutter.
         """
-        h, w = rival.shape
+        h, w = background_score.shape
         self._make_room(S.shape)
         score, best = np.zeros((self._parts, h, w), np.float32), np.zeros((self._parts, h, w), np.int32)
         share = np.linspace(0, len(S), self._parts + 1).astype(int)
-        self._crew.map(lambda k: fill_evidence(S, rival, self._evidence, self._margin, share[k], share[k + 1]),
+        self._pool.map(lambda k: fill_evidence(S, background_score, self._evidence, self._margin, share[k],
+            share[k + 1]),
                        self._parts)
         t = self._templates
-        self._crew.map(lambda k: slide(self._evidence, self._count, self._margin, t, self._bounds[k],
+        self._pool.map(lambda k: slide(self._evidence, self._count, self._margin, t, self._bounds[k],
                                        self._bounds[k + 1], _INSIDE, score[k], best[k], self._total[k]), self._parts)
         winner = score.argmax(axis=0)[None]
         score, best = np.take_along_axis(score, winner, 0)[0], np.take_along_axis(best, winner, 0)[0]
@@ -124,12 +125,12 @@ def count_inside(offset, count):
 
 
 @kernel
-def fill_evidence(S, rival, evidence, margin, first, last):
-    """Of the vertices first:last UNIT * max(S - rival, 0), rounded, into the middle of ``evidence``."""
-    h, w = rival.shape
+def fill_evidence(S, background_score, evidence, margin, first, last):
+    """Of the vertices first:last UNIT * max(S - background_score, 0), rounded, into the middle of ``evidence``."""
+    h, w = background_score.shape
     for v in range(first, last):
         for i in range(h):
-            source, r, into = S[v, i], rival[i], evidence[v, i + margin, margin:margin + w]
+            source, r, into = S[v, i], background_score[i], evidence[v, i + margin, margin:margin + w]
             for j in range(w):
                 into[j] = np.uint8(np.float32(UNIT) * min(max(source[j] - r[j], np.float32(0.0)), MOST)
                                    + np.float32(0.5))

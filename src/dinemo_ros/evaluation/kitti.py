@@ -15,7 +15,7 @@ from .boxes import area, intersection, iou, match_greedily
 from .kitti_labels import KittiFrame, KittiObject
 from .metrics import summarise
 from .runner import Setting, evaluate, judged, skipped
-from .sample import CLEAN, Entry, Sample
+from .sample import CLEAN, LabelledSample, Sample
 from .truth import PoseTruth
 
 IOU_THRESHOLD = 0.5
@@ -23,7 +23,7 @@ _GROUP = "easy cars"
 _MIN_HEIGHT_PX = 40.0  # of the easy set; smaller detections are neither right nor wrong, as in KITTI's own protocol
 
 
-def kitti_entries(frames: Iterable[KittiFrame]) -> list[Entry]:
+def kitti_entries(frames: Iterable[KittiFrame]) -> list[LabelledSample]:
     """The easy cars with the boxes of their labels, for :func:`~dinemo_ros.evaluation.runner.evaluate`."""
     def load(frame: KittiFrame, car: KittiObject) -> Sample:
         image = read_image(frame.image)
@@ -31,8 +31,8 @@ def kitti_entries(frames: Iterable[KittiFrame]) -> list[Entry]:
         roi = tuple(car.roi)
         return Sample(image, camera, roi, None, PoseTruth(car.T_cam_obj, car.size, camera), roi)
 
-    return [Entry(_GROUP, f"{frame.image.name}#{number}", partial(load, frame, car))
-            for frame in frames for number, car in _easy(frame)]
+    return [LabelledSample(_GROUP, f"{frame.image.name}#{number}", partial(load, frame, car)) for frame in frames
+            for number, car in _easy(frame)]
 
 
 def evaluate_kitti(setting: Setting, frames: Iterable[KittiFrame], rois: str = "labels") -> tuple[list[dict],

@@ -32,7 +32,7 @@ from ..io.array_file import read_arrays
 from ..io.bounded_file import is_name, read_bounded, size_in_words
 from ..io.quoting import quoted, shown
 from ..io.sources.folder import read_image
-from .sample import CLEAN, Entry, Sample
+from .sample import CLEAN, LabelledSample, Sample
 from .truth import ViewpointTruth
 
 _SUFFIXES = (".JPEG", ".jpg", ".jpeg", ".png")
@@ -200,8 +200,8 @@ def _picture(folder: Path, name: str) -> Path:
     raise DatasetError(f"{folder / name}{_SUFFIXES[0]}: no such picture")
 
 
-def pascal3d_entries(objects: Sequence[Pascal3dObject], category: str, rois: str = "labels",
-                     hfov_deg: float | None = None) -> list[Entry]:
+def pascal3d_entries(objects: Sequence[Pascal3dObject], category: str, rois: str = "labels", hfov_deg: float
+                     | None = None) -> list[LabelledSample]:
     """What :func:`~dinemo_ros.evaluation.runner.evaluate` takes.
 
     Args:
@@ -215,7 +215,7 @@ def pascal3d_entries(objects: Sequence[Pascal3dObject], category: str, rois: str
         return Sample(image, item.camera(width, height, hfov_deg), box if rois == "labels" else None, None,
                       ViewpointTruth(item.azimuth, item.elevation, item.theta), box, _coverage(item.masks))
 
-    return [Entry(category, item.image.name, partial(load, item), item.occlusion) for item in objects]
+    return [LabelledSample(category, item.image.name, partial(load, item), item.occlusion) for item in objects]
 
 
 def _coverage(path: Path | None) -> float | None:

@@ -15,7 +15,7 @@ from ..pose import ObjectPose
 from .extent import silhouette
 from .metrics import summarise
 from .occlusion import Level, Occluder
-from .sample import ALL, Entry, Roi, Sample, mask_box
+from .sample import ALL, LabelledSample, Roi, Sample, mask_box
 from .truth import ReferenceObject, Truth
 from .worst import WorstFrames
 
@@ -68,7 +68,7 @@ class Setting:
     worst: WorstFrames | None = None
 
 
-def evaluate(setting: Setting, entries: Iterable[Entry]) -> list[dict]:
+def evaluate(setting: Setting, entries: Iterable[LabelledSample]) -> list[dict]:
     """Records of all frames; wrap ``entries`` to show progress.
 
     A record holds ``model``, ``occlusion`` (level), ``group``, ``file``, ``score``, what
@@ -82,7 +82,7 @@ def evaluate(setting: Setting, entries: Iterable[Entry]) -> list[dict]:
     return [record for entry in entries for record in _records(setting, entry)]
 
 
-def _records(setting: Setting, entry: Entry) -> list[dict]:
+def _records(setting: Setting, entry: LabelledSample) -> list[dict]:
     names = [(level.name if level else entry.occlusion) for level in setting.occlusion.levels]
     base = {"group": entry.group, "file": entry.name, "score": None, "error_deg": None}
     try:

@@ -41,7 +41,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LabelledSample:
     """A sample that is read when its turn comes.
 
     Attributes:

@@ -21,7 +21,7 @@ from ..camera.pinhole import Camera
 from ..errors import DatasetError, ImageError
 from ..io.picture_read import imread
 from ..io.sources.folder import images_by_stem, read_image
-from .sample import Entry, Sample, mask_box
+from .sample import LabelledSample, Sample, mask_box
 from .synthetic_labels import LABELS, read_labels
 from .truth import PoseTruth
 
@@ -111,7 +111,7 @@ def require_unit(frames: Sequence[SyntheticFrame], mean_m: Sequence[float]) -> N
                            "that category by --bundle")
 
 
-def synthetic_entries(frames: Sequence[SyntheticFrame], rois: str = "labels") -> list[Entry]:
+def synthetic_entries(frames: Sequence[SyntheticFrame], rois: str = "labels") -> list[LabelledSample]:
     """What :func:`~dinemo_ros.evaluation.runner.evaluate` takes.
 
     Args:
@@ -125,4 +125,4 @@ def synthetic_entries(frames: Sequence[SyntheticFrame], rois: str = "labels") ->
         return Sample(image, camera, box if rois == "labels" else None, mask == _SEEN,
                       PoseTruth(frame.T_cam_obj, frame.size, camera), box)
 
-    return [Entry(frame.asset, frame.image.name, partial(load, frame)) for frame in frames]
+    return [LabelledSample(frame.asset, frame.image.name, partial(load, frame)) for frame in frames]

@@ -27,7 +27,7 @@ from ..io.picture_read import imread
 from ..io.quoting import quoted, shown, shown_path
 from ..io.sources.folder import images_by_stem, read_image
 from ..model.symmetry import Symmetry
-from .sample import Entry, Sample
+from .sample import LabelledSample, Sample
 from .truth import AzimuthTruth
 
 ANNOTATIONS = "azimuth.json"
@@ -114,8 +114,8 @@ def _read_annotations(path: Path) -> dict[str, dict[str, float]]:
     return angles
 
 
-def spin_entries(frames: Sequence[SpinFrame], hfov_deg: float, rois: str = "frame",
-                 masks: Path | None = None) -> list[Entry]:
+def spin_entries(frames: Sequence[SpinFrame], hfov_deg: float, rois: str = "frame", masks: Path
+                 | None = None) -> list[LabelledSample]:
     """What :func:`~dinemo_ros.evaluation.runner.evaluate` takes.
 
     Args:
@@ -141,7 +141,7 @@ def spin_entries(frames: Sequence[SpinFrame], hfov_deg: float, rois: str = "fram
     if lacking:
         raise DatasetError(f"{lacking[0]}: no such mask; give a folder with SEQUENCE/FRAME.png for every frame "
                            f"({len(lacking)} of {len(frames)} are missing)")
-    return [Entry(frame.sequence, frame.path.name, partial(load, frame)) for frame in frames]
+    return [LabelledSample(frame.sequence, frame.path.name, partial(load, frame)) for frame in frames]
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:

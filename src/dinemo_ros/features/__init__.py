@@ -35,9 +35,9 @@ def create_extractor(bundle: Bundle, backend: str = "auto", threads: int = 2, pr
             raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
     # Imported late: this loads ONNX Runtime, which those who want only the names need not wait for.
     from .engine_cache import EngineCache
-    from .fallback import SparedExtractor
+    from .fallback import FallbackExtractor
     from .selection import Selection
 
     selection = Selection(bundle, threads, EngineCache(cache))
     extractor = selection.choose(backend, precision)
-    return extractor if extractor.device == "CPU" else SparedExtractor(extractor, selection.reference)
+    return extractor if extractor.device == "CPU" else FallbackExtractor(extractor, selection.reference)

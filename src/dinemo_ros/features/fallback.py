@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class SparedExtractor:
+class FallbackExtractor:
     """A network on a GPU, and one on the CPU for good once that one failed; the call it failed on is done again.
 
     A :class:`dinemo_ros.features.FeatureExtractor` whose attributes are those of the one in use.
 
     Args:
-        first: the GPU's. spare: the CPU's.
+        first: the GPU's. fallback: the CPU's.
     """
 
-    def __init__(self, first: FeatureExtractor, spare: FeatureExtractor) -> None:
-        self._active, self._spare = first, spare
+    def __init__(self, first: FeatureExtractor, fallback: FeatureExtractor) -> None:
+        self._active, self._fallback = first, fallback
 
     @property
     def name(self) -> str:
@@ -52,17 +52,17 @@ class SparedExtractor:
         return getattr(self._active, "tensor_device", "")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        return self._tried(lambda extractor: extractor(images), lambda: self._spare(images))
+        return self._tried(lambda extractor: extractor(images), lambda: self._fallback(images))
 
     def on_device(self, images: torch.Tensor) -> torch.Tensor:
         """Features float32 [N, D, H/8, W/8] of pictures uint8 [N, H, W, 3], both tensors on the GPU."""
         import torch
 
         return self._tried(lambda extractor: extractor.on_device(images),
-                           lambda: torch.from_numpy(self._spare(images.cpu().numpy())).to(images.device))
+                           lambda: torch.from_numpy(self._fallback(images.cpu().numpy())).to(images.device))
 
     def _tried(self, call: Callable, instead: Callable):
-        if self._active is self._spare:
+        if self._active is self._fallback:
             return instead()
         try:
             return self._finite(call(self._active))
@@ -73,8 +73,8 @@ class SparedExtractor:
             _log.debug("the network on the GPU", exc_info=True)
             lines = str(error).splitlines() or [type(error).__name__]
             reason = f"{self._active.name} on {self._active.device} failed: {lines[0]}"
-            _log.warning("features: %s goes on on the CPU, because %s", self._spare.name, reason)
-        self._active = self._spare
+            _log.warning("features: %s goes on on the CPU, because %s", self._fallback.name, reason)
+        self._active = self._fallback
         self._active.reason = reason
         return instead()
 

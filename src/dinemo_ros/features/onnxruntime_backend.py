@@ -26,7 +26,7 @@ from ..errors import BackendError, BundleError
 from ..io.quoting import shown
 from ..model.bundle import INT8_FILE, Bundle, is_installed
 from ..process.network_child import session_options
-from ..process.thread_pool import Crew
+from ..process.thread_pool import ThreadPool
 from .cuda_driver import CudaStream
 from .parity import sample_picture
 from .signature import check_features, check_signature
@@ -66,7 +66,7 @@ class OnnxRuntimeExtractor:
         self.precision, self.device = precision, "GPU" if cuda else "CPU"
         self._cuda, self.tensor_device = cuda, "cuda" if cuda else ""
         self._dim, self._stride = bundle.card.features.dim, bundle.card.image.stride
-        self._crew: Crew | None = None
+        self._pool: ThreadPool | None = None
         self.alone: Callable[[np.ndarray], np.ndarray] | None = None
         stream = CudaStream() if cuda else None  # ONNX Runtime's own could not be ordered with torch's
         size = bundle.card.image.size
@@ -83,7 +83,7 @@ class OnnxRuntimeExtractor:
         else:  # compared with the bundle's own by whoever made it
             self(first)  # the first call allocates arenas; do it before the first image
         if not cuda and threads > 1:
-            self._crew = Crew(threads, "dinemo_features")
+            self._pool = ThreadPool(threads, "dinemo_features")
             self.alone = partial(_run, _session(bundle, 1, model, None))
             self.alone(first)
 
@@ -132,8 +132,8 @@ class OnnxRuntimeExtractor:
 
     def _on_cpu(self, images: np.ndarray) -> np.ndarray:
         """Each thread takes pictures of its own, as many as the others; all threads share what is left over."""
-        parts = equal_parts(len(images), self._crew.threads) if self._crew else []
-        features = self._crew.map(lambda k: self.alone(images[parts[k]]), len(parts)) if parts else []
+        parts = equal_parts(len(images), self._pool.threads) if self._pool else []
+        features = self._pool.map(lambda k: self.alone(images[parts[k]]), len(parts)) if parts else []
         done = parts[-1].stop if parts else 0
         if done < len(images):
             features.append(_run(self._session, images[done:]))

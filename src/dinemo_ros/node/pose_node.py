@@ -120,7 +120,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         bundle = load_bundle(settings.bundle or find_bundle(settings.category))
         self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend,
                                         precision=settings.precision, engine_cache=settings.engine_cache,
-                                        device=settings.device, say=self._say_progress)
+                                        device=settings.device, progress=self._say_progress)
         self._outputs = Outputs(self, bundle, self._broadcaster)
         return bundle
 

@@ -11,7 +11,7 @@ from ..errors import DinemoError
 from ..estimator import PoseEstimator
 from ..model.bundle import find_bundle, load_bundle, shipped_categories
 from ..solver.jit import kernels, progress
-from ..solver.kernel_cache import SHELF
+from ..solver.kernel_cache import KERNEL_FOLDER
 
 
 class Ahead(NamedTuple):
@@ -34,15 +34,16 @@ def compile_ahead(bundles: Sequence[Path] = (), say: Callable[[str], None] | Non
     """
     for folder in bundles or [find_bundle(category) for category in shipped_categories()]:
         # The solver on the CPU is the one that numba compiles, and every estimator has it; the network does not matter.
-        PoseEstimator(load_bundle(folder), threads=2, backend="onnxruntime", precision="fp32", device="cpu", say=say)
+        PoseEstimator(load_bundle(folder), threads=2, backend="onnxruntime", precision="fp32", device="cpu",
+                      progress=say)
     missing = missing_kernels()
     if missing:
-        raise DinemoError(f"{SHELF.folder}: {len(missing)} of {len(kernels())} kernels are not kept, so every start "
-                          "compiles them again; NUMBA_CACHE_DIR names another folder")
-    return Ahead(len(kernels()), progress().compiled, SHELF.folder)
+        raise DinemoError(f"{KERNEL_FOLDER.folder}: {len(missing)} of {len(kernels())} kernels are not kept, so every "
+                          "start compiles them again; NUMBA_CACHE_DIR names another folder")
+    return Ahead(len(kernels()), progress().compiled, KERNEL_FOLDER.folder)
 
 
 def missing_kernels() -> list[str]:
     """Names of the kernels that are not on disk for these sources and this machine."""
-    ready = SHELF.store.survey().kernels() if SHELF.store else set()
+    ready = KERNEL_FOLDER.store.survey().kernels() if KERNEL_FOLDER.store else set()
     return sorted(set(kernels()) - ready)

@@ -10,10 +10,10 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-class Crew:
+class ThreadPool:
     """So many threads for pieces of work that release the GIL; one of them is the caller's.
 
-    Unlike a pool's whole crew the caller is awake already, and where the cores are busy with something else it does all
+    Unlike a pool's whole pool the caller is awake already, and where the cores are busy with something else it does all
     of the work instead of waiting for those who do not come.
 
     threads: the caller's among them; 1 is the caller alone.

@@ -5,13 +5,13 @@ The normal matrix of the refinement describes the peak it stands on. If a cup's 
 turns explains the picture as well, and no matrix at one of them knows of the others. So the object is put there at
 every turn, all else held fixed, and compared with the picture:
 
-    log p(turn | picture) = sum over the object's cells of max(s - rival, -cost) / unit + const
+    log p(turn | picture) = sum over the object's cells of max(s - background_score, -cost) / unit + const
 
-where s is the cosine between the vertex seen in a cell and the cell's feature, rival what clutter scores there, cost
-the price of calling a cell occluded (without it a handle could stand before the background for nothing), and unit the
-variance that also scales the normal matrix (``state_covariance``), so that this posterior and the local covariance are
-two readings of one likelihood. The sum over cells is taken as one over visible vertices, each standing for the cells
-that its piece of surface covers.
+where s is the cosine between the vertex seen in a cell and the cell's feature, background_score what clutter scores
+there, cost the price of calling a cell occluded (without it a handle could stand before the background for nothing),
+and unit the variance that also scales the normal matrix (``state_covariance``), so that this posterior and the local
+covariance are two readings of one likelihood. The sum over cells is taken as one over visible vertices, each standing
+for the cells that its piece of surface covers.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def widened(covariance: np.ndarray, R: np.ndarray, posterior: np.ndarray) -> np.
 
 def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t: np.ndarray, size: np.ndarray,
                     focal: float, centre: float) -> float:
-    """Evidence max(s - rival, -cost) over the cells that the object covers at R, t, by the volume's own vertices.
+    """Evidence max(s - background_score, -cost) over the cells that the object covers at R, t, by the volume's own
+    vertices.
 
     These are spread evenly: to be multiplied by the square metres of surface that one stands for.
     """
@@ -73,7 +74,7 @@ def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t
     facing = np.sum(ray * surface.normals[:count], axis=1) / np.linalg.norm(ray, axis=1)
     seen = np.flatnonzero(visible_row(surface, azimuth, elevation)[:count] & (facing > 0.0))
     points = (surface.vertices[seen] * size) @ R.T + t
-    h, w = volume.rival.shape
+    h, w = volume.background_score.shape
     x, y = (focal * points[:, k] / points[:, 2] + centre for k in (0, 1))
     inside = (x > -1) & (y > -1) & (x < w) & (y < h) & (points[:, 2] > 0)
     seen, x, y, z = seen[inside], x[inside], y[inside], points[inside, 2]

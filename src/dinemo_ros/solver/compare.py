@@ -133,11 +133,11 @@ def compare(crop, surface, rendering, state, equations, work):
     crop: a FeatureMap; rendering: of the ``surface`` at ``state``, by :func:`rasterise`. A cell counts by the
     probability gamma that it shows the object and not clutter.
 
-    Returns (evidence, explained, cosine, covered): sum of max(s - rival, 0) over the rendered cells, sum of gamma, mean
-    of s weighted by gamma, number of rendered cells.
+    Returns (evidence, explained, cosine, covered): sum of max(s - background_score, 0) over the rendered cells, sum of
+    gamma, mean of s weighted by gamma, number of rendered cells.
     """
     slope, J, X, scaled, size = work.slope, work.J, work.X, work.scaled, work.size
-    rival, focal, centre = crop.rival, crop.focal, crop.centre
+    background_score, focal, centre = crop.background_score, crop.focal, crop.centre
     face_of, vertices, gradient, normal = rendering.face_of, surface.vertices, equations.gradient, equations.normal
     for k in range(3):
         size[k] = math.exp(state.log_size[k])
@@ -155,9 +155,9 @@ def compare(crop, surface, rendering, state, equations, work):
             barycentric_gradient(rendering.screen, corners, bary, z, slope)
             s, gx, gy, xx, xy, yy = cell_terms(crop.cells[i, j], surface.features, corners, bary, slope,
                                                surface.gram[face])
-            gamma = 1.0 / (1.0 + math.exp(min((rival[i, j] - s) / crop.temperature, 50.0)))
+            gamma = 1.0 / (1.0 + math.exp(min((background_score[i, j] - s) / crop.temperature, 50.0)))
             curvature = gamma * max(s, 0.1)  # the cosine falls from s, not from 1, as the surface moves away
-            evidence += max(s - rival[i, j], 0.0)
+            evidence += max(s - background_score[i, j], 0.0)
             covered += 1.0
             explained += gamma
             cosine += gamma * s

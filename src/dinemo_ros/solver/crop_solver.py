@@ -19,7 +19,7 @@ from .category import COARSE_SAMPLES, Category
 from .coarse import SHIFT, Target, coarse_search, make_sums, select_distinct
 from .nearest_view import nearest_starts
 from .problem import FeatureNoise, Priors
-from .refine import CORRELATED, Refined, climb, noise_variance, polish
+from .refine import CORRELATED, Refined, coarse_refinement, gauss_newton_refinement, noise_variance
 from .roi_prior import roi_sides, tells_extent
 from .similarity import Similarity, SimilarityVolume
 from .workspace import PARAMETERS, Scratch, make_scratch
@@ -27,14 +27,14 @@ from .workspace import PARAMETERS, Scratch, make_scratch
 _FIRST_SAMPLES = 24  # visible vertices that are looked up in all viewpoints; all of a view's in the best of them
 _SECOND_VIEWS = 64
 _CLIMB_VERTICES = 120  # visible ones in the first refinement
-_STARTS = 2  # distinct hypotheses of the coarse search that climb
+_STARTS = 2  # distinct hypotheses of the coarse search that coarse_refinement
 _ROUGH_STARTS = 4  # the same where the ROI does not tell the object's extent: it may hold several objects
-_VIEW_STARTS = 4  # distinct whole views, which need no climb
+_VIEW_STARTS = 4  # distinct whole views, which need no coarse_refinement
 _START_ANGLE = math.radians(25)  # closer ones lie in the same basin of the refinement
 _START_FLOOR = 0.6  # of the best score of their kind
 _DISTINCT_ANGLE = math.radians(20)  # refined hypotheses closer than this are one
 _SCHEDULE = np.array([[2.5, 4], [1.5, 3]], dtype=np.float64)  # window sigma in cells, Newton steps: wide basin first
-_POLISH_STEPS = 2  # of render-and-compare for every hypothesis
+_GAUSS_NEWTON_STEPS = 2  # of render-and-compare for every hypothesis
 _LAST, _LAST_STEPS = 2, 6  # so many of the best get as many steps more
 _FOLLOW_STEPS = 4
 _FOLLOW_SCHEDULE = np.array([[2.5, 3], [1.5, 3]], dtype=np.float64)
@@ -130,8 +130,8 @@ class CropSolver:
         return [Refined(views.rotations[g].copy(), self._translation[g].copy()) for g in chosen]
 
     def _nearest(self, volume: SimilarityVolume, target: Target) -> list[Refined]:
-        starts = nearest_starts(volume.similarity, volume.rival.shape, self._category.nearest, target, _START_ANGLE,
-                                _VIEW_STARTS, _START_FLOOR, self._view_score)
+        starts = nearest_starts(volume.similarity, volume.background_score.shape, self._category.nearest, target,
+                                _START_ANGLE, _VIEW_STARTS, _START_FLOOR, self._view_score)
         return [Refined(R, t) for R, t in starts]
 
     def _search(self, volume: SimilarityVolume, target: Target, chosen: np.ndarray, samples: int) -> None:
@@ -145,16 +145,16 @@ class CropSolver:
         Where the ROI tells how large the object looks, the sum of the evidence decides, NeMo's objective. Elsewhere
         that sum prefers whatever looks larger, so its mean over the object does.
 
-        Only the coarse search's ``starts`` climb: a whole view already stands where the ROI says, near enough to be
-        compared, and windowed matching would draw it away again.
+        Only the coarse search's ``starts`` coarse_refinement: a whole view already stands where the ROI says, near
+        enough to be compared, and windowed matching would draw it away again.
         """
         symmetry, inside = self._category.symmetry, inside_maps(volume.foreground, _SCHEDULE[:, 0])
         rank = attrgetter("evidence" if tells_extent(target) else "score")
-        self._climb(volume, target, starts, _SCHEDULE, inside)
+        self._coarse_refinement(volume, target, starts, _SCHEDULE, inside)
         best = _distinct(starts, symmetry, attrgetter("score"))
         best += [*_missing_flip(best, symmetry), *views]
-        for count, steps in ((len(best), _POLISH_STEPS), (_LAST, _LAST_STEPS)):
-            self._polish(volume, target, best[:count], steps)
+        for count, steps in ((len(best), _GAUSS_NEWTON_STEPS), (_LAST, _LAST_STEPS)):
+            self._gauss_newton_refinement(volume, target, best[:count], steps)
             best = _distinct(best, symmetry, rank)
         return self._turned_right(volume, target, best) if best and symmetry.uncertain_azimuth else best
 
@@ -165,26 +165,27 @@ class CropSolver:
         poses = [Refined(R @ turn(angle), t.copy(), log_size.copy()) for angle in (0.0, *_NEAR_TURNS)]
         poses += _missing_flip(poses[:1], c.symmetry)
         inside = inside_maps(volume.foreground, _FOLLOW_SCHEDULE[:, 0])
-        self._climb(volume, target, poses, _FOLLOW_SCHEDULE, inside)
+        self._coarse_refinement(volume, target, poses, _FOLLOW_SCHEDULE, inside)
         near = 1 + len(_NEAR_TURNS)
         poses = [max(poses[:near], key=attrgetter("score")), *poses[near:]]
-        self._polish(volume, target, poses, _FOLLOW_STEPS)
+        self._gauss_newton_refinement(volume, target, poses, _FOLLOW_STEPS)
         return poses
 
-    def _climb(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined], schedule: np.ndarray,
-               inside: np.ndarray) -> None:
-        """Windowed matching of ``poses``, which are then judged by render-and-compare."""
-        priors, scratch = self._priors(target), self._scratch(volume.rival.shape)
+    def _coarse_refinement(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined],
+                           schedule: np.ndarray, inside: np.ndarray) -> None:
+        """Windowed matching of ``poses``, which are then evaluated by render-and-compare."""
+        priors, scratch = self._priors(target), self._scratch(volume.background_score.shape)
         for pose in poses:
-            climb(volume, self._category.surface, priors, target.camera, pose, schedule, inside, scratch)
-        self._polish(volume, target, poses, 0)
+            coarse_refinement(volume, self._category.surface, priors, target.camera, pose, schedule, inside, scratch)
+        self._gauss_newton_refinement(volume, target, poses, 0)
 
-    def _polish(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined], steps: int) -> None:
+    def _gauss_newton_refinement(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined],
+                                 steps: int) -> None:
         """``steps`` of render-and-compare for each of ``poses``; none only judges them."""
-        c, priors, scratch = self._category, self._priors(target), self._scratch(volume.rival.shape)
+        c, priors, scratch = self._category, self._priors(target), self._scratch(volume.background_score.shape)
         for pose in poses:
-            polish(volume, c.surface, FeatureNoise(c.temperature, c.dimension), priors, target.camera, pose, steps,
-                   scratch)
+            gauss_newton_refinement(volume, c.surface, FeatureNoise(c.temperature, c.dimension), priors, target.camera,
+                                    pose, steps, scratch)
 
     def _priors(self, target: Target) -> Priors:
         return Priors(self._category.prior, roi_sides(target), self._category.upright)
@@ -208,7 +209,7 @@ class CropSolver:
         best = max(poses, key=total)
         angle = angles()[self._azimuths(volume, target, best).argmax()]
         likeliest = Refined(best.R @ turn(angle), best.t.copy(), best.log_size.copy())
-        self._polish(volume, target, [likeliest], _FOLLOW_STEPS)
+        self._gauss_newton_refinement(volume, target, [likeliest], _FOLLOW_STEPS)
         return _distinct([*poses, likeliest], self._category.symmetry, total)
 
     def _azimuths(self, volume: SimilarityVolume, target: Target, pose: Refined) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numba
 
-from .kernel_cache import SHELF, KernelCache
+from .kernel_cache import KERNEL_FOLDER, KernelCache
 from .kernel_key import called
 
 _KERNELS: list = []
@@ -90,9 +90,9 @@ def compilation_told(say: Callable[[str], None], period_s: float = 5.0) -> Itera
 
 
 def _kept() -> str:
-    if SHELF.store is None:
+    if KERNEL_FOLDER.store is None:
         return "every start waits for this, because they cannot be kept"
-    return f"only the first start waits for this, later ones read them from {SHELF.folder}"
+    return f"only the first start waits for this, later ones read them from {KERNEL_FOLDER.folder}"
 
 
 def _compiling() -> None:

@@ -41,7 +41,7 @@ def kernel_folder() -> Path:
     return base_folder() / folder_key()
 
 
-class Shelf:
+class KernelFolder:
     """The one store of this process, opened when the first kernel is asked for, and what has been said about it."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Shelf:
             sweep(self.folder)
 
 
-SHELF = Shelf()
+KERNEL_FOLDER = KernelFolder()
 
 
 def _name(function: Callable) -> str:
@@ -126,8 +126,9 @@ class KernelCache:
     compiling: called before numba compiles, because there is nothing to load.
     """
 
-    def __init__(self, function: Callable, compiling: Callable[[], None], shelf: Shelf = SHELF) -> None:
-        self._function, self._compiling, self._shelf = function, compiling, shelf
+    def __init__(self, function: Callable, compiling: Callable[[], None],
+                 kernel_folder: KernelFolder = KERNEL_FOLDER) -> None:
+        self._function, self._compiling, self._kernel_folder = function, compiling, kernel_folder
         self._name = _name(function)
         self._enabled = covers(function)
         if self._enabled:
@@ -135,7 +136,7 @@ class KernelCache:
 
     @property
     def cache_path(self) -> str:
-        return str(self._shelf.folder)
+        return str(self._kernel_folder.folder)
 
     def load_overload(self, sig, target_context):
         """The compiled function for these argument types; None, and numba compiles it."""
@@ -153,7 +154,7 @@ class KernelCache:
         except Exception as error:  # numba's own objects; the kernel itself works
             _log.warning("%s: cannot be kept compiled (%s)", self._name, told(error))
             return
-        self._shelf.keep(self._entry(sig), content, kernel=self._name, signature=str(sig))
+        self._kernel_folder.keep(self._entry(sig), content, kernel=self._name, signature=str(sig))
 
     def enable(self) -> None:
         self._enabled = covers(self._function)
@@ -165,7 +166,7 @@ class KernelCache:
         """numba calls this to have everything compiled again; entries are good for what they are named after."""
 
     def _loaded(self, sig, target_context):
-        content = self._shelf.load(self._entry(sig))
+        content = self._kernel_folder.load(self._entry(sig))
         if content is None:
             return None
         from numba.core.compiler import CompileResult
@@ -178,7 +179,7 @@ class KernelCache:
             problem = "it is of other argument types"
         except Exception as error:  # written whole and still of no use: another build of numba under the same version
             problem = told(error)
-        self._shelf.damaged(f"{self._entry(sig)}.nbc cannot be used ({problem})")
+        self._kernel_folder.damaged(f"{self._entry(sig)}.nbc cannot be used ({problem})")
         return None
 
     def _entry(self, sig) -> str:

@@ -56,13 +56,13 @@ class FeatureMap(NamedTuple):
 
     Attributes:
         cells: [h, w, D] float32 unit features.
-        rival: [h, w] float32 cosine of the best competing explanation, see ``similarity.py``.
+        background_score: [h, w] float32 cosine of the best competing explanation, see ``similarity.py``.
         focal, centre: of the crop's :class:`Pinhole`.
         temperature, dimension: see :class:`FeatureNoise`.
     """
 
     cells: np.ndarray
-    rival: np.ndarray
+    background_score: np.ndarray
     focal: float
     centre: float
     temperature: float

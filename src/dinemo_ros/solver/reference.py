@@ -9,16 +9,18 @@ from ..geometry import so3_exp
 
 
 def similarity(C: np.ndarray, clutter: np.ndarray, F: np.ndarray, temperature: float, evidence: str):
-    """(evidence, odds) [V, h, w], rival, foreground [h, w] of ``similarity.Similarity``."""
+    """(evidence, odds) [V, h, w], background_score, foreground [h, w] of ``similarity.Similarity``."""
     S = np.einsum("vd,dhw->vhw", C, F)
     background = np.einsum("kd,dhw->khw", clutter, F)
     foreground = 1.0 / (1.0 + np.exp((background.max(0) - S.max(0)) / temperature))
     if evidence == "posterior":
-        level = rival = temperature * np.log(np.exp(S / temperature).mean(0) + np.exp(background / temperature).mean(0))
+        likelihood = np.exp(S / temperature).mean(0) + np.exp(background / temperature).mean(0)
+        level = background_score = temperature * np.log(likelihood)
     else:
-        rival = background.max(0)
-        level = np.sum(rival * foreground) / np.sum(foreground)
-    return np.maximum(S - rival, 0.0), foreground * np.exp((S - level) / temperature), rival, foreground
+        background_score = background.max(0)
+        level = np.sum(background_score * foreground) / np.sum(foreground)
+    odds = foreground * np.exp((S - level) / temperature)
+    return np.maximum(S - background_score, 0.0), odds, background_score, foreground
 
 
 def transform(vertices: np.ndarray, R: np.ndarray, t: np.ndarray, log_size: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Refinement of one pose and size: windowed matching with a wide basin, then render-and-compare for the last digit.
 
-``climb`` is a damped Newton method on the objective of ``likelihood.py``, ``polish`` Gauss-Newton on that of
-``compare.py``. Both work on the same nine unknowns with a Gaussian prior on the three log-sizes, which is what gives a
-metric distance to a single picture.
+``coarse_refinement`` is a damped Newton method on the objective of ``likelihood.py``, ``gauss_newton_refinement``
+Gauss-Newton on that of ``compare.py``. Both work on the same nine unknowns with a Gaussian prior on the three
+log-sizes, which is what gives a metric distance to a single picture.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ class Refined:
         R: [3, 3]; t: [3] metres; log_size: [3] log of size over the category's mean.
         gradient, normal: [9] and [9, 9], gradient and Gauss-Newton matrix of the sum of cosines and, in its units, of
             the priors; order as in ``likelihood.py``.
-        evidence: sum over the object's rendered cells of max(cosine - rival, 0): the objective of NeMo, up to what does
+        evidence: sum over the object's rendered cells of max(cosine - background_score, 0): the objective of NeMo, up
+        to what does
             not depend on the pose.
         score: its mean, 0 to 1.
         cosine: mean over the explained cells; visible: share of the rendered cells that are explained.
-        judged: all this is of where the pose stands; sums: [4] what it is made of, see ``compare.compare``.
+        evaluated: all this is of where the pose stands; sums: [4] what it is made of, see ``compare.compare``.
     """
 
     R: np.ndarray
@@ -54,37 +55,38 @@ class Refined:
     score: float = 0.0
     cosine: float = 0.0
     visible: float = 0.0
-    judged: bool = False
+    evaluated: bool = False
     sums: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
 
-def climb(volume: SimilarityVolume, surface: Surface, priors: Priors, camera: Pinhole, pose: Refined,
-          schedule: np.ndarray, inside: np.ndarray, scratch: Scratch) -> None:
+def coarse_refinement(volume: SimilarityVolume, surface: Surface, priors: Priors, camera: Pinhole, pose: Refined,
+                      schedule: np.ndarray, inside: np.ndarray, scratch: Scratch) -> None:
     """Move ``pose`` uphill on the windowed likelihood, by as many visible vertices as ``scratch`` has room for.
 
     schedule [stages, 2]: window sigma in cells, Newton steps.
     inside [stages, h, w] float32: trust in a vertex at a cell, see :func:`weigh`.
     """
-    _climb(volume.odds, surface, priors, camera, State(pose.R, pose.t, pose.log_size), schedule, inside, scratch)
-    pose.judged = False
+    _coarse_refinement(volume.odds, surface, priors, camera, State(pose.R, pose.t, pose.log_size), schedule, inside,
+                       scratch)
+    pose.evaluated = False
 
 
-def polish(volume: SimilarityVolume, surface: Surface, noise: FeatureNoise, priors: Priors, camera: Pinhole,
-           pose: Refined, steps: int, scratch: Scratch) -> None:
+def gauss_newton_refinement(volume: SimilarityVolume, surface: Surface, noise: FeatureNoise, priors: Priors,
+                            camera: Pinhole, pose: Refined, steps: int, scratch: Scratch) -> None:
     """Move ``pose`` by ``steps`` Gauss-Newton steps of render-and-compare, and judge it.
 
-    A pose that is judged already goes on from there; it must be one of the same volume and target.
+    A pose that is evaluated already goes on from there; it must be one of the same volume and target.
     """
-    _polish(FeatureMap(volume.cells, volume.rival, *camera, *noise), surface, priors,
-            State(pose.R, pose.t, pose.log_size), NormalEquations(pose.gradient, pose.normal), pose.sums, pose.judged,
-            steps, scratch)
+    _gauss_newton_refinement(FeatureMap(volume.cells, volume.background_score, *camera, *noise), surface, priors,
+                             State(pose.R, pose.t, pose.log_size), NormalEquations(pose.gradient, pose.normal),
+                             pose.sums, pose.evaluated, steps, scratch)
     pose.evidence, explained, pose.cosine, covered = pose.sums.tolist()
     pose.score, pose.visible = pose.evidence / max(covered, 1.0), explained / max(covered, 1.0)
-    pose.judged = True
+    pose.evaluated = True
 
 
 @kernel
-def _climb(odds, surface, priors, camera, state, schedule, inside, scratch):
+def _coarse_refinement(odds, surface, priors, camera, state, schedule, inside, scratch):
     work, step = scratch.work, scratch.work.step
     equations = NormalEquations(scratch.gradient, scratch.normal)
     new_equations = NormalEquations(scratch.new_gradient, scratch.new_normal)
@@ -121,12 +123,12 @@ def _windowed(odds, vertices, index, weight, priors, state, camera, sigma, equat
 
 
 @kernel
-def _polish(crop, surface, priors, state, equations, sums, judged, steps, scratch):
+def _gauss_newton_refinement(crop, surface, priors, state, equations, sums, evaluated, steps, scratch):
     work, camera = scratch.work, Pinhole(crop.focal, crop.centre)
     new = State(scratch.new_R, scratch.new_t, scratch.new_log_size)
     rendering = Rendering(scratch.screen, scratch.face_of, scratch.barycentric, scratch.depth)
     for k in range(steps + 1):
-        if k > 0 or not judged:
+        if k > 0 or not evaluated:
             rasterise(surface.vertices, surface.faces, state, camera, rendering, work)
             sums[0], sums[1], sums[2], sums[3] = compare(crop, surface, rendering, state, equations, work)
             unit = noise_variance(sums[2], crop.dimension) * CORRELATED

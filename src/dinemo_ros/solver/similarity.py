@@ -27,9 +27,10 @@ class SimilarityVolume:
     Attributes:
         cells: [h, w, D] float32, the features with the channel last.
         similarity: [V, h * w] float32, cosine of every vertex and every cell.
-        rival: [h, w] float32, what the best competing explanation scores in a cell, see :class:`Similarity`.
+        background_score: [h, w] float32, what the best competing explanation scores in a cell, see :class:`Similarity`.
         foreground: [h, w] float32, probability that the cell shows any vertex.
-        evidence: [V + 1, h + 2 pad, w + 2 pad] uint8, UNIT * max(S - rival, 0) per vertex and cell (NeMo's occlusion
+        evidence: [V + 1, h + 2 pad, w + 2 pad] uint8, UNIT * max(S - background_score, 0) per vertex and cell (NeMo's
+        occlusion
             choice: a cell that clutter explains better says nothing about the object). Zero in the padding, and in the
             last plane, into which the coarse search's reading runs on.
         odds: [V, h, w] float32, object : clutter odds of "cell p shows vertex v".
@@ -38,7 +39,7 @@ class SimilarityVolume:
 
     cells: np.ndarray
     similarity: np.ndarray
-    rival: np.ndarray
+    background_score: np.ndarray
     foreground: np.ndarray
     evidence: np.ndarray
     odds: np.ndarray
@@ -51,8 +52,10 @@ class Similarity:
     Args:
         features: [V, D] float32 vertex features, V a multiple of 4; clutter: [K, D] float32.
         temperature: softmax temperature of the training.
-        evidence: what a vertex competes with in a cell: "clutter" alone (rival = best clutter feature, NeMo), or
-            "posterior", all vertices and clutter (rival = log of their mean likelihood), as in the training's softmax.
+        evidence: what a vertex competes with in a cell: "clutter" alone (background_score = best clutter feature,
+        NeMo), or
+            "posterior", all vertices and clutter (background_score = log of their mean likelihood), as in the
+            training's softmax.
         pad: cells around the evidence.
     """
 
@@ -88,19 +91,20 @@ class Similarity:
         foreground = volume.foreground.reshape(-1)
         foreground[:] = object_probability(peak, clutter, self._temperature)
         if self._posterior:
-            rival = log_mean(S, background, np.maximum(peak, clutter), self._temperature)
-            level = rival
+            background_score = log_mean(S, background, np.maximum(peak, clutter), self._temperature)
+            level = background_score
         else:
-            rival = clutter
+            background_score = clutter
             # One level for all cells: where a match lies must not depend on how much a cell looks like clutter.
-            level = np.full_like(rival, np.sum(rival * foreground) / np.sum(foreground))
-        volume.rival.reshape(-1)[:] = rival
-        evidence_and_odds(S, rival, level, foreground, 1.0 / self._temperature, volume.evidence, volume.odds, self._pad)
+            level = np.full_like(background_score, np.sum(background_score * foreground) / np.sum(foreground))
+        volume.background_score.reshape(-1)[:] = background_score
+        evidence_and_odds(S, background_score, level, foreground, 1.0 / self._temperature, volume.evidence, volume.odds,
+                          self._pad)
         return volume
 
     def _buffers(self, shape: tuple[int, int, int]) -> SimilarityVolume:
         D, h, w = shape
-        if self._volume is None or self._volume.rival.shape != (h, w):
+        if self._volume is None or self._volume.background_score.shape != (h, w):
             V, pad = len(self._features), self._pad
             self._S = np.empty((V, h * w), np.float32)
             self._peak = np.empty(h * w, np.float32)
@@ -155,8 +159,8 @@ def products(C, F, S, first, last, peak):
 
 
 @kernel
-def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pad):
-    """evidence = UNIT max(S - rival, 0) in its padding, odds = foreground exp((S - level) sharpness)."""
+def evidence_and_odds(S, background_score, level, foreground, sharpness, evidence, odds, pad):
+    """evidence = UNIT max(S - background_score, 0) in its padding, odds = foreground exp((S - level) sharpness)."""
     h, w = odds.shape[1:]
     P = h * w  # whole maps instead of rows: vector instructions have no ends to see to
     units, scaled, power = np.empty(P, np.uint8), np.empty(P, np.float32), np.empty(P, np.int32)
@@ -164,7 +168,8 @@ def evidence_and_odds(S, rival, level, foreground, sharpness, evidence, odds, pa
     for v in range(len(S)):
         s, o = S[v], maps[v]
         for p in range(P):
-            units[p] = np.uint8(np.float32(UNIT) * min(max(s[p] - rival[p], np.float32(0.0)), MOST) + np.float32(0.5))
+            units[p] = np.uint8(np.float32(UNIT) * min(max(s[p] - background_score[p], np.float32(0.0)), MOST)
+                                + np.float32(0.5))
         for i in range(h):
             row = evidence[v, i + pad]
             for j in range(w):

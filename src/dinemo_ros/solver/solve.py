@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from ..process.thread_pool import Crew
+from ..process.thread_pool import ThreadPool
 from .category import Category
 from .coarse import Target
 from .crop_solver import CropSolver, SolvedPose, Start
@@ -23,9 +23,9 @@ class PoseSolver:
     """
 
     def __init__(self, category: Category, threads: int = 2) -> None:
-        self._crew = Crew(threads, "dinemo_solver")
+        self._pool = ThreadPool(threads, "dinemo_solver")
         self._solvers: SimpleQueue[CropSolver] = SimpleQueue()  # borrowed by a thread for one crop
-        for _ in range(self._crew.threads):
+        for _ in range(self._pool.threads):
             self._solvers.put(CropSolver(category))
         self.timings: dict[str, float] = {}
 
@@ -55,7 +55,7 @@ class PoseSolver:
                 spent.append(solver.timings)
                 self._solvers.put(solver)
 
-        solved = self._crew.map(borrow, count)
-        workers = min(count, self._crew.threads)
+        solved = self._pool.map(borrow, count)
+        workers = min(count, self._pool.threads)
         self.timings = {stage: sum(times[stage] for times in spent) / workers for stage in spent[0]}
         return solved

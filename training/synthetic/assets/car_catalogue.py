@@ -49,7 +49,7 @@ _HATCHBACK_WINDOWS = tuple(tuple((x / 1400, y / 1400) for x, y in outline) for o
 
 
 @dataclass(frozen=True)
-class Entry:
+class CarModel:
     """One car of the fleet: how to read it, how often it is drawn, and the file or folder of its source that it is."""
 
     name: str
@@ -66,15 +66,15 @@ class Entry:
 
 
 def _gazebo(name: str, folder: str, mesh: str, textures: dict[str, tuple[str, str]], axes: np.ndarray,
-            size: tuple[float, float, float], glass: tuple[str, ...] = (), windows: dict | None = None) -> Entry:
+            size: tuple[float, float, float], glass: tuple[str, ...] = (), windows: dict | None = None) -> CarModel:
     def read(root: Path) -> Asset:
         files = {key: root / car / "materials/textures" / file for key, (car, file) in textures.items()}
         return assemble(name, read_obj_car(root / folder / "meshes" / mesh, files, glass, windows), axes, size)
-    return Entry(name, "gazebo", 1.5, read, f"{folder}/meshes/{mesh}")
+    return CarModel(name, "gazebo", 1.5, read, f"{folder}/meshes/{mesh}")
 
 
 def _metadrive(folder: str, front: float, rear: float, track: float, radius: float, width: float,
-               forward_shift: float) -> Entry:
+               forward_shift: float) -> CarModel:
     """``front``, ``rear``, ``track``: wheel centres ahead of, behind and beside the origin (its ``vehicle_type``)."""
     def read(root: Path) -> Asset:
         parts = read_gltf_car(root / folder / "vehicle.gltf", material_by_word, skip=("color_",))
@@ -85,16 +85,16 @@ def _metadrive(folder: str, front: float, rear: float, track: float, radius: flo
         return [wheel for forward in (front - forward_shift, -rear - forward_shift) for side in (-1.0, 1.0)
                 for wheel in wheel_parts(np.array([side * track, floor - 0.14 + radius, -forward]), radius, width,
                                          axle=0, outward=side)]
-    return Entry(folder, "metadrive", 1.0, read, folder)
+    return CarModel(folder, "metadrive", 1.0, read, folder)
 
 
-def _torcs(name: str) -> Entry:
-    return Entry(name, "torcs", _ORDINARY.get(name, 0.5),
+def _torcs(name: str) -> CarModel:
+    return CarModel(name, "torcs", _ORDINARY.get(name, 0.5),
                  lambda root: assemble(name, read_acc_car(root / name), OBJECT_FROM_ACC), f"{name}/{name}.acc")
 
 
-def _cad(name: str) -> Entry:
-    return Entry(f"cad-{name}", "cad", 1.5,
+def _cad(name: str) -> CarModel:
+    return CarModel(f"cad-{name}", "cad", 1.5,
                  lambda root: assemble(f"cad-{name}", read_cad_car(root / f"{name}.obj", CAD_CARS[name]),
                                        _FRONT_MINUS_Y, CAD_CARS[name].length), f"{name}.obj")
 

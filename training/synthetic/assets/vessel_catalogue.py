@@ -22,7 +22,7 @@ from .vessel import Vessel, deformed, random_bottle, random_mug, read_vessel, wi
 
 
 @dataclass(frozen=True)
-class Entry:
+class VesselModel:
     """A CAD file of a category: height of the real thing in metres, how often it is drawn, whether it gets a handle."""
 
     file: str
@@ -43,7 +43,7 @@ class Category:
         skin: random look. symmetry: poses are labelled by their canonical representative. open: an open vessel.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[VesselModel, ...]
     skin: Callable[..., Skin]
     symmetry: Symmetry
     length: float
@@ -56,17 +56,19 @@ CUP_LENGTH = 1.38  # body and handle of a mug, times the width of its body
 
 CATEGORIES = {
     "cup": Category((
-        Entry("01", 0.095, 2.0), Entry("03", 0.090, 0.7), Entry("04", 0.080, 1.0, add_handle=True),
-        Entry("06", 0.110, 0.5, add_handle=True), Entry("02", 0.065, held_out=True)),
+        VesselModel("01", 0.095, 2.0), VesselModel("03", 0.090, 0.7), VesselModel("04", 0.080, 1.0, add_handle=True),
+        VesselModel("06", 0.110, 0.5, add_handle=True), VesselModel("02", 0.065, held_out=True)),
         cup_skin, Symmetry("z", 1), CUP_LENGTH, True, random_mug, 0.55),
     "bottle": Category((
-        Entry("01", 0.300), Entry("02", 0.300), Entry("04", 0.220, 1.5), Entry("05", 0.190, 0.5),
-        Entry("07", 0.240, 1.0), Entry("03", 0.235, held_out=True), Entry("06", 0.240, held_out=True)),
+        VesselModel("01", 0.300), VesselModel("02", 0.300), VesselModel("04", 0.220, 1.5), VesselModel("05", 0.190,
+        0.5),
+        VesselModel("07", 0.240, 1.0), VesselModel("03", 0.235, held_out=True), VesselModel("06", 0.240,
+        held_out=True)),
         bottle_skin, Symmetry("z", 0), 1.0, False, random_bottle),
 }
 
 
-class Shelf:
+class VesselCatalogue:
     """The vessels of a category that are to be drawn, and new ones made of them."""
 
     def __init__(self, category: str, folder: Path | None, held_out: bool = False) -> None:

@@ -26,7 +26,7 @@ from dinemo_training.run.arguments import parsed
 from dinemo_training.synthetic.assets.asset import Asset, Material
 from dinemo_training.synthetic.assets.skin import Skin, colour
 from dinemo_training.synthetic.assets.vessel import Vessel, lathe, measured
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, Shelf
+from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
 
 from .background import Photos, View, contact_shadow, ground_points, random_background
 from .dataset import (
@@ -54,14 +54,15 @@ _DRAWN_SIDE = 2.0
 class TabletopSynthesizer:
     """Draws sample k of a data set: ``label(k)`` is cheap, ``render(k)`` makes the picture."""
 
-    def __init__(self, shelf: Shelf, seed: int, photos: Photos, elevation: tuple[float, float] = (0.0, 70.0)) -> None:
+    def __init__(self, catalogue: VesselCatalogue, seed: int, photos: Photos, elevation: tuple[float, float] = (0.0,
+        70.0)) -> None:
         """``elevation``: least and largest, degrees."""
-        self._shelf, self._seed, self._photos, self._elevation = shelf, seed, photos, elevation
+        self._catalogue, self._seed, self._photos, self._elevation = catalogue, seed, photos, elevation
 
     def _begin(self, k: int) -> tuple[Vessel, float, Pose, np.random.Generator]:
         """Vessel in metres, by how much it is drawn larger, camera in drawn units, and the random source after that."""
         rng = np.random.default_rng([self._seed, k])
-        vessel = self._shelf.draw(rng)
+        vessel = self._catalogue.draw(rng)
         scale = _DRAWN_SIDE / float(np.ptp(vessel.vertices, axis=0).max())
         azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(*self._elevation))
         rotation = rotation_from_viewpoint(azimuth, elevation, np.radians(rng.normal(0, 4)))
@@ -70,7 +71,7 @@ class TabletopSynthesizer:
 
     def label(self, k: int) -> dict[str, np.ndarray | str]:
         vessel, scale, pose, _ = self._begin(k)
-        T, category = pose.T_cam_obj.copy(), self._shelf.category
+        T, category = pose.T_cam_obj.copy(), self._catalogue.category
         T[:3, 3] /= scale
         size = np.array([category.length * vessel.width, vessel.width, vessel.height])
         return {"names": f"{k:06d}", "K": pose.K, "T_cam_obj": category.symmetry.canonical(T), "size": size,
@@ -79,7 +80,7 @@ class TabletopSynthesizer:
     def render(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Picture [S, S, 3] uint8 RGB and mask [S, S] uint8 of sample k."""
         vessel, scale, pose, rng = self._begin(k)
-        category = self._shelf.category
+        category = self._catalogue.category
         skin = category.skin(rng, self._photo(rng))
         asset = skinned(vessel, scale, skin, category.open, rng)
         environment = random_environment(rng)
@@ -252,10 +253,10 @@ def main() -> None:
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs without vessels")
     args = parsed(parser)
     cv2.setNumThreads(1)
-    shelf = Shelf(args.category, args.cad, args.held_out)
-    print(f"{args.category}: {', '.join(e.file for e in shelf.entries) or 'invented ones'}")
+    catalogue = VesselCatalogue(args.category, args.cad, args.held_out)
+    print(f"{args.category}: {', '.join(e.file for e in catalogue.entries) or 'invented ones'}")
     photos = Photos(_pictures(args.backgrounds), [])
-    write_dataset(args.out, TabletopSynthesizer(shelf, args.seed, photos, tuple(args.elevation)), args.count)
+    write_dataset(args.out, TabletopSynthesizer(catalogue, args.seed, photos, tuple(args.elevation)), args.count)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from dinemo_ros.process.console import command_main
 from dinemo_training.data.picture_file import write_picture
 from dinemo_training.run.arguments import parsed
 from dinemo_training.synthetic.assets.vessel import Vessel
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, Shelf
+from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
 
 from .rasterizer import rasterize
 
@@ -50,7 +50,8 @@ def main() -> None:
     parser.add_argument("--cad", type=Path, required=True, help="folder of the category's CAD files")
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     args = parsed(parser)
-    vessels = [vessel for held_out in (False, True) for vessel in Shelf(args.category, args.cad, held_out).plain()]
+    vessels = [vessel for held_out in (False, True) for vessel in VesselCatalogue(args.category, args.cad,
+        held_out).plain()]
     rows = [np.hstack([portrait(vessel, *view) for view in _VIEWS]) for vessel in vessels]
     write_picture(args.out, np.vstack(rows)[..., ::-1])
 

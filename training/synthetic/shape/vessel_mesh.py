@@ -20,7 +20,7 @@ from dinemo_ros.process.console import command_main
 from dinemo_training.run.arguments import parsed
 from dinemo_training.run.inputs import parse_size
 from dinemo_training.synthetic.assets.vessel import Vessel, lathe, sweep
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, Shelf
+from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
 
 from .mean_mesh import save_shape, vertex_normals
 
@@ -131,9 +131,9 @@ def main() -> None:
     parser.add_argument("--vertices", type=int, default=800)
     parser.add_argument("--out", type=Path, required=True, help="npz to write")
     args = parsed(parser)
-    shelf = Shelf(args.category, args.cad, held_out=False)
-    vertices, faces, places = vessel_mesh(shelf.plain(), np.array(parse_size(args.size)), shelf.category.open,
-                                           args.vertices)
+    catalogue = VesselCatalogue(args.category, args.cad, held_out=False)
+    vertices, faces, places = vessel_mesh(catalogue.plain(), np.array(parse_size(args.size)), catalogue.category.open,
+                                          args.vertices)
     save_shape(args.out, vertices, faces, places)
     print(f"{args.out}: {len(vertices)} vertices, {len(faces)} faces, {np.ptp(vertices, axis=0).round(4)} m")
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accuracy and time of the solvers on identical features: ours, the published one, matches and PnP.
 
-    python tests/benchmarks/run_rivals.py --out tests/benchmarks/results/DEVICE --synthetic DIR --spin DIR
+    python tests/benchmarks/compare_solvers.py --out tests/benchmarks/results/DEVICE --synthetic DIR --spin DIR
 
 ``--synthetic`` takes renders as ``dinemo_training.synthetic.render.dataset`` writes them, ``--spin`` the turntable
 sequences cx5 and subaru (evaluation only), both see ``dinemo eval``; the shipped demo sequence is always measured.
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from dinemo_ros.benchmark import solver_comparison as rivals
+from dinemo_ros.benchmark import solver_comparison
 from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
 from dinemo_ros.benchmark.device import REFERENCE_PACKAGES, cpu_name, load_average, versions
 from dinemo_ros.cli.output import AtomicFile, to_json
@@ -25,7 +25,7 @@ from dinemo_ros.defaults import DEFAULT_HFOV_DEG, available_cpus
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.cutouts import DrawnCutOuts
 from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
-from dinemo_ros.evaluation.sample import Entry, Sample
+from dinemo_ros.evaluation.sample import LabelledSample, Sample
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import ReferenceObject
 from dinemo_ros.evaluation.turntable import read_spins, spin_entries
@@ -58,12 +58,12 @@ VARIANTS: dict[str, dict[str, dict]] = {
 }
 
 
-def every(entries: list[Entry], count: int) -> list[Entry]:
+def every(entries: list[LabelledSample], count: int) -> list[LabelledSample]:
     """``count`` of the entries, evenly spread."""
     return [entries[k * len(entries) // count] for k in range(count)] if count < len(entries) else entries
 
 
-def occluded(entry: Entry, level: str) -> Entry:
+def occluded(entry: LabelledSample, level: str) -> LabelledSample:
     """The entry with drawn cut-outs pasted over it, the same ones as ``dinemo eval --occlusion`` pastes."""
     def load() -> Sample:
         sample = entry.load()
@@ -73,9 +73,9 @@ def occluded(entry: Entry, level: str) -> Entry:
     return replace(entry, load=load)
 
 
-def sets(args: argparse.Namespace) -> dict[str, Callable[[], list[Entry]]]:
+def sets(args: argparse.Namespace) -> dict[str, Callable[[], list[LabelledSample]]]:
     """Entries by the name of the set."""
-    found: dict[str, Callable[[], list[Entry]]] = {"demo": lambda: demo_entries(demo_sequence())}
+    found: dict[str, Callable[[], list[LabelledSample]]] = {"demo": lambda: demo_entries(demo_sequence())}
     if args.synthetic:
         found["synthetic"] = lambda: synthetic_entries(read_synthetic(args.synthetic))
         found |= {f"synthetic_{level}": lambda level=level: [occluded(entry, level) for entry in found["synthetic"]()]
@@ -103,18 +103,18 @@ def main() -> None:
         if args.sets and name not in args.sets:
             continue
         for group in args.variants:
-            target = args.out / f"rivals_{name}_{group}.json"
+            target = args.out / f"solvers_{name}_{group}.json"
             if target.is_file():
                 print(f"{target}: there already")
                 continue
-            given = rivals.crops(estimator, every(entries(), args.count))
-            solvers = {"dinemo_ros": rivals.our_solver(estimator)}
+            given = solver_comparison.crops(estimator, every(entries(), args.count))
+            solvers = {"dinemo_ros": solver_comparison.our_solver(estimator)}
             if group == "pnp":
-                solvers["PnP, RANSAC"] = rivals.pnp_solver(estimator)
-            solvers |= {title: rivals.reference_solver(estimator, **options)
-                        for title, options in VARIANTS[group].items()}
+                solvers["PnP, RANSAC"] = solver_comparison.pnp_solver(estimator)
+            solvers |= {title: solver_comparison.reference_solver(estimator, **options) for title, options
+                        in VARIANTS[group].items()}
             before = load_average()
-            rows = rivals.compare(solvers, given, ReferenceObject.of(bundle), f"{name}, {group}")
+            rows = solver_comparison.compare(solvers, given, ReferenceObject.of(bundle), f"{name}, {group}")
             report = {"set": name, "rows": rows, "bundle": f"{bundle.card.category} {bundle.card.version}",
                       "network": f"{estimator.extractor.name} {estimator.extractor.precision}", "cpu": cpu_name(),
                       "threads": args.threads, "load_before": before, "load_after": load_average(),

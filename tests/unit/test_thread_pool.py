@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dinemo_ros.process.thread_pool import Crew
+from dinemo_ros.process.thread_pool import ThreadPool
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -17,21 +17,21 @@ def test_every_piece_is_done_once_and_in_its_place(threads):
         done.append(k)
         return k * k
 
-    crew = Crew(threads, "test")
+    pool = ThreadPool(threads, "test")
     for count in (0, 1, 2, 50):
         done.clear()
-        assert crew.map(piece, count) == [k * k for k in range(count)]
+        assert pool.map(piece, count) == [k * k for k in range(count)]
         assert sorted(done) == list(range(count))
 
 
 def test_pieces_run_beside_each_other():
     meeting = threading.Barrier(3, timeout=10.0)  # nobody gets through alone
-    assert sorted(Crew(3, "test").map(lambda k: meeting.wait(), 3)) == [0, 1, 2]
+    assert sorted(ThreadPool(3, "test").map(lambda k: meeting.wait(), 3)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("bad", range(4))
 def test_what_a_piece_raises_is_raised_when_all_have_ended(bad):
-    running, crew = [], Crew(2, "test")
+    running, pool = [], ThreadPool(2, "test")
 
     def piece(k: int) -> None:
         running.append(k)
@@ -41,17 +41,17 @@ def test_what_a_piece_raises_is_raised_when_all_have_ended(bad):
             raise ValueError(f"piece {k}")
 
     with pytest.raises(ValueError, match=f"piece {bad}"):
-        crew.map(piece, 4)
+        pool.map(piece, 4)
     assert running == []
-    assert crew.map(lambda k: k, 3) == [0, 1, 2]  # and it still works
+    assert pool.map(lambda k: k, 3) == [0, 1, 2]  # and it still works
 
 
 def test_the_caller_does_all_where_nobody_comes():
     """Helpers that are busy elsewhere are not waited for."""
-    crew, free = Crew(2, "test"), threading.Event()
-    crew._helpers.submit(free.wait)
+    pool, free = ThreadPool(2, "test"), threading.Event()
+    pool._helpers.submit(free.wait)
     try:
         caller = threading.current_thread()
-        assert crew.map(lambda k: threading.current_thread() is caller, 3) == [True] * 3
+        assert pool.map(lambda k: threading.current_thread() is caller, 3) == [True] * 3
     finally:
         free.set()
