@@ -146,7 +146,7 @@ def test_floods_of_words(watched, demo_frames):
     watched.send(frame, header)
     assert probe.answer("detections", header).detections
     grown = watched.resident_mb() - before
-    assert grown < 60.0, f"{grown:.0f} MB more"
+    assert grown < 100.0, f"{grown:.0f} MB more"  # 47 to 69 measured; 207 when every text was kept and printed
     assert watched.slowest_s < _ANSWER_S + _BUSY_MACHINE_S
     assert watched.node.interrupt() == 0
     written = watched.written()
