@@ -117,7 +117,7 @@ class DeviceSolver:
         return cpu._distinct(poses, self._host.symmetry, attrgetter("rank"))
 
     def _solved(self, poses: list[Candidate]) -> list[SolvedPose]:
-        """On the host: with covariance, the first one's with the doubt about its turn."""
+        """On the host: with covariance, the first one's with the uncertainty of its azimuth."""
         solved = [cpu.solved_pose(pose, self._host) for pose in poses]
         if solved and self._host.symmetry.uncertain_azimuth:
             covariance = widened(solved[0].covariance, poses[0].R, poses[0].azimuth)
