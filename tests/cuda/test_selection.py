@@ -23,8 +23,8 @@ from dinemo_ros.cuda.selection import SolverWithFallback, create_pipeline, usabl
 from dinemo_ros.errors import BackendError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.features import create_extractor
-from dinemo_ros.features.cuda_driver import CudaError, Gpu
 from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.gpu.cuda_driver import CudaError, Gpu
 from dinemo_ros.inference import CpuPipeline
 from dinemo_ros.model.bundle import load_bundle
 

@@ -6,10 +6,10 @@ import pytest
 
 from dinemo_ros import features
 from dinemo_ros.errors import BackendError, PictureSizeError
-from dinemo_ros.features.cuda_driver import CudaOutOfMemory
 from dinemo_ros.features.fallback import FallbackExtractor
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.selection import Selection
+from dinemo_ros.gpu.cuda_driver import CudaOutOfMemory
 
 
 class OnGpu:

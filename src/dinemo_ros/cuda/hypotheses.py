@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from ..geometry import HALF_TURN, turn
+from ..gpu.full_float32 import full_float32
 from ..solver import crop_solver as cpu
 from ..solver.coarse import SHIFT
 from .ambiguity import azimuth_posterior, turned_evidence, turns
 from .category import DeviceCategory
 from .coarse import DeviceTarget, coarse_search
 from .distinct import distance, distinct_views, keep_distinct
-from .full_float32 import full_float32
 from .nearest_view import nearest_starts
 from .poses import Poses
 from .refine import PoseScore, coarse_refinement, gauss_newton_refinement

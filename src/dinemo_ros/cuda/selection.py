@@ -21,7 +21,7 @@ from ..camera.crop import CropCamera
 from ..camera.pinhole import Camera
 from ..errors import BackendError, NotInstalledError, told
 from ..features import FeatureExtractor
-from ..features.cuda_driver import CudaError, find_gpu
+from ..gpu.cuda_driver import CudaError, find_gpu
 from ..inference import CpuPipeline, Pipeline, Solved
 from ..model.bundle import Bundle
 from ..process.cache_home import default_folder
@@ -132,7 +132,7 @@ def free_memory() -> None:
     """Give back what torch keeps of the GPU's memory for later."""
     import torch
 
-    from .capture import empty_cache
+    from ..gpu.capture import empty_cache
 
     if torch.cuda.is_available():
         empty_cache()

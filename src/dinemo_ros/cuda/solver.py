@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..gpu.graph import GraphCache
 from ..solver import crop_solver as cpu
 from ..solver.ambiguity import widened
 from ..solver.category import Category
@@ -23,7 +24,6 @@ from ..solver.refine import Refined
 from . import twins
 from .category import to_device
 from .coarse import target_row
-from .graph import GraphCache
 from .hypotheses import Hypotheses, Search
 from .staging import Staging
 

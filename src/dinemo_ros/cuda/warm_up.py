@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+from ..gpu.graph import SIZES
 from ..inference import Pipeline
 from ..model.bundle import Bundle
 from ..solver import Start
-from .graph import SIZES
 from .parity import own_crops, own_views
 
 

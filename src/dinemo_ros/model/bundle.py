@@ -206,6 +206,12 @@ def find_bundle(category: str) -> Path:
                       "or give the folder of a bundle")
 
 
+def bundle_folder(name: str) -> Path:
+    """A shipped category's folder if ``name`` is a bare name, else the folder itself."""
+    is_bare = os.sep not in name and not Path(name).is_dir()
+    return find_bundle(name) if is_bare else Path(name)
+
+
 def shipped_categories() -> list[str]:
     """Every name that :func:`find_bundle` finds."""
     return sorted({card.parent.name for root in _roots() for card in root.glob(f"engines/*/{CARD_FILE}")})

@@ -27,10 +27,10 @@ from ..io.image_codec import decode_image
 from ..io.overlay_file import is_overlay, write_overlay
 from ..io.quoting import one_line, shown, shown_path
 from ..io.sources import open_source
+from ..io.sources.folder import TRUTH_FILE
 from ..pose import Hypothesis
 from . import conversions
 
-TRUTH_FILE = "ground_truth.json"
 _QUIET_S = 1.5  # after the source has ended, this long without a message is the end
 
 
