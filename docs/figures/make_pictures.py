@@ -27,7 +27,7 @@ from dinemo_ros import geometry
 from dinemo_ros.camera.crop import warp_crop
 from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.drawing import overlay as overlays
-from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.estimator import PoseEstimator, crops_and_targets
 from dinemo_ros.model import bundle as bundles
 
 HERE = Path(__file__).resolve().parent
@@ -89,7 +89,7 @@ def save(path: Path, rgb: np.ndarray) -> None:
 
 def crop_of(estimator, image, camera, roi):
     """The crop's pixels uint8 [S, S, 3], its camera, and its features [D, h, w]."""
-    crops, _ = estimator.views(camera, [np.array(roi, float)], True)
+    crops, _ = crops_and_targets(estimator.bundle.card.image, camera, [np.array(roi, float)], True)
     size = estimator.bundle.card.image.size
     pixels = np.empty((size, size, 3), np.uint8)
     warp_crop(image, camera, crops[0], pixels)

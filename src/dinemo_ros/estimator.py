@@ -19,7 +19,7 @@ from .detection.regions import overlap, projected_box
 from .errors import ImageError
 from .features import create_extractor
 from .geometry import se3
-from .model.bundle import Bundle
+from .model.bundle import Bundle, ImageSpec
 from .model.symmetry import NO_SYMMETRY, Symmetry
 from .pose import Hypothesis, ObjectPose, Roi
 from .solver import SolvedPose, Start
@@ -29,13 +29,13 @@ from .uncertainty import as_experienced
 
 _log = logging.getLogger(__name__)
 
-_SECOND_LOOK = 0.5  # overlap of ROI and found object below which a better crop is worth its time
-_SECOND_LOOK_PROPOSED = 0.75  # the same for own proposals, whose boxes are rough ...
+_RECROP = 0.5  # overlap of ROI and found object below which a re-crop is worth its time
+_RECROP_PROPOSED = 0.75  # the same for own proposals, whose boxes are rough ...
+_RECROP_MIN_SCORE = 0.8  # ... unless the score is below this share of the accepted one
 _SAME_BOX = 0.6  # overlap above which two proposals have led to one object
-_HOPELESS = 0.8  # ... unless the score is below this share of the accepted one
-# And below this one no second opinion is asked for. Of 1,600 training renders and 1,200 held-out ones, hidden or not,
-# two such scores reached the accepted one with it, and both poses were wrong.
-_MIN_SCORE_ALONE = 0.65
+# Below this share of it a proposal gets no flip test-time augmentation. Of 1,600 training renders and 1,200 held-out
+# ones, hidden or not, two such scores reached the accepted one with it, and both poses were wrong.
+_TTA_MIN_SCORE = 0.65
 SMALLEST_BOX = 8.0  # pixels; nothing is to be seen of a smaller object
 SAME_POSE = math.radians(30)  # rotations closer than this are of one reading of the object
 
@@ -84,7 +84,7 @@ class PoseEstimator:
             ImageError, CameraError, RoiError: the input cannot be used; the message says why.
         """
         begin = time.perf_counter()
-        boxes = self.check(image, camera, rois)
+        boxes = checked_boxes(image, camera, rois)
         self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
         proposed = boxes is None
         if proposed:
@@ -108,17 +108,19 @@ class PoseEstimator:
             poses: in the camera's frame of now, that is, with the motion since then predicted.
 
         Returns:
-            One pose each in the same order, whatever its score; its runner-up is its flip. None: not in the image.
+            One pose each in the same order, whatever its score, with its flip as runner-up; None where it is not in the
+            image.
         """
         begin = time.perf_counter()
-        self.check(image, camera, None)
+        checked_boxes(image, camera, None)
         self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
         found: list[ObjectPose | None] = [None] * len(poses)
         boxes = [self.covered(pose, camera) for pose in poses]
         shown = lens_shows(camera, boxes)
         inside = [k for k, box in enumerate(boxes) if shown[k] and np.min(box[2:] - box[:2]) >= SMALLEST_BOX]
         if inside:
-            crops, targets = self.views(camera, [boxes[k] for k in inside], measured=False)
+            crops, targets = crops_and_targets(self.bundle.card.image, camera, [boxes[k] for k in inside],
+                                               box_is_observed=False)
             starts = [Start(se3(crop.R_cam_crop.T, np.zeros(3)) @ poses[k].T_cam_obj, poses[k].size)
                       for crop, k in zip(crops, inside, strict=True)]
             solved = self.pipeline.follow(image, camera, crops, targets, starts)
@@ -138,55 +140,45 @@ class PoseEstimator:
         self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
         return self._locate(image, camera, boxes, proposed)
 
-    def check(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None) -> list[np.ndarray] | None:
-        """ROIs as boxes [4] inside the image, None as None; raises as :meth:`estimate` does."""
-        check_image(image)
-        camera.require_size(image.shape[1], image.shape[0])
-        if rois is None:
-            return None
-        boxes = [check_roi(roi, camera.width, camera.height) for roi in rois]
-        check_seen(camera, boxes)
-        return boxes
-
     def covered(self, pose: Hypothesis, camera: Camera) -> np.ndarray:
         """[4] pixels: the box that an object at ``pose`` covers in the image, clipped to it."""
         return projected_box(pose, camera, self._unit)
 
     def _locate(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
                 proposed: bool = False) -> list[ObjectPose | None]:
-        """The pose in each ROI, with a second look where the object turned out to fill another box.
+        """The pose in each ROI, with a re-crop where the object turned out to fill another box.
 
         Features are sharpest when the object fills the crop as it did in training; a ROI may be the whole picture.
         """
         with self.pipeline.same_image():
-            poses = self._looked_at(image, camera, boxes, proposed)
+            poses = self._cropped_twice(image, camera, boxes, proposed)
         return [pose and self._experienced(pose, camera) for pose in poses]
 
-    def _looked_at(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
+    def _cropped_twice(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
                    proposed: bool) -> list[ObjectPose | None]:
         """See :meth:`_locate`."""
-        min_score = _MIN_SCORE_ALONE * self.bundle.card.score.accept if proposed else 0.0
-        poses = self._look(image, camera, boxes, not proposed, min_score)
-        again = self._to_look_at_again(poses, camera, boxes, proposed)
-        for k, second in zip(again, self._look(image, camera, list(again.values()), False, min_score), strict=True):
+        min_score = _TTA_MIN_SCORE * self.bundle.card.score.accept if proposed else 0.0
+        poses = self._solved(image, camera, boxes, not proposed, min_score)
+        again = self._to_recrop(poses, camera, boxes, proposed)
+        for k, second in zip(again, self._solved(image, camera, list(again.values()), False, min_score), strict=True):
             if second is None:
                 continue
             # A tighter crop is the more exact one; only where the two disagree must the score decide, and not even then
-            # if the first looked at our own window: half an object may score more than all of it.
+            # if the first crop was our own window: half an object may score more than all of it.
             first = poses[k]
             apart = self.bundle.card.symmetry.distance(second.T_cam_obj[:3, :3], first.T_cam_obj[:3, :3])
             if proposed or apart < SAME_POSE or second.score > first.score:
                 poses[k] = replace(second, roi=first.roi)
         return poses
 
-    def _to_look_at_again(self, poses: list[ObjectPose | None], camera: Camera, boxes: Sequence[np.ndarray],
+    def _to_recrop(self, poses: list[ObjectPose | None], camera: Camera, boxes: Sequence[np.ndarray],
                           proposed: bool) -> dict[int, np.ndarray]:
         """The boxes that objects turned out to fill where these are not those given, by index.
 
         A proposal may show a part of an object that another one has led to already: its pose is taken out of ``poses``.
         """
         accept = self.bundle.card.score.accept
-        enough, least = (_SECOND_LOOK_PROPOSED, _HOPELESS * accept) if proposed else (_SECOND_LOOK, 0.0)
+        enough, least = (_RECROP_PROPOSED, _RECROP_MIN_SCORE * accept) if proposed else (_RECROP, 0.0)
         found = {k: self.covered(pose, camera) for k, pose in enumerate(poses) if pose and pose.score >= least}
         again = {k: box for k, box in found.items()
                  if overlap(box, boxes[k]) <= enough and np.min(box[2:] - box[:2]) >= SMALLEST_BOX}
@@ -201,32 +193,25 @@ class PoseEstimator:
                 known.append(again[k])
         return again
 
-    def _look(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray], measured: bool,
+    def _solved(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray], box_is_observed: bool,
               min_score: float) -> list[ObjectPose | None]:
         """The pose of the object in each box [4] of image pixels.
 
-        measured: see :class:`Target`. min_score: see :meth:`dinemo_ros.inference.Pipeline.solve`.
+        box_is_observed: see :class:`Target`. min_score: see :meth:`dinemo_ros.inference.Pipeline.solve`.
         """
         found: list[ObjectPose | None] = [None] * len(boxes)
         shown = np.flatnonzero(lens_shows(camera, boxes))  # the model's own proposals know nothing of the lens
         if not len(shown):
             return found
-        crops, targets = self.views(camera, [boxes[k] for k in shown], measured)
+        crops, targets = crops_and_targets(self.bundle.card.image, camera, [boxes[k] for k in shown], box_is_observed)
         solved = self.pipeline.solve(image, camera, crops, targets, min_score)
         self._add_timings()
         for k, crop, hypotheses in zip(shown, crops, solved, strict=True):
             found[k] = self._pose(crop, hypotheses, boxes[k])
         return found
 
-    def views(self, camera: Camera, boxes: Sequence[np.ndarray],
-              measured: bool) -> tuple[list[CropCamera], list[Target]]:
-        """The crop camera and the solver's target of each checked box [4]; measured: see :class:`Target`."""
-        spec = self.bundle.card.image
-        crops = [crop_camera(camera, box, spec.size, spec.margin) for box in boxes]
-        return crops, [target_of(crop, spec.stride, measured) for crop in crops]
-
     def _add_timings(self) -> None:
-        """A frame may need several looks; their times are added up."""
+        """A frame may need several crops; their times are added up."""
         for stage, milliseconds in self.pipeline.timings.items():
             self.timings[stage] = self.timings.get(stage, 0.0) + milliseconds
 
@@ -266,11 +251,29 @@ class PoseEstimator:
         self.pipeline.solve_features(np.stack([features] * 2), [target] * 2)
 
 
-def target_of(crop: CropCamera, stride: int, measured: bool = True) -> Target:
+def checked_boxes(image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None) -> list[np.ndarray] | None:
+    """ROIs as boxes [4] inside the image, None as None; raises as :meth:`PoseEstimator.estimate` does."""
+    check_image(image)
+    camera.require_size(image.shape[1], image.shape[0])
+    if rois is None:
+        return None
+    boxes = [check_roi(roi, camera.width, camera.height) for roi in rois]
+    check_seen(camera, boxes)
+    return boxes
+
+
+def crops_and_targets(spec: ImageSpec, camera: Camera, boxes: Sequence[np.ndarray],
+                      box_is_observed: bool) -> tuple[list[CropCamera], list[Target]]:
+    """The crop camera and the solver's target of each checked box [4]; box_is_observed: see :class:`Target`."""
+    crops = [crop_camera(camera, box, spec.size, spec.margin) for box in boxes]
+    return crops, [target_of(crop, spec.stride, box_is_observed) for crop in crops]
+
+
+def target_of(crop: CropCamera, stride: int, box_is_observed: bool = True) -> Target:
     """The crop camera in feature cells: cell j of the map is centred on crop pixel stride * j + (stride - 1) / 2."""
     half = 0.5 * (stride - 1)
     return Target((crop.box - half) / stride, np.array(crop.open_sides, np.uint8), crop.focal / stride,
-                  (crop.centre - half) / stride, measured)
+                  (crop.centre - half) / stride, box_is_observed)
 
 
 def in_camera(R_cam_crop: np.ndarray, solved: SolvedPose, symmetry: Symmetry = NO_SYMMETRY) -> Hypothesis:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an image and crop cameras to pose hypotheses: warp, network, solver; where they are in doubt, a second opinion.
+"""From an image and crop cameras to pose hypotheses: warp, network, solver; at low confidence, flip TTA.
 
-On the CPU here, on a GPU in ``cuda/pipeline.py``; ``cuda/selection.py`` chooses.
+On the CPU here, on a GPU in ``cuda/inference.py``; ``cuda/selection.py`` chooses.
 
-The second opinion is that of the crop's mirror image (``mirror.py``). It costs more than the first and gives little in
-a clear picture: of 300 held-out renders of cars 92.7 % are within ten degrees without it and 92.3 % with it, of 82 real
-frames 89.0 and 92.7 %, of renders hidden by three fifths or more 46.7 and 51.3 %. So it is asked for where the score is
-low; what clear real frames would gain is given up for the time.
+Flip test-time augmentation (TTA) adds the crop's mirror image (``model/mirror.py``). It costs more than the crop alone
+and gives little in a clear picture: of 300 held-out renders of cars 92.7 % are within ten degrees without it and 92.3 %
+with it, of 82 real frames 89.0 and 92.7 %, of renders hidden by three fifths or more 46.7 and 51.3 %. So it is done
+where the score is low; what clear real frames would gain is given up for the time.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numpy as np
 from .camera.crop import CropCamera, warp_crop
 from .camera.pinhole import Camera
 from .features import FeatureExtractor
-from .features.mirrored import beside, turned
+from .features.flip_tta import beside, flipped
 from .model.bundle import Bundle
 from .solver import PoseSolver, SolvedPose, Start, prepare_category
-from .solver.category import seen_twice
+from .solver.category import for_flip_tta
 from .solver.coarse import Target
 
 Solved = list[list[SolvedPose]]  # per crop its hypotheses
@@ -46,7 +46,7 @@ class Pipeline(Protocol):
               min_score: float = 0.0) -> Solved:
         """Hypotheses of each crop, likeliest first; image uint8 [H, W, 3] RGB. At least one crop.
 
-        min_score: a score below which no second opinion is worth its time.
+        min_score: a score below which flip TTA is not worth its time.
 
         Raises:
             BackendError: the network cannot run.
@@ -59,10 +59,10 @@ class Pipeline(Protocol):
         ...
 
     def solve_features(self, features: np.ndarray, targets: Sequence[Target], starts: Sequence[Start] | None = None,
-                       mirrored: bool = False) -> Solved:
+                       flip_tta: bool = False) -> Solved:
         """:meth:`solve`, or with ``starts`` :meth:`follow`, from feature maps [B, D, h, h] float32 on.
 
-        mirrored: they are those of crops and of their mirror images, [B, 2 D, h, h]. Nothing else is asked.
+        flip_tta: they are those of crops and of their mirror images, [B, 2 D, h, h]. No flip is added.
         """
         ...
 
@@ -76,14 +76,15 @@ class StagedPipeline:
 
     Args:
         extractor: the network. solver: :class:`PoseSolver` or one that does the same.
-        second: the same for what crops and their mirror images show; None where there is no second opinion.
-        sure: score below which it is asked for.
+        flip_solver: the same for the features of crops and their mirror images; None without flip TTA.
+        tta_threshold: score below which it is asked.
         stages: names of the solver's timings.
     """
 
-    def __init__(self, extractor: FeatureExtractor, solver: PoseSolver, second: PoseSolver | None, sure: float,
-                 stages: Sequence[str]) -> None:
-        self.extractor, self.solver, self.second, self.sure = extractor, solver, second, sure
+    def __init__(self, extractor: FeatureExtractor, solver: PoseSolver, flip_solver: PoseSolver | None,
+                 tta_threshold: float, stages: Sequence[str]) -> None:
+        self.extractor, self.solver = extractor, solver
+        self.flip_solver, self.tta_threshold = flip_solver, tta_threshold
         self.timings = dict.fromkeys(("crop", "features", *stages), 0.0)
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
@@ -95,8 +96,8 @@ class StagedPipeline:
         return self._run(image, camera, crops, Asked(targets, starts), 0.0)
 
     def solve_features(self, features: np.ndarray, targets: Sequence[Target], starts: Sequence[Start] | None = None,
-                       mirrored: bool = False) -> Solved:
-        return self._answer(self.second if mirrored else self.solver, Asked(targets, starts))(features)
+                       flip_tta: bool = False) -> Solved:
+        return self._answer(self.flip_solver if flip_tta else self.solver, Asked(targets, starts))(features)
 
     def same_image(self) -> AbstractContextManager:
         return nullcontext()
@@ -109,12 +110,12 @@ class StagedPipeline:
         pixels = self._timed("crop", lambda: self._warped(image, camera, crops))
         features = self._timed("features", lambda: self._features(pixels))
         solved = self._solved(self.solver, answer, features)
-        doubtful = [k for k, poses in enumerate(solved) if min_score <= (poses[0].score if poses else 0.0) < self.sure]
-        if self.second and doubtful:
-            answer = self._answer(self.second, asked.only(doubtful))
-            both = self._timed("features", lambda: beside(features[doubtful],
-                                                          self._features(turned(pixels[doubtful]))))
-            for k, poses in zip(doubtful, self._solved(self.second, answer, both), strict=True):
+        low = [k for k, poses in enumerate(solved)
+               if min_score <= (poses[0].score if poses else 0.0) < self.tta_threshold]  # of low confidence
+        if self.flip_solver and low:
+            answer = self._answer(self.flip_solver, asked.only(low))
+            both = self._timed("features", lambda: beside(features[low], self._features(flipped(pixels[low]))))
+            for k, poses in zip(low, self._solved(self.flip_solver, answer, both), strict=True):
                 solved[k] = poses
         return solved
 
@@ -170,8 +171,8 @@ class CpuPipeline(StagedPipeline):
     def __init__(self, bundle: Bundle, extractor: FeatureExtractor, threads: int = 2,
                  evidence: str = "clutter") -> None:
         card, category = bundle.card, prepare_category(bundle.mesh, bundle.card, evidence)
-        second = PoseSolver(seen_twice(category), threads) if card.features.mirrored else None
-        super().__init__(extractor, PoseSolver(category, threads), second, card.score.sure,
+        flip_solver = PoseSolver(for_flip_tta(category), threads) if card.features.flip_tta else None
+        super().__init__(extractor, PoseSolver(category, threads), flip_solver, card.score.tta_threshold,
                          ("similarity", "coarse", "refine"))
         self._crops = np.empty((4, card.image.size, card.image.size, 3), np.uint8)  # grows with the number of crops
 

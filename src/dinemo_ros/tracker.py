@@ -22,7 +22,7 @@ import numpy as np
 
 from .camera.pinhole import Camera
 from .detection.regions import covered_share, distinct_boxes, overlap
-from .estimator import SAME_POSE, SMALLEST_BOX, PoseEstimator
+from .estimator import SAME_POSE, SMALLEST_BOX, PoseEstimator, checked_boxes
 from .geometry import se3, so3_exp, so3_log
 from .pose import Hypothesis, ObjectPose, Roi
 
@@ -139,12 +139,12 @@ class PoseTracker:
     def __init__(self, estimator: PoseEstimator, settings: Tracking = Tracking()) -> None:
         self._estimator, self.settings = estimator, settings
         self._tracks: list[Track] = []
-        self._next, self._stamp, self._until_look = 0, -math.inf, 0
+        self._next, self._stamp, self._until_search = 0, -math.inf, 0
         self.timings: dict[str, float] = {}
 
     def reset(self) -> None:
         """Forget all tracks; ids go on."""
-        self._tracks, self._stamp, self._until_look = [], -math.inf, 0
+        self._tracks, self._stamp, self._until_search = [], -math.inf, 0
 
     def update(self, image: np.ndarray, camera: Camera, stamp_s: float,
                rois: Sequence[Roi] | None = None) -> list[ObjectPose]:
@@ -159,7 +159,7 @@ class PoseTracker:
             ImageError, CameraError, RoiError: the input cannot be used; the message says why. Tracks stay.
         """
         begin = time.perf_counter()
-        boxes = self._estimator.check(image, camera, rois)
+        boxes = checked_boxes(image, camera, rois)
         dt = stamp_s - self._stamp
         if not 0.0 < dt <= self.settings.max_age_s:
             self.reset()
@@ -238,10 +238,10 @@ class PoseTracker:
         """Tracks for what a detector, or now and then the model itself, sees where no track is."""
         proposed = boxes is None
         if boxes is None:
-            self._until_look -= 1
-            if self._until_look > 0 and any(t.seen_s == self._stamp for t in self._tracks):
+            self._until_search -= 1
+            if self._until_search > 0 and any(t.seen_s == self._stamp for t in self._tracks):
                 return
-            self._until_look = self.settings.search_every
+            self._until_search = self.settings.search_every
             begin = time.perf_counter()
             boxes = [np.array(box) for box in self._estimator.proposer(image)]
             self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)

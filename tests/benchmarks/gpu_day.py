@@ -88,7 +88,7 @@ def profiled_kernels(call: Callable[[], object]) -> tuple[int, float]:
 def replay(estimator, report: Report) -> bool:
     """Per graph of one crop: solver, following, network."""
     from dinemo_ros.benchmark.gpu import _device_clock
-    from dinemo_ros.cuda.graph import GraphCache
+    from dinemo_ros.gpu.graph import GraphCache
 
     pipeline = estimator.pipeline.first
     caches = {"solve": pipeline.solver._solve, "follow": pipeline.solver._follow, "network": _captured(estimator)}
@@ -135,7 +135,7 @@ def capture(report: Report, device: str = "cuda", comes_back: Callable[[], bool]
     """A capture that fails, then others: what they compute, and whether memory still comes and goes."""
     import torch
 
-    from dinemo_ros.cuda.graph import GraphCache
+    from dinemo_ros.gpu.graph import GraphCache
 
     def synchronising(x):
         if torch.cuda.is_current_stream_capturing():

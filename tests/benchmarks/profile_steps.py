@@ -35,7 +35,7 @@ STEPS = (
     ("coarse", crop_solver.CropSolver, "_coarse"),
     ("  gather", crop_solver, "coarse_search"),
     ("  select distinct", crop_solver, "select_distinct"),
-    ("starts by whole views", crop_solver.CropSolver, "_nearest"),
+    ("starts by template matching", crop_solver.CropSolver, "_nearest"),
     ("refine", crop_solver.CropSolver, "_refine"),
     ("  inside maps", crop_solver, "inside_maps"),
     ("  coarse_refinement", crop_solver, "coarse_refinement"),

@@ -126,7 +126,7 @@ def test_replay_finds_the_graphs_of_one_crop(monkeypatch):
     from cuda.graph_stand_in import cuda_graphs, recorded
 
     from dinemo_ros.benchmark import gpu
-    from dinemo_ros.cuda.graph import GraphCache
+    from dinemo_ros.gpu.graph import GraphCache
 
     def summed(x):
         return recorded(summed, (x,), x.sum(1))
@@ -179,7 +179,7 @@ def test_a_capture_that_fails_then_others(monkeypatch):
         pytest.skip("of the stand-in")
     from cuda.graph_stand_in import cuda_graphs, recorded
 
-    from dinemo_ros.cuda import capture, graph
+    from dinemo_ros.gpu import capture, graph
 
     def recording(self, function):
         plain(self, lambda x: recorded(function, (x,), function(x)))

@@ -17,7 +17,7 @@ from dinemo_ros.model.bundle import find_bundle, load_bundle
 
 HERE = Path(__file__).resolve().parent
 DEVICE = {"device": "a machine", "load": 0.5, "total": {"median_ms": 20.04, "min_ms": 15.0, "cpu_median_ms": 30.0},
-          "doubtful": {"total": {"median_ms": 31.0, "min_ms": 29.0, "cpu_median_ms": 50.0}},
+          "flip_tta": {"total": {"median_ms": 31.0, "min_ms": 29.0, "cpu_median_ms": 50.0}},
           "auto": {"total": {"median_ms": 80.0, "min_ms": 70.0, "cpu_median_ms": 90.0}},
           "followed": {"total": {"median_ms": 9.0, "min_ms": 8.0, "cpu_median_ms": 12.0}}, "solver_ms": 8.0,
           "objects": {"objects": 4, "median_ms": 60.0, "ratio": 3.0, "smallest_ratio": 3.1, "cpu_ratio": 3.5},
@@ -43,7 +43,7 @@ def test_table_is_made_from_the_results(results):
     text = table.table()
     assert "**a machine**, load 0.5" in text
     assert "| one object with its box, image in to pose out, median | 20.0 ms (15.0 ms) | 30.0 ms | 50 ms |" in text
-    assert "| the same in doubt: a second opinion is asked for | 31.0 ms (29.0 ms) | 50.0 ms |  |" in text
+    assert "| the same at low confidence: with flip test-time augmentation | 31.0 ms (29.0 ms) | 50.0 ms |  |" in text
     assert "| the same frame without a box: objects are looked for | 80.0 ms (70.0 ms) | 90.0 ms |  |" in text
     assert "| the same object followed, no search | 9.0 ms (8.0 ms) | 12.0 ms | 25 ms |" in text
     assert "| 4 objects in one frame; against one | 60.0 ms, 3.00 x (3.10 x) | 3.50 x | 2.5 x |" in text

@@ -11,8 +11,9 @@ import pytest
 
 from dinemo_ros.cli import doctor_backends
 from dinemo_ros.cuda import selection
-from dinemo_ros.features import cuda_driver, tensorrt_api
+from dinemo_ros.features import tensorrt_api
 from dinemo_ros.features.engine_cache import EngineCache, EngineKey
+from dinemo_ros.gpu import cuda_driver
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,12 +11,13 @@ import pytest
 import yaml
 from bundle_bombs import ALIASES, BOMBS, copied
 
-from dinemo_ros.benchmark.demo import TRUTH_FILE, demo_entries, demo_sequence
+from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
 from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cli.main import main
 from dinemo_ros.errors import DinemoError
 from dinemo_ros.evaluation.synthetic_labels import read_labels
 from dinemo_ros.evaluation.turntable import left_out, read_spins
+from dinemo_ros.io.sources.folder import TRUTH_FILE
 from dinemo_ros.model.bundle import CARD_FILE, load_bundle
 
 from .conftest import CAMERA_INFO

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import torch
 
-from dinemo_ros.cuda import capture, graph
+from dinemo_ros.gpu import capture, graph
 
 
 class Captured:

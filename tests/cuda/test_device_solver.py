@@ -102,6 +102,11 @@ def test_a_cut_roi_is_placed_like_the_cpu_places_it(device):
             np.testing.assert_allclose([x[b, g], y[b, g], d[b, g]], expected, rtol=1e-4, atol=1e-5)
 
 
+def moved(pose: Poses, step: torch.Tensor) -> Poses:
+    """After steps [H, 9]: translation, rotation about the object's origin, log-sizes."""
+    return Poses(rotation(step[:, 3:6]) @ pose.R, pose.t + step[:, :3], pose.log_size + step[:, 6:], pose.crop)
+
+
 def test_jacobian_against_finite_differences():
     rng = np.random.default_rng(0)
     R = torch.as_tensor(np.stack([so3_exp(v) for v in rng.normal(size=(2, 3))]), dtype=torch.float32)
@@ -113,7 +118,7 @@ def test_jacobian_against_finite_differences():
     for k in range(9):
         step = torch.zeros(2, 9)
         step[:, k] = 1e-2
-        ahead, behind = (torch.stack(project(pose.moved(s).points(vertices), camera), -1) for s in (step, -step))
+        ahead, behind = (torch.stack(project(moved(pose, s).points(vertices), camera), -1) for s in (step, -step))
         torch.testing.assert_close(J[..., k], (ahead - behind) / 2e-2, rtol=2e-3, atol=2e-2)
 
 
@@ -144,7 +149,7 @@ def test_following_ends_where_the_cpu_ends(device, host):
 
 def test_a_box_of_our_own_is_no_evidence(device, host):
     """Its sides do not pull."""
-    target = replace(SCENES[1].target, measured=False)
+    target = replace(SCENES[1].target, box_is_observed=False)
     assert_same(device.solve(SCENES[1].features, target), host.solve(SCENES[1].features, target))
 
 
@@ -158,7 +163,7 @@ def test_posterior_evidence():
     assert_same(device.solve(SCENES[0].features, SCENES[0].target), host.solve(SCENES[0].features, SCENES[0].target))
 
 
-def doubt(pose):
+def azimuth_deviation(pose):
     return np.sqrt(axis_variance(pose.covariance, pose.T_crop_obj[:3, :3]))
 
 
@@ -170,17 +175,17 @@ def cup():
 
 @pytest.mark.parametrize("azimuth, hidden", [(40.0, False), (180.0, True)])
 def test_a_cup_whose_handle_may_be_hidden(cup, azimuth, hidden):
-    """Pose, order and doubt about the turn: with the handle beside, and behind the body, where no turn is right."""
+    """Pose, order and uncertainty of the turn: with the handle beside, and behind the body, where no turn is right."""
     device, host = cup
     _, scene, target = cup_scene(cup_mesh(), azimuth)
     found, expected = device.solve(scene.features, target)[0], host.solve(scene.features, target)[0]
     start = [Start(expected.T_crop_obj, expected.size)]
     followed, known = (s.follow_batch([scene.features], [target], start)[0][0] for s in cup)
     for a, b in ((found, expected), (followed, known)):
-        assert (doubt(a) > 0.3) == (doubt(b) > 0.3) == hidden
+        assert (azimuth_deviation(a) > 0.3) == (azimuth_deviation(b) > 0.3) == hidden
         if not hidden:
             assert np.degrees(rotation_angle(a.T_crop_obj[:3, :3], b.T_crop_obj[:3, :3])) < 1.0
-            assert doubt(a) == pytest.approx(doubt(b), rel=0.05)
+            assert azimuth_deviation(a) == pytest.approx(azimuth_deviation(b), rel=0.05)
 
 
 def test_posterior_over_turns_is_that_of_the_host(cup):
@@ -227,7 +232,7 @@ def test_distances_and_choices_are_those_of_the_host(symmetry):
     assert sorted(rank[mask[0]].tolist(), reverse=True) == expected
 
 
-def test_whole_views_score_as_on_the_host(device):
+def test_templates_score_as_on_the_host(device):
     """Every view of two crops, one box half outside the map."""
     solver = crop_solver.CropSolver(prepare_category(car_mesh(), car_card()))
     boxes = [SCENES[0].target.box, SCENES[1].target.box + 14.0]

@@ -17,9 +17,9 @@ from unit.scenes import planted_scene
 from dinemo_ros.camera.crop import crop_camera
 from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cuda import twins
-from dinemo_ros.cuda.full_float32 import full_float32
 from dinemo_ros.cuda.solver import DeviceSolver
 from dinemo_ros.cuda.warp import warp_crops
+from dinemo_ros.gpu.full_float32 import full_float32
 from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.solver import prepare_category
 

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from dinemo_ros.benchmark import gpu_memory
 from dinemo_ros.benchmark.gpu_memory import GpuMemory, watched_gpu
 from dinemo_ros.cli.bench import _show_gpu
-from dinemo_ros.features.cuda_driver import CudaError
+from dinemo_ros.gpu.cuda_driver import CudaError
 
 MB = 1_000_000
 

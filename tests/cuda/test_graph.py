@@ -13,8 +13,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from cuda.graph_stand_in import Captured, cuda_graphs, recorded
 
-from dinemo_ros.cuda import capture, selection
-from dinemo_ros.cuda.graph import GraphCache, filled_up
+from dinemo_ros.cuda import selection
+from dinemo_ros.gpu import capture
+from dinemo_ros.gpu.graph import GraphCache, filled_up
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

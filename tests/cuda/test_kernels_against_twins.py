@@ -237,8 +237,8 @@ def test_refinement_by_kernels_is_that_by_twins():
     start = Poses(R[None], t[None], torch.zeros(1, 3, device=DEVICE), torch.zeros(1, dtype=torch.int64, device=DEVICE))
     ends = []
     for loops in (kernels, twins):
-        climbed = coarse_refinement(volume, category, target, start, 2.0, 1, 100, 0.5, loops)
-        ends.append((climbed, *gauss_newton_refinement(volume, category, target, start, 1, loops)))
+        coarse = coarse_refinement(volume, category, target, start, 2.0, 1, 100, 0.5, loops)
+        ends.append((coarse, *gauss_newton_refinement(volume, category, target, start, 1, loops)))
     (a, c, d), (b, e, f) = ends
     for found, expected in ((a, b), (c, e)):
         assert (expected.R - start.R).abs().max() > 0.01 and (expected.t - start.t).abs().max() > 0.01

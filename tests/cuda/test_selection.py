@@ -23,8 +23,8 @@ from dinemo_ros.cuda.selection import SolverWithFallback, create_pipeline, usabl
 from dinemo_ros.errors import BackendError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.features import create_extractor
-from dinemo_ros.features.cuda_driver import CudaError, Gpu
 from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.gpu.cuda_driver import CudaError, Gpu
 from dinemo_ros.inference import CpuPipeline
 from dinemo_ros.model.bundle import load_bundle
 
@@ -159,7 +159,7 @@ class Failing:
     def __init__(self, cpu, good, error):
         self._cpu, self.left, self._error = cpu, good, error
 
-    def solve_features(self, features, targets, starts=None, mirrored=False):
+    def solve_features(self, features, targets, starts=None, flip_tta=False):
         self.left -= 1
         if self.left < 0:
             raise self._error
@@ -186,7 +186,7 @@ def test_a_gpu_that_fails_later_loses_no_frame(bundle, cpu, caplog, error, told)
 class Full(Failing):
     """Works, then has no memory for a number of calls, then works again."""
 
-    def solve_features(self, features, targets, starts=None, mirrored=False):
+    def solve_features(self, features, targets, starts=None, flip_tta=False):
         self.left -= 1
         if self.left in self._error:
             raise RuntimeError("Triton Error [CUDA]: out of memory")
@@ -212,7 +212,7 @@ class TestOtherPoses:
     """A GPU that computes something else is found out at the start."""
 
     def turned(self, cpu, angle=0.0, farther=1.0, nothing=False):
-        def solve(features, targets, starts=None, mirrored=False):
+        def solve(features, targets, starts=None, flip_tta=False):
             solved = cpu.solve_features(features, targets, starts)
             c, s = np.cos(angle), np.sin(angle)
             for poses in solved:
@@ -225,8 +225,8 @@ class TestOtherPoses:
     def test_only_following_is_wrong(self, bundle, cpu):
         wrong = self.turned(cpu, 0.1)
 
-        def solve(features, targets, starts, mirrored):
-            return (cpu if starts is None else wrong).solve_features(features, targets, starts, mirrored)
+        def solve(features, targets, starts, flip_tta):
+            return (cpu if starts is None else wrong).solve_features(features, targets, starts, flip_tta)
 
         with pytest.raises(BackendError, match=r"5\.7 degrees"):
             check(bundle, cpu, SimpleNamespace(solve_features=solve))

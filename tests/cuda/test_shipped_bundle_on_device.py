@@ -16,12 +16,12 @@ from dinemo_ros.benchmark.demo import demo_entries, demo_sequence
 from dinemo_ros.camera.crop import warp_crop
 from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cuda.solver import DeviceSolver
-from dinemo_ros.estimator import PoseEstimator
-from dinemo_ros.features.mirrored import beside, turned
+from dinemo_ros.estimator import PoseEstimator, checked_boxes, crops_and_targets
+from dinemo_ros.features.flip_tta import beside, flipped
 from dinemo_ros.geometry import rotation_angle
 from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.solver import Start, prepare_category
-from dinemo_ros.solver.category import seen_twice
+from dinemo_ros.solver.category import for_flip_tta
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -38,19 +38,20 @@ def estimator(bundle):
 
 @pytest.fixture(scope="module")
 def device(estimator):
-    """The one for second opinions, with more channels; the first one's kind is what the other tests have."""
+    """The one for flip test-time augmentation, with more channels; the other tests have the plain one."""
     torch.set_num_threads(1)
-    return DeviceSolver(seen_twice(prepare_category(estimator.bundle.mesh, estimator.bundle.card)), DEVICE)
+    return DeviceSolver(for_flip_tta(prepare_category(estimator.bundle.mesh, estimator.bundle.card)), DEVICE)
 
 
 def features_of(estimator, images, cameras, rois):
     """Feature maps and targets of one region of each image."""
     maps, targets = [], []
     for image, camera, roi in zip(images, cameras, rois, strict=True):
-        (crop,), target = estimator.views(camera, estimator.check(image, camera, [roi]), measured=True)
+        (crop,), target = crops_and_targets(estimator.bundle.card.image, camera, checked_boxes(image, camera, [roi]),
+                                            box_is_observed=True)
         pixels = np.empty((1, crop.size, crop.size, 3), np.uint8)
         warp_crop(image, camera, crop, pixels[0])
-        maps.append(beside(estimator.extractor(pixels), estimator.extractor(turned(pixels)))[0])
+        maps.append(beside(estimator.extractor(pixels), estimator.extractor(flipped(pixels)))[0])
         targets += target
     return maps, targets
 

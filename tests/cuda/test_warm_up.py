@@ -16,9 +16,9 @@ from dinemo_ros.model.bundle import load_bundle
 def test_every_number_of_crops_is_solved_followed_and_seen():
     solved, followed, seen = ([], []), ([], []), []
 
-    def solve_features(features, targets, starts, mirrored):
-        assert len(features) == len(targets) and features.shape[1] == (128 if mirrored else 64)
-        (solved if starts is None else followed)[mirrored].append(len(targets if starts is None else starts))
+    def solve_features(features, targets, starts, flip_tta):
+        assert len(features) == len(targets) and features.shape[1] == (128 if flip_tta else 64)
+        (solved if starts is None else followed)[flip_tta].append(len(targets if starts is None else starts))
         return [[SimpleNamespace(T_crop_obj=np.eye(4), size=np.ones(3))] for _ in targets]
 
     def features(image, camera, crops):
@@ -26,8 +26,8 @@ def test_every_number_of_crops_is_solved_followed_and_seen():
         seen.append(len(crops))
 
     warm_up(load_bundle(ROOT / "engines" / "car"), SimpleNamespace(solve_features=solve_features, features=features))
-    for mirrored in (False, True):  # the second opinion's solver, too
-        assert solved[mirrored][1:] == followed[mirrored] == [1, 2, 4, 8]
+    for flip_tta in (False, True):  # flip test-time augmentation's solver, too
+        assert solved[flip_tta][1:] == followed[flip_tta] == [1, 2, 4, 8]
     assert seen == [1, 2, 4, 8]
 
 

@@ -11,7 +11,7 @@ import pytest
 from painted_car import write_painted_bundle
 from shared_data import ROOT
 
-from dinemo_ros.features import cuda_driver
+from dinemo_ros.gpu import cuda_driver
 from dinemo_ros.model.bundle import load_bundle
 
 SHIPPED = sorted(card.parent.name for card in (ROOT / "engines").glob("*/model.yaml"))

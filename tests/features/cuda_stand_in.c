@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The calls of libcuda that dinemo_ros.features.cuda_driver makes, on host memory: a GPU of 1 GB called "stand-in".
+ * The calls of libcuda that dinemo_ros.gpu.cuda_driver makes, on host memory: a GPU of 1 GB called "stand-in".
  * Checks what a driver checks: handles are the ones it gave out, freed memory was allocated. */
 #include <malloc.h>
 #include <stdint.h>

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from dinemo_ros.features.cuda_driver import CudaError, CudaOutOfMemory, CudaStream, find_gpu
+from dinemo_ros.gpu.cuda_driver import CudaError, CudaOutOfMemory, CudaStream, find_gpu
 
 
 def test_gpu_is_described(driver):

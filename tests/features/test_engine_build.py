@@ -20,7 +20,6 @@ pytest.importorskip("onnx", reason="the onnx package is not installed, as on a r
 from features.networks import SHIPPED, network_bytes
 
 from dinemo_ros.errors import BackendError
-from dinemo_ros.features.cuda_driver import CudaError, CudaStream, find_gpu
 from dinemo_ros.features.engine_build import build_plan, check_arch, profiles
 from dinemo_ros.features.engine_cache import EngineCache
 from dinemo_ros.features.engines import CachedEngine, shapes_of
@@ -29,6 +28,7 @@ from dinemo_ros.features.precision import half_precision, quantize
 from dinemo_ros.features.tensorrt_api import load_tensorrt
 from dinemo_ros.features.tensorrt_backend import TensorRtExtractor
 from dinemo_ros.features.variants import quantized, variant_key
+from dinemo_ros.gpu.cuda_driver import CudaError, CudaStream, find_gpu
 from dinemo_ros.model.bundle import load_bundle
 
 

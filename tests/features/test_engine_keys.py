@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from features.builder_stand_in import tensorrt_builder
 
-from dinemo_ros.features.cuda_driver import Gpu
 from dinemo_ros.features.engine_cache import EngineCache, EngineKey
 from dinemo_ros.features.engines import CachedEngine
 from dinemo_ros.features.variants import variant_key
+from dinemo_ros.gpu.cuda_driver import Gpu
 
 NANO = Gpu("Orin", "sm87", 8 << 30, 8)
 AGX = Gpu("Orin", "sm87", 64 << 30, 16)

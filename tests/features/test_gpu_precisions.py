@@ -13,10 +13,10 @@ import pytest
 from features.engine_stand_in import Engine, tensorrt_with
 
 from dinemo_ros.features import create_extractor, engines, selection, tensorrt_api, variants
-from dinemo_ros.features.cuda_driver import Gpu
 from dinemo_ros.features.engines import shapes_of
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.selection import Selection
+from dinemo_ros.gpu.cuda_driver import Gpu
 
 RIGHT, WRONG, OVERFLOWN = 1.0, 2.0, float("nan")
 

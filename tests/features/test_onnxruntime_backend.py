@@ -13,8 +13,8 @@ import pytest
 
 from dinemo_ros.errors import BackendError
 from dinemo_ros.features import onnxruntime_backend
-from dinemo_ros.features.cuda_driver import CudaStream
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor, cuda_options, equal_parts
+from dinemo_ros.gpu.cuda_driver import CudaStream
 
 
 def pictures(bundle, count):

@@ -13,11 +13,11 @@ import pytest
 from features.engine_stand_in import Engine, tensorrt_with
 
 from dinemo_ros.errors import BackendError
-from dinemo_ros.features.cuda_driver import CudaOutOfMemory, CudaStream
 from dinemo_ros.features.engine_cache import EngineCache
 from dinemo_ros.features.engines import shapes_of
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.tensorrt_backend import TensorRtExtractor
+from dinemo_ros.gpu.cuda_driver import CudaOutOfMemory, CudaStream
 from dinemo_ros.model.bundle import write_bundle
 
 

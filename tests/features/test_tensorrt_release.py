@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from dinemo_ros.errors import BackendError
-from dinemo_ros.features.cuda_driver import CudaError, CudaStream
 from dinemo_ros.features.engines import shapes_of
 from dinemo_ros.features.tensorrt_api import TensorRt
 from dinemo_ros.features.tensorrt_backend import TensorRtExtractor
+from dinemo_ros.gpu.cuda_driver import CudaError, CudaStream
 
 
 class Released:

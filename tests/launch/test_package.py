@@ -65,7 +65,7 @@ def test_runtime_does_not_import_torch_or_training():
     # Parts that are loaded only where somebody asks for torch, a GPU or the reference solver.
     with_torch = {"reference", "cuda", "features/torch_graph.py", "features/torch_backend.py", "cli/doctor_backends.py",
                   "features/tensorrt_backend.py", "features/onnxruntime_backend.py", "features/torch_order.py",
-                  "features/fallback.py", "features/mirrored.py", "benchmark/gpu.py", "benchmark/gpu_memory.py"}
+                  "features/fallback.py", "features/flip_tta.py", "benchmark/gpu.py", "benchmark/gpu_memory.py"}
     for file in runtime.rglob("*.py"):
         text, name = file.read_text(), file.relative_to(runtime)
         if str(name) != "cli/train.py":  # loads it once asked to

@@ -23,7 +23,7 @@ def label(pose: ObjectPose) -> str:
     return next(marker.text for marker in markers if marker.ns == "label")
 
 
-def test_label_names_the_doubt_about_the_turn():
-    doubtful = Symmetry("z", 0).covariance(POSE.covariance, POSE.T_cam_obj[:3, :3])
+def test_label_names_the_uncertainty_of_the_turn():
+    uncertain = Symmetry("z", 0).covariance(POSE.covariance, POSE.T_cam_obj[:3, :3])
     assert label(POSE) == "bottle 0.70, 0.53 m"
-    assert label(replace(POSE, covariance=doubtful)) == "bottle 0.70, 0.53 m, turn +-104 deg"
+    assert label(replace(POSE, covariance=uncertain)) == "bottle 0.70, 0.53 m, turn +-104 deg"

@@ -40,10 +40,7 @@ class ScriptedEstimator:
         self.clear()
 
     def clear(self) -> None:
-        self.followed, self.searched, self.looks = 0, [], 0
-
-    def check(self, image, camera, rois):
-        return None if rois is None else [np.array(roi, float) for roi in rois]
+        self.followed, self.searched, self.detections = 0, [], 0
 
     def covered(self, pose, camera):
         return projected_box(pose, camera, _CUBE)
@@ -61,5 +58,5 @@ class ScriptedEstimator:
         return [self.searches(box) for box in boxes]
 
     def proposer(self, image):
-        self.looks += 1
+        self.detections += 1
         return self.proposals

@@ -207,6 +207,38 @@ def test_wrong_card(bundle, changes, reason):
         load_bundle(bundle.path)
 
 
+@pytest.mark.parametrize(("section", "old", "new", "value"),
+                         [("features", "mirrored", "flip_tta", True), ("score", "sure", "tta_threshold", 0.25)])
+class TestKeysOfOlderCards:
+    """``mirrored`` and ``sure`` are what format 1 called them at first."""
+
+    def test_an_older_card_is_the_same_card_and_is_written_with_the_new_key(self, bundle, section, old, new, value):
+        content = yaml.safe_load((bundle.path / CARD_FILE).read_text())[section]
+        edit(bundle, **{section: content | {new: value}})
+        card = load_bundle(bundle.path).card
+        del content[new]
+        edit(bundle, **{section: content | {old: value}})
+        older = load_bundle(bundle.path)
+        assert older.card == card and getattr(getattr(card, section), new) == value
+        rewrite_card(older, older.card)
+        written = yaml.safe_load((bundle.path / CARD_FILE).read_text())[section]
+        assert written[new] == value and old not in written
+
+    def test_both_names_are_one_too_many(self, bundle, section, old, new, value):
+        content = yaml.safe_load((bundle.path / CARD_FILE).read_text())[section]
+        edit(bundle, **{section: content | {old: value}})
+        with pytest.raises(BundleError, match=rf"model.yaml: {section}.{old} is the old name of {section}.{new}: "
+                                              rf"give only {section}.{new}$"):
+            load_bundle(bundle.path)
+
+    def test_a_wrong_value_is_told_under_the_new_name(self, bundle, section, old, new, value):
+        content = yaml.safe_load((bundle.path / CARD_FILE).read_text())[section]
+        del content[new]
+        edit(bundle, **{section: content | {old: "perhaps"}})
+        with pytest.raises(BundleError, match=rf"{section}.{new} must be .* got 'perhaps'"):
+            load_bundle(bundle.path)
+
+
 def test_a_card_names_its_file(bundle):
     edit(bundle, colour="red")
     with pytest.raises(BundleError, match=str(bundle.path / CARD_FILE)):

@@ -92,7 +92,7 @@ def test_a_followed_pose_starts_from_where_it_is_told(estimator):
     np.testing.assert_allclose(near.T_cam_obj[:3, 3], truth[:3, 3], rtol=0.03, atol=0.03)
 
 
-def test_of_proposals_on_one_object_one_is_looked_at_again(estimator):
+def test_of_proposals_on_one_object_one_is_cropped_again(estimator):
     """Half of the car beside its whole box leads to the same car: it is dropped, whatever stands before and after."""
     truth = car_at(0.5, 12.0, 60.0)
     image = photograph(truth, CAMERA)

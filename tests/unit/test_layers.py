@@ -22,18 +22,29 @@ def imported(path: Path, package: str) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def importers(folder: Path, package: str) -> list[str]:
-    """Files below ``folder``, which is ``package``, that import the command line."""
+def importers(folder: Path, package: str, other: str = CLI) -> list[str]:
+    """Files below ``folder``, which is ``package``, that import anything of ``other``, the command line."""
     found = []
     for path in sorted(folder.rglob("*.py")):
         here = ".".join([package, *path.relative_to(folder).parent.parts])
-        if not here.startswith(CLI) and any(f"{name}.".startswith(f"{CLI}.") for name in imported(path, here)):
+        if not here.startswith(other) and any(f"{name}.".startswith(f"{other}.") for name in imported(path, here)):
             found.append(path.relative_to(folder).as_posix())
     return found
 
 
 def test_training_imports_no_command():
     assert importers(ROOT / "training", "training") == []
+
+
+def test_nothing_else_of_the_package_imports_a_command():
+    assert importers(ROOT / "src" / "dinemo_ros", "dinemo_ros") == []
+
+
+@pytest.mark.parametrize(("package", "above"), [("gpu", "features"), ("gpu", "cuda"), ("features", "cuda")])
+def test_network_and_solver_share_what_lies_below_them(package, above):
+    """``cuda`` is on ``features``, both are on ``gpu``, also where something is imported late."""
+    folder = ROOT / "src" / "dinemo_ros" / package
+    assert importers(folder, f"dinemo_ros.{package}", f"dinemo_ros.{above}") == []
 
 
 @pytest.mark.parametrize("line", [

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mirror image as a second opinion: which vertices are opposite, what the features become, when it is asked for,
-what the poses gain."""
+"""Flip test-time augmentation: which vertices are opposite, what the features become, when it is done, what the poses
+gain."""
 
 from dataclasses import replace
 
@@ -13,14 +13,14 @@ from unit.planted import DIM, car_card, car_mesh
 
 from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import BundleError
-from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.estimator import PoseEstimator, checked_boxes, crops_and_targets
 from dinemo_ros.features import create_extractor
-from dinemo_ros.features.mirrored import beside, turned
+from dinemo_ros.features.flip_tta import beside, flipped
 from dinemo_ros.geometry import mirror_rotation, rotation_angle
 from dinemo_ros.model.bundle import CARD_FILE, FeatureSpec, load_bundle, write_bundle
 from dinemo_ros.model.mirror import counterparts, with_counterparts
 from dinemo_ros.solver import prepare_category
-from dinemo_ros.solver.category import seen_twice
+from dinemo_ros.solver.category import for_flip_tta
 
 DEMO = ROOT / "config" / "demo_sequence"
 
@@ -49,24 +49,24 @@ def test_mesh_that_is_not_its_own_mirror_image(tmp_path):
     mesh = car_mesh()
     dented = mesh.vertices.copy()
     dented[7] += 0.1
-    card = car_card(features=FeatureSpec(DIM, 0.07, mirrored=True))
-    with pytest.raises(BundleError, match=rf"{CARD_FILE}: features.mirrored is true, .*: set it to false"):
+    card = car_card(features=FeatureSpec(DIM, 0.07, flip_tta=True))
+    with pytest.raises(BundleError, match=rf"{CARD_FILE}: features.flip_tta is true, .*: set it to false"):
         write_bundle(tmp_path, card, b"any", replace(mesh, vertices=dented))
 
 
-def test_mirrored_is_true_or_false(tmp_path):
+def test_flip_tta_is_true_or_false(tmp_path):
     write_bundle(tmp_path, car_card(), b"any", car_mesh())
     card = yaml.safe_load((tmp_path / CARD_FILE).read_text())
-    card["features"]["mirrored"] = 1
+    card["features"]["flip_tta"] = 1
     (tmp_path / CARD_FILE).write_text(yaml.safe_dump(card))
-    with pytest.raises(BundleError, match="features.mirrored must be true or false, got 1"):
+    with pytest.raises(BundleError, match="features.flip_tta must be true or false, got 1"):
         load_bundle(tmp_path)
 
 
 def test_cosines_are_the_mean_of_both_pictures(car):
     network = create_extractor(car, precision="fp32")
     images = np.random.default_rng(0).integers(0, 255, (2, 64, 96, 3), dtype=np.uint8)
-    seen, mirrored = network(images), network(turned(images))
+    seen, mirrored = network(images), network(flipped(images))
     both, mesh = beside(seen, mirrored), with_counterparts(car.mesh)
     assert both.shape == (2, 2 * car.card.features.dim, 8, 12) and both.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(both, axis=1), 1.0, atol=1e-5)
@@ -85,14 +85,14 @@ def test_tensors_as_arrays():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (3, 8, 9, 3), dtype=np.uint8)
     seen, mirrored = rng.random((2, 3, 4, 5, 6), np.float32)
-    np.testing.assert_array_equal(turned(torch.from_numpy(images)).numpy(), turned(images))
+    np.testing.assert_array_equal(flipped(torch.from_numpy(images)).numpy(), flipped(images))
     np.testing.assert_allclose(beside(torch.from_numpy(seen), torch.from_numpy(mirrored)).numpy(),
                                beside(seen, mirrored), rtol=1e-6)
 
 
 def test_solver_prepared_for_both_pictures_is_that_of_the_mesh_with_both(car):
     """Only what hangs on the features is made anew."""
-    found = seen_twice(prepare_category(car.mesh, car.card))
+    found = for_flip_tta(prepare_category(car.mesh, car.card))
     expected = prepare_category(with_counterparts(car.mesh), car.card)
     for name in ("search_features", "clutter", "dimension"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-5, atol=1e-6)
@@ -100,9 +100,9 @@ def test_solver_prepared_for_both_pictures_is_that_of_the_mesh_with_both(car):
         np.testing.assert_allclose(getattr(found.surface, name), getattr(expected.surface, name), atol=1e-5)
 
 
-def estimator_of(car, sure: float, mirrored: bool = True) -> PoseEstimator:
-    card = replace(car.card, features=replace(car.card.features, mirrored=mirrored),
-                   score=replace(car.card.score, sure=sure))
+def estimator_of(car, threshold: float, flip_tta: bool = True) -> PoseEstimator:
+    card = replace(car.card, features=replace(car.card.features, flip_tta=flip_tta),
+                   score=replace(car.card.score, tta_threshold=threshold))
     return PoseEstimator(replace(car, card=card), threads=1, precision="fp32", device="cpu")
 
 
@@ -115,7 +115,7 @@ def estimator(car):
 @pytest.fixture(scope="module")
 def alone(car):
     """One that never asks."""
-    return estimator_of(car, 1.0, mirrored=False)
+    return estimator_of(car, 1.0, flip_tta=False)
 
 
 @pytest.fixture(scope="module")
@@ -138,11 +138,11 @@ def pictures_seen(estimator, monkeypatch) -> list[int]:
     return seen
 
 
-class TestAskedForInDoubt:
+class TestAtLowConfidence:
     def test_only_of_what_scores_low(self, estimator, alone, frame, monkeypatch):
         image, camera, rois = frame
         car, nothing = alone.locate(image, camera, [np.array(roi) for roi in rois])
-        monkeypatch.setattr(estimator.pipeline, "sure", 0.99 * car.score)
+        monkeypatch.setattr(estimator.pipeline, "tta_threshold", 0.99 * car.score)
         assert nothing is None or nothing.score < 0.99 * car.score
         seen = pictures_seen(estimator, monkeypatch)
         found, _ = estimator.locate(image, camera, [np.array(roi) for roi in rois])
@@ -156,7 +156,7 @@ class TestAskedForInDoubt:
         assert seen == [1, 1] and second.score != first.score
         assert rotation_angle(second.T_cam_obj[:3, :3], first.T_cam_obj[:3, :3]) < np.radians(10)
 
-    def test_not_for_proposals_without_hope(self, estimator, frame, monkeypatch):
+    def test_not_for_proposals_below_min_score(self, estimator, frame, monkeypatch):
         image, camera, _ = frame
         seen = pictures_seen(estimator, monkeypatch)
         monkeypatch.setattr(type(estimator.proposer), "__call__", lambda self, picture: [np.array([0.0, 0, 60, 50])])
@@ -167,9 +167,9 @@ class TestAskedForInDoubt:
         poses = alone.estimate(image, camera, rois[:1])
         (first,), (second,) = (one.follow(image, camera, poses) for one in (alone, estimator))
         assert second.score != first.score and second.score > 0.2
-        monkeypatch.setattr(estimator.pipeline, "sure", 0.0)
-        (sure,) = estimator.follow(image, camera, poses)
-        assert sure.score == first.score and np.array_equal(sure.T_cam_obj, first.T_cam_obj)
+        monkeypatch.setattr(estimator.pipeline, "tta_threshold", 0.0)
+        (confident,) = estimator.follow(image, camera, poses)
+        assert confident.score == first.score and np.array_equal(confident.T_cam_obj, first.T_cam_obj)
 
     def test_its_time_counts(self, estimator, alone, frame):
         image, camera, rois = frame
@@ -181,7 +181,7 @@ class TestAskedForInDoubt:
 
 
 def test_mirror_image_of_a_picture_gives_the_mirror_image_of_its_pose(estimator, alone):
-    """What makes the second opinion worth its time: left and right are no longer seen differently.
+    """What makes flip test-time augmentation worth its time: left and right are no longer seen differently.
 
     What remains is the solver's: the vertices that it starts from are not chosen symmetrically, and now and then that
     ends in another optimum (in one of these 21 regions, 10 degrees apart, scores 0.39 and 0.40).
@@ -209,8 +209,9 @@ def test_features_without_the_mirror_image_are_refused(estimator):
     """Not read past their end."""
     size = estimator.bundle.card.image.size
     camera = Camera.from_hfov(size, size, 50.0)
-    _, targets = estimator.views(camera, estimator.check(np.zeros((size, size, 3), np.uint8), camera,
-                                                         [(0, 0, size, size)]), measured=True)
+    _, targets = crops_and_targets(estimator.bundle.card.image, camera,
+                                   checked_boxes(np.zeros((size, size, 3), np.uint8), camera, [(0, 0, size, size)]),
+                                   box_is_observed=True)
     plain = np.ones((1, estimator.bundle.card.features.dim, size // 8, size // 8), np.float32)
     with pytest.raises(ValueError, match="the features have 64 channels, those of the mesh 128"):
-        estimator.pipeline.solve_features(plain, targets, mirrored=True)
+        estimator.pipeline.solve_features(plain, targets, flip_tta=True)

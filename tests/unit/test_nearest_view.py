@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts by whole views: the right view wins where the box is about right."""
+"""Starts by template matching: the right view wins where the box is about right."""
 
 import numpy as np
 import pytest

@@ -56,7 +56,7 @@ def stepped(pose: Refined, step) -> Refined:
     return Refined(so3_exp(step[3:6]) @ pose.R, pose.t + step[:3], pose.log_size + step[6:])
 
 
-def climbed(setting, pose: Refined, schedule, inside) -> Refined:
+def coarse_twin(setting, pose: Refined, schedule, inside) -> Refined:
     """Levenberg and Marquardt on the windowed likelihood, its sizes' prior and its ROI; a step that loses is undone."""
     surface, scene, volume, scratch = setting
     sides, camera = roi_sides(scene.target), scene.target.camera
@@ -91,14 +91,14 @@ def same(found: Refined, expected: Refined, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("schedule", [[[2.5, 1]], [[2.5, 4]], [[2.5, 3], [1.2, 5]], [[0.4, 6]]])
-def test_climbing_equals_its_twin(setting, schedule):
+def test_coarse_refinement_equals_its_twin(setting, schedule):
     surface, scene, volume, scratch = setting
     schedule = np.array(schedule, float)
     inside = inside_maps(volume.foreground, schedule[:, 0])
     pose, before = start_of(scene), start_of(scene)
     pose.evaluated = True
     coarse_refinement(volume, surface, priors_of(scene), scene.target.camera, pose, schedule, inside, scratch)
-    expected = climbed(setting, start_of(scene), schedule, inside)
+    expected = coarse_twin(setting, start_of(scene), schedule, inside)
     assert np.abs(pose.t - before.t).max() > 1e-3 and not pose.evaluated
     same(pose, expected, 1e-6)
 
@@ -118,7 +118,7 @@ def evaluated(setting, pose: Refined):
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
-def test_polishing_equals_its_twin(setting, steps):
+def test_gauss_newton_refinement_equals_its_twin(setting, steps):
     surface, scene, volume, scratch = setting
     pose, expected = start_of(scene), start_of(scene)
     gauss_newton_refinement(volume, surface, FeatureNoise(TEMPERATURE, DIMENSION), priors_of(scene),
@@ -137,7 +137,7 @@ def test_polishing_equals_its_twin(setting, steps):
     assert pose.evaluated
 
 
-def test_what_is_not_in_the_picture_is_judged_as_nothing_and_not_moved(setting):
+def test_what_is_not_in_the_picture_is_evaluated_as_nothing_and_not_moved(setting):
     surface, scene, volume, scratch = setting
     pose = start_of(scene)
     pose.t = np.array([500.0, 0.0, 9.0])

@@ -65,7 +65,7 @@ def test_nothing_is_said_of_an_object_beside_the_camera_or_by_a_roi_that_is_unkn
 def test_an_extent_is_told_by_two_opposite_sides(open_sides, expected):
     target = Target(np.array([4.0, 6.0, 24.0, 18.0]), np.array(open_sides, np.uint8), FOCAL, CENTRE)
     assert tells_extent(target) == expected
-    assert not tells_extent(Target(target.box, target.open_sides, FOCAL, CENTRE, measured=False))
+    assert not tells_extent(Target(target.box, target.open_sides, FOCAL, CENTRE, box_is_observed=False))
 
 
 def test_a_side_is_trusted_to_a_twentieth_of_its_length_and_a_quarter_of_a_cell():

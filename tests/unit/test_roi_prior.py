@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sides of a measured ROI as observations: derivatives, whom they concern, and what they do to a pose."""
+"""The sides of an observed ROI as observations: derivatives, whom they concern, and what they do to a pose."""
 
 from dataclasses import replace
 
@@ -66,7 +66,7 @@ def test_a_side_on_the_border_and_a_box_of_our_own_say_nothing():
     sides = roi_sides(target)
     assert sides[1, 2] == 0.0 and (sides[1, [0, 1, 3]] > 0).all()
     assert sides[1, 1] > sides[1, 0]  # the box is lower than wide: the same share is fewer cells
-    assert not roi_sides(replace(target, measured=False))[1].any()
+    assert not roi_sides(replace(target, box_is_observed=False))[1].any()
 
 
 def test_a_side_that_is_far_off_hardly_pulls():
@@ -85,11 +85,11 @@ def test_a_side_that_is_far_off_hardly_pulls():
 def test_the_box_turns_a_pose_right_that_the_features_hardly_tell():
     """Features drowned in noise: the outline's box still tells how wide and how high the object looks."""
     medians = []
-    for measured in (True, False):
+    for observed in (True, False):
         solver, off = PoseSolver(prepare_category(car_mesh(), car_card())), []
         for seed in range(8):
             scene = planted_scene(145.0, noise=10.0, seed=seed)
-            best = solver.solve(scene.features, replace(scene.target, measured=measured))[0]
+            best = solver.solve(scene.features, replace(scene.target, box_is_observed=observed))[0]
             off.append(rotation_angle(best.T_crop_obj[:3, :3], scene.T[:3, :3]))
         medians.append(np.median(off))
     assert medians[0] < 0.75 * medians[1]

@@ -74,8 +74,8 @@ def test_a_car_that_is_surely_right_does_not_announce_half_turns():
     """Coverage of the three axes together would allow it: 88 degrees for the turn of every car covers all of them."""
     uncertainty = load_bundle(ROOT / "engines" / "car").card.uncertainty
     T = se3(np.eye(3), np.array([0.0, 0.0, 10.0]))
-    sure, doubtful = (uncertainty.covariance(1e-6 * np.eye(6), T, HATCHBACK, p) for p in (0.99, 0.7))
-    assert np.sqrt(sure[5, 5]) < np.radians(8) and np.sqrt(doubtful[5, 5]) > np.radians(60)
+    likely, unlikely = (uncertainty.covariance(1e-6 * np.eye(6), T, HATCHBACK, p) for p in (0.99, 0.7))
+    assert np.sqrt(likely[5, 5]) < np.radians(8) and np.sqrt(unlikely[5, 5]) > np.radians(60)
 
 
 @pytest.mark.parametrize("category", sorted(MEASURED))

@@ -84,7 +84,7 @@ def test_nothing_is_known_of_the_azimuth(found):
 
 
 @pytest.mark.parametrize("category", ["cup"], indirect=True)
-def test_the_handle_is_found_where_it_is_seen_and_doubted_where_not(found):
+def test_the_handle_is_found_where_it_is_seen_and_uncertain_where_not(found):
     error = np.array([rotation_angle(AXIS.nearest(pose.T_cam_obj[:3, :3], truth.T_cam_obj[:3, :3]),
                                      pose.T_cam_obj[:3, :3]) for pose, truth in found])
     deviation = np.sqrt([axis_variance(pose.covariance, pose.T_cam_obj[:3, :3]) for pose, _ in found])

@@ -226,7 +226,7 @@ def priors_of(scene) -> Priors:
     return Priors(np.full(3, 100.0), roi_sides(scene.target), np.array([20.0, 1.0]))
 
 
-def test_refinement_goes_on_from_where_it_judged():
+def test_refinement_goes_on_from_where_it_evaluated():
     """Four steps at once or one and three: the same pose and the same verdict, to the last digit."""
     surface, scene = prepare_surface(car_mesh()), planted_scene(75.0, noise=0.3)
     volume = Similarity(surface.features[:400], car_mesh().clutter, 0.07, "clutter", 4)(scene.features)

@@ -54,7 +54,7 @@ def test_a_followed_distance_stays_the_cards():
 
 
 @pytest.mark.parametrize("azimuth", [20.0, 40.0])
-def test_several_whole_views_are_starts(azimuth):
+def test_several_matched_templates_are_starts(azimuth):
     """Of an object with four equal readings none may be missing: whoever tracks it may know which it is."""
     R, features, target = block_scene(azimuth)
     solved = PoseSolver(prepare_category(block_mesh(), block_card()), threads=1).solve(features, target)
@@ -100,7 +100,7 @@ def test_where_the_roi_tells_the_extent_the_sum_of_the_evidence_decides_and_else
     would prefer whatever looks larger."""
     _, features, target = block_scene(10.0)
     solver = PoseSolver(prepare_category(block_mesh(), block_card()), threads=1)
-    by_sum, by_mean = ([s.score for s in solver.solve(features, replace(target, measured=measured))]
-                       for measured in (True, False))
+    by_sum, by_mean = ([s.score for s in solver.solve(features, replace(target, box_is_observed=observed))]
+                       for observed in (True, False))
     assert by_mean == sorted(by_mean, reverse=True) and len(by_mean) > 3
     assert by_sum != sorted(by_sum, reverse=True)

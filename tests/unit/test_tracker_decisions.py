@@ -203,15 +203,15 @@ def test_own_proposals_start_tracks_above_the_accepted_score_only():
 def test_new_objects_are_looked_for_once_in_so_many_images():
     """And at once while nothing is tracked."""
     estimator = ScriptedEstimator()
-    tracker, looks = PoseTracker(estimator, Tracking(search_every=3)), []
+    tracker, detections = PoseTracker(estimator, Tracking(search_every=3)), []
     for k in range(9):
         if k == 2:
             estimator.proposals = [tuple(estimator.covered(pose_at(0, 5), CAMERA))]
             estimator.searches = lambda box: pose_at(0, 5)
         estimator.clear()
         tracker.update(IMAGE, CAMERA, k * STEP_S)
-        looks.append(estimator.looks)
-    assert looks == [1, 1, 1, 0, 0, 1, 0, 0, 1]
+        detections.append(estimator.detections)
+    assert detections == [1, 1, 1, 0, 0, 1, 0, 0, 1]
 
 
 def test_a_box_that_turns_out_to_show_a_tracked_object_starts_no_track():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both tables of views against the mesh itself, and the score of whole views against plain loops."""
+"""Both tables of views against the mesh itself, and the score of templates against plain loops."""
 
 from types import SimpleNamespace
 
@@ -54,7 +54,7 @@ def test_of_an_object_that_turns_into_itself_only_different_azimuths_are_listed(
         assert len(view_table(surface, SEARCH, 200, 30, Symmetry("z", order)).rotations) == azimuths * 2 * 2
 
 
-def test_a_whole_view_shows_in_every_cell_what_a_far_camera_sees_there(surface):
+def test_a_template_shows_in_every_cell_what_a_far_camera_sees_there(surface):
     """Its vertex lies where the cell looks: within half a metre of the hit of a ray, for nine of ten cells."""
     views = nearest_views(surface, SEARCH, 400)
     assert len(views.rotations) == 2 * 12 and len(views.first) == 25 and views.first[-1] == len(views.vertex)
@@ -75,7 +75,7 @@ def test_a_whole_view_shows_in_every_cell_what_a_far_camera_sees_there(surface):
         assert 0.6 * covered < len(at) <= 1.1 * covered + 20
 
 
-def test_a_whole_views_score_is_the_mean_similarity_of_its_cells_where_the_roi_puts_them():
+def test_a_templates_score_is_the_mean_similarity_of_its_cells_where_the_roi_puts_them():
     """The larger side of the view is that of the ROI; a cell outside of the crop adds nothing, but counts."""
     rng = np.random.default_rng(0)
     V, h, w, first = 6, 11, 14, np.array([0, 30, 30, 75])

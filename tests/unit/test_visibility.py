@@ -65,7 +65,7 @@ def test_the_table_is_what_rays_say():
     assert table.visible.shape == (azimuths * elevations, len(vertices))
     diagonal = np.linalg.norm(np.ptp(vertices, axis=0))
     middle = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
-    doubtful = 0
+    undecided = 0
     for e, elevation in enumerate(np.linspace(-np.pi / 2, np.pi / 2, elevations)):
         for a in range(0, azimuths, 3):
             azimuth = 2 * np.pi * a / azimuths
@@ -75,8 +75,8 @@ def test_the_table_is_what_rays_say():
             sure_seen, sure_hidden = verdicts(vertices[some], normals[some], vertices[faces], camera, diagonal)
             row = table.visible[e * azimuths + a, some].astype(bool)
             assert row[sure_seen].all() and not row[sure_hidden].any(), (azimuth, elevation)
-            doubtful += np.mean(~(sure_seen | sure_hidden))
-    assert doubtful / 15 < 0.25, "rays leave too much open to judge anything"
+            undecided += np.mean(~(sure_seen | sure_hidden))
+    assert undecided / 15 < 0.25, "rays leave too much open to judge anything"
 
 
 def verdicts(vertices, normals, triangles, camera, diagonal):

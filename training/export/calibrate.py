@@ -8,8 +8,8 @@ r"""Measure on posed pictures what a bundle gets systematically wrong, and write
   with posed sequences instead of renders it stays 1.
 * ``score.covariance_scale``: what the covariance has to be multiplied by for half of the rightly turned poses to lie
   inside its 50 % ellipsoid. Needs exact poses too.
-* ``score.sure``: what four of five objects reach in their own boxes without a second opinion, where the bundle has one
-  (``features.mirrored``).
+* ``score.tta_threshold``: what four of five objects reach in their own boxes without flip test-time augmentation, where
+  the bundle has it (``features.flip_tta``).
 * ``score.accept``: what the model's own proposals must score. It is what 97 of 100 objects reach in boxes as rough as
   proposals are, if the model was trained on photographs. A model that has seen renders alone scores lower on
   photographs: then it is the middle between that score and the one that 19 of 20 pictures without the object stay
@@ -44,7 +44,7 @@ _FEWEST = 5          # rightly turned poses that a median is taken of
 _ACCEPTED = 0.03     # quantile of the scores of pictures with the object
 _ROUGH_BOXES = 4     # of every picture: the lowest three of a hundred are few, and hang on how the boxes fell
 _ROUGH = 0.1         # standard deviation of a proposal's sides, as a share of the object's box
-_SURE = 0.2          # the same in the object's own box, of a first look alone
+_TTA_QUANTILE = 0.2  # the same in the object's own box, of the crop alone
 _REFUSED = 0.95      # quantile of the scores of pictures without it
 _MEDIAN_CHI2 = {6: 5.348, 5: 4.351}  # by degrees of freedom; a bottle has no turn about its axis
 
@@ -57,7 +57,7 @@ class Calibration:
         scores: [4 N] of pictures with the object in rough boxes, 0 without a pose. negatives: [4 M] of pictures without
             it. pictures: N.
         ratios: [R] true over estimated distance of the rightly turned poses.
-        accept, sure, depth_scale, covariance_scale: as written into the card.
+        accept, tta_threshold, depth_scale, covariance_scale: as written into the card.
     """
 
     scores: np.ndarray
@@ -65,14 +65,14 @@ class Calibration:
     ratios: np.ndarray
     pictures: int
     accept: float
-    sure: float
+    tta_threshold: float
     depth_scale: float
     covariance_scale: float
 
     def summary(self) -> dict:
         """Figures for a log."""
         passed = float((self.negatives >= self.accept).mean()) if len(self.negatives) else None
-        return {"accept": self.accept, "sure": self.sure, "depth_scale": self.depth_scale,
+        return {"accept": self.accept, "tta_threshold": self.tta_threshold, "depth_scale": self.depth_scale,
                 "covariance_scale": self.covariance_scale, "pictures": self.pictures,
                 "rightly_turned": len(self.ratios), "accepted": float((self.scores >= self.accept).mean()),
                 "negatives_accepted": passed}
@@ -80,7 +80,8 @@ class Calibration:
     def save(self, path: Path) -> None:
         """Write npz."""
         write_arrays(path, scores=self.scores, negatives=self.negatives, ratios=self.ratios, accept=self.accept,
-                     sure=self.sure, depth_scale=self.depth_scale, covariance_scale=self.covariance_scale)
+                     tta_threshold=self.tta_threshold, depth_scale=self.depth_scale,
+                     covariance_scale=self.covariance_scale)
 
 
 def object_box(crop: PosedCrop, unit: np.ndarray, image: np.ndarray) -> tuple[float, float, float, float]:
@@ -159,14 +160,15 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
     """
     loaded = load_bundle(bundle)
     symmetry = loaded.card.symmetry
-    # Of a handle dinemo_training.export.azimuth_uncertainty fits the doubt.
+    # Of a handle dinemo_training.export.azimuth_uncertainty fits the uncertainty.
     judged = exact and not symmetry.uncertain_azimuth
     scale = ScoreSpec().covariance_scale if judged else loaded.card.score.covariance_scale
     card = replace(loaded.card, calibration=CalibrationSpec(),
-                   score=replace(loaded.card.score, accept=0.0, sure=1.0, covariance_scale=scale))
+                   score=replace(loaded.card.score, accept=0.0, tta_threshold=1.0, covariance_scale=scale))
     crops = _chosen(posed, count)
-    if card.features.mirrored:
-        card = replace(card, score=replace(card.score, sure=sure_score(replace(loaded, card=card), crops)))
+    if card.features.flip_tta:
+        threshold = tta_threshold(replace(loaded, card=card), crops)
+        card = replace(card, score=replace(card.score, tta_threshold=threshold))
     estimator = PoseEstimator(replace(loaded, card=card))
     measured = measure(estimator, crops)
     scores, ratios = measured.scores, measured.ratios
@@ -176,23 +178,24 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
                          "another category")
     without = measure(estimator, _chosen(negatives, count)).scores if negatives is not None else np.zeros(0)
     result = Calibration(scores, without, ratios, len(crops), accepted_score(scores, without, photographs),
-                         card.score.sure,
+                         card.score.tta_threshold,
                          round(float(np.clip(np.median(ratios), 0.5, 2.0)), 4) if exact else 1.0,
                          _widened(scale, measured.squares, 5 if symmetry.continuous else 6) if judged else scale)
     card = replace(card, calibration=CalibrationSpec(result.depth_scale),
                    score=replace(card.score, accept=result.accept, covariance_scale=result.covariance_scale))
     rewrite_card(loaded, card)
     print(f"{bundle}: depth_scale {result.depth_scale} over {len(ratios)} of {len(crops)} pictures, accept "
-          f"{result.accept}, sure {result.sure}, covariance_scale {result.covariance_scale:g}")
+          f"{result.accept}, tta_threshold {result.tta_threshold}, covariance_scale {result.covariance_scale:g}")
     if len(without):
         print(f"pictures without the object that reach this score: {(without >= result.accept).mean():.1%}")
     return result
 
 
-def sure_score(bundle: Bundle, crops: list[PosedCrop]) -> float:
-    """The score from which on a bundle's first look needs no second opinion, see the head of this file."""
-    alone = replace(bundle.card, features=replace(bundle.card.features, mirrored=False))
-    return round(float(np.quantile(measure(PoseEstimator(replace(bundle, card=alone)), crops).in_box, _SURE)), 3)
+def tta_threshold(bundle: Bundle, crops: list[PosedCrop]) -> float:
+    """The score from which on a crop needs no flip test-time augmentation, see the head of this file."""
+    alone = replace(bundle.card, features=replace(bundle.card.features, flip_tta=False))
+    scores = measure(PoseEstimator(replace(bundle, card=alone)), crops).in_box
+    return round(float(np.quantile(scores, _TTA_QUANTILE)), 3)
 
 
 def accepted_score(scores: np.ndarray, without: np.ndarray, photographs: bool) -> float:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainable neural mesh: a feature per vertex and a few clutter features, all learnt by back-propagation.
 
-NeMo keeps vertex features as a moving average; learning them by gradient measured better (FACTS 2.11).
+NeMo keeps vertex features as a moving average (arXiv 2101.12378); learning them by back-propagation measured better in
+Fischer et al., ICCV 2025.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The backbones that ship with bundles: a small CNN with a feature pyramid for CPUs, a vision transformer for GPUs.
 
-NeMo and NOVUM put up-sampling blocks with skip connections on a ResNet-50 (FACTS 2.3); the CNN is the same idea on
-EfficientNet-lite0, which a robot's CPU runs in some 15 ms. DINeMo itself trains on DINOv2 (arXiv 2503.20220).
+NeMo and NOVUM put up-sampling blocks with skip connections on a ResNet-50 (arXiv 2101.12378); the CNN is the same idea
+on EfficientNet-lite0, which a robot's CPU runs in some 15 ms. DINeMo itself trains on DINOv2 (arXiv 2503.20220).
 """
 
 from __future__ import annotations

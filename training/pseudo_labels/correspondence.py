@@ -3,8 +3,10 @@
 
 Local: every mesh vertex is compared with every cell of the object over all template views. To global: the views vote
 for an orientation (:mod:`dinemo_training.pseudo_labels.view_vote`). To local: vertices that the voted orientation
-cannot see are suppressed and the rest matches again, now only against the views around that orientation. Formalised as
-in the project's fact sheet, section 1.2; every part can be switched off.
+cannot see are suppressed and the rest matches again, now only against the views around that orientation. The paper
+states no formulas. Here, with s(v, p, k) the cosine of cell p with vertex v as view k shows it: matches are
+p(v) = argmax_p max_k s, and again, after the vote for view k*, argmax_p a_v max s over the views near k*, with a_v
+small where k* cannot see v. Every part can be switched off.
 """
 
 from __future__ import annotations

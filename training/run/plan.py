@@ -124,8 +124,8 @@ def _learning(learning: Learning) -> dict:
 def _card(recipe: Recipe) -> dict:
     """Without what is off as it was before the key existed: finished runs stay finished."""
     card = asdict(recipe.bundle_card())
-    if not card["features"]["mirrored"]:
-        del card["features"]["mirrored"]
+    if not card["features"]["flip_tta"]:
+        del card["features"]["flip_tta"]
     return card
 
 

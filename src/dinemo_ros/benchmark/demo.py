@@ -14,10 +14,8 @@ from ..evaluation.truth import PoseTruth
 from ..io.bounded_file import is_name
 from ..io.document import read_json
 from ..io.quoting import quoted, shown
-from ..io.sources.folder import CAMERA_FILE, read_image
+from ..io.sources.folder import CAMERA_FILE, TRUTH_FILE, read_image
 from ..model.bundle import find_bundle
-
-TRUTH_FILE = "ground_truth.json"
 
 
 def demo_sequence() -> Path:

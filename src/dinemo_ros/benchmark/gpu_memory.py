@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from ..features.cuda_driver import CudaError, find_gpu
+from ..gpu.cuda_driver import CudaError, find_gpu
 
 
 class GpuMemory:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Solvers on identical input: the same crops, features, mesh and crop cameras, turn about.
 
-Where the bundle has a second opinion (``mirror.py``), every solver is given what both pictures of each crop show.
+Where the bundle has flip test-time augmentation (``model/mirror.py``), every solver is given the features of each
+crop and its mirror image.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..estimator import PoseEstimator, target_of
 from ..evaluation.metrics import summarise
 from ..evaluation.sample import LabelledSample
 from ..evaluation.truth import ReferenceObject, Truth
-from ..features.mirrored import beside, turned
+from ..features.flip_tta import beside, flipped
 from ..geometry import rotation_angle, se3
 from ..model.mirror import with_counterparts
 from ..model.neural_mesh import NeuralMesh
@@ -45,7 +46,7 @@ class Crop:
 
 
 def crops(estimator: PoseEstimator, entries: Iterable[LabelledSample]) -> list[Crop]:
-    """Look once at the region of each entry, as the estimator does."""
+    """The features of the region of each entry, as the estimator gets them, without re-crop."""
     spec = estimator.bundle.card.image
     buffer = np.empty((1, spec.size, spec.size, 3), np.uint8)
     found = []
@@ -58,8 +59,8 @@ def crops(estimator: PoseEstimator, entries: Iterable[LabelledSample]) -> list[C
         warp_crop(sample.image, sample.camera, crop, buffer[0])
         # The extractor may hand out its own buffer: each crop needs its copy.
         features = np.array(estimator.extractor(buffer))
-        if estimator.bundle.card.features.mirrored:
-            features = beside(features, estimator.extractor(turned(buffer)))
+        if estimator.bundle.card.features.flip_tta:
+            features = beside(features, estimator.extractor(flipped(buffer)))
         found.append(Crop(entry.group, features[0], target_of(crop, spec.stride), crop.R_cam_crop, sample.truth))
     return found
 
@@ -67,15 +68,15 @@ def crops(estimator: PoseEstimator, entries: Iterable[LabelledSample]) -> list[C
 def given_mesh(estimator: PoseEstimator) -> NeuralMesh:
     """The mesh with features as long as those of :func:`crops`."""
     bundle = estimator.bundle
-    return with_counterparts(bundle.mesh) if bundle.card.features.mirrored else bundle.mesh
+    return with_counterparts(bundle.mesh) if bundle.card.features.flip_tta else bundle.mesh
 
 
 def our_solver(estimator: PoseEstimator) -> Solver:
     """The solver of this package, alone."""
-    mirrored = estimator.bundle.card.features.mirrored
+    flip_tta = estimator.bundle.card.features.flip_tta
 
     def solve(features: np.ndarray, target: Target) -> Hypothesis | None:
-        poses = estimator.pipeline.solve_features(features[None], [target], None, mirrored)[0]
+        poses = estimator.pipeline.solve_features(features[None], [target], None, flip_tta)[0]
         return Hypothesis(poses[0].T_crop_obj, poses[0].score, poses[0].size) if poses else None
 
     return solve

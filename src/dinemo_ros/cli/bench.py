@@ -33,9 +33,9 @@ _DESCRIPTION = """\
 Time the estimator, image in memory to pose, median and 95th percentile over frames.
 
 Measured with one region of interest per frame (a detector or tracker gives it), which fills "stages" and "total"; with
-a second opinion on every object, where the bundle has one and usually asks for it in doubt alone ("doubtful"); with an
-object followed from the pose before ("followed"); with the bundle's own proposals on the whole frame ("auto"); and with
-four objects in one frame against one. Where the solver runs on a GPU (--device), also the solver alone there,
+flip test-time augmentation of every object, where the bundle has it and does it at low confidence alone ("flip_tta");
+with an object followed from the pose before ("followed"); with the bundle's own proposals on the whole frame ("auto");
+and with four objects in one frame against one. Where the solver runs on a GPU (--device), also the solver alone there,
 hypotheses per second and every kernel against its twin in torch.
 
 --startup    a fresh process from start to its first pose, kernels compiled and from the cache, and its memory
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     if memory:  # here, before other estimators, twins and larger batches take theirs
         memory.mark("running")
         memory_mb = memory.report()
-    doubtful = _doubtful(estimator.bundle, arguments, jobs)
+    augmented = _augmented(estimator.bundle, arguments, jobs)
     search = estimator.bundle.card.search
     height, width = frames[0].image.shape[:2]
     report = {
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         "device": describe_device(arguments.threads, estimator.extractor), "cpu": cpu_name(),
         "threads": arguments.threads, "frames": arguments.frames, "image": [width, height],
         "followed": {"stages": followed, "total": followed_total},
-        "auto": {"stages": auto, "total": auto_total}, **doubtful,
+        "auto": {"stages": auto, "total": auto_total}, **augmented,
         "objects": stages.objects_against_one(estimator, jobs, _OBJECTS, arguments.frames),
         "solver_device": estimator.pipeline.device, "peak_memory_mb": peak_memory_mb(),
     }
@@ -161,16 +161,16 @@ def _with_regions(estimator: PoseEstimator, frames: list[Job]) -> list[Job]:
     return [Job(frame.image, frame.camera, [poses[0].roi]) for frame, poses in found if poses]
 
 
-def _doubtful(bundle: Bundle, arguments: argparse.Namespace, jobs: list[Job]) -> dict:
-    """The times of objects in given regions where every first pose is doubted; nothing without a second opinion."""
+def _augmented(bundle: Bundle, arguments: argparse.Namespace, jobs: list[Job]) -> dict:
+    """The times of objects in given regions where every first pose is of low confidence; nothing without flip_tta."""
     from ..benchmark import stages
 
-    if not bundle.card.features.mirrored:
+    if not bundle.card.features.flip_tta:
         return {}
-    card = replace(bundle.card, score=replace(bundle.card.score, sure=1.0))
+    card = replace(bundle.card, score=replace(bundle.card.score, tta_threshold=1.0))
     estimator = options.estimator_of(replace(bundle, card=card), arguments)
-    spent, total = stages.measure(estimator, jobs, arguments.frames, "in doubt")
-    return {"doubtful": {"stages": spent, "total": total}}
+    spent, total = stages.measure(estimator, jobs, arguments.frames, "flip TTA")
+    return {"flip_tta": {"stages": spent, "total": total}}
 
 
 def _gpu(estimator: PoseEstimator, job: Job, repeats: int) -> dict | None:
@@ -181,9 +181,10 @@ def _gpu(estimator: PoseEstimator, job: Job, repeats: int) -> dict | None:
     if not isinstance(pipeline, SolverWithFallback) or pipeline.failed:
         return None
     from ..benchmark.gpu import measure_gpu
+    from ..estimator import checked_boxes, crops_and_targets
 
-    box, = estimator.check(job.image, job.camera, job.rois)
-    (crop,), (target,) = estimator.views(job.camera, [box], measured=True)
+    box, = checked_boxes(job.image, job.camera, job.rois)
+    (crop,), (target,) = crops_and_targets(estimator.bundle.card.image, job.camera, [box], box_is_observed=True)
     return measure_gpu(pipeline.first, job.image, job.camera, crop, target, repeats=repeats)
 
 
@@ -218,7 +219,7 @@ def _show(report: dict) -> None:
     print(f"load of the machine {report['load']}, peak memory {report['peak_memory_mb'] or float('nan'):.0f} MB")
     print(f"CPU time of one estimate, all threads {report['total']['cpu_median_ms']:.1f} ms (wall-clock below)")
     print(f"image {report['image'][0]}x{report['image'][1]}, {report['frames']} frames      median      p95")
-    for title, part in (("one region of interest", report), ("in doubt, with a second opinion", report.get("doubtful")),
+    for title, part in (("one region of interest", report), ("low confidence, with flip TTA", report.get("flip_tta")),
                         ("followed, no search", report["followed"]), ("own regions", report["auto"])):
         if part is None:
             continue

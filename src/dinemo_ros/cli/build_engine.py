@@ -132,9 +132,9 @@ def _kept(cache: EngineCache, key: EngineKey, content: bytes) -> Path:
 
 def _build(arguments: argparse.Namespace, bundle: Bundle, cache: EngineCache) -> list[Path]:
     """The TensorRT engines that were asked for; none where only an int8 network for the CPU was."""
-    from ..features.cuda_driver import CudaError, find_gpu
     from ..features.engines import CachedEngine
     from ..features.tensorrt_api import load_tensorrt
+    from ..gpu.cuda_driver import CudaError, find_gpu
 
     try:
         present = find_gpu()

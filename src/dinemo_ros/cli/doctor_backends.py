@@ -44,7 +44,7 @@ def engine_cache(folder: str = "") -> Finding:
 
 
 def _gpu() -> Finding:
-    from ..features.cuda_driver import CudaError, find_gpu
+    from ..gpu.cuda_driver import CudaError, find_gpu
 
     try:
         gpu = find_gpu()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,11 +91,10 @@ def log_to_stderr(quiet: bool = False, choices: bool = True) -> None:
 
 
 def bundle_folder(name: str) -> Path:
-    """A shipped category's folder if ``name`` is a bare name, else the folder itself."""
-    from ..model.bundle import find_bundle
+    """:func:`dinemo_ros.model.bundle.bundle_folder`, imported late: --help and wrong usage need not wait for it."""
+    from ..model import bundle
 
-    is_bare = os.sep not in name and not Path(name).is_dir()
-    return find_bundle(name) if is_bare else Path(name)
+    return bundle.bundle_folder(name)
 
 
 def threads(text: str) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How sure the azimuth is, for all hypotheses and turns at once; see ``dinemo_ros.solver.ambiguity``."""
+"""How certain the azimuth is, for all hypotheses and turns at once; see ``dinemo_ros.solver.ambiguity``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def turns() -> np.ndarray:
 
 def azimuth_posterior(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, cosine: Tensor,
                       turned: Tensor) -> Tensor:
-    """[H, TURNS] probability that each object is turned by ``angles()``; cosine [H] of its judgement.
+    """[H, TURNS] probability that each object is turned by ``angles()``; cosine [H] of its evaluation.
 
     turned: :func:`turns` on the device.
     """

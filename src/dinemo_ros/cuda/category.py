@@ -20,7 +20,7 @@ class DeviceCategory:
 
     Shapes as there: features [V, D], gram [F, 3], vertices, normals [V, 3], faces [F, 3], visible [directions, V'],
     search_features [V', D], clutter [K, D], rotations [G, 3, 3], index, weight [G, N], points [G, N, 3],
-    outline [G, M, 3], scales [S], prior, mean_size [3]. ``nearest``: the whole views, see :class:`DeviceNearest`.
+    outline [G, M, 3], scales [S], prior, mean_size [3]. ``nearest``: the templates, see :class:`DeviceNearest`.
     """
 
     features: Tensor

@@ -76,20 +76,20 @@ def _compare_cells(screen, face, bary, depth, faces, vertices, features, gram, c
     uu = (_product(ui, uj, uk, ui, uj, uk, ij, jk, ki) - along_u * along_u) / square
     uv = (_product(ui, uj, uk, vi, vj, vk, ij, jk, ki) - along_u * along_v) / square
     vv = (_product(vi, vj, vk, vi, vj, vk, ij, jk, ki) - along_v * along_v) / square
-    sure = tl.where(shown, tl.sigmoid((s - tl.load(background_score + b * P + p, listed, 0.0)) / temperature), 0.0)
+    share = tl.where(shown, tl.sigmoid((s - tl.load(background_score + b * P + p, listed, 0.0)) / temperature), 0.0)
     tl.store(cosine + at, s, listed)
-    tl.store(gamma + at, sure, listed)
+    tl.store(gamma + at, share, listed)
     for axis in tl.static_range(3):
         point = (wi * tl.load(vertices + 3 * i + axis) + wj * tl.load(vertices + 3 * j + axis)
                  + wk * tl.load(vertices + 3 * k + axis))
         tl.store(scaled + 3 * at + axis, point * tl.exp(tl.load(log_size + 3 * h + axis)), listed)
-    tl.store(pull + 2 * at, -sure * gu, listed)
-    tl.store(pull + 2 * at + 1, -sure * gv, listed)
-    sure *= tl.maximum(s, 0.1)
-    tl.store(matrix + 4 * at, sure * uu, listed)
-    tl.store(matrix + 4 * at + 1, sure * uv, listed)
-    tl.store(matrix + 4 * at + 2, sure * uv, listed)
-    tl.store(matrix + 4 * at + 3, sure * vv, listed)
+    tl.store(pull + 2 * at, -share * gu, listed)
+    tl.store(pull + 2 * at + 1, -share * gv, listed)
+    share *= tl.maximum(s, 0.1)
+    tl.store(matrix + 4 * at, share * uu, listed)
+    tl.store(matrix + 4 * at + 1, share * uv, listed)
+    tl.store(matrix + 4 * at + 2, share * uv, listed)
+    tl.store(matrix + 4 * at + 3, share * vv, listed)
 
 
 @triton.jit

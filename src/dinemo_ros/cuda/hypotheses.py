@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from ..geometry import HALF_TURN, turn
+from ..gpu.full_float32 import full_float32
 from ..solver import crop_solver as cpu
 from ..solver.coarse import SHIFT
 from .ambiguity import azimuth_posterior, turned_evidence, turns
 from .category import DeviceCategory
 from .coarse import DeviceTarget, coarse_search
 from .distinct import distance, distinct_views, keep_distinct
-from .full_float32 import full_float32
 from .nearest_view import nearest_starts
 from .poses import Poses
 from .refine import PoseScore, coarse_refinement, gauss_newton_refinement
@@ -133,7 +133,7 @@ class Search:
                           schedule: np.ndarray) -> tuple[Poses, PoseScore]:
         for sigma, steps in schedule:
             poses = coarse_refinement(volume, self.category, target, poses, float(sigma), int(steps),
-                                      cpu._CLIMB_VERTICES, cpu._INSIDE, self.loops)
+                                      cpu._COARSE_VERTICES, cpu._INSIDE, self.loops)
         return self._gauss_newton_refined(volume, target, poses, 0)
 
     def _gauss_newton_refined(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, steps: int,
@@ -157,7 +157,7 @@ class Search:
 
     def _with_views(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses,
                     found: Tensor) -> tuple[Poses, Tensor]:
-        """Starts by whole views as more."""
+        """Starts by template matching as more."""
         R, t, there = nearest_starts(volume, self.category.nearest, target, cpu._START_ANGLE, cpu._VIEW_STARTS,
                                      cpu._START_FLOOR)
         views = _poses(R, t, torch.zeros_like(t))

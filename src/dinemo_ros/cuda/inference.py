@@ -18,7 +18,7 @@ from ..features import FeatureExtractor
 from ..inference import Asked, Solved, StagedPipeline
 from ..model.bundle import Bundle
 from ..solver import prepare_category
-from ..solver.category import seen_twice
+from ..solver.category import for_flip_tta
 from .solver import DeviceSolver
 from .warp import warp_crops
 
@@ -32,8 +32,9 @@ class TorchPipeline(StagedPipeline):
     def __init__(self, bundle: Bundle, extractor: FeatureExtractor, device: str = "cuda",
                  evidence: str = "clutter") -> None:
         category = prepare_category(bundle.mesh, bundle.card, evidence)
-        second = DeviceSolver(seen_twice(category), device) if bundle.card.features.mirrored else None
-        super().__init__(extractor, DeviceSolver(category, device), second, bundle.card.score.sure, ("solve",))
+        flip_solver = DeviceSolver(for_flip_tta(category), device) if bundle.card.features.flip_tta else None
+        super().__init__(extractor, DeviceSolver(category, device), flip_solver, bundle.card.score.tta_threshold,
+                         ("solve",))
         self.device = torch.cuda.get_device_name() if device == "cuda" else "CPU, twins in torch"
         self._size = bundle.card.image.size
         self._frame: tuple[np.ndarray, Tensor] | None = None  # the last image and its copy
@@ -78,7 +79,7 @@ class TorchPipeline(StagedPipeline):
         return pixels
 
     def _uploaded(self, image: np.ndarray) -> Tensor:
-        """The image on the device; of the same one, a second look takes the copy of the first."""
+        """The image on the device; of the same one, a re-crop takes the copy of the first crop."""
         if self._frame is None or self._frame[0] is not image:
             frame = image, self.solver.staging.upload("frame", image)
             if not self._same_image:  # whose memory may be another image's by the next call

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts by whole views on the device: all of them at once; see ``dinemo_ros.solver.nearest_view``."""
+"""Starts by template matching on the device: all templates at once; see ``dinemo_ros.solver.nearest_view``."""
 
 from __future__ import annotations
 

@@ -31,20 +31,20 @@ _ANGLE, _DISTANCE = math.radians(2), 0.02
 _COSINE = 0.99
 
 
-def check(bundle: Bundle, reference: CpuPipeline, pipeline: Pipeline, mirrored: bool = False) -> None:
+def check(bundle: Bundle, reference: CpuPipeline, pipeline: Pipeline, flip_tta: bool = False) -> None:
     """BackendError unless both find, and then follow to, the same poses in pictures of the bundle's own features.
 
-    mirrored: as a second opinion.
+    flip_tta: as flip test-time augmentation.
     """
-    features, targets = own_views(bundle, mirrored)
+    features, targets = own_views(bundle, flip_tta)
     known = bundle.card.symmetry
     # Where a handle may be hidden, or is left out as here where cells are coarse, the turn about the axis may differ.
     symmetry = Symmetry("z", 0) if known.uncertain_azimuth else known
-    solved = reference.solve_features(features, targets, None, mirrored)
-    _require_same(solved, pipeline.solve_features(features, targets, None, mirrored), symmetry)
+    solved = reference.solve_features(features, targets, None, flip_tta)
+    _require_same(solved, pipeline.solve_features(features, targets, None, flip_tta), symmetry)
     starts = [Start(poses[0].T_crop_obj, poses[0].size) for poses in solved]
-    _require_same(reference.solve_features(features, targets, starts, mirrored),
-                  pipeline.solve_features(features, targets, starts, mirrored), symmetry)
+    _require_same(reference.solve_features(features, targets, starts, flip_tta),
+                  pipeline.solve_features(features, targets, starts, flip_tta), symmetry)
 
 
 def check_features(bundle: Bundle, extractor: FeatureExtractor, pipeline: Pipeline) -> None:
@@ -95,12 +95,12 @@ def _require_same(expected: Solved, found: Solved, symmetry: Symmetry) -> None:
                                f"and {100 * apart:.1f} % of the distance apart")
 
 
-def own_views(bundle: Bundle, mirrored: bool = False) -> tuple[np.ndarray, list[Target]]:
+def own_views(bundle: Bundle, flip_tta: bool = False) -> tuple[np.ndarray, list[Target]]:
     """Feature maps [_VIEWS, D, h, h] of the mesh seen from around it before clutter, and their targets.
 
-    mirrored: with those of the mirror image beside them, [_VIEWS, 2 D, h, h].
+    flip_tta: with those of the mirror image beside them, [_VIEWS, 2 D, h, h].
     """
-    mesh = with_counterparts(bundle.mesh) if mirrored else bundle.mesh
+    mesh = with_counterparts(bundle.mesh) if flip_tta else bundle.mesh
     card, surface = bundle.card, prepare_surface(mesh)
     count = len(surface.vertices) // 4 * 4
     views = nearest_views(surface, card.search, count, card.symmetry)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many poses at once: how they move, and where they project the object's points."""
+"""Many poses at once: what is chosen of them, and where they project the object's points."""
 
 from __future__ import annotations
 
@@ -24,10 +24,6 @@ class Poses:
         """Vertices [V, 3] or [H, P, 3] of the instances in the camera frame, metres."""
         scaled = vertices * torch.exp(self.log_size)[:, None]
         return scaled @ self.R.transpose(1, 2) + self.t[:, None]
-
-    def moved(self, step: Tensor) -> Poses:
-        """After steps [H, 9]: translation, rotation about the object's origin, log-sizes."""
-        return Poses(rotation(step[:, 3:6]) @ self.R, self.t + step[:, :3], self.log_size + step[:, 6:], self.crop)
 
     def where(self, accepted: Tensor, other: Poses) -> Poses:
         """``other`` where ``accepted`` [H] bool, else this."""

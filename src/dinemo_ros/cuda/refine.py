@@ -142,17 +142,17 @@ def gauss_newton_refinement(volume: DeviceVolume, category: DeviceCategory, targ
 
     evaluated: what it says of ``poses``, where that is known.
     """
-    evaluated = evaluated or judge(volume, category, target, poses, loops)
+    evaluated = evaluated or evaluate(volume, category, target, poses, loops)
     for _ in range(steps):
         data = 1.0 / _unit(category, evaluated)
         new = _stepped(evaluated.normal, evaluated.gradient, data, category.prior, poses, torch.full_like(data, 1e-3),
                        loops)
         poses = poses.where(evaluated.explained >= 1, new)
-        evaluated = judge(volume, category, target, poses, loops)
+        evaluated = evaluate(volume, category, target, poses, loops)
     return poses, evaluated
 
 
-def judge(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, loops) -> PoseScore:
+def evaluate(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, loops) -> PoseScore:
     """:func:`compare`, with what ROI and upright prior say in gradient and matrix."""
     evaluated = compare(volume, category, target.camera, poses, loops)
     unit = _unit(category, evaluated)

@@ -121,13 +121,13 @@ def _box_sides(vertices, R, t, log_size, crop, box, trust, camera, value, gradie
         else:
             n = tl.sum(tl.where(lane == tl.argmax(high_y, axis=0), at_high_y, 0))
         where, row = _side(vertices, R, t, log_size, tl.load(camera + 2 * b), h, n, side % 2)
-        sure = tl.load(trust + 4 * b + side)
-        residual = (tl.load(box + 4 * b + side) - where - tl.load(camera + 2 * b + 1)) * sure
+        inverse_sigma = tl.load(trust + 4 * b + side)
+        residual = (tl.load(box + 4 * b + side) - where - tl.load(camera + 2 * b + 1)) * inverse_sigma
         tail = 1.0 + (residual / TAIL) * (residual / TAIL)
-        weight = seen * sure / tail
+        weight = seen * inverse_sigma / tail
         total -= seen * 0.5 * TAIL * TAIL * tl.log(tail)
         along += weight * residual * row
-        matrix += weight * sure * row[:, None] * row[None, :]
+        matrix += weight * inverse_sigma * row[:, None] * row[None, :]
     k = tl.arange(0, 16)
     tl.store(value + h, total)
     tl.store(gradient + 9 * h + k, along, k < 9)

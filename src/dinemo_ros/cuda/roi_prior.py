@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What measured ROIs say about poses, all at once; see ``dinemo_ros.solver.roi_prior``."""
+"""What observed ROIs say about poses, all at once; see ``dinemo_ros.solver.roi_prior``."""
 
 from __future__ import annotations
 

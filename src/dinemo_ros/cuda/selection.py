@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the solver runs on a GPU or on the CPU, and why; imports torch only where there is a GPU.
 
-The CPU's solver is always built: it judges the GPU's at the start, and takes over where the GPU fails later on, with
+The CPU's solver is always built: it checks the GPU's at the start, and takes over where the GPU fails later on, with
 the very frame it failed on. So a GPU saves or costs time and never changes a pose.
 """
 
@@ -21,7 +21,7 @@ from ..camera.crop import CropCamera
 from ..camera.pinhole import Camera
 from ..errors import BackendError, NotInstalledError, told
 from ..features import FeatureExtractor
-from ..features.cuda_driver import CudaError, find_gpu
+from ..gpu.cuda_driver import CudaError, find_gpu
 from ..inference import CpuPipeline, Pipeline, Solved
 from ..model.bundle import Bundle
 from ..process.cache_home import default_folder
@@ -132,7 +132,7 @@ def free_memory() -> None:
     """Give back what torch keeps of the GPU's memory for later."""
     import torch
 
-    from .capture import empty_cache
+    from ..gpu.capture import empty_cache
 
     if torch.cuda.is_available():
         empty_cache()
@@ -146,8 +146,8 @@ def _on_gpu(bundle: Bundle, extractor: FeatureExtractor, cpu: CpuPipeline, devic
 
         pipeline = TorchPipeline(bundle, extractor, device, evidence)
         check_features(bundle, extractor, pipeline)
-        for mirrored in (False, True)[:1 + bundle.card.features.mirrored]:
-            check(bundle, cpu, pipeline, mirrored)
+        for flip_tta in (False, True)[:1 + bundle.card.features.flip_tta]:
+            check(bundle, cpu, pipeline, flip_tta)
         if device == "cuda":  # the twins capture nothing
             warm_up(bundle, pipeline)
     except BackendError:
@@ -191,8 +191,8 @@ class SolverWithFallback:
         return self._run(lambda pipeline: pipeline.follow(image, camera, crops, targets, starts))
 
     def solve_features(self, features: np.ndarray, targets: Sequence[Target], starts: Sequence[Start] | None = None,
-                       mirrored: bool = False) -> Solved:
-        return self._run(lambda pipeline: pipeline.solve_features(features, targets, starts, mirrored))
+                       flip_tta: bool = False) -> Solved:
+        return self._run(lambda pipeline: pipeline.solve_features(features, targets, starts, flip_tta))
 
     def same_image(self) -> AbstractContextManager:
         return self._active.same_image()

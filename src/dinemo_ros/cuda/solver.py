@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..gpu.graph import GraphCache
 from ..solver import crop_solver as cpu
 from ..solver.ambiguity import widened
 from ..solver.category import Category
@@ -23,7 +24,6 @@ from ..solver.refine import Refined
 from . import twins
 from .category import to_device
 from .coarse import target_row
-from .graph import GraphCache
 from .hypotheses import Hypotheses, Search
 from .staging import Staging
 
@@ -117,7 +117,7 @@ class DeviceSolver:
         return cpu._distinct(poses, self._host.symmetry, attrgetter("rank"))
 
     def _solved(self, poses: list[Candidate]) -> list[SolvedPose]:
-        """On the host: with covariance, the first one's with the doubt about its turn."""
+        """On the host: with covariance, the first one's with the uncertainty of its azimuth."""
         solved = [cpu.solved_pose(pose, self._host) for pose in poses]
         if solved and self._host.symmetry.uncertain_azimuth:
             covariance = widened(solved[0].covariance, poses[0].R, poses[0].azimuth)

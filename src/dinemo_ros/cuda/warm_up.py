@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+from ..gpu.graph import SIZES
 from ..inference import Pipeline
 from ..model.bundle import Bundle
 from ..solver import Start
-from .graph import SIZES
 from .parity import own_crops, own_views
 
 
@@ -19,16 +19,16 @@ def warm_up(bundle: Bundle, pipeline: Pipeline) -> None:
     camera, crops, image = own_crops(bundle)[0]
     for size in SIZES:
         pipeline.features(image, camera, [crops[k % len(crops)] for k in range(size)])
-    for mirrored in (False, True)[:1 + bundle.card.features.mirrored]:
-        _warm_up_solver(bundle, pipeline, mirrored)
+    for flip_tta in (False, True)[:1 + bundle.card.features.flip_tta]:
+        _warm_up_solver(bundle, pipeline, flip_tta)
 
 
-def _warm_up_solver(bundle: Bundle, pipeline: Pipeline, mirrored: bool) -> None:
-    maps, targets = own_views(bundle, mirrored)
-    found = [poses[0] for poses in pipeline.solve_features(maps, targets, None, mirrored)]
+def _warm_up_solver(bundle: Bundle, pipeline: Pipeline, flip_tta: bool) -> None:
+    maps, targets = own_views(bundle, flip_tta)
+    found = [poses[0] for poses in pipeline.solve_features(maps, targets, None, flip_tta)]
     for size in SIZES:
         chosen = [k % len(maps) for k in range(size)]
         features, seen = maps[chosen], [targets[k] for k in chosen]
-        pipeline.solve_features(features, seen, None, mirrored)
+        pipeline.solve_features(features, seen, None, flip_tta)
         starts = [Start(found[k].T_crop_obj, found[k].size) for k in chosen]
-        pipeline.solve_features(features, seen, starts, mirrored)
+        pipeline.solve_features(features, seen, starts, flip_tta)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..camera.crop import _GRID_STEP, BORDER_GREY, CropCamera, _node_pixels, shrink_of
 from ..camera.pinhole import Camera
-from .full_float32 import full_float32
+from ..gpu.full_float32 import full_float32
 from .staging import Staging
 
 

@@ -39,7 +39,7 @@ _FOREGROUND = 0.5  # probability
 _SAME_OBJECT = 0.3  # of the mesh diagonal: how far apart the vertices of neighbouring cells of one object may lie
 _AGREE = 0.35  # overlap of a window with a piece of foreground above which the piece's outline is taken
 _WITHIN = 0.75  # share of a window inside a better one above which it shows a part of the same object
-_HIDDEN, _DOUBTFUL = 0.6, 0.75  # a pose of which so much lies over a better one needs so much of its score
+_HIDDEN, _LOW_CONFIDENCE = 0.6, 0.75  # a pose of which so much lies over a better one needs so much of its score
 _FLOOR = 0.45  # of the bundle's accepted score: windows below are not proposed
 _LIMIT = 8  # boxes per frame that are handed to the solver
 
@@ -94,7 +94,7 @@ class Proposer:
         kept: list[int] = []
         for k in distinct_boxes(boxes, -np.arange(len(poses), dtype=float)):
             if all(covered_share(boxes[k], boxes[better]) < _HIDDEN
-                   or poses[k].score > _DOUBTFUL * poses[better].score for better in kept):
+                   or poses[k].score > _LOW_CONFIDENCE * poses[better].score for better in kept):
                 kept.append(k)
         return [replace(poses[k], roi=tuple(boxes[k].tolist())) for k in kept]
 

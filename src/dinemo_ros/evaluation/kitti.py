@@ -14,7 +14,7 @@ from ..pose import ObjectPose
 from .boxes import area, intersection, iou, match_greedily
 from .kitti_labels import KittiFrame, KittiObject
 from .metrics import summarise
-from .runner import Setting, evaluate, judged, skipped
+from .runner import Setting, evaluate, pose_errors, skipped
 from .sample import CLEAN, LabelledSample, Sample
 from .truth import PoseTruth
 
@@ -77,7 +77,7 @@ def _evaluate_own(setting: Setting, frames: Iterable[KittiFrame]) -> tuple[list[
                           "file": f"{frame.image.name}#{number}", "score": None, "error_deg": None, **reason}
                 if pose is not None:
                     truth = PoseTruth(car.T_cam_obj, car.size, camera)
-                    record |= judged(pose, truth, setting.reference)
+                    record |= pose_errors(pose, truth, setting.reference)
                 records.append(record)
                 if setting.worst is not None and not reason:
                     setting.worst.offer(record, image, camera, pose)

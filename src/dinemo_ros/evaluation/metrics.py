@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Error measures of object pose (FACTS of NeMo, PASCAL3D+): angles in degrees here, because they are reported so."""
+"""Error measures of object pose: shares of geodesic rotation errors |log(R1^T R2)| below pi/6 and pi/18, and their
+median, as in NeMo (arXiv 2101.12378) and on PASCAL3D+. Angles in degrees here, because they are reported so.
+"""
 
 from __future__ import annotations
 

@@ -110,14 +110,14 @@ def _records(setting: Setting, entry: LabelledSample) -> list[dict]:
                 records.append(record | skipped(entry.name, error))
                 continue
             if poses:
-                record |= judged(poses[0], sample.truth, setting.reference)
+                record |= pose_errors(poses[0], sample.truth, setting.reference)
             records.append(record)
             if setting.worst is not None:
                 setting.worst.offer(record, image, sample.camera, poses[0] if poses else None)
     return records
 
 
-def judged(pose: ObjectPose, truth: Truth, reference: ReferenceObject) -> dict:
+def pose_errors(pose: ObjectPose, truth: Truth, reference: ReferenceObject) -> dict:
     """What a record says about a pose: ``score``, ``probability`` where the bundle tells it, and its errors."""
     known = {} if pose.probability is None else {"probability": float(pose.probability)}
     return {"score": float(pose.score), **known, **truth.errors(pose, reference)}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backbones that turn pixels into unit-norm features, one file per inference backend behind one protocol.
 
-``onnxruntime_backend`` runs everywhere and judges the others; ``tensorrt_backend``, ``openvino_backend`` and
+``onnxruntime_backend`` runs everywhere and checks the others; ``tensorrt_backend``, ``openvino_backend`` and
 ``torch_backend`` are imported only where asked for. ``selection`` chooses, ``engine_cache`` keeps what was built.
 """
 

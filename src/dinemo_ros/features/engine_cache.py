@@ -49,7 +49,7 @@ class EngineKey:
         arch: GPU architecture like "sm87", or "any".
         precision: see :data:`dinemo_ros.features.PRECISIONS`.
         shapes: shape profiles as text, or "any".
-        gpu: the very GPU that it was tuned on, see :attr:`dinemo_ros.features.cuda_driver.Gpu.model`; empty: every one
+        gpu: the very GPU that it was tuned on, see :attr:`dinemo_ros.gpu.cuda_driver.Gpu.model`; empty: every one
             of the architecture is as good.
     """
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import BackendError, RefusedEngineError, WrongFeaturesError
+from ..gpu.cuda_driver import Gpu
 from ..model.bundle import Bundle
-from .cuda_driver import Gpu
 from .engine_build import Profile, build_plan, check_arch, profiles
 from .engine_cache import EngineCache, EngineKey
 from .tensorrt_api import TensorRt

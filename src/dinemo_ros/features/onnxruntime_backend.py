@@ -23,11 +23,11 @@ import numpy as np
 import onnxruntime as ort
 
 from ..errors import BackendError, BundleError
+from ..gpu.cuda_driver import CudaStream
 from ..io.quoting import shown
 from ..model.bundle import INT8_FILE, Bundle, is_installed
 from ..process.network_child import session_options
 from ..process.thread_pool import ThreadPool
-from .cuda_driver import CudaStream
 from .parity import sample_picture
 from .signature import check_features, check_signature
 from .torch_order import in_torch_order

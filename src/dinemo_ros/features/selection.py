@@ -13,8 +13,8 @@ from collections.abc import Callable
 import onnxruntime
 
 from ..errors import BackendError, NotInstalledError, WrongFeaturesError, told
+from ..gpu.cuda_driver import CudaError, CudaStream, find_gpu
 from ..model.bundle import Bundle
-from .cuda_driver import CudaError, CudaStream, find_gpu
 from .engine_cache import EngineCache
 from .onnxruntime_backend import OnnxRuntimeExtractor, has_vnni
 from .optional import imported

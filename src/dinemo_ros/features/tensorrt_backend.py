@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BackendError, PictureSizeError, RefusedEngineError
+from ..gpu.cuda_driver import CudaStream
 from ..model.bundle import Bundle
-from .cuda_driver import CudaStream
 from .engine_build import Profile
 from .tensorrt_api import TensorRt, make_logger
 from .torch_order import in_torch_order

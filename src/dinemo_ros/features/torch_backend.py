@@ -42,8 +42,8 @@ class TorchExtractor:
     def __init__(self, bundle: Bundle, threads: int = 2, precision: str = "fp32") -> None:
         torch = imported("torch", "networks on PyTorch", "pip install torch")
         require_onnx("networks on PyTorch")
-        from ..cuda.full_float32 import full_float32
-        from ..cuda.graph import GraphCache
+        from ..gpu.full_float32 import full_float32
+        from ..gpu.graph import GraphCache
         from .torch_graph import OnnxModule
 
         if precision == "int8":

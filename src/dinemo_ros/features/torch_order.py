@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .cuda_driver import CudaStream
+from ..gpu.cuda_driver import CudaStream
 
 if TYPE_CHECKING:
     import torch

@@ -13,6 +13,9 @@ from .tiff import raw_camera_file
 #: Bytes from the start of a file that :func:`content_of` wants to see.
 HEAD_BYTES = 4096
 
+#: The first bytes of a JPEG and of a PNG picture.
+JPEG_START, PNG_START = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+
 _TO_JPEG = "convert it to JPEG or PNG first"
 _MAGICK = "convert it: magick FILE picture.jpg"
 
@@ -67,8 +70,8 @@ _ARCHIVE = "unpack it first"
 _AUDIO = _none("sound without a picture")
 
 _MAGIC: tuple[tuple[int, bytes, Content], ...] = (
-    (0, b"\xff\xd8\xff", JPEG),
-    (0, b"\x89PNG\r\n\x1a\n", PNG),
+    (0, JPEG_START + b"\xff", JPEG),
+    (0, PNG_START, PNG),
     (0, b"GIF87a", GIF),
     (0, b"GIF89a", GIF),
     (0, b"\0\0\0\x0cjP  \r\n\x87\n", _picture("a JPEG 2000 picture")),

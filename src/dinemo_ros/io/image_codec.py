@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ..errors import ImageError
-from .content import HEAD_BYTES, Content, Kind, content_of
+from .content import HEAD_BYTES, JPEG_START, Content, Kind, content_of
 from .image_encodings import LAYOUTS, encoding_of_format, is_depth, standard_name
 from .jpeg_end import lacks_end, require_all_rows, with_end
 from .jpeg_warnings import is_padding, of_known_version, with_warnings
@@ -23,9 +23,6 @@ from .picture_header import decodable_header, read_header, require_size
 from .quoting import quoted
 from .sample_range import SampleRange
 
-SUPPORTED_ENCODINGS = tuple(LAYOUTS)
-
-_JPEG = b"\xff\xd8"
 # IGNORE_ORIENTATION: the standard says nothing of EXIF data within a message, and versions of OpenCV differ in which
 # kinds of file they turn.
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -36,7 +33,7 @@ def decode_image(encoding: str, height: int, width: int, step: int, data, is_big
     """RGB uint8 [height, width, 3] of a ``sensor_msgs/Image``.
 
     Args:
-        encoding: one of :data:`SUPPORTED_ENCODINGS`, in any case.
+        encoding: one of :data:`dinemo_ros.io.image_encodings.LAYOUTS`, in any case.
         height, width: pixels.
         step: bytes from one row to the next; may exceed the row (padding).
         data: anything with the buffer protocol (``bytes``, ``array.array``, numpy array).
@@ -148,7 +145,7 @@ def _decode(data: bytes, samples: SampleRange) -> np.ndarray:
     whole, header = guarded(data)
     if header is None:  # a decoder that finds one all the same may find any size
         raise _undecodable(data)
-    if data[:2] == _JPEG:
+    if data[:2] == JPEG_START:
         return cv2.cvtColor(_decode_jpeg(data), cv2.COLOR_BGR2RGB)
     deep = 8 < header.bits <= 16
     bgr = _imdecode(whole, _FLAGS | (cv2.IMREAD_ANYDEPTH if deep else 0))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ImageError
+from .content import JPEG_START
 from .jpeg_header import frame
 
 _START_OF_SCAN, _END = b"\xff\xda", b"\xff\xd9"
@@ -26,7 +27,7 @@ def lacks_end(data: bytes) -> bool:
     # An EXIF thumbnail before the scan has an end marker of its own. Within the scan 0xff is always stuffed.
     scan = max(data.find(_START_OF_SCAN), 0)
     # Most end with it, and the search through all of the scan takes a tenth of what decoding does.
-    return data.startswith(b"\xff\xd8") and not data.endswith(_END, scan) and data.find(_END, scan) < 0
+    return data.startswith(JPEG_START) and not data.endswith(_END, scan) and data.find(_END, scan) < 0
 
 
 def with_end(data: bytes) -> bytes:

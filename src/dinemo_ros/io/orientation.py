@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from . import tiff
+from .content import JPEG_START, PNG_START
 from .isobmff import primary_properties
 from .jpeg_header import segments
 
@@ -40,9 +41,9 @@ def is_tiff(data: bytes) -> bool:
 
 def orientation_of(data: bytes) -> int:
     """1 to 8 of the bytes of a JPEG, PNG, WebP, TIFF or AVIF file; 1 where it does not say or says nonsense."""
-    if data[:2] == b"\xff\xd8":
+    if data[:2] == JPEG_START:
         found = _of_exif(data, _exif_of_jpeg(data))
-    elif data[:8] == b"\x89PNG\r\n\x1a\n":
+    elif data[:8] == PNG_START:
         found = _of_exif(data, _chunk(data, b"eXIf", 8, "big", crc=4, name_first=False))
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         found = _of_exif(data, _chunk(data, b"EXIF", 12, "little", crc=0, name_first=True))

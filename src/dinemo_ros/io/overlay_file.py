@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 
 from ..errors import OutputError
+from .content import JPEG_START, PNG_START
 from .files import readable, write_file
 
 OVERLAY_SUFFIXES = (".jpg", ".jpeg", ".png")
 _SENTENCE = b"dinemo_ros: poses are drawn into this picture"
 _HEAD = 1024  # bytes of a file in which the sentence stands
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _IHDR_END = 33  # of a PNG: signature and first chunk
 
 
@@ -49,11 +49,11 @@ def is_overlay(path: str | Path) -> bool:
             head = file.read(_HEAD)
     except OSError:
         return False
-    return head.startswith((_JPEG, _PNG)) and _SENTENCE in head
+    return head.startswith((JPEG_START, PNG_START)) and _SENTENCE in head
 
 
 def _marked(data: bytes) -> bytes:
-    if data.startswith(_PNG):
+    if data.startswith(PNG_START):
         chunk = b"tEXt" + b"Comment\0" + _SENTENCE
         text = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
         return data[:_IHDR_END] + text + data[_IHDR_END:]

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 from ..errors import ImageError
+from .content import JPEG_START, PNG_START
 from .jpeg_header import require_few_scans
 from .picture_header import MAX_PIXELS, PictureHeader, decodable_header
 from .quoting import quoted
@@ -16,7 +17,6 @@ from .quoting import quoted
 _HEAD_BYTES = 1 << 20
 # Of a file beside its pixels: a preview, a film behind the picture, colour profiles.
 _BESIDE_BYTES = 64 << 20
-_PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNKS = 100_000  # the largest picture in pieces of 8 KiB, as libpng makes them
 _TRANSPARENCY = b"tRNS"
 
@@ -28,9 +28,9 @@ def guarded(data: bytes) -> tuple[bytes, PictureHeader | None]:
         ImageError: its pixels or decoding them would fill the memory or take minutes, or it is a damaged PNG.
     """
     header = decodable_header(data)
-    if data[:2] == b"\xff\xd8":
+    if data[:2] == JPEG_START:
         require_few_scans(data)
-    return (_bare_png(data) if data[:8] == _PNG else data), header
+    return (_bare_png(data) if data[:8] == PNG_START else data), header
 
 
 def read_picture_file(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..errors import ImageError
 from . import jpeg_header, tiff
 from .av1 import largest_frame
+from .content import JPEG_START, PNG_START
 from .isobmff import boxes, item_contents, primary_properties
 
 #: Pixels of the largest picture that is decoded: 120 megapixels, more than a telephone's 108, take 360 MB.
@@ -20,7 +21,6 @@ MAX_PIXELS = 120_000_000
 SPARE_BYTES = 200_000_000
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type
-_PNG = b"\x89PNG\r\n\x1a\n"
 # Bytes that OpenCV's decoders hold for each pixel beside the picture and one copy of it, as measured.
 _DEEP, _GIF, _ANIMATED, _HDR, _JPEG_2000, _AVIF = 6, 7, 9, 9, 9, 11
 _CODESTREAM = b"\xff\x4f\xff\x51"  # of JPEG 2000
@@ -73,9 +73,9 @@ def decodable_header(data: bytes) -> PictureHeader | None:
 
 def _find(data: bytes) -> _Found | None:
     try:
-        if data[:2] == b"\xff\xd8":
+        if data[:2] == JPEG_START:
             return _jpeg(data)
-        if data[:8] == _PNG:
+        if data[:8] == PNG_START:
             return _Found(_big(data, 16, 4), _big(data, 20, 4), data[24], _PNG_CHANNELS.get(data[25], 0))
         reader = next((r for magic, at, r in _READERS if data.startswith(magic, at)), None)
         return reader(data) if reader else _netpbm(data)

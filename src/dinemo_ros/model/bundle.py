@@ -35,6 +35,8 @@ FORMAT = "dinemo-bundle/1"
 CARD_FILE, BACKBONE_FILE, MESH_FILE, INT8_FILE = "model.yaml", "backbone.onnx", "mesh.npz", "backbone_int8.onnx"
 _LARGEST_NETWORK = 512 << 20  # bytes; the shipped ones have 12 million
 _MOST_VIEWS = 50_000  # of the coarse search; the shipped cards ask for 3,600
+# Keys of older cards of this format, which still load; cards are written with the new ones.
+_RENAMED = {"features.mirrored": "flip_tta", "score.sure": "tta_threshold"}
 _LONGEST = {"category": 64, "version": 64, "description": 2000, "license": 2000}  # characters
 
 
@@ -71,13 +73,13 @@ class ImageSpec:
 class FeatureSpec:
     """Feature length, and the softmax temperature that the features were trained with.
 
-    mirrored: where the pose found in a crop is in doubt (``score.sure``), look at its mirror image, too, see
-    ``mirror.py``.
+    flip_tta: flip test-time augmentation: where the pose of a crop has low confidence (``score.tta_threshold``), its
+    mirror image is used, too, see ``mirror.py``.
     """
 
     dim: int = 64
     temperature: float = 0.07
-    mirrored: bool = False
+    flip_tta: bool = False
 
     def __post_init__(self) -> None:
         _require(1 <= self.dim <= 2048, "features.dim", self.dim, "1 to 2048")
@@ -89,18 +91,18 @@ class ScoreSpec:
     """How far to trust a pose.
 
     accept: poses whose score is below are not reported.
-    sure: a score below asks for a second opinion, where the bundle has one (``features.mirrored``).
+    tta_threshold: scores below are of low confidence: they ask for ``features.flip_tta``, where the bundle has it.
     covariance_scale: how much larger the variance of poses is than independent noise in the cells explains, measured on
     held-out data (a network displaces whole parts of an object alike). The spread along the ray is not scaled.
     """
 
     accept: float = 0.2
-    sure: float = 1.0
+    tta_threshold: float = 1.0
     covariance_scale: float = 20.0
 
     def __post_init__(self) -> None:
         _require(0.0 <= self.accept <= 1.0, "score.accept", self.accept, "0 to 1")
-        _require(0.0 <= self.sure <= 1.0, "score.sure", self.sure, "0 to 1")
+        _require(0.0 <= self.tta_threshold <= 1.0, "score.tta_threshold", self.tta_threshold, "0 to 1")
         _require(0.01 <= self.covariance_scale <= 1000.0, "score.covariance_scale", self.covariance_scale,
                  "0.01 to 1000")
 
@@ -202,6 +204,12 @@ def find_bundle(category: str) -> Path:
     known = ", ".join(found) or "none"
     raise BundleError(f"no bundle for category {quoted(category)} is installed (found: {known}); name one of these, "
                       "or give the folder of a bundle")
+
+
+def bundle_folder(name: str) -> Path:
+    """A shipped category's folder if ``name`` is a bare name, else the folder itself."""
+    is_bare = os.sep not in name and not Path(name).is_dir()
+    return find_bundle(name) if is_bare else Path(name)
 
 
 def shipped_categories() -> list[str]:
@@ -324,7 +332,7 @@ def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:
     if not np.allclose(mesh.extent, card.size_prior.mean_m, rtol=0.15):
         raise BundleError(f"{path / MESH_FILE}: the mesh measures {np.round(mesh.extent, 3).tolist()} m (x, y, z), "
                           f"size_prior.mean_m in {CARD_FILE} says {list(card.size_prior.mean_m)}")
-    if card.features.mirrored:
+    if card.features.flip_tta:
         try:
             counterparts(mesh.vertices, mesh.normals)
         except BundleError as error:
@@ -352,7 +360,7 @@ def _parse(schema: type, document, where: str):
     """Build the dataclass ``schema`` from a YAML mapping, refusing unknown keys and wrong types."""
     if not isinstance(document, dict):
         raise BundleError(f"{where or 'the file'} must be a mapping, got {_told(document)}")
-    types_of = typing.get_type_hints(schema)
+    types_of, document = typing.get_type_hints(schema), _with_new_names(document, where)
     for key in document:
         if key not in types_of:
             raise BundleError(f"unknown key {quoted(_join(where, key))}; allowed: {', '.join(types_of)}")
@@ -360,6 +368,18 @@ def _parse(schema: type, document, where: str):
         if item.name not in document and item.default is MISSING and item.default_factory is MISSING:
             raise BundleError(f"key {_join(where, item.name)!r} is missing")
     return schema(**{key: _convert(types_of[key], value, _join(where, key)) for key, value in document.items()})
+
+
+def _with_new_names(document: dict, where: str) -> dict:
+    """``document`` with the keys of today; BundleError where it has one under both names."""
+    found = {}
+    for key, value in document.items():
+        name = _RENAMED.get(_join(where, key), key)
+        if name != key and name in document:
+            raise BundleError(f"{_join(where, key)} is the old name of {_join(where, name)}: give only "
+                              f"{_join(where, name)}")
+        found[name] = value
+    return found
 
 
 def _convert(kind, value, where: str):

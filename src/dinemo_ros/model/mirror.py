@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mirror image as a second opinion, for objects that are their own mirror image.
+"""Flip test-time augmentation, for objects that are their own mirror image.
 
 Where a picture shows vertex v, its mirror image shows the vertex opposite, m(v). So the features of both pictures,
 the second turned back, are put side by side as [f(x), f'(x)] / sqrt 2, those of the mesh as [C_v, C_m(v)] / sqrt 2,
@@ -36,7 +36,7 @@ def counterparts(vertices: np.ndarray, normals: np.ndarray) -> np.ndarray:
     apart = np.linalg.norm((mirrored - points[opposite])[:, :3], axis=1)
     worst = int(apart.argmax())
     if apart[worst] > _CLOSE or len(np.unique(opposite)) < len(points):
-        raise BundleError("features.mirrored is true, but the mesh is not its own mirror image in the plane y = 0 "
+        raise BundleError("features.flip_tta is true, but the mesh is not its own mirror image in the plane y = 0 "
                           f"(from that of vertex {worst} the nearest is {apart[worst] * diagonal:.2g} m away): set it "
                           "to false")
     return opposite

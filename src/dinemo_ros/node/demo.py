@@ -19,8 +19,8 @@ import rclpy
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 from rclpy.executors import ExternalShutdownException
 
-from ..cli.options import bundle_folder
 from ..errors import DinemoError
+from ..model.bundle import bundle_folder
 from .demo_listener import DemoListener
 
 _READY_S = 120.0  # the first start compiles the solver

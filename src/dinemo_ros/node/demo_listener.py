@@ -27,10 +27,10 @@ from ..io.image_codec import decode_image
 from ..io.overlay_file import is_overlay, write_overlay
 from ..io.quoting import one_line, shown, shown_path
 from ..io.sources import open_source
+from ..io.sources.folder import TRUTH_FILE
 from ..pose import Hypothesis
 from . import conversions
 
-TRUTH_FILE = "ground_truth.json"
 _QUIET_S = 1.5  # after the source has ended, this long without a message is the end
 
 
@@ -152,10 +152,10 @@ class DemoListener(Node):
                     f"azimuth {math.degrees(azimuth):5.1f} elevation {math.degrees(elevation):+5.1f} deg  "
                     f"size {size.x:.2f} {size.y:.2f} {size.z:.2f} m")
             if rank == 0 and name in self._truth:
-                line += self._judge(T, self._truth[name])
+                line += self._error_text(T, self._truth[name])
             print(line, flush=True)
 
-    def _judge(self, T: np.ndarray, truth: np.ndarray) -> str:
+    def _error_text(self, T: np.ndarray, truth: np.ndarray) -> str:
         error = Error(math.degrees(rotation_angle(T[:3, :3], truth[:3, :3])),
                       float(np.linalg.norm(T[:3, 3] - truth[:3, 3])), float(np.linalg.norm(truth[:3, 3])))
         self._errors.append(error)

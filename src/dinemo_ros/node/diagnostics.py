@@ -159,7 +159,7 @@ class Monitor:
                running: Mapping[str, str]) -> DiagnosticStatus:
         """The present state of the node as one DiagnosticStatus; ``running``: what computes, see :func:`what_runs`."""
         with self._lock:
-            level, message = self._judge(state, stale_after_s, image_topic)
+            level, message = self._level_and_message(state, stale_after_s, image_topic)
             values = {"state": state, **running, **self._values()}
         return DiagnosticStatus(level=level, name=self._name, message=one_line(message),
                                 hardware_id=one_line(self.hardware_id),
@@ -187,7 +187,7 @@ class Monitor:
     def _standing_notes(self, now: float) -> dict[str, str]:
         return {cause: message for cause, (message, seen) in self._notes.items() if now - seen < _MEMORY_S}
 
-    def _judge(self, state: str, stale_after_s: float, image_topic: str) -> tuple[bytes, str]:
+    def _level_and_message(self, state: str, stale_after_s: float, image_topic: str) -> tuple[bytes, str]:
         now = time.monotonic()
         if state != "active":
             if state not in _ADVICE:  # in a transition

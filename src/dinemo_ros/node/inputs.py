@@ -21,7 +21,6 @@ _NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=Relia
 # A handful, while an image is worked on. Fast DDS keeps room for as many of the largest message that ever came.
 _RECENT = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-_KINDS = {_RAW: Image, _COMPRESSED: CompressedImage}
 
 
 class Inputs:

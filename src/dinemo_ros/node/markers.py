@@ -20,7 +20,7 @@ _BODY = ColorRGBA(r=0.10, g=0.60, b=0.95, a=0.55)
 _WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
 _AXES = (ColorRGBA(r=1.0, a=1.0), ColorRGBA(g=0.8, a=1.0), ColorRGBA(r=0.2, g=0.4, b=1.0, a=1.0))  # x, y, z
 _NAMESPACES = ("body", "axes", "label")
-_DOUBTFUL_DEG = 30.0
+_UNCERTAIN_DEG = 30.0
 
 
 def _point(xyz) -> Point:
@@ -73,13 +73,13 @@ class MarkerMaker:
         return Marker(type=Marker.TEXT_VIEW_FACING, pose=pose_message(above), color=_WHITE,
                       scale=Vector3(z=0.2 * float(pose.size[2])),
                       text=f"{pose.category} {pose.score:.2f}, {distance:.{1 if distance > 3 else 2}f} m"
-                           + _azimuth_doubt(pose))
+                           + _azimuth_uncertainty(pose))
 
 
-def _azimuth_doubt(pose: ObjectPose) -> str:
+def _azimuth_uncertainty(pose: ObjectPose) -> str:
     """Standard deviation of the turn about the object's z axis, where it is so large that x and y say little."""
     deviation = math.degrees(math.sqrt(axis_variance(pose.covariance, pose.T_cam_obj[:3, :3])))
-    return f", turn +-{deviation:.0f} deg" if deviation > _DOUBTFUL_DEG else ""
+    return f", turn +-{deviation:.0f} deg" if deviation > _UNCERTAIN_DEG else ""
 
 
 def _vector(xyz) -> Vector3:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How sure the azimuth is where a single part tells it: the posterior over all turns about the object's axis.
+"""How certain the azimuth is where a single part tells it: the posterior over all turns about the object's axis.
 
 The normal matrix of the refinement describes the peak it stands on. If a cup's handle is hidden, a whole range of
 turns explains the picture as well, and no matrix at one of them knows of the others. So the object is put there at

@@ -71,8 +71,8 @@ def prepare_category(mesh: NeuralMesh, card: Card, evidence: str = "clutter") ->
         np.array(card.search.scale), card.symmetry)
 
 
-def seen_twice(category: Category) -> Category:
-    """The same for the features of crops and their mirror images side by side, see ``mirror.py``."""
+def for_flip_tta(category: Category) -> Category:
+    """The same for the features of crops and their mirror images side by side, see ``model/mirror.py``."""
     surface, search = category.surface, len(category.search_features)
     features = side_by_side(surface.features, surface.features[counterparts(surface.vertices, surface.normals)])
     surface = surface._replace(features=features, gram=edge_products(features, surface.faces))

@@ -34,14 +34,14 @@ class Target:
         box: [4] float64 (x_min, y_min, x_max, y_max) cells, cell centres at integers.
         open_sides: [4] uint8, 1 where the object may continue outside the image.
         focal, centre: crop camera in cells (square, same principal point in x and y).
-        measured: somebody else says that the object fills the box; the box of a pose of our own is no evidence for it.
+        box_is_observed: somebody else says that the object fills the box; the box of a pose of our own is no evidence.
     """
 
     box: np.ndarray
     open_sides: np.ndarray
     focal: float
     centre: float
-    measured: bool = True
+    box_is_observed: bool = True
 
     @property
     def camera(self) -> Pinhole:

@@ -22,7 +22,8 @@ import numpy as np
 from .jit import kernel
 from .likelihood import projection_jacobian
 from .linear import transform
-from .workspace import MIN_DEPTH, PARAMETERS
+from .normal_equations import add_point, clear, complete
+from .workspace import MIN_DEPTH
 
 
 @kernel
@@ -138,13 +139,10 @@ def compare(crop, surface, rendering, state, equations, work):
     """
     slope, J, X, scaled, size = work.slope, work.J, work.X, work.scaled, work.size
     background_score, focal, centre = crop.background_score, crop.focal, crop.centre
-    face_of, vertices, gradient, normal = rendering.face_of, surface.vertices, equations.gradient, equations.normal
+    face_of, vertices = rendering.face_of, surface.vertices
     for k in range(3):
         size[k] = math.exp(state.log_size[k])
-    for a in range(PARAMETERS):
-        gradient[a] = 0.0
-        for b in range(PARAMETERS):
-            normal[a, b] = 0.0
+    clear(equations)
     evidence = cosine = explained = covered = 0.0
     for i in range(face_of.shape[0]):
         for j in range(face_of.shape[1]):
@@ -166,12 +164,6 @@ def compare(crop, surface, rendering, state, equations, work):
                 scaled[k] = size[k] * (bary[0] * vertices[corners[0], k] + bary[1] * vertices[corners[1], k]
                                        + bary[2] * vertices[corners[2], k])
             projection_jacobian(X, state.t, state.R, scaled, focal, J)
-            for a in range(PARAMETERS):
-                gradient[a] -= gamma * (gx * J[0, a] + gy * J[1, a])
-                row_x, row_y = curvature * (xx * J[0, a] + xy * J[1, a]), curvature * (xy * J[0, a] + yy * J[1, a])
-                for b in range(a + 1):
-                    normal[a, b] += row_x * J[0, b] + row_y * J[1, b]
-    for a in range(PARAMETERS):
-        for b in range(a):
-            normal[b, a] = normal[a, b]
+            add_point(J, -gamma, gx, gy, curvature, xx, xy, yy, equations)
+    complete(equations)
     return evidence, explained, cosine / max(explained, 1e-9), covered

@@ -26,10 +26,10 @@ from .workspace import PARAMETERS, Scratch, make_scratch
 
 _FIRST_SAMPLES = 24  # visible vertices that are looked up in all viewpoints; all of a view's in the best of them
 _SECOND_VIEWS = 64
-_CLIMB_VERTICES = 120  # visible ones in the first refinement
-_STARTS = 2  # distinct hypotheses of the coarse search that coarse_refinement
+_COARSE_VERTICES = 120  # visible ones in the first refinement
+_STARTS = 2  # distinct hypotheses of the coarse search that are refined
 _ROUGH_STARTS = 4  # the same where the ROI does not tell the object's extent: it may hold several objects
-_VIEW_STARTS = 4  # distinct whole views, which need no coarse_refinement
+_VIEW_STARTS = 4  # distinct matched templates, which need no coarse refinement
 _START_ANGLE = math.radians(25)  # closer ones lie in the same basin of the refinement
 _START_FLOOR = 0.6  # of the best score of their kind
 _DISTINCT_ANGLE = math.radians(20)  # refined hypotheses closer than this are one
@@ -98,7 +98,7 @@ class CropSolver:
         poses = self._timed("refine", self._refine, volume, target, starts, views)
         solved = [self._solved(pose) for pose in poses]
         if solved and self._category.symmetry.uncertain_azimuth:
-            solved[0] = self._with_azimuth_doubt(solved[0], volume, target, poses[0])
+            solved[0] = self._with_azimuth_uncertainty(solved[0], volume, target, poses[0])
         return solved
 
     def follow(self, features: np.ndarray, target: Target, start: Start) -> list[SolvedPose]:
@@ -111,7 +111,7 @@ class CropSolver:
         poses = self._timed("refine", self._follow, volume, target, start)
         solved = [self._solved(pose) for pose in poses]
         if self._category.symmetry.uncertain_azimuth:
-            solved[0] = self._with_azimuth_doubt(solved[0], volume, target, poses[0])
+            solved[0] = self._with_azimuth_uncertainty(solved[0], volume, target, poses[0])
         return solved
 
     def _timed(self, stage: str, function: Callable, *arguments):
@@ -145,8 +145,8 @@ class CropSolver:
         Where the ROI tells how large the object looks, the sum of the evidence decides, NeMo's objective. Elsewhere
         that sum prefers whatever looks larger, so its mean over the object does.
 
-        Only the coarse search's ``starts`` coarse_refinement: a whole view already stands where the ROI says, near
-        enough to be compared, and windowed matching would draw it away again.
+        Only the coarse search's ``starts`` get the coarse refinement: a matched template already stands where the
+        ROI says, near enough to be compared, and windowed matching would draw it away again.
         """
         symmetry, inside = self._category.symmetry, inside_maps(volume.foreground, _SCHEDULE[:, 0])
         rank = attrgetter("evidence" if tells_extent(target) else "score")
@@ -181,7 +181,7 @@ class CropSolver:
 
     def _gauss_newton_refinement(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined],
                                  steps: int) -> None:
-        """``steps`` of render-and-compare for each of ``poses``; none only judges them."""
+        """``steps`` of render-and-compare for each of ``poses``; none only evaluates them."""
         c, priors, scratch = self._category, self._priors(target), self._scratch(volume.background_score.shape)
         for pose in poses:
             gauss_newton_refinement(volume, c.surface, FeatureNoise(c.temperature, c.dimension), priors, target.camera,
@@ -193,7 +193,7 @@ class CropSolver:
     def _scratch(self, cells: tuple[int, int]) -> Scratch:
         """Work space for a feature map of ``cells`` (h, w); that of before, if it was as large."""
         if self._kept is None or self._kept.depth.shape != cells:
-            self._kept = make_scratch(len(self._category.surface.vertices), cells, _CLIMB_VERTICES)
+            self._kept = make_scratch(len(self._category.surface.vertices), cells, _COARSE_VERTICES)
         return self._kept
 
     def _turned_right(self, volume: SimilarityVolume, target: Target, poses: list[Refined]) -> list[Refined]:
@@ -219,8 +219,8 @@ class CropSolver:
         return azimuth_posterior(volume, c.surface, pose.R, pose.t, np.exp(pose.log_size), target.focal, target.centre,
                                  unit)
 
-    def _with_azimuth_doubt(self, solved: SolvedPose, volume: SimilarityVolume, target: Target,
-                            pose: Refined) -> SolvedPose:
+    def _with_azimuth_uncertainty(self, solved: SolvedPose, volume: SimilarityVolume, target: Target,
+                                  pose: Refined) -> SolvedPose:
         """``solved`` with the variance about the object's axis that all turns about it, and not one alone, justify."""
         return replace(solved, covariance=widened(solved.covariance, pose.R, self._azimuths(volume, target, pose)))
 

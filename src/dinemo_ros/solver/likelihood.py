@@ -24,8 +24,9 @@ import math
 
 from .jit import kernel
 from .linear import transform
+from .normal_equations import add_point, clear, complete
 from .visibility import direction_index
-from .workspace import LONGEST_WINDOW, MIN_DEPTH, PARAMETERS
+from .workspace import LONGEST_WINDOW, MIN_DEPTH
 
 _SOFT_FACING = 0.3  # cosine at which a vertex has full weight; grazing ones fade, so the set changes smoothly
 _MIN_INFORMATION = 0.02  # of 1/sigma^2: keeps a vertex with several matches from pushing the matrix out of definiteness
@@ -145,11 +146,7 @@ def accumulate(odds, vertices, index, weight, state, camera, sigma, equations, w
     """
     moments, J, X, scaled, size = work.moments, work.J, work.X, work.scaled, work.size
     R, t, focal, centre = state.R, state.t, camera.focal, camera.centre
-    gradient, normal = equations.gradient, equations.normal
-    for a in range(PARAMETERS):
-        gradient[a] = 0.0
-        for b in range(PARAMETERS):
-            normal[a, b] = 0.0
+    clear(equations)
     for k in range(3):
         size[k] = math.exp(state.log_size[k])
     value = 0.0
@@ -168,12 +165,6 @@ def accumulate(odds, vertices, index, weight, state, camera, sigma, equations, w
         g_u, g_v = moments[1] / sigma**2, moments[2] / sigma**2
         projection_jacobian(X, t, R, scaled, focal, J)
         w = weight[n] * gamma
-        for a in range(PARAMETERS):
-            gradient[a] += w * (J[0, a] * g_u + J[1, a] * g_v)
-            row_u, row_v = w * (a_uu * J[0, a] + a_uv * J[1, a]), w * (a_uv * J[0, a] + a_vv * J[1, a])
-            for b in range(a + 1):
-                normal[a, b] += row_u * J[0, b] + row_v * J[1, b]
-    for a in range(PARAMETERS):
-        for b in range(a):
-            normal[b, a] = normal[a, b]
+        add_point(J, w, g_u, g_v, w, a_uu, a_uv, a_vv, equations)
+    complete(equations)
     return value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts by whole views: which of a few hundred pictures of the mesh, filling the ROI, resembles the crop most.
+"""Starts by template matching: which of a few hundred pictures of the mesh, filling the ROI, resembles the crop most.
 
 The coarse search shifts and scales each view freely and looks at a few vertices; it finds objects in rough boxes, and
 pays with orientation. Here a view stays where the ROI puts it, every cell of it counts, and clutter is not asked: in

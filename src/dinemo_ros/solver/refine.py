@@ -73,7 +73,7 @@ def coarse_refinement(volume: SimilarityVolume, surface: Surface, priors: Priors
 
 def gauss_newton_refinement(volume: SimilarityVolume, surface: Surface, noise: FeatureNoise, priors: Priors,
                             camera: Pinhole, pose: Refined, steps: int, scratch: Scratch) -> None:
-    """Move ``pose`` by ``steps`` Gauss-Newton steps of render-and-compare, and judge it.
+    """Move ``pose`` by ``steps`` Gauss-Newton steps of render-and-compare, and evaluate it.
 
     A pose that is evaluated already goes on from there; it must be one of the same volume and target.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a measured ROI says about a pose: the four sides of the object's box, as soft observations.
+"""What an observed ROI says about a pose: the four sides of the object's box, as soft observations.
 
 Render-and-compare asks whether the cells inside the outline look right; an outline that is a little too small, or
 turned so that it leaves part of the object uncovered, loses nothing by it. The sides of the box see that. Each is one
@@ -30,7 +30,7 @@ def roi_sides(target: Target) -> np.ndarray:
     """
     x_min, y_min, x_max, y_max = box = target.box.tolist()
     width, height = max(x_max - x_min, 1.0), max(y_max - y_min, 1.0)
-    trust = [1.0 / (_LOOSE * length + _ROUNDING) if target.measured and not is_open else 0.0
+    trust = [1.0 / (_LOOSE * length + _ROUNDING) if target.box_is_observed and not is_open else 0.0
              for length, is_open in zip((width, height) * 2, target.open_sides, strict=True)]
     return np.array([box, trust])
 

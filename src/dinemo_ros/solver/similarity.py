@@ -78,7 +78,7 @@ class Similarity:
         """
         if len(F) != self._depth:
             raise ValueError(f"the features have {len(F)} channels, those of the mesh {self._depth}: both must come "
-                             "from one bundle, mirrored or not")
+                             "from one bundle, with flip_tta or without")
         volume = self._buffers(F.shape)
         D, h, w = F.shape
         flat = np.ascontiguousarray(F).reshape(D, h * w)

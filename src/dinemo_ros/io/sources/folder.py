@@ -20,6 +20,7 @@ from .picture import IMAGE_SUFFIXES, content_of_file, read_image
 __all__ = ["CAMERA_FILE", "IMAGE_SUFFIXES", "FolderSource", "images_by_stem", "read_image"]
 
 CAMERA_FILE = "camera_info.yaml"
+TRUTH_FILE = "ground_truth.json"  # of the demo sequence: poses by picture
 DEFAULT_FPS = 10.0
 # Files that belong beside images and need no word; anything else that is no image is named.
 _SIDECARS = (".yaml", ".yml", ".json", ".jsonl", ".md", ".part")

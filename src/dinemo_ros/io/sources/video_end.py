@@ -13,10 +13,10 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
-from ..content import HEAD_BYTES
+from ..content import HEAD_BYTES, JPEG_START
 
 _TAIL_BYTES = 1 << 16
-_EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
+_SEGMENT = 0x18538067
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _BROADCAST = 1  # its size was not known when the header was written
 _MANY = 100_000  # boxes and chunks that are looked at
@@ -62,7 +62,7 @@ def _measure(head: bytes):
         return _program_stream
     if head[4:8] in _FIRST_BOXES:
         return _mp4
-    if head[:2] == b"\xff\xd8":  # motion JPEG: the last picture has an end marker
+    if head[:2] == JPEG_START:  # motion JPEG: the last picture has an end marker
         return lambda file, head, size: 0 if b"\xff\xd9" in _tail(file, size)[-64:] else 1
     if head[:4] == b"DKIF":
         return _ivf

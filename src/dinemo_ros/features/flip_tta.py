@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures and their mirror images for a backbone, see ``mirror.py``; arrays, or tensors where the backbone takes them.
+"""Flip test-time augmentation of a backbone's pictures and features, see ``model/mirror.py``; arrays or tensors, as it
+takes them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     Batch = TypeVar("Batch", np.ndarray, torch.Tensor)
 
 
-def turned(images: Batch) -> Batch:
+def flipped(images: Batch) -> Batch:
     """The mirror images of pictures [N, H, W, 3]."""
     return np.ascontiguousarray(images[:, :, ::-1]) if isinstance(images, np.ndarray) else images.flip(2)
 

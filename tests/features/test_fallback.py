@@ -6,10 +6,10 @@ import pytest
 
 from dinemo_ros import features
 from dinemo_ros.errors import BackendError, PictureSizeError
-from dinemo_ros.features.cuda_driver import CudaOutOfMemory
 from dinemo_ros.features.fallback import FallbackExtractor
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
 from dinemo_ros.features.selection import Selection
+from dinemo_ros.gpu.cuda_driver import CudaOutOfMemory
 
 
 class OnGpu:
@@ -85,7 +85,7 @@ def test_tensors_come_back_as_tensors(bundle, images):
     assert np.array_equal(found.numpy(), OnnxRuntimeExtractor(bundle, 1)(images)) and extractor.device == "CPU"
 
 
-def test_only_a_gpu_needs_a_spare(bundle, monkeypatch):
+def test_only_a_gpu_needs_a_fallback(bundle, monkeypatch):
     assert not isinstance(features.create_extractor(bundle, "onnxruntime", 1, "fp32"), FallbackExtractor)
     monkeypatch.setattr(Selection, "choose", lambda self, backend, precision: OnGpu(bundle, RuntimeError()))
     assert isinstance(features.create_extractor(bundle, "onnxruntime", 1, "fp32"), FallbackExtractor)
