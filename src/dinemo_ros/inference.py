@@ -55,7 +55,15 @@ class Pipeline(Protocol):
 
     def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
                starts: Sequence[Start]) -> Solved:
-        """Of each crop the pose near its start, then its flip, if there is such a thing."""
+        """Of each crop the pose near its start, then its flip, if there is such a thing.
+
+        Args:
+            image, camera, crops, targets: as for :meth:`solve`.
+            starts: one per crop, in its crop camera's frame, metres.
+
+        Raises:
+            BackendError: the network cannot run.
+        """
         ...
 
     def solve_features(self, features: np.ndarray, targets: Sequence[Target], starts: Sequence[Start] | None = None,
@@ -88,17 +96,21 @@ class StagedPipeline:
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
               min_score: float = 0.0) -> Solved:
+        """Hypotheses of each crop, likeliest first; see :meth:`Pipeline.solve`."""
         return self._run(image, camera, crops, Asked(targets), min_score)
 
     def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
                starts: Sequence[Start]) -> Solved:
+        """Of each crop the pose near its start, then its flip; see :meth:`Pipeline.follow`."""
         return self._run(image, camera, crops, Asked(targets, starts), 0.0)
 
     def solve_features(self, features: np.ndarray, targets: Sequence[Target], starts: Sequence[Start] | None = None,
                        mirrored: bool = False) -> Solved:
+        """From ``features`` [B, D, h, h] float32 on, without warp and network; see :meth:`Pipeline.solve_features`."""
         return self._answer(self.second if mirrored else self.solver, Asked(targets, starts))(features)
 
     def same_image(self) -> AbstractContextManager:
+        """Nothing to be kept: the image is in the host's memory, where it is needed."""
         return nullcontext()
 
     def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], asked: Asked,
@@ -153,6 +165,7 @@ class Asked:
     starts: Sequence[Start] | None = None
 
     def only(self, chosen: Sequence[int]) -> Asked:
+        """The same for the crops with the indices ``chosen``, in that order."""
         return Asked([self.targets[k] for k in chosen], self.starts and [self.starts[k] for k in chosen])
 
 

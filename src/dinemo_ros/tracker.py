@@ -151,8 +151,9 @@ class PoseTracker:
         """Poses of the tracked objects that are seen in ``image``, best score first.
 
         Args:
-            image, camera, rois: as for :meth:`PoseEstimator.estimate`; ``rois`` start tracks and keep them wanted, but
-                a track is followed where a detector misses it for a moment.
+            image: uint8 [H, W, 3] RGB.
+            camera, rois: as for :meth:`PoseEstimator.estimate`; ``rois`` start tracks and keep them wanted, but a track
+                is followed where a detector misses it for a moment.
             stamp_s: of the image. Older than the last one, or newer by more than ``max_age_s``: all tracks end.
 
         Raises:

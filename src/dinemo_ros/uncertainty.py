@@ -176,8 +176,14 @@ def evidence_of(pose: ObjectPose, symmetry: Symmetry, box: np.ndarray) -> tuple[
 
 
 def as_experienced(pose: ObjectPose, known: UncertaintySpec, symmetry: Symmetry, box: np.ndarray) -> ObjectPose:
-    """``pose``, of a category with that ``symmetry``, with the covariances and the probability that ``known`` makes of
-    those of the solver. ``box``: see :func:`evidence_of`."""
+    """``pose`` with the covariances and the probability that ``known`` makes of those of the solver.
+
+    Args:
+        pose: [4, 4] and its covariances, metres and radians, camera optical frame.
+        known: of the bundle.
+        symmetry: of the category.
+        box: [4] pixels, see :func:`evidence_of`.
+    """
     evidence = evidence_of(pose, symmetry, box)
     probability = known.probability_of(evidence)
     return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, pose.size, probability, evidence),

@@ -100,7 +100,14 @@ def lens_shows(camera: Camera, boxes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def check_seen(camera: Camera, boxes: Sequence[np.ndarray]) -> None:
-    """Raise :class:`RoiError` if the lens shows nothing at the middle of one of ``boxes`` [4]."""
+    """Refuse boxes that cannot be looked at.
+
+    Args:
+        boxes: [4] each, x_min, y_min, x_max, y_max in pixels.
+
+    Raises:
+        RoiError: the lens shows nothing at the middle of one of them.
+    """
     shown = lens_shows(camera, boxes)
     if not shown.all():
         box = np.asarray(boxes[int(np.argmin(shown))], dtype=np.float64)

@@ -36,6 +36,10 @@ def read_distortion(name: str, coefficients: Iterable[float]) -> tuple[str, tupl
 
     Coefficients that are all zero are no lens, but for ``equidistant``, where they are an ideal fisheye.
 
+    Args:
+        coefficients: in the order that the module tells, of normalised coordinates (no unit) or, with
+            ``equidistant``, of angles in radians.
+
     Raises:
         CameraError: a model that is not known, or coefficients that are not finite or of another number.
     """

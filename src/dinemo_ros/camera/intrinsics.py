@@ -76,8 +76,16 @@ def check_lens(model: str, distortion: tuple[float, ...], fx: float, fy: float, 
 
 
 def check_centre_of_file(K: np.ndarray, width: int, height: int) -> None:
-    """Raise :class:`CameraError` where the centre is farther outside than the image is large: a file is of a whole
-    image, other than what a CameraInfo is of."""
+    """Refuse a principal point that lies farther outside than the image is large.
+
+    A file is of a whole image, other than a CameraInfo, whose region of interest may lie anywhere in it.
+
+    Args:
+        K: [3, 3] camera matrix in pixels. width, height: pixels.
+
+    Raises:
+        CameraError: it does; the message says where it lies.
+    """
     if _outside(K[0, 2], width) > width or _outside(K[1, 2], height) > height:
         raise CameraError(_far(K[0, 2], K[1, 2], width, height))
 

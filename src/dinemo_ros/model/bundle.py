@@ -194,7 +194,11 @@ class Bundle:
 
 
 def find_bundle(category: str) -> Path:
-    """Folder of the bundle shipped for ``category``: sourced ROS workspaces, this Python's share, the source tree."""
+    """Folder of the bundle shipped for ``category``: sourced ROS workspaces, this Python's share, the source tree.
+
+    Raises:
+        BundleError: no bundle of that name is installed; the message lists those that are.
+    """
     found = shipped_categories()
     for root in _roots() if category in found else ():  # a name, never a way to another folder
         if (root / "engines" / category / CARD_FILE).is_file():
@@ -239,6 +243,9 @@ def write_bundle(directory: str | Path, card: Card, backbone: bytes, mesh: Neura
     """Write card, content of the ONNX files and mesh into ``directory``, fill in the hashes, read it back checked.
 
     A bundle that is there already stays what it was where the new one cannot be written.
+
+    Raises:
+        BundleError: it cannot be written, or what was written is no valid bundle.
     """
     directory = Path(directory)
     arrays = io.BytesIO()

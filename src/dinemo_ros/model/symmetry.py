@@ -76,7 +76,7 @@ class Symmetry:
         return self.axis == "z" and self.order == 1
 
     def turns(self, samples: int = 36) -> np.ndarray:
-        """[N, 3, 3] the turns about object z, the identity first; ``samples`` of them where they are continuous."""
+        """[N, 3, 3] rotations about object z, the identity first; ``samples`` of them where they are continuous."""
         count = samples if self.continuous else self.order
         return np.array([turn(2 * math.pi * k / count) for k in range(count)])
 
@@ -85,7 +85,7 @@ class Symmetry:
         return 1 if self.continuous else math.ceil(steps / self.order)
 
     def nearest(self, R: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """That one of the poses equivalent to ``R`` that lies nearest to ``reference``, both [3, 3].
+        """Of the rotations equivalent to ``R`` the one nearest to ``reference``; all [3, 3], object to camera.
 
         trace(reference^T R Rz(a)) = p cos a + q sin a + const has its maximum at a* = atan2(q, p); of a finite set of
         turns the one nearest to a* is best, because cos(a - a*) falls on both sides.
@@ -100,11 +100,14 @@ class Symmetry:
         return np.asarray(R) @ turn(angle)
 
     def canonical(self, T_cam_obj: np.ndarray) -> np.ndarray:
-        """The one of all equivalent poses [4, 4] that is reported, so that a frame does not spin from image to image.
+        """The one of all equivalent poses that is reported, so that a frame does not spin from image to image.
 
         It is the one turned least from an upright object that shows its front (azimuth, elevation and theta zero along
         the ray to it): x points to the camera. Unlike "azimuth 0" this has no jump where the camera looks from above;
         an object upside down is its only singular pose.
+
+        Args:
+            T_cam_obj: [4, 4] object frame to camera optical frame, metres.
         """
         T = np.array(T_cam_obj, dtype=np.float64)
         if self.exact:

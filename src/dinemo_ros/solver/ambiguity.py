@@ -62,10 +62,13 @@ def widened(covariance: np.ndarray, R: np.ndarray, posterior: np.ndarray) -> np.
 
 def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t: np.ndarray, size: np.ndarray,
                     focal: float, centre: float) -> float:
-    """Evidence max(s - background_score, -cost) over the cells that the object covers at R, t, by the volume's own
-    vertices.
+    """Evidence max(s - background_score, -cost) over the cells that the object covers, by the volume's own vertices.
 
     These are spread evenly: to be multiplied by the square metres of surface that one stands for.
+
+    Args:
+        R: [3, 3] object to crop camera; t: [3] metres; size: [3] factors on the mean shape.
+        focal, centre: of the crop camera, cells.
     """
     count = len(volume.similarity)
     camera = -R.T @ t / size  # its centre in the frame of the mean shape

@@ -91,7 +91,12 @@ class CropSolver:
         self.timings = dict.fromkeys(("similarity", "coarse", "refine"), 0.0)  # milliseconds, added up
 
     def solve(self, features: np.ndarray, target: Target) -> list[SolvedPose]:
-        """Hypotheses, likeliest first, of a feature map [D, h, h] float32 seen through ``target``'s crop camera."""
+        """Hypotheses, likeliest first, of a crop's features.
+
+        Args:
+            features: [D, h, h] float32, unit length per cell.
+            target: the crop camera that they are seen through.
+        """
         volume = self._timed("similarity", self._similarity, features)
         starts = self._timed("coarse", self._coarse, volume, target)
         views = self._timed("coarse", self._nearest, volume, target)
@@ -106,6 +111,8 @@ class CropSolver:
 
         Nothing is searched: the start, and the start turned a little to either side, take a few steps of windowed
         matching, the best of them and the flip a few of render-and-compare.
+
+        features, target: as for :meth:`solve`.
         """
         volume = self._timed("similarity", self._similarity, features)
         poses = self._timed("refine", self._follow, volume, target, start)
@@ -254,7 +261,10 @@ def state_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: 
 
 
 def inside_maps(foreground: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """[stages, h, w] float32 trust in a vertex per window width: 1 where its whole window is object, 0 outside."""
+    """[stages, h, w] float32 trust in a vertex per window width: 1 where its whole window is object, 0 outside.
+
+    foreground: [h, w] float32, probability of the object per cell. sigmas: [stages] of the windows, cells.
+    """
     blurred = np.stack([cv2.GaussianBlur(foreground, (0, 0), s, borderType=cv2.BORDER_CONSTANT) for s in sigmas])
     x = np.clip((blurred - _INSIDE) / (1.0 - _INSIDE), 0.0, 1.0)
     return x * x * (3.0 - 2.0 * x) + np.float32(1e-3)

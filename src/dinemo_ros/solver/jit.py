@@ -66,7 +66,7 @@ def progress() -> Progress:
 
 @contextmanager
 def compilation_told(say: Callable[[str], None], period_s: float = 5.0) -> Iterator[None]:
-    """While the body runs, say when compiling starts, then every ``period_s`` how far it is; else nothing."""
+    """While the body runs, say when compiling starts, then every ``period_s`` seconds how far it is; else nothing."""
     started, over = threading.Event(), threading.Event()
     _TELLERS.append(started)
 

@@ -90,6 +90,7 @@ class KernelFolder:
         _log.log(logging.WARNING if first else logging.DEBUG, "%s", sentence)
 
     def load(self, name: str) -> bytes | None:
+        """What is kept under ``name``, None where there is nothing or it is of no use."""
         try:
             return self.store.read(name) if self.store else None
         except (DamagedError, OSError) as error:
@@ -97,9 +98,11 @@ class KernelFolder:
             return None
 
     def damaged(self, what: object) -> None:
+        """Warn of an entry, or several, that will be compiled again."""
         self.say("damaged", f"{self.folder}: {what}; kernels that are damaged are compiled again")
 
     def keep(self, name: str, content: bytes, **about: str) -> None:
+        """Keep ``content`` under ``name``; where that fails, a warning says what to do, and the kernel still works."""
         if self.store is None:
             return
         try:
@@ -157,9 +160,11 @@ class KernelCache:
         self._kernel_folder.keep(self._entry(sig), content, kernel=self._name, signature=str(sig))
 
     def enable(self) -> None:
+        """From now on use the disk, if it can be used for this function."""
         self._enabled = covers(self._function)
 
     def disable(self) -> None:
+        """From now on leave the disk alone."""
         self._enabled = False
 
     def flush(self) -> None:

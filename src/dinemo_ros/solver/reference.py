@@ -62,7 +62,12 @@ def window(plane: np.ndarray, u: float, v: float, sigma: float):
 
 def log_likelihood(odds: np.ndarray, vertices: np.ndarray, index: np.ndarray, weight: np.ndarray, R: np.ndarray,
                    t: np.ndarray, log_size: np.ndarray, focal: float, centre: float, sigma: float) -> float:
-    """Windowed log-likelihood, the value of ``likelihood.accumulate``."""
+    """Windowed log-likelihood, the value of ``likelihood.accumulate``.
+
+    Args:
+        odds: [V, h, w]. vertices: [V, 3] mean size, metres. index, weight: [N] which of them count, and how much.
+        R: [3, 3] object to crop camera; t: [3] metres; log_size: [3]. focal, centre, sigma: cells.
+    """
     cells = project(transform(vertices[index], R, t, log_size), focal, centre)
     return float(sum(w * np.log1p(window(odds[v], x, y, sigma)[0])
                      for v, w, (x, y) in zip(index, weight, cells, strict=True)))

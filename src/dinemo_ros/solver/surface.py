@@ -72,7 +72,10 @@ def edge_products(features: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def outward(faces: np.ndarray, vertices: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """Faces [F, 3], each turned so that it runs counter-clockwise about its vertices' normals."""
+    """Vertex indices of faces [F, 3], each turned so that it runs counter-clockwise about its vertices' normals.
+
+    faces: [F, 3]. vertices: [V, 3] metres. normals: [V, 3] unit vectors.
+    """
     corners = vertices[faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     inwards = np.sum(across * normals[faces].sum(axis=1), axis=1) < 0
@@ -102,7 +105,10 @@ def smoothed(features: np.ndarray, vertices: np.ndarray, normals: np.ndarray, fa
 
 
 def farthest_point_order(points: np.ndarray) -> np.ndarray:
-    """Permutation [V] of ``points`` [V, 3] in which every prefix is spread as evenly as can be (greedy)."""
+    """Indices [V] of ``points`` [V, 3], metres, in an order in which every prefix is spread as evenly as can be.
+
+    Greedy farthest-point sampling (Gonzalez 1985; Eldar et al. 1997), from the first point on.
+    """
     order = np.empty(len(points), np.int64)
     distance = np.full(len(points), np.inf)
     current = 0
