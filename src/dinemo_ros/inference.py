@@ -58,7 +58,7 @@ class Pipeline(Protocol):
         """Of each crop the pose near its start, then its flip, if there is such a thing.
 
         Args:
-            image, camera, crops, targets: as for :meth:`solve`.
+            image: uint8 [H, W, 3] RGB. camera, crops, targets: as for :meth:`solve`.
             starts: one per crop, in its crop camera's frame, metres.
 
         Raises:

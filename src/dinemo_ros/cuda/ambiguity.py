@@ -18,7 +18,7 @@ from .similarity import DeviceVolume
 
 
 def turns() -> np.ndarray:
-    """[TURNS, 3, 3] the turns about object z that are compared, the one by nothing first."""
+    """[TURNS, 3, 3] the rotations about object z that are compared, the identity first."""
     return np.array([turn(angle) for angle in angles()])
 
 

@@ -37,7 +37,9 @@ class DeviceTarget:
 
 
 def target_row(target: Target) -> np.ndarray:
-    """[14] a target as numbers."""
+    """[14] a target as numbers: box [4] in cells, open sides [4] 0 or 1, focal length and principal point in cells, and
+    1/sigma [4] of the sides as in :func:`dinemo_ros.solver.roi_prior.roi_sides`.
+    """
     return np.concatenate([target.box, target.open_sides, [target.focal, target.centre], roi_sides(target)[1]])
 
 

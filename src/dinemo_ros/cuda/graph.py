@@ -87,5 +87,5 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 def filled_up(tensor: Tensor, count: int) -> Tensor:
-    """A new tensor with ``count`` elements, the last of ``tensor`` repeated."""
+    """A new tensor [count, ...] of any unit: the rows of ``tensor`` [N, ...], N <= count, the last one repeated."""
     return torch.cat([tensor, tensor[-1:].expand(count - len(tensor), *tensor.shape[1:])])

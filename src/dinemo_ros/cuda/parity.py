@@ -63,7 +63,10 @@ def check_features(bundle: Bundle, extractor: FeatureExtractor, pipeline: Pipeli
 
 
 def own_crops(bundle: Bundle) -> list[tuple[Camera, list[CropCamera], np.ndarray]]:
-    """A pinhole camera and one with a lens, each with crops that show its image as it is and at half the size."""
+    """A pinhole camera and one with a lens, each with crops that show its image as it is and at half the size.
+
+    The image is uint8 [H, W, 3] RGB, three by four crops large, and the same at every call.
+    """
     spec = bundle.card.image
     height, width = 3 * spec.size, 4 * spec.size
     pinhole = Camera.from_hfov(width, height, 60.0)
@@ -96,9 +99,10 @@ def _require_same(expected: Solved, found: Solved, symmetry: Symmetry) -> None:
 
 
 def own_views(bundle: Bundle, mirrored: bool = False) -> tuple[np.ndarray, list[Target]]:
-    """Feature maps [_VIEWS, D, h, h] of the mesh seen from around it before clutter, and their targets.
+    """Feature maps of the mesh seen from around it before clutter, and their targets.
 
-    mirrored: with those of the mirror image beside them, [_VIEWS, 2 D, h, h].
+    They are [_VIEWS, D, h, h] float32, of unit length per cell; ``mirrored``: [_VIEWS, 2 D, h, h] with those of the
+    mirror image beside them.
     """
     mesh = with_counterparts(bundle.mesh) if mirrored else bundle.mesh
     card, surface = bundle.card, prepare_surface(mesh)

@@ -61,7 +61,14 @@ def _gaussian(side: int, sigma: float, radius: int, device: torch.device) -> Ten
 
 def coarse_refinement(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, sigma: float,
                       steps: int, limit: int, threshold: float, loops) -> Poses:
-    """Damped Newton steps on the windowed likelihood of the visible vertices (``likelihood.py``)."""
+    """Poses after damped Newton steps on the windowed likelihood of the visible vertices (``likelihood.py``).
+
+    Args:
+        poses: H of them, crop camera frame, metres. sigma: of the window, cells.
+        steps: how many. limit: vertices per pose at most.
+        threshold: share of foreground in a vertex's window below which its match is not used.
+        loops: ``kernels`` or ``twins``.
+    """
     inside = inside_map(volume.foreground, sigma, threshold)[poses.crop]
     weight = _trusted(visible_vertices(category, poses, limit), category, target.camera, poses, inside)
     one, damping = torch.ones_like(poses.t[:, 0]), torch.full_like(poses.t[:, 0], 1e-2)
@@ -79,7 +86,7 @@ def coarse_refinement(volume: DeviceVolume, category: DeviceCategory, target: De
 
 
 def visible_vertices(category: DeviceCategory, poses: Poses, limit: int) -> Tensor:
-    """Weights [H, V'] of the first ``limit`` vertices that each pose shows; 0 for the others."""
+    """Weights [H, V'], 0 to 1, of the first ``limit`` vertices that each pose shows; 0 for the others."""
     shown, facing = seen_from(category, poses)
     return torch.where(shown & (shown.cumsum(1) <= limit), (facing / _SOFT_FACING).clamp(max=1.0), 0.0)
 
@@ -168,7 +175,12 @@ def _unit(category: DeviceCategory, evaluated: PoseScore) -> Tensor:
 
 
 def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, loops) -> PoseScore:
-    """Render every hypothesis and compare it with its crop's features."""
+    """Render every hypothesis and compare it with its crop's features.
+
+    Args:
+        camera: [B, 2] focal length and principal point, cells. poses: H of them, crop camera frame, metres.
+        loops: ``kernels`` or ``twins``.
+    """
     height, width = volume.foreground.shape[1:]
     own = camera[poses.crop]
     points = poses.points(category.vertices)

@@ -12,6 +12,9 @@ from .poses import Poses
 
 def roi_prior(target: DeviceTarget, category: DeviceCategory, poses: Poses,
               loops) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-likelihood [H] of the boxes' sides, its gradient [H, 9] and Gauss-Newton matrix [H, 9, 9]."""
+    """Log-likelihood [H] of the boxes' sides, its gradient [H, 9] and Gauss-Newton matrix [H, 9, 9].
+
+    The nine are metres, radians and log-sizes. loops: ``kernels`` or ``twins``.
+    """
     return loops.box_sides(category.vertices, poses.R, poses.t, poses.log_size, poses.crop, target.box, target.trust,
                            target.camera)

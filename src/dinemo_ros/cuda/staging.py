@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Staging:
-    """For one caller at a time.
+    """For one caller at a time; arrays [...] keep their shape, sample type (``upload_numbers``: float32) and unit.
 
     Args:
         device: where to. page_locked: whether it is a GPU; by default what ``device`` says.

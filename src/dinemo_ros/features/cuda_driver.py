@@ -104,12 +104,20 @@ class CudaStream:
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address.value))
 
     def upload(self, address: int, source: np.ndarray) -> None:
-        """Enqueue a copy of a contiguous host array to the GPU."""
+        """Enqueue a copy of a contiguous host array, of any shape and type, to ``address`` on the GPU.
+
+        Raises:
+            CudaError: the driver refuses it.
+        """
         self._call("cuMemcpyHtoDAsync_v2", ctypes.c_uint64(address), ctypes.c_void_p(source.ctypes.data),
                    ctypes.c_size_t(source.nbytes), self._stream)
 
     def download(self, target: np.ndarray, address: int) -> None:
-        """Enqueue a copy from the GPU to a contiguous host array."""
+        """Enqueue a copy from ``address`` on the GPU to a contiguous host array of any shape and type.
+
+        Raises:
+            CudaError: the driver refuses it.
+        """
         self._call("cuMemcpyDtoHAsync_v2", ctypes.c_void_p(target.ctypes.data), ctypes.c_uint64(address),
                    ctypes.c_size_t(target.nbytes), self._stream)
 

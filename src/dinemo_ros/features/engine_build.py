@@ -33,6 +33,7 @@ class Profile:
     most: Shape
 
     def covers(self, shape: Shape) -> bool:
+        """Whether each side of ``shape`` lies between the smallest and the largest."""
         return all(low <= n <= high for low, n, high in zip(self.least, shape, self.most, strict=True))
 
 

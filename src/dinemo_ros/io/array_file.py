@@ -37,7 +37,7 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str] | None = None, opt
 
     Args:
         largest: bytes of the file, and of all these arrays together.
-        rows: how many rows an array may have, by its name.
+        rows: how many rows N an array [N, ...] may have, by its name.
 
     Raises:
         DocumentError: a name is missing, something is too large, damaged, encrypted or no plain array; without the

@@ -54,7 +54,7 @@ def read_yaml(path: str | os.PathLike, limits: Limits):
 
 
 def parse_yaml(text: str, limits: Limits):
-    """As :func:`read_yaml`, of a text that is at hand."""
+    """Of a text that is at hand; otherwise as :func:`read_yaml`."""
     if len(text) > limits.size:
         raise DocumentError(f"is longer than {limits.size} characters, which is the most that is read")
     return _from_yaml(text, limits, typed=True)

@@ -174,6 +174,11 @@ class AtomicFile:
         return self
 
     def write(self, text: str) -> None:
+        """Append ``text``, which is on its way to the disk when this returns.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         with self._told():
             self._file.write(readable(text))
             self._file.flush()

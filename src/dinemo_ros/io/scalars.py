@@ -54,7 +54,7 @@ def json_integer(text: str) -> int:
 
 
 def json_float(text: str) -> float:
-    """ValueError for one that no double is."""
+    """A number of a JSON text, in whatever unit it is written; ValueError for one that no double is."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{quoted(text, 40)} is too large a number")

@@ -91,10 +91,12 @@ def pose_message(T_cam_obj: np.ndarray) -> Pose:
 
 
 def pose_stamped(header: Header, pose: ObjectPose) -> PoseStamped:
+    """The object's pose in the frame and at the time of ``header``, which is the image's."""
     return PoseStamped(header=header, pose=pose_message(pose.T_cam_obj))
 
 
 def transform_message(header: Header, child_frame: str, pose: ObjectPose) -> TransformStamped:
+    """``child_frame`` at the object, in the frame and at the time of ``header``, which is the image's."""
     message = TransformStamped(header=header, child_frame_id=child_frame)
     p = pose_message(pose.T_cam_obj)
     message.transform.translation = Vector3(x=p.position.x, y=p.position.y, z=p.position.z)

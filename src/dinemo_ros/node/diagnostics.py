@@ -46,9 +46,11 @@ class Rate:
         self._times: deque[float] = deque(maxlen=_WINDOW)
 
     def tick(self, now: float) -> None:
+        """An event at ``now``, seconds."""
         self._times.append(now)
 
     def hz(self, now: float) -> float:
+        """Events per second (Hz) as of ``now``, seconds; 0 with fewer than two in memory."""
         while self._times and now - self._times[0] > _MEMORY_S:
             self._times.popleft()
         if len(self._times) < 2:
@@ -87,6 +89,7 @@ class Monitor:
         self._calm_since = time.monotonic()
 
     def image_received(self) -> None:
+        """An image came, whatever becomes of it."""
         with self._lock:
             self.received += 1
             self._image_time = time.monotonic()

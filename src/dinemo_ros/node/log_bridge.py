@@ -24,6 +24,7 @@ class RosHandler(logging.Handler):
         self._logger, self._heard = logger, heard
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Hand on one record as one line, with its severity; nothing after rclpy has been shut down."""
         if not rclpy.ok():  # a signal has ended it: rcl would only complain
             return
         message = one_line(record.getMessage())

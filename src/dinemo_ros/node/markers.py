@@ -37,7 +37,11 @@ class MarkerMaker:
         self._shown = 0
 
     def make(self, header: Header, poses: list[ObjectPose], style: str, lifetime_s: float) -> MarkerArray:
-        """Markers of ``poses``, camera optical frame; ``style`` is 'mesh' or 'box'."""
+        """Markers of ``poses``, metres, camera optical frame, and the removal of those that are gone.
+
+        Args:
+            header: of the image. style: 'mesh' or 'box'. lifetime_s: after which a viewer drops them; 0 keeps them.
+        """
         lifetime = Duration(sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * 1e9))
         markers = []
         for index, pose in enumerate(poses):

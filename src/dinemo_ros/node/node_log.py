@@ -22,10 +22,13 @@ class NodeLog:
         self._logger.debug(harmless(text[-_TRACE:]))
 
     def info(self, sentence: str) -> None:
+        """A sentence about the ordinary run."""
         self._logger.info(one_line(sentence))
 
     def warning(self, sentence: str) -> None:
+        """A sentence about what is wrong and does not stop the work."""
         self._logger.warning(one_line(sentence))
 
     def error(self, sentence: str) -> None:
+        """A sentence about work that was not done."""
         self._logger.error(one_line(sentence))

@@ -69,6 +69,7 @@ class Parameter:
         return f"{LONGEST_PATH} characters" if self.is_path else f"{LONGEST_NAME} printable characters"
 
     def descriptor(self) -> ParameterDescriptor:
+        """As rclpy declares it: description with unit, range, and what else is allowed or fixed in words."""
         when = {START: "Fixed at start.", CONFIGURE: "Can be set only before the node is configured.", LIVE: ""}
         lowest = 0 if self.or_zero or not self.bounds else self.bounds[0]  # a descriptor has room for one range only
         descriptor = ParameterDescriptor(
@@ -248,6 +249,7 @@ def graph_table(schema: Sequence[Parameter]) -> str:
 
 
 def main() -> None:
+    """Print the tables of the documentation, in Markdown."""
     for title, schema in (("pose_node", POSE_NODE), ("image_source_node", IMAGE_SOURCE)):
         print(f"### {title}\n\n{markdown_table(schema)}\n")
         print(f"### {title}: what others on the graph may change\n\n{graph_table(schema)}\n")

@@ -99,6 +99,7 @@ class PoseNode(LifecycleNodeMixin, Node):
     # Transitions
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the bundle and make the publishers; FAILURE, told in diagnostics and log, where that cannot be done."""
         with self._work:
             try:
                 bundle = self._load(self._settings())
@@ -135,6 +136,7 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._monitor.progress = text
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe, with nothing left of an earlier stream of images."""
         with self._work:
             result = super().on_activate(state)
             self._camera_infos, self._order = CameraInfos(), StampOrder()
@@ -154,17 +156,20 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._monitor.warn("transition", sentence, self._settings().warn_period_s)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End the subscriptions, after the image that is worked on."""
         with self._work:
             self._close_inputs()
             return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model and of the publishers."""
         with self._work:
             result = super().on_cleanup(state)
             self._release()
             return result
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End the subscriptions and let go of everything, from whatever state."""
         with self._work:
             result = super().on_shutdown(state)
             self._close_inputs()

@@ -34,6 +34,7 @@ except ImportError:  # ROS 2 from wheels has no tf2_ros
             self._publisher = node.create_publisher(TFMessage, "/tf", QoSProfile(depth=100))
 
         def sendTransform(self, transforms: list[TransformStamped]) -> None:
+            """Publish ``transforms`` in one message."""
             self._publisher.publish(TFMessage(transforms=transforms))
 
 
@@ -50,6 +51,7 @@ class Outputs:
         self._overlay = create(Image, "overlay", 2)
 
     def destroy(self) -> None:
+        """Take the publishers off the graph."""
         for publisher in (self._detections, self._pose, self._markers, self._overlay):
             self._node.destroy_lifecycle_publisher(publisher)
 

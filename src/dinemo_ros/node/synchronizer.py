@@ -30,6 +30,7 @@ class StampMatcher:
         self._waiting_since = float("inf")
 
     def clear(self) -> None:
+        """Forget what is held, as after a jump of time."""
         self._images.clear()
         self._detections.clear()
         self._restart()

@@ -28,6 +28,11 @@ FRAME_LIMIT = 256
 
 
 def check_frame_id(header) -> None:
+    """That the header of an image, a std_msgs/Header, names a frame that a pose can be published in.
+
+    Raises:
+        HeaderError: the name is empty, longer than tf takes, or cannot be printed.
+    """
     name = header.frame_id
     if not name:
         raise HeaderError("header.frame_id is empty: a pose without a frame cannot be published; set the frame in the "
@@ -77,7 +82,14 @@ class StampOrder:
                 "and whoever matches by time need a stamp; set it in the camera driver")
 
     def check(self, stamp_ns: int, time_jump_s: float) -> None:
-        """Raise :class:`RestartError` on a jump back by more than ``time_jump_s``, :class:`HeaderError` on less."""
+        """Compare ``stamp_ns``, nanoseconds, with that of the message before.
+
+        Args:
+            time_jump_s: seconds by which time may go back and be a message out of order.
+
+        Raises:
+            RestartError: a jump back by more. HeaderError: by less.
+        """
         last, behind = self._last_ns, 0 if self._last_ns is None else self._last_ns - stamp_ns
         self._alike = self._alike + 1 if last == stamp_ns else 0
         if behind <= 0:
@@ -103,6 +115,7 @@ class CameraInfos:
         self._heard, self._time_s = 0, 0.0
 
     def add(self, message) -> None:
+        """Keep a sensor_msgs/CameraInfo for the images of its stamp, and as the latest one."""
         self._heard, self._time_s = self._heard + 1, time.monotonic()
         if len(message.d) > MOST_COEFFICIENTS:  # no lens: its first ones are refused as well, and kept for less
             message.d = message.d[:MOST_COEFFICIENTS]

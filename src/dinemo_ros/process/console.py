@@ -96,6 +96,7 @@ class StandardOutput:
         return self._stream is None or self._stream.closed
 
     def write(self, text: str) -> int:
+        """Write ``text`` with its terminal controls escaped, and flush with every line; the length of ``text``."""
         with self._told():
             words = harmless(text)
             try:
@@ -108,10 +109,12 @@ class StandardOutput:
         return len(text)
 
     def writelines(self, lines) -> None:
+        """Each as by :meth:`write`."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
+        """Hand everything to whoever reads; nothing once it is closed."""
         if not self.closed:
             with self._told():
                 self._stream.flush()
@@ -140,17 +143,20 @@ class StandardError:
         self._stream = stream
 
     def write(self, text: str) -> int:
+        """Write ``text`` with its terminal controls escaped, if that can be done; the length of ``text``."""
         with contextlib.suppress(OSError, ValueError):
             if self._stream is not None:
                 self._stream.write(harmless(text, "\n\t\r"))  # bars of progress go back
         return len(text)
 
     def flush(self) -> None:
+        """Hand everything to whoever reads, if there is somebody."""
         with contextlib.suppress(OSError, ValueError):
             if self._stream is not None:
                 self._stream.flush()
 
     def isatty(self) -> bool:
+        """Whether a person reads: a bar of progress is for a terminal only."""
         return self._stream is not None and self._stream.isatty()
 
     def __getattr__(self, name: str):

@@ -48,7 +48,11 @@ class Rasterizer(Protocol):
 
 
 def create_rasterizer(name: str = "auto") -> Rasterizer:
-    """The rasteriser by name; ``auto`` takes pytorch3d where it is installed."""
+    """The rasteriser by name; ``auto`` takes pytorch3d where it is installed.
+
+    Raises:
+        DinemoError: no such name, or pytorch3d is asked for and not installed.
+    """
     if name == "auto":
         name = "pytorch3d" if find_spec("pytorch3d") else "torch"
     if name == "torch":

@@ -29,7 +29,11 @@ _PEEKED = 5  # messages of a topic that are looked at for one that is not damage
 
 
 def is_bag_folder(path: Path) -> bool:
-    """True for a folder with a bag's ``metadata.yaml`` or storage files in it."""
+    """True for a folder with a bag's ``metadata.yaml`` or storage files in it.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
     try:
         return (path / "metadata.yaml").is_file() or bool(_storage_files(path))
     except OSError as error:

@@ -39,8 +39,10 @@ class Frame:
 
 
 def undecoded(width: int, height: int) -> np.ndarray:
-    """In place of a picture that is of another size than its camera's: that size in no memory, for whoever refuses it
-    by its size."""
+    """[height, width, 3] uint8 black in place of a picture that is of another size than its camera's.
+
+    It takes three bytes of memory, whatever its size, and cannot be written to: for whoever refuses it by its size.
+    """
     return np.broadcast_to(np.zeros(3, np.uint8), (height, width, 3))
 
 
