@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from .solver.category import seen_twice
 from .solver.coarse import Target
 
 Solved = list[list[SolvedPose]]  # per crop its hypotheses
+Result = TypeVar("Result")
 
 
 class Pipeline(Protocol):
@@ -39,8 +40,11 @@ class Pipeline(Protocol):
         timings: milliseconds of wall-clock time per stage of the last call.
     """
 
-    device: str
-    timings: dict[str, float]
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def timings(self) -> dict[str, float]: ...
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
               min_score: float = 0.0) -> Solved:
@@ -130,7 +134,7 @@ class StagedPipeline:
                 solved[k] = poses
         return solved
 
-    def _timed(self, stage: str, call: Callable):
+    def _timed(self, stage: str, call: Callable[[], Result]) -> Result:
         begin = time.perf_counter()
         result = call()
         self.timings[stage] += 1e3 * (time.perf_counter() - begin)

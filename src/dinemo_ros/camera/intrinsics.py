@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -105,5 +106,5 @@ def _far(cx: float, cy: float, width: int, height: int) -> str:
             "near its middle; give the calibration of this image size")
 
 
-def _numbers(values) -> str:
+def _numbers(values: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)

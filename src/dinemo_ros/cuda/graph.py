@@ -55,7 +55,7 @@ class GraphCache:
         graph.replay()
         return output[:count]
 
-    def _capture(self, buffers: list[Tensor]):
+    def _capture(self, buffers: list[Tensor]) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]:
         graph, device = torch.cuda.CUDAGraph(), buffers[0].device
         pool, self._pool = self._pool or torch.cuda.graph_pool_handle(), None  # not again where the capture fails
         with _beside(device):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,6 +21,9 @@ from ..solver import Start
 from ..solver.coarse import Target
 from ..solver.nearest_view import _CELLS, nearest_views
 from ..solver.surface import prepare_surface
+
+if TYPE_CHECKING:
+    from .inference import TorchPipeline
 
 _VIEWS = 3
 # float32 and float64 end hundredths of a degree apart; only where two hypotheses are nearly equal do they choose apart,
@@ -47,7 +51,7 @@ def check(bundle: Bundle, reference: CpuPipeline, pipeline: Pipeline, mirrored: 
                   pipeline.solve_features(features, targets, starts, mirrored), symmetry)
 
 
-def check_features(bundle: Bundle, extractor: FeatureExtractor, pipeline: Pipeline) -> None:
+def check_features(bundle: Bundle, extractor: FeatureExtractor, pipeline: TorchPipeline) -> None:
     """BackendError unless crops that the device makes have the features of crops that OpenCV makes."""
     for camera, crops, image in own_crops(bundle):
         pixels = np.empty((len(crops), crops[0].size, crops[0].size, 3), np.uint8)

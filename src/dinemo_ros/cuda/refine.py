@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ def _gaussian(side: int, sigma: float, radius: int, device: torch.device) -> Ten
 
 
 def coarse_refinement(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, sigma: float,
-                      steps: int, limit: int, threshold: float, loops) -> Poses:
+                      steps: int, limit: int, threshold: float, loops: ModuleType) -> Poses:
     """Poses after damped Newton steps on the windowed likelihood of the visible vertices (``likelihood.py``).
 
     Args:
@@ -122,7 +123,8 @@ def _trusted(weight: Tensor, category: DeviceCategory, camera: Tensor, poses: Po
     return weight * (hits.sum(1) / weight.sum(1).clamp(min=1e-9))[:, None]
 
 
-def _likelihood(volume, category, target, poses, weight, sigma, loops) -> tuple[Tensor, Tensor, Tensor]:
+def _likelihood(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, weight: Tensor,
+                sigma: float, loops: ModuleType) -> tuple[Tensor, Tensor, Tensor]:
     """Value [H] with the size prior, gradient [H, 9] and Newton matrix [H, 9, 9] without it; the ROI is in all."""
     vertices, camera = category.vertices[: weight.shape[1]], target.camera
     terms, pull, matrix = loops.window_terms(volume.odds, vertices, poses.R, poses.t, poses.log_size, poses.crop,
@@ -135,16 +137,18 @@ def _likelihood(volume, category, target, poses, weight, sigma, loops) -> tuple[
 
 
 def _stepped(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, poses: Poses, damping: Tensor,
-             loops) -> Poses:
+             loops: ModuleType) -> Poses:
     """Poses after a Levenberg-Marquardt step; see :func:`dinemo_ros.cuda.refine_twins.stepped`.
 
     ``data`` and ``damping`` [H] are tensors: a number would have to be copied to the device, which a graph cannot.
     """
-    return Poses(*loops.stepped(normal, gradient, data, prior, damping, poses.R, poses.t, poses.log_size), poses.crop)
+    R, t, log_size = loops.stepped(normal, gradient, data, prior, damping, poses.R, poses.t, poses.log_size)
+    return Poses(R, t, log_size, poses.crop)
 
 
 def gauss_newton_refinement(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses,
-                            steps: int, loops, evaluated: PoseScore | None = None) -> tuple[Poses, PoseScore]:
+                            steps: int, loops: ModuleType,
+                            evaluated: PoseScore | None = None) -> tuple[Poses, PoseScore]:
     """Gauss-Newton steps of render-and-compare (``compare.py``), and what the last rendering says.
 
     evaluated: what it says of ``poses``, where that is known.
@@ -159,7 +163,8 @@ def gauss_newton_refinement(volume: DeviceVolume, category: DeviceCategory, targ
     return poses, evaluated
 
 
-def judge(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, loops) -> PoseScore:
+def judge(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses,
+          loops: ModuleType) -> PoseScore:
     """:func:`compare`, with what ROI and upright prior say in gradient and matrix."""
     evaluated = compare(volume, category, target.camera, poses, loops)
     unit = _unit(category, evaluated)
@@ -174,7 +179,8 @@ def _unit(category: DeviceCategory, evaluated: PoseScore) -> Tensor:
     return (2 * (1 - evaluated.cosine)).clamp(min=1e-2) * CORRELATED / category.dimension
 
 
-def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, loops) -> PoseScore:
+def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses,
+            loops: ModuleType) -> PoseScore:
     """Render every hypothesis and compare it with its crop's features.
 
     Args:

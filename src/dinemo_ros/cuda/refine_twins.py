@@ -46,7 +46,7 @@ def window_moments(odds: Tensor, crop: Tensor, u: Tensor, v: Tensor, weight: Ten
     Returns:
         [H, V, 6]: Z, mean offset (du, dv), covariance (uu, uv, vv); zeros where the window finds nothing.
     """
-    V, height, width, radius = *odds.shape[1:], 2.5 * sigma
+    (V, height, width), radius = odds.shape[1:], 2.5 * sigma
     tile = torch.arange(int(2 * radius) + 2, device=u.device)
     j, i = (torch.ceil(x[..., None] - radius).long() + tile for x in (u, v))                 # [H, V, T]
     du, dv = j - u[..., None], i - v[..., None]

@@ -54,7 +54,7 @@ class Proposer:
 
         def level(lengths: Sequence[float], together: bool) -> Level:
             templates = make_templates(bundle.card, surface, lengths)
-            return Level(bundle, surface, extractor if together else alone, templates,
+            return Level(bundle, surface, extractor if together or alone is None else alone, templates,
                          everybody if together else nobody_else)
 
         # The finest map is most of the work and shared by all threads; of the coarse ones each thread takes one.

@@ -100,8 +100,9 @@ class CudaStream:
         """uint8 [size] in page-locked memory, which copies run from without another copy."""
         address = ctypes.c_void_p()
         self._call("cuMemHostAlloc", ctypes.byref(address), ctypes.c_size_t(size), 0)
-        self._host_memory.append(address.value)
-        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address.value))
+        place = address.value or 0  # never 0 where the driver has said yes
+        self._host_memory.append(place)
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(place))
 
     def upload(self, address: int, source: np.ndarray) -> None:
         """Enqueue a copy of a contiguous host array, of any shape and type, to ``address`` on the GPU.
@@ -144,7 +145,7 @@ class CudaStream:
         with contextlib.suppress(Exception):  # at the end of the process the driver may be gone already
             self.close()
 
-    def _call(self, function: str, *arguments) -> None:
+    def _call(self, function: str, *arguments: object) -> None:
         _check(self._cuda, getattr(self._cuda, function)(*arguments), function)
 
 

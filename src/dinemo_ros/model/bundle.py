@@ -31,6 +31,9 @@ from .mirror import counterparts
 from .neural_mesh import LARGEST_MESH, NeuralMesh
 from .symmetry import Symmetry
 
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 FORMAT = "dinemo-bundle/1"
 CARD_FILE, BACKBONE_FILE, MESH_FILE, INT8_FILE = "model.yaml", "backbone.onnx", "mesh.npz", "backbone_int8.onnx"
 _LARGEST_NETWORK = 512 << 20  # bytes; the shipped ones have 12 million
@@ -338,24 +341,27 @@ def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:
             raise BundleError(f"{path / CARD_FILE}: {error}") from None
 
 
-def _require(condition: bool, key: str, value, allowed: str) -> None:
+Schema = typing.TypeVar("Schema", bound="DataclassInstance")
+
+
+def _require(condition: bool, key: str, value: object, allowed: str) -> None:
     if not condition:
         raise BundleError(f"{key} is {_told(value)}; allowed: {allowed}")
 
 
-def _told(value) -> str:
+def _told(value: object) -> str:
     """A value of somebody's card in a sentence."""
     return shown(repr(value), 200)
 
 
-def _plain(value):
+def _plain(value: typing.Any) -> typing.Any:
     """Tuples to lists, so that the safe YAML dumper writes them as sequences."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _parse(schema: type, document, where: str):
+def _parse(schema: type[Schema], document: object, where: str) -> Schema:
     """Build the dataclass ``schema`` from a YAML mapping, refusing unknown keys and wrong types."""
     if not isinstance(document, dict):
         raise BundleError(f"{where or 'the file'} must be a mapping, got {_told(document)}")
@@ -369,13 +375,13 @@ def _parse(schema: type, document, where: str):
     return schema(**{key: _convert(types_of[key], value, _join(where, key)) for key, value in document.items()})
 
 
-def _convert(kind, value, where: str):
+def _convert(kind: typing.Any, value: typing.Any, where: str) -> object:
     if kind is Symmetry:
         try:
             return Symmetry.parse(value)
         except ValueError as error:
             raise BundleError(str(error)) from None
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         return _parse(kind, value, where)
     if isinstance(kind, types.GenericAlias) and kind.__origin__ is tuple:
         if not isinstance(value, list):
@@ -398,5 +404,5 @@ def _convert(kind, value, where: str):
     return value
 
 
-def _join(where: str, key) -> str:
+def _join(where: str, key: object) -> str:
     return f"{where}.{key}" if where else str(key)

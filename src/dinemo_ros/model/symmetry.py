@@ -48,7 +48,7 @@ class Symmetry:
             raise ValueError(f"symmetry is {told}; allowed: {ALLOWED}")
 
     @classmethod
-    def parse(cls, document) -> Symmetry:
+    def parse(cls, document: object) -> Symmetry:
         """From the YAML value; ValueError says what is allowed."""
         if document == "none":
             return cls()

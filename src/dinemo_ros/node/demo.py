@@ -27,7 +27,7 @@ _READY_S = 120.0  # the first start compiles the solver
 _STOP_S = 10.0
 
 
-def start(executable: str, **settings) -> subprocess.Popen:
+def start(executable: str, **settings: str | bool | float) -> subprocess.Popen:
     """Start a node of this package as a process of its own, with parameters."""
     path = Path(get_package_prefix("dinemo_ros")) / "lib" / "dinemo_ros" / executable
     words = [str(path), "--ros-args"]

@@ -76,7 +76,7 @@ class Parameter:
             name=self.name,
             description=f"{self.description}{f' [{self.unit}]' if self.unit else ''}",
             additional_constraints=" ".join(filter(None, [
-                (self.choices or self.or_zero) and f"One of: {self.range_text}.", when[self.changes]])),
+                f"One of: {self.range_text}." if self.choices or self.or_zero else "", when[self.changes]])),
             read_only=self.changes == START)
         if self.bounds and isinstance(self.default, float):
             descriptor.floating_point_range = [FloatingPointRange(from_value=float(lowest),
@@ -85,7 +85,7 @@ class Parameter:
             descriptor.integer_range = [IntegerRange(from_value=int(lowest), to_value=int(self.bounds[1]))]
         return descriptor
 
-    def check(self, value) -> str:
+    def check(self, value: str | bool | float) -> str:
         """Why ``value`` is not allowed, or an empty string. Types and plain ranges are rclpy's business."""
         if self.choices and value not in self.choices:
             return f"parameter '{self.name}' is {quoted(value)}; allowed: {self.range_text}"
@@ -94,7 +94,8 @@ class Parameter:
             return f"parameter '{self.name}' has {len(value)} characters; at most {longest} are allowed"
         if isinstance(value, str) and not (self.is_path or value.isprintable()):
             return f"parameter '{self.name}' is {quoted(value)}; allowed are characters that can be printed"
-        if self.or_zero and value != 0 and not self.bounds[0] <= value <= self.bounds[1]:
+        bounds = self.bounds if self.or_zero else None
+        if bounds and not isinstance(value, str) and value != 0 and not bounds[0] <= value <= bounds[1]:
             return f"parameter '{self.name}' is {value:g}; allowed: {self.range_text}{' ' * bool(self.unit)}{self.unit}"
         return ""
 

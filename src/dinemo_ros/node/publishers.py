@@ -27,7 +27,7 @@ try:
     from tf2_ros import TransformBroadcaster
 except ImportError:  # ROS 2 from wheels has no tf2_ros
 
-    class TransformBroadcaster:
+    class TransformBroadcaster:  # type: ignore[no-redef]  # the same, for where the other is missing
         """What tf2_ros.TransformBroadcaster does: TFMessage on /tf, reliable, volatile, depth 100."""
 
         def __init__(self, node: Node) -> None:

@@ -31,7 +31,8 @@ def look_at(centre: torch.Tensor, theta: torch.Tensor) -> tuple[torch.Tensor, to
     return torch.stack([cos * right + sin * down, cos * down - sin * right, forward], dim=1), distance
 
 
-def along_ray(rotation: torch.Tensor, distance: torch.Tensor, ray: torch.Tensor):
+def along_ray(rotation: torch.Tensor, distance: torch.Tensor,
+              ray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn the camera so that the origin lies on ``ray`` [B, 2] (x/z, y/z): rotation [B, 3, 3], translation [B, 3].
 
     ``rotation`` and ``distance`` are those of :func:`look_at`; the turn is that of ``geometry.ray_rotation``.

@@ -116,7 +116,8 @@ def _planes(corners: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=1)
 
 
-def _ray_volumes(planes: torch.Tensor, row: torch.Tensor, column: torch.Tensor, focal: float, centre: float):
+def _ray_volumes(planes: torch.Tensor, row: torch.Tensor, column: torch.Tensor, focal: float,
+                 centre: float) -> torch.Tensor:
     """[N, 3] proportional to the barycentric weights of the point where the ray of cell (row, column) [N] meets.
 
     From sum_k b_k p_k = z r and sum_k b_k = 1 follows b_k det(p) = z r . (p_m x p_n): no division by small areas.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +24,9 @@ from .refine import CORRELATED, Refined, coarse_refinement, gauss_newton_refinem
 from .roi_prior import roi_sides, tells_extent
 from .similarity import Similarity, SimilarityVolume
 from .workspace import PARAMETERS, Scratch, make_scratch
+
+Result = TypeVar("Result")
+Found = TypeVar("Found", bound=Refined)
 
 _FIRST_SAMPLES = 24  # visible vertices that are looked up in all viewpoints; all of a view's in the best of them
 _SECOND_VIEWS = 64
@@ -121,7 +125,7 @@ class CropSolver:
             solved[0] = self._with_azimuth_doubt(solved[0], volume, target, poses[0])
         return solved
 
-    def _timed(self, stage: str, function: Callable, *arguments):
+    def _timed(self, stage: str, function: Callable[..., Result], *arguments: object) -> Result:
         begin = time.perf_counter()
         result = function(*arguments)
         self.timings[stage] += 1e3 * (time.perf_counter() - begin)
@@ -281,9 +285,9 @@ def _missing_flip(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
     return [Refined(flipped, best.t.copy(), best.log_size.copy())]
 
 
-def _distinct(poses: list[Refined], symmetry: Symmetry, rank: Callable[[Refined], float]) -> list[Refined]:
+def _distinct(poses: list[Found], symmetry: Symmetry, rank: Callable[[Found], float]) -> list[Found]:
     """Highest rank first, without those that ran into the same optimum or an equivalent one."""
-    kept: list[Refined] = []
+    kept: list[Found] = []
     for pose in sorted(poses, key=rank, reverse=True):
         if all(symmetry.distance(pose.R, other.R) > _DISTINCT_ANGLE for other in kept):
             kept.append(pose)

@@ -36,7 +36,7 @@ def kernel(function: Callable) -> Callable:
     return compiled
 
 
-def kept(**options) -> Callable[[Callable], Callable]:
+def kept(**options: object) -> Callable[[Callable], Callable]:
     """Decorator: ``numba.njit(**options)``, kept on disk where that can be, see ``kernel_cache.py``.
 
     With NUMBA_DISABLE_JIT=1 a function stays the Python function that it is.

@@ -8,7 +8,8 @@ import numpy as np
 from ..geometry import so3_exp
 
 
-def similarity(C: np.ndarray, clutter: np.ndarray, F: np.ndarray, temperature: float, evidence: str):
+def similarity(C: np.ndarray, clutter: np.ndarray, F: np.ndarray, temperature: float,
+               evidence: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(evidence, odds) [V, h, w], background_score, foreground [h, w] of ``similarity.Similarity``."""
     S = np.einsum("vd,dhw->vhw", C, F)
     background = np.einsum("kd,dhw->khw", clutter, F)
@@ -33,7 +34,7 @@ def project(points: np.ndarray, focal: float, centre: float) -> np.ndarray:
     return focal * points[:, :2] / points[:, 2:] + centre
 
 
-def moved(R: np.ndarray, t: np.ndarray, log_size: np.ndarray, step: np.ndarray):
+def moved(R: np.ndarray, t: np.ndarray, log_size: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, ...]:
     """The pose after a step [9] as in ``likelihood.py``: translation, rotation about the object's origin, log-sizes."""
     return so3_exp(step[3:6]) @ R, t + step[:3], log_size + step[6:]
 
@@ -48,7 +49,7 @@ def mean_evidence(evidence: np.ndarray, index: np.ndarray, points: np.ndarray, f
     return float(np.mean(values))
 
 
-def window(plane: np.ndarray, u: float, v: float, sigma: float):
+def window(plane: np.ndarray, u: float, v: float, sigma: float) -> tuple[float, np.ndarray, np.ndarray]:
     """(Z, mean [2], covariance [2, 2]) of ``plane`` [h, w] under a Gaussian about (u, v), cut at 2.5 sigma per axis."""
     y, x = np.mgrid[:plane.shape[0], :plane.shape[1]].astype(float)
     dx, dy = x - u, y - v
@@ -74,7 +75,7 @@ def log_likelihood(odds: np.ndarray, vertices: np.ndarray, index: np.ndarray, we
 
 
 def rendered_cosines(cells: np.ndarray, C: np.ndarray, vertices: np.ndarray, faces: np.ndarray, R: np.ndarray,
-                     t: np.ndarray, log_size: np.ndarray, focal: float, centre: float):
+                     t: np.ndarray, log_size: np.ndarray, focal: float, centre: float) -> tuple[np.ndarray, np.ndarray]:
     """(cosine, face) [h, w] between each cell's feature [h, w, D] and the mesh rendered under it; face -1 off the mesh.
 
     Every ray meets every face's plane; the nearest hit inside a face that is turned to the camera counts.

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .jit import kernel
+
+if TYPE_CHECKING:
+    from .surface import Surface
 
 _RESOLUTION = 96  # pixels per side of the depth image; a 4.5 m car gets cells of 6 cm
 _DISTANCE = 2.5  # camera distance in bounding-box diagonals: where robots meet objects, between near and infinite
@@ -50,7 +54,7 @@ def direction_of(azimuth: np.ndarray | float, elevation: np.ndarray | float) -> 
     return np.stack([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)], axis=-1)
 
 
-def visible_row(table, azimuth: float, elevation: float) -> np.ndarray:
+def visible_row(table: VisibilityTable | Surface, azimuth: float, elevation: float) -> np.ndarray:
     """[V] bool, vertices seen from a direction in radians (PASCAL3D+); table has the fields of VisibilityTable."""
     direction = direction_of(azimuth, elevation)
     return table.visible[direction_index(direction, table.azimuths, table.elevations)].astype(bool)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +63,7 @@ class Source(ABC):
         self.notes: list[str] = []
         self.required_camera: Callable[[Camera | None], Camera | None] = lambda own: None
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         self.skipped.clear()
         return self._frames()
 
@@ -78,5 +78,5 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Generator[Frame, None, None]:
         """Yield the frames, and add what cannot be used to ``skipped``."""
