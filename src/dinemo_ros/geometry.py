@@ -96,8 +96,8 @@ def pinhole_matrix(focal: float, x: float, y: float) -> np.ndarray:
 def rotation_from_viewpoint(azimuth: float, elevation: float, theta: float) -> np.ndarray:
     """Object-to-camera rotation [3, 3] of a camera that looks straight at the object.
 
-    PASCAL3D+ angles in radians: azimuth 0 sees the front and pi/2 the object's left side, elevation
-    is positive above the object, theta turns the picture about the viewing ray. The PASCAL3D+ camera model
+    PASCAL3D+ (Xiang et al., WACV 2014) angles in radians: azimuth 0 sees the front and pi/2 the object's left side,
+    elevation is positive above the object, theta turns the picture about the viewing ray. The PASCAL3D+ camera model
     is ``R = Rz(theta) Rx(elevation - pi/2) Rz(-azimuth)`` in an OpenGL camera and CAD axes.
     """
     R_gl_cad = turn(theta) @ _rot_x(elevation - math.pi / 2) @ turn(-azimuth)
@@ -137,6 +137,8 @@ def ray_rotation(ray: np.ndarray) -> np.ndarray:
 
 def allocentric(T_cam_obj: np.ndarray) -> np.ndarray:
     """Orientation [3, 3] towards the ray to the object, as a camera that looks straight at it would see it.
+
+    The word is that of 3D-RCNN (Kundu et al., CVPR 2018).
 
     ``T_cam_obj[:3, :3] = ray_rotation(T_cam_obj[:3, 3]) @ allocentric(T_cam_obj)``.
 

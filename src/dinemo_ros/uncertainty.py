@@ -5,7 +5,8 @@ The solver's covariance describes the peak that it stands on. How much wider err
 peak is the right one: a car of low score may as well be turned back to front. So the bundle holds, fitted by
 ``dinemo_training.export.uncertainty`` on renders with exact poses, occluded ones among them:
 
-* a logistic model of the probability that the rotation is within 30 degrees of the true one, from the score, the share
+* a logistic model (Platt, 1999) of the probability that the rotation is within 30 degrees of the true one, from the
+score, the share
   of the object that is explained, how far the next hypothesis lies behind, how sharply the solver says that it knows
   the rotation, and how well the pose fits the box that it was looked for in;
 * factors for standard deviations as functions of this probability, linear between knots: of the turn about the object's

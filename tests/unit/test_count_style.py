@@ -103,6 +103,16 @@ def test_types_are_asked_of_all_but_kernels(style, tmp_path):
     assert count.good == 1 and [miss.split()[-1] for miss in count.misses] == ["d", "e"]
 
 
+@pytest.mark.parametrize("sentence, names", [
+    ("As in NeMo (arXiv 2101.12378).", True), ("Boxes of ISO/IEC 14496-12.", True), ("Brown's (1971) lens.", True),
+    ("See ITU-T T.81, annex B.", True), ("Mean shift (Comaniciu and Meer, 2002).", True),
+    ("Tag 274 of EXIF 2.32.", True),
+    ("A hundred (1000) of them.", False), ("Rotations and viewpoints.", False)])
+def test_a_source_is_a_paper_or_a_standard(style, tmp_path, sentence, names):
+    (tmp_path / "code.py").write_text(f'"""{sentence}"""\n')
+    assert style.citing([tmp_path / "code.py"]) == names
+
+
 def test_what_falls_below_its_bar_is_told(style, monkeypatch, capsys):
     monkeypatch.setitem(style.BARS, "types", 100.1)
     assert style.main(["scripts"]) == 1

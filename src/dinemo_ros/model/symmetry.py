@@ -102,6 +102,8 @@ class Symmetry:
     def canonical(self, T_cam_obj: np.ndarray) -> np.ndarray:
         """The one of all equivalent poses that is reported, so that a frame does not spin from image to image.
 
+        To choose one of them by a rule is what Pitteri et al. (3DV 2019) do before training; the rule here is another.
+
         It is the one turned least from an upright object that shows its front (azimuth, elevation and theta zero along
         the ray to it): x points to the camera. Unlike "azimuth 0" this has no jump where the camera looks from above;
         an object upside down is its only singular pose.

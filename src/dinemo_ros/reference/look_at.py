@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NeMo's camera: its centre in the object frame and an in-plane angle; it always looks at the object's origin.
+"""The camera of NeMo (Wang et al., ICLR 2021): its centre in the object frame and an in-plane angle; it always looks at
+the object's origin.
 
-Angles are those of PASCAL3D+ (CONVENTIONS.md), the twin in numbers is ``geometry.rotation_from_viewpoint``. Where the
-object is not in the middle of the picture, the camera's axis is the ray to its origin and the whole view turns with it
-(allocentric angles), which is what PASCAL3D+'s principal point means for a real pinhole camera.
+Angles are those of PASCAL3D+ (Xiang et al., WACV 2014), the twin in numbers is ``geometry.rotation_from_viewpoint``.
+Where the object is not in the middle of the picture, the camera's axis is the ray to its origin and the whole view
+turns with it (allocentric angles), which is what PASCAL3D+'s principal point means for a real pinhole camera.
 """
 
 from __future__ import annotations

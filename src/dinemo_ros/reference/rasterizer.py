@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which triangle each cell sees, and where in it: a protocol with two implementations that the tests compare.
 
-``Pytorch3dRasterizer`` is what NeMo, NOVUM and their successors run on. ``TorchRasterizer`` is a small one of our own
-for machines without pytorch3d: it finds the triangles without gradients and gets the barycentric weights, which carry
-the gradient of the pose, in closed form.
+``Pytorch3dRasterizer`` (Ravi et al., 2020, arXiv 2007.08501) is what NeMo, NOVUM and their successors run on.
+``TorchRasterizer`` is a small one of our own for machines without pytorch3d: it finds the triangles without gradients
+and gets the barycentric weights, which carry the gradient of the pose, in closed form.
 
 Both cut nothing at the image plane: every vertex must be before the camera.
 """
