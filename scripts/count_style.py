@@ -193,8 +193,9 @@ def _raises(node: ast.AST) -> bool:
 
 def citing(paths: list[Path]) -> int:
     """How many of the files name a paper, a standard or an equation."""
-    source = re.compile(r"et al\.|\b[A-Z]{3,}\w* \d{4}\b|\barXiv\b|\b[Ee]q(uation|\.) ?\(?\d|\bREP \d+|"
-                        r"\bISO(/IEC)? \d+|\bITU-T [A-Z]\.\d+|\bEXIF \d|\b[A-Z][a-z]+'s? (formula|method|algorithm|cost|rule)|"
+    source = re.compile(r"et al\.|\b[A-Z]{3,}\w* \d{4}\b|\barXiv\b|\b[Ee]q(uation|\.) ?\(?\d|"
+                        r"\bREP \d+|\bISO(/IEC)? \d+|\bITU-T [A-Z]\.\d+|\bEXIF \d|"
+                        r"\b[A-Z][a-z]+'s? (formula|method|algorithm|cost|rule)|"
                         r"\(\w+,? \d{4}\)|\b[A-Z][a-z]+(?:'s)? \(\d{4}\)|\b[A-Z][a-z]+, \d{4}\)")
     return sum(bool(source.search(path.read_text(encoding="utf-8"))) for path in paths)
 
