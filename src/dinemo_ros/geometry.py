@@ -89,7 +89,7 @@ def wrapped(angle: Angle) -> Angle:
 
 
 def pinhole_matrix(focal: float, x: float, y: float) -> np.ndarray:
-    """Camera matrix [3, 3] of square pixels: focal length and principal point in pixels."""
+    """Camera matrix [3, 3] of square pixels: ``focal`` length and principal point (``x``, ``y``), all in pixels."""
     return np.array([[focal, 0, x], [0, focal, y], [0, 0, 1.0]])
 
 

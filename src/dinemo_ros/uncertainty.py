@@ -102,7 +102,7 @@ class UncertaintySpec:
         return min(max(0.5 + 0.5 * math.tanh(0.5 * x), _SURE), 1.0 - _SURE)
 
     def factor(self, name: str, probability: float) -> float:
-        """The factor called ``name`` of :data:`FACTORS`; between knots its logarithm is linear."""
+        """The factor called ``name`` of :data:`FACTORS` for a ``probability``; between knots its logarithm is linear."""
         return float(math.exp(np.interp(probability, self.knots, np.log(getattr(self, name)))))
 
     def stretch(self, name: str, found: np.ndarray) -> np.ndarray:
@@ -112,9 +112,11 @@ class UncertaintySpec:
 
     def covariance(self, covariance: np.ndarray, T_cam_obj: np.ndarray, size: np.ndarray, probability: float,
                    evidence: Sequence[float] = ()) -> np.ndarray:
-        """``covariance`` [6, 6] of a pose (both in the camera's frame) with its factors and floors.
+        """``covariance`` [6, 6] of a pose, metres and radians along the camera's axes, with its factors and floors.
 
         Args:
+            T_cam_obj: [4, 4] metres, camera optical frame. size: [3] metres.
+            probability: of a rotation within 30 degrees, from :meth:`probability_of`.
             evidence: [6] in the order of :data:`EVIDENCE`, for the slopes; without it they are left out.
 
         An angle cannot be less known than not at all: the turn's variance ends at that of a uniform angle.
@@ -134,7 +136,7 @@ class UncertaintySpec:
         return stretch @ raised @ stretch
 
     def size_covariance(self, covariance: np.ndarray, size: np.ndarray, probability: float) -> np.ndarray:
-        """``covariance`` [3, 3] of the ``size`` [3] with its factor and floor."""
+        """``covariance`` [3, 3], square metres, of the ``size`` [3], metres, with the factor for ``probability`` and its floor."""
         return self.factor("size", probability) ** 2 * (covariance + np.diag((self.floor[-1] * size) ** 2))
 
 

@@ -73,9 +73,15 @@ def check_roi(roi: ArrayLike, width: int, height: int) -> np.ndarray:
 
 
 def crop_camera(camera: Camera, roi: np.ndarray, size: int, margin: float) -> CropCamera:
-    """Virtual camera for a ROI [4] given as pixel edges (0 is the left edge of the first column).
+    """Virtual camera for a region of interest, which is cut where the lens ends.
 
-    The ROI is cut where the lens ends; :class:`RoiError` where not even its middle has a viewing ray.
+    Args:
+        roi: [4] x_min, y_min, x_max, y_max in pixels as edges: 0 is the left edge of the first column.
+        size: side of the crop, pixels.
+        margin: factor by which the crop's side is longer than the region's.
+
+    Raises:
+        RoiError: not even the region's middle has a viewing ray.
     """
     x_min, y_min, x_max, y_max = np.asarray(roi, dtype=np.float64) - 0.5  # edges to pixel-centre coordinates
     x, y = 0.5 * (x_min + x_max), 0.5 * (y_min + y_max)

@@ -50,6 +50,10 @@ def check_lens(model: str, distortion: tuple[float, ...], fx: float, fy: float, 
                height: int) -> tuple[bool, tuple[str, ...]]:
     """Whether a lens gives every pixel of an image of width x height a viewing ray, and sentences about those without.
 
+    Args:
+        model, distortion: as from :func:`dinemo_ros.camera.distortion.read_distortion`.
+        fx, fy, cx, cy: of the camera matrix, pixels.
+
     Raises:
         CameraError: the coefficients are no lens's: they fold the image, or stretch it as no lens does.
     """

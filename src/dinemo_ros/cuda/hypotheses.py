@@ -108,7 +108,12 @@ class Search:
     @torch.inference_mode()
     @full_float32()
     def follow(self, maps: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
-        """Packed hypotheses near starts [B, 15] (rotation, position in the solver's metres, log-size): it, its flip."""
+        """The pose near each start and its flip, as :meth:`solve` packs them.
+
+        Args:
+            maps, rows: as for :meth:`solve`.
+            starts: [B, 15] rotation row by row, position in the solver's metres, log-size.
+        """
         target, volume = DeviceTarget.of(rows), similarity_volume(maps, self.category, SHIFT + 1)
         B, near = len(maps), len(self._near)
         R, t, log_size = starts[:, :9].reshape(B, 1, 3, 3), starts[:, 9:12], starts[:, 12:]

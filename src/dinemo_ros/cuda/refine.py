@@ -40,7 +40,11 @@ class PoseScore:
 
 
 def inside_map(foreground: Tensor, sigma: float, threshold: float) -> Tensor:
-    """Trust in a vertex per cell [B, h, w]: 1 where its whole window is object, 0 outside."""
+    """Trust in a vertex per cell [B, h, w]: 1 where its whole window is object, 0 outside.
+
+    foreground: [B, h, w] probability of the object. sigma: of the window, cells. threshold: share of foreground in a
+    window from which on trust rises.
+    """
     radius = max(1, math.ceil(3 * sigma + 0.5))
     x = torch.arange(-radius, radius + 1, device=foreground.device, dtype=torch.float32)
     total = torch.exp(-0.5 * (x / sigma) ** 2).sum()

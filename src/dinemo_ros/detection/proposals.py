@@ -159,7 +159,8 @@ class Level:
 
 
 def scaled(image: np.ndarray, scale: float) -> np.ndarray:
-    """``image`` [H, W, 3] at ``scale``: halved while it is more than twice as large, the rest interpolated.
+    """``image`` [H, W, 3] uint8 at ``scale``, pixels by pixels: halved while it is more than twice as large, the rest
+    interpolated.
 
     That takes a sixth of the time of averaging over areas of no whole number of pixels.
     """
@@ -179,7 +180,7 @@ def halved(image: np.ndarray) -> np.ndarray:
 
 
 def snapped(box: np.ndarray, pieces: np.ndarray) -> np.ndarray:
-    """The piece of foreground that overlaps ``box`` most, or the box itself where none agrees with it.
+    """The piece of foreground [4] that overlaps ``box`` most, or the box itself where none agrees with it.
 
     Args:
         box: [4] x_min, y_min, x_max, y_max; pieces: [N, 4] likewise, in the same unit, pixels or cells.

@@ -252,7 +252,11 @@ def write_file(path: str | Path, content: bytes | str, durable: bool = True) -> 
 
 
 def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
-    """``arrays`` as a compressed npz called ``path``; OutputError as for :func:`write_file`."""
+    """``arrays`` [...] of any shape, by their names, as a compressed npz called ``path``.
+
+    Raises:
+        OutputError: as for :func:`write_file`.
+    """
     import numpy as np
 
     buffer = io.BytesIO()

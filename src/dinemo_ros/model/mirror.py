@@ -53,5 +53,5 @@ def with_counterparts(mesh: NeuralMesh) -> NeuralMesh:
 
 
 def side_by_side(features: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """[V, 2 D] of unit norm, of two of [V, D]."""
+    """[V, 2 D] of unit length per row, of ``features`` [V, D] and ``mirrored`` [V, D], which are so."""
     return HALF * np.hstack([features, mirrored])

@@ -13,7 +13,10 @@ import torch
 
 
 def camera_centre(azimuth: torch.Tensor, elevation: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
-    """Centres [B, 3] in the object frame of angles [B] in radians and distances [B]."""
+    """Centres [B, 3] in the object frame, of ``azimuth`` and ``elevation`` [B] in radians and ``distance`` [B].
+
+    The unit is that of ``distance``.
+    """
     return distance[:, None] * torch.stack([elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(),
                                             elevation.sin()], dim=1)
 
@@ -34,9 +37,12 @@ def look_at(centre: torch.Tensor, theta: torch.Tensor) -> tuple[torch.Tensor, to
 
 def along_ray(rotation: torch.Tensor, distance: torch.Tensor,
               ray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Turn the camera so that the origin lies on ``ray`` [B, 2] (x/z, y/z): rotation [B, 3, 3], translation [B, 3].
+    """Turn the camera so that the origin lies on ``ray``: rotation [B, 3, 3], object to camera, and translation [B, 3].
 
-    ``rotation`` and ``distance`` are those of :func:`look_at`; the turn is that of ``geometry.ray_rotation``.
+    Args:
+        rotation, distance: [B, 3, 3] and [B], those of :func:`look_at`. The unit of the translation is that of
+            ``distance``.
+        ray: [B, 2] x/z and y/z. The turn is that of ``geometry.ray_rotation``.
     """
     z = torch.cat([ray, torch.ones_like(ray[:, :1])], dim=1)
     z = z / z.norm(dim=1, keepdim=True)

@@ -249,12 +249,15 @@ def solved_pose(pose: Refined, category: Category) -> SolvedPose:
 
 
 def state_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: float) -> np.ndarray:
-    """[9, 9] inverse Gauss-Newton matrix of position, rotation and log-sizes; each block is what is known of that
-    quantity when the others are integrated out.
+    """[9, 9] inverse Gauss-Newton matrix of position, rotation and log-sizes (metres, radians, no unit).
 
-    The measured residual weakens the data, and so do the correlation of neighbouring cells and the bundle's
-    ``covariance_scale``. Scaling the object and its distance together leaves the picture unchanged, so the prior's
-    spread [3] of the log-sizes reappears along the viewing ray.
+    Each block is what is known of that quantity when the others are integrated out. The measured residual weakens the
+    data, and so do the correlation of neighbouring cells and ``scale``. Scaling the object and its distance together
+    leaves the picture unchanged, so the prior's spread of the log-sizes reappears along the viewing ray.
+
+    Args:
+        prior: [3] 1/sigma^2 of the log-sizes. scale: the bundle's ``covariance_scale``.
+        dimension: in how many directions the features vary.
     """
     information = pose.normal / (noise_variance(pose.cosine, dimension) * CORRELATED * scale)
     information[range(6, PARAMETERS), range(6, PARAMETERS)] += prior

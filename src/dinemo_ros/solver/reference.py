@@ -10,7 +10,12 @@ from ..geometry import so3_exp
 
 def similarity(C: np.ndarray, clutter: np.ndarray, F: np.ndarray, temperature: float,
                evidence: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(evidence, odds) [V, h, w], background_score, foreground [h, w] of ``similarity.Similarity``."""
+    """(evidence, odds) [V, h, w], background_score, foreground [h, w] of ``similarity.Similarity``.
+
+    Args:
+        C: [V, D], clutter: [K, D], F: [D, h, w] features, all of unit length over D.
+        temperature: of the training's softmax. evidence: "clutter" or "posterior".
+    """
     S = np.einsum("vd,dhw->vhw", C, F)
     background = np.einsum("kd,dhw->khw", clutter, F)
     foreground = 1.0 / (1.0 + np.exp((background.max(0) - S.max(0)) / temperature))
@@ -25,23 +30,32 @@ def similarity(C: np.ndarray, clutter: np.ndarray, F: np.ndarray, temperature: f
 
 
 def transform(vertices: np.ndarray, R: np.ndarray, t: np.ndarray, log_size: np.ndarray) -> np.ndarray:
-    """Vertices [N, 3] metres at mean size -> camera frame."""
+    """Points [N, 3] in the camera frame, metres, of vertices.
+
+    vertices: [N, 3] metres at mean size, object frame. R: [3, 3] object to camera, t: [3] metres, log_size: [3].
+    """
     return (vertices * np.exp(log_size)) @ R.T + t
 
 
 def project(points: np.ndarray, focal: float, centre: float) -> np.ndarray:
-    """Camera frame [N, 3] -> cells (x, y) [N, 2]."""
+    """Cells (x, y) [N, 2] of ``points`` [N, 3], camera frame, metres; ``focal`` and ``centre`` in cells."""
     return focal * points[:, :2] / points[:, 2:] + centre
 
 
 def moved(R: np.ndarray, t: np.ndarray, log_size: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The pose after a step [9] as in ``likelihood.py``: translation, rotation about the object's origin, log-sizes."""
+    """The pose after a ``step`` [9] of ``likelihood.py``: translation, rotation about the object's origin, log-sizes.
+
+    R: [3, 3] object to camera, t: [3] metres, log_size: [3]; so are the results.
+    """
     return so3_exp(step[3:6]) @ R, t + step[:3], log_size + step[6:]
 
 
 def mean_evidence(evidence: np.ndarray, index: np.ndarray, points: np.ndarray, focal: float, centre: float,
                   shift: tuple[int, int]) -> float:
-    """Coarse score of points [N, 3] (camera frame) of vertices ``index`` [N], moved by ``shift`` (x, y) cells."""
+    """Coarse score of ``points`` [N, 3] (camera frame, metres) of vertices ``index`` [N], moved by ``shift`` cells.
+
+    evidence: [V, h, w]. focal, centre: of the camera, cells.
+    """
     cells = np.floor(project(points, focal, centre) + 0.5).astype(int) + shift
     height, width = evidence.shape[1:]
     values = [evidence[v, y, x] if 0 <= x < width and 0 <= y < height else 0.0
@@ -76,9 +90,13 @@ def log_likelihood(odds: np.ndarray, vertices: np.ndarray, index: np.ndarray, we
 
 def rendered_cosines(cells: np.ndarray, C: np.ndarray, vertices: np.ndarray, faces: np.ndarray, R: np.ndarray,
                      t: np.ndarray, log_size: np.ndarray, focal: float, centre: float) -> tuple[np.ndarray, np.ndarray]:
-    """(cosine, face) [h, w] between each cell's feature [h, w, D] and the mesh rendered under it; face -1 off the mesh.
+    """(cosine, face) [h, w] between each cell's feature and the mesh rendered under it; face -1 off the mesh.
 
     Every ray meets every face's plane; the nearest hit inside a face that is turned to the camera counts.
+
+    Args:
+        cells: [h, w, D] features of unit length. C: [V, D] the vertices'. vertices: [V, 3] metres at mean size.
+        faces: [F, 3]. R: [3, 3] object to camera, t: [3] metres, log_size: [3]. focal, centre: of the camera, cells.
     """
     h, w, _ = cells.shape
     corners = transform(vertices, R, t, log_size)[faces]  # [F, 3, 3]
