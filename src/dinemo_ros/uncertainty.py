@@ -102,7 +102,7 @@ class UncertaintySpec:
         return min(max(0.5 + 0.5 * math.tanh(0.5 * x), _SURE), 1.0 - _SURE)
 
     def factor(self, name: str, probability: float) -> float:
-        """The factor called ``name`` of :data:`FACTORS` for a ``probability``; between knots its logarithm is linear."""
+        """The factor called ``name`` of :data:`FACTORS` at a ``probability``; between knots its logarithm is linear."""
         return float(math.exp(np.interp(probability, self.knots, np.log(getattr(self, name)))))
 
     def stretch(self, name: str, found: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ class UncertaintySpec:
         return stretch @ raised @ stretch
 
     def size_covariance(self, covariance: np.ndarray, size: np.ndarray, probability: float) -> np.ndarray:
-        """``covariance`` [3, 3], square metres, of the ``size`` [3], metres, with the factor for ``probability`` and its floor."""
+        """``covariance`` [3, 3] of the ``size`` [3] metres with the factor for ``probability`` and its floor."""
         return self.factor("size", probability) ** 2 * (covariance + np.diag((self.floor[-1] * size) ** 2))
 
 
