@@ -110,6 +110,9 @@ class PoseEstimator:
         Returns:
             One pose each in the same order, whatever its score, with its flip as runner-up; None where it is not in the
             image.
+
+        Raises:
+            ImageError, CameraError: the input cannot be used; the message says why.
         """
         begin = time.perf_counter()
         checked_boxes(image, camera, None)
@@ -135,7 +138,10 @@ class PoseEstimator:
                proposed: bool = False) -> list[ObjectPose | None]:
         """One pose per checked box [4] in the same order, whatever its score; None where nothing fits.
 
-        proposed: the boxes are the model's own, rough ones.
+        Args:
+            image, camera: as for :meth:`estimate`.
+            boxes: x_min, y_min, x_max, y_max in pixels, from :meth:`check`.
+            proposed: the boxes are the model's own, rough ones.
         """
         self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
         return self._locate(image, camera, boxes, proposed)
@@ -277,7 +283,13 @@ def target_of(crop: CropCamera, stride: int, box_is_observed: bool = True) -> Ta
 
 
 def in_camera(R_cam_crop: np.ndarray, solved: SolvedPose, symmetry: Symmetry = NO_SYMMETRY) -> Hypothesis:
-    """A solved pose in the real camera's optical frame; of equivalent poses the canonical one."""
+    """A solved pose in the real camera's optical frame; of equivalent poses the canonical one.
+
+    Args:
+        R_cam_crop: [3, 3] rotation from the crop camera's frame into the real camera's; both share their centre.
+        solved: in the crop camera's frame, metres.
+        symmetry: of the category.
+    """
     T_cam_obj = symmetry.canonical(se3(R_cam_crop, np.zeros(3)) @ solved.T_crop_obj)
     return Hypothesis(T_cam_obj, solved.score, symmetry.size(solved.size))
 

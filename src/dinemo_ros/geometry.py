@@ -23,7 +23,7 @@ Angle = TypeVar("Angle", float, np.ndarray)
 
 
 def skew(v: np.ndarray) -> np.ndarray:
-    """Cross-product matrix of ``v`` [3]: ``skew(v) @ w == np.cross(v, w)``."""
+    """Cross-product matrix [3, 3] of ``v`` [3], of any unit: ``skew(v) @ w == np.cross(v, w)``."""
     x, y, z = v
     return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
 
@@ -63,10 +63,10 @@ def se3(R: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 def rotation_angle(R_a: np.ndarray, R_b: np.ndarray) -> float:
-    """Geodesic angle between two rotations in radians, the error of PASCAL3D+ benchmarks.
+    """Geodesic angle in radians between two rotations [3, 3], the error of PASCAL3D+ benchmarks.
 
-    Equals ``norm(logm(R_a.T @ R_b), 'fro') / sqrt(2)`` as NeMo and NOVUM compute it; here by the chord between them,
-    ``norm(R_a - R_b, 'fro') = sqrt(8) sin(angle / 2)``.
+    Equals ``norm(logm(R_a.T @ R_b), 'fro') / sqrt(2)`` as NeMo (arXiv 2101.12378) and NOVUM compute it; here
+    by the chord between them, ``norm(R_a - R_b, 'fro') = sqrt(8) sin(angle / 2)``.
     """
     chord = np.linalg.norm(np.asarray(R_a, np.float64) - np.asarray(R_b, np.float64))
     return 2.0 * math.asin(min(float(chord) / math.sqrt(8.0), 1.0))
@@ -89,15 +89,15 @@ def wrapped(angle: Angle) -> Angle:
 
 
 def pinhole_matrix(focal: float, x: float, y: float) -> np.ndarray:
-    """Camera matrix [3, 3] of square pixels: focal length and principal point in pixels."""
+    """Camera matrix [3, 3] of square pixels: ``focal`` length and principal point (``x``, ``y``), all in pixels."""
     return np.array([[focal, 0, x], [0, focal, y], [0, 0, 1.0]])
 
 
 def rotation_from_viewpoint(azimuth: float, elevation: float, theta: float) -> np.ndarray:
     """Object-to-camera rotation [3, 3] of a camera that looks straight at the object.
 
-    PASCAL3D+ angles in radians: azimuth 0 sees the front and pi/2 the object's left side, elevation
-    is positive above the object, theta turns the picture about the viewing ray. The PASCAL3D+ camera model
+    PASCAL3D+ (Xiang et al., WACV 2014) angles in radians: azimuth 0 sees the front and pi/2 the object's left side,
+    elevation is positive above the object, theta turns the picture about the viewing ray. The PASCAL3D+ camera model
     is ``R = Rz(theta) Rx(elevation - pi/2) Rz(-azimuth)`` in an OpenGL camera and CAD axes.
     """
     R_gl_cad = turn(theta) @ _rot_x(elevation - math.pi / 2) @ turn(-azimuth)
@@ -105,7 +105,10 @@ def rotation_from_viewpoint(azimuth: float, elevation: float, theta: float) -> n
 
 
 def viewpoint_from_rotation(R: np.ndarray) -> tuple[float, float, float]:
-    """Inverse of :func:`rotation_from_viewpoint`: azimuth in [0, 2 pi), elevation in [-pi/2, pi/2], theta."""
+    """Azimuth in [0, 2 pi), elevation in [-pi/2, pi/2] and theta, all radians, of the rotation ``R`` [3, 3].
+
+    Inverse of :func:`rotation_from_viewpoint`. Straight from above or below, azimuth and theta are one angle: theta.
+    """
     R_gl_cad = _OPTICAL_FROM_GL.T @ np.asarray(R) @ _CAD_FROM_OBJECT.T
     # Last row of Rx(e - pi/2) Rz(-a) is (cos e sin a, -cos e cos a, sin e): the direction to the camera.
     sin_a, neg_cos_a, sin_e = R_gl_cad[2]
@@ -135,11 +138,20 @@ def ray_rotation(ray: np.ndarray) -> np.ndarray:
 def allocentric(T_cam_obj: np.ndarray) -> np.ndarray:
     """Orientation [3, 3] towards the ray to the object, as a camera that looks straight at it would see it.
 
+    The word is that of 3D-RCNN (Kundu et al., CVPR 2018).
+
     ``T_cam_obj[:3, :3] = ray_rotation(T_cam_obj[:3, 3]) @ allocentric(T_cam_obj)``.
+
+    Args:
+        T_cam_obj: [4, 4] object frame to camera optical frame, metres.
     """
     return ray_rotation(T_cam_obj[:3, 3]).T @ T_cam_obj[:3, :3]
 
 
 def mirror_rotation(R: np.ndarray) -> np.ndarray:
-    """Orientation seen in the horizontally mirrored picture of a left-right symmetric object."""
+    """Rotation [3, 3] seen in the horizontally mirrored picture of a left-right symmetric object.
+
+    Args:
+        R: [3, 3] object frame to camera optical frame in the picture as it is. Camera x and object y change their sign.
+    """
     return np.diag([-1.0, 1.0, 1.0]) @ np.asarray(R) @ np.diag([1.0, -1.0, 1.0])

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from .solver.category import for_flip_tta
 from .solver.coarse import Target
 
 Solved = list[list[SolvedPose]]  # per crop its hypotheses
+Result = TypeVar("Result")
 
 
 class Pipeline(Protocol):
@@ -39,8 +40,11 @@ class Pipeline(Protocol):
         timings: milliseconds of wall-clock time per stage of the last call.
     """
 
-    device: str
-    timings: dict[str, float]
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def timings(self) -> dict[str, float]: ...
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
               min_score: float = 0.0) -> Solved:
@@ -55,7 +59,15 @@ class Pipeline(Protocol):
 
     def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
                starts: Sequence[Start]) -> Solved:
-        """Of each crop the pose near its start, then its flip, if there is such a thing."""
+        """Of each crop the pose near its start, then its flip, if there is such a thing.
+
+        Args:
+            image: uint8 [H, W, 3] RGB. camera, crops, targets: as for :meth:`solve`.
+            starts: one per crop, in its crop camera's frame, metres.
+
+        Raises:
+            BackendError: the network cannot run.
+        """
         ...
 
     def solve_features(self, features: np.ndarray, targets: Sequence[Target], starts: Sequence[Start] | None = None,
@@ -89,17 +101,21 @@ class StagedPipeline:
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
               min_score: float = 0.0) -> Solved:
+        """Hypotheses of each crop, likeliest first; see :meth:`Pipeline.solve`."""
         return self._run(image, camera, crops, Asked(targets), min_score)
 
     def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
                starts: Sequence[Start]) -> Solved:
+        """Of each crop the pose near its start, then its flip; see :meth:`Pipeline.follow`."""
         return self._run(image, camera, crops, Asked(targets, starts), 0.0)
 
     def solve_features(self, features: np.ndarray, targets: Sequence[Target], starts: Sequence[Start] | None = None,
                        flip_tta: bool = False) -> Solved:
+        """From ``features`` [B, D, h, h] float32 on, without warp and network; see :meth:`Pipeline.solve_features`."""
         return self._answer(self.flip_solver if flip_tta else self.solver, Asked(targets, starts))(features)
 
     def same_image(self) -> AbstractContextManager:
+        """Nothing to be kept: the image is in the host's memory, where it is needed."""
         return nullcontext()
 
     def _run(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], asked: Asked,
@@ -119,7 +135,7 @@ class StagedPipeline:
                 solved[k] = poses
         return solved
 
-    def _timed(self, stage: str, call: Callable):
+    def _timed(self, stage: str, call: Callable[[], Result]) -> Result:
         begin = time.perf_counter()
         result = call()
         self.timings[stage] += 1e3 * (time.perf_counter() - begin)
@@ -154,6 +170,7 @@ class Asked:
     starts: Sequence[Start] | None = None
 
     def only(self, chosen: Sequence[int]) -> Asked:
+        """The same for the crops with the indices ``chosen``, in that order."""
         return Asked([self.targets[k] for k in chosen], self.starts and [self.starts[k] for k in chosen])
 
 

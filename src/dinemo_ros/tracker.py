@@ -95,7 +95,10 @@ class Track:
         self.images += 1
 
     def correct(self, found: ObjectPose, dt: float, stamp_s: float, smoothing: float = 0.0) -> None:
-        """Take a found pose; ``pose`` is where it was predicted to be, ``dt`` the time since the last image."""
+        """Take a found pose; ``pose`` is where it was predicted to be.
+
+        dt: seconds since the last image. stamp_s: of this one. smoothing: share of the prediction that is kept.
+        """
         self._before = self.pose, self.velocity, self.spin, self.seen_s, self.level
         moved = found.T_cam_obj[:3, 3] - self.pose.T_cam_obj[:3, 3]
         turned = so3_log(found.T_cam_obj[:3, :3] @ self.pose.T_cam_obj[:3, :3].T)
@@ -151,8 +154,9 @@ class PoseTracker:
         """Poses of the tracked objects that are seen in ``image``, best score first.
 
         Args:
-            image, camera, rois: as for :meth:`PoseEstimator.estimate`; ``rois`` start tracks and keep them wanted, but
-                a track is followed where a detector misses it for a moment.
+            image: uint8 [H, W, 3] RGB.
+            camera, rois: as for :meth:`PoseEstimator.estimate`; ``rois`` start tracks and keep them wanted, but a track
+                is followed where a detector misses it for a moment.
             stamp_s: of the image. Older than the last one, or newer by more than ``max_age_s``: all tracks end.
 
         Raises:

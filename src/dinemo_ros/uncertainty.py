@@ -5,7 +5,8 @@ The solver's covariance describes the peak that it stands on. How much wider err
 peak is the right one: a car of low score may as well be turned back to front. So the bundle holds, fitted by
 ``dinemo_training.export.uncertainty`` on renders with exact poses, occluded ones among them:
 
-* a logistic model of the probability that the rotation is within 30 degrees of the true one, from the score, the share
+* a logistic model (Platt, 1999) of the probability that the rotation is within 30 degrees of the true one, from the
+score, the share
   of the object that is explained, how far the next hypothesis lies behind, how sharply the solver says that it knows
   the rotation, and how well the pose fits the box that it was looked for in;
 * factors for standard deviations as functions of this probability, linear between knots: of the turn about the object's
@@ -101,7 +102,7 @@ class UncertaintySpec:
         return min(max(0.5 + 0.5 * math.tanh(0.5 * x), _SURE), 1.0 - _SURE)
 
     def factor(self, name: str, probability: float) -> float:
-        """The factor called ``name`` of :data:`FACTORS`; between knots its logarithm is linear."""
+        """The factor called ``name`` of :data:`FACTORS` at a ``probability``; between knots its logarithm is linear."""
         return float(math.exp(np.interp(probability, self.knots, np.log(getattr(self, name)))))
 
     def stretch(self, name: str, found: np.ndarray) -> np.ndarray:
@@ -111,9 +112,11 @@ class UncertaintySpec:
 
     def covariance(self, covariance: np.ndarray, T_cam_obj: np.ndarray, size: np.ndarray, probability: float,
                    evidence: Sequence[float] = ()) -> np.ndarray:
-        """``covariance`` [6, 6] of a pose (both in the camera's frame) with its factors and floors.
+        """``covariance`` [6, 6] of a pose, metres and radians along the camera's axes, with its factors and floors.
 
         Args:
+            T_cam_obj: [4, 4] metres, camera optical frame. size: [3] metres.
+            probability: of a rotation within 30 degrees, from :meth:`probability_of`.
             evidence: [6] in the order of :data:`EVIDENCE`, for the slopes; without it they are left out.
 
         An angle cannot be less known than not at all: the turn's variance ends at that of a uniform angle.
@@ -133,7 +136,7 @@ class UncertaintySpec:
         return stretch @ raised @ stretch
 
     def size_covariance(self, covariance: np.ndarray, size: np.ndarray, probability: float) -> np.ndarray:
-        """``covariance`` [3, 3] of the ``size`` [3] with its factor and floor."""
+        """``covariance`` [3, 3] of the ``size`` [3] metres with the factor for ``probability`` and its floor."""
         return self.factor("size", probability) ** 2 * (covariance + np.diag((self.floor[-1] * size) ** 2))
 
 
@@ -176,8 +179,14 @@ def evidence_of(pose: ObjectPose, symmetry: Symmetry, box: np.ndarray) -> tuple[
 
 
 def as_experienced(pose: ObjectPose, known: UncertaintySpec, symmetry: Symmetry, box: np.ndarray) -> ObjectPose:
-    """``pose``, of a category with that ``symmetry``, with the covariances and the probability that ``known`` makes of
-    those of the solver. ``box``: see :func:`evidence_of`."""
+    """``pose`` with the covariances and the probability that ``known`` makes of those of the solver.
+
+    Args:
+        pose: [4, 4] and its covariances, metres and radians, camera optical frame.
+        known: of the bundle.
+        symmetry: of the category.
+        box: [4] pixels, see :func:`evidence_of`.
+    """
     evidence = evidence_of(pose, symmetry, box)
     probability = known.probability_of(evidence)
     return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, pose.size, probability, evidence),

@@ -60,12 +60,33 @@ def test_lines_are_counted_with_the_head_and_in_nested_functions(style, tmp_path
 @pytest.mark.parametrize("docstring, misses", [
     ("", {"docstring", "shape", "unit", "errors"}), ("Turn it.", {"shape", "unit", "errors"}),
     ("Turn points [N, 3].", {"unit", "errors"}), ("Turn points [N, 3] metres.", {"errors"}),
+    ("Turn points [N, 3] for the logger.", {"unit", "errors"}),
     ("Turn points [N, 3] metres.\n\n    Raises:\n        ValueError: no points.\n    ", set())])
 def test_a_docstring_tells_shapes_units_and_errors(style, tmp_path, docstring, misses):
     text = f'"""{docstring}"""' if docstring else "pass"
     found = counted(style, tmp_path, f"def turned(points: np.ndarray) -> np.ndarray:\n    {text}\n"
                                      "    if not len(points):\n        raise ValueError(points)\n")
     assert {name for name, good in style.told(found[0]).items() if not good} == misses
+
+
+@pytest.mark.parametrize("docstring, good", [
+    ("See :func:`twins.turned`.", True), ("Points as for :func:`other.twins.turned`.", True),
+    ("See :func:`turned`.", False), ("See :func:`other.turned`.", False), ("Not :func:`twins.turned`.", False)])
+def test_a_function_may_leave_it_to_another_one(style, tmp_path, docstring, good):
+    (tmp_path / "twins.py").write_text("def turned(points: Tensor) -> Tensor:\n    \"\"\"Points [N, 3] metres.\"\"\"\n")
+    found = style.functions(tmp_path / "twins.py", tmp_path)
+    found += counted(style, tmp_path, f"def turned(points: Tensor) -> Tensor:\n    \"\"\"{docstring}\"\"\"\n")
+    counts = style.shares(found)
+    assert [len(counts[name].misses) for name in ("docstring", "shape", "unit")] == [0, not good, not good]
+
+
+@pytest.mark.parametrize("head, good", [
+    ("age_s(stamp_s: float) -> float", True), ("age(stamp_s: float) -> float", False),
+    ("age(stamp_s: float, hfov: float) -> None", False), ("age(stamp_s: float | None, name: str) -> None", True),
+    ("age(stamp_s: float, points: np.ndarray) -> None", False)])
+def test_a_name_may_tell_the_unit(style, tmp_path, head, good):
+    found = counted(style, tmp_path, f"def {head}:\n    \"\"\"Old.\"\"\"\n")
+    assert style.told(found[0])["unit"] == good
 
 
 def test_only_what_others_call_has_to_tell(style, tmp_path):
@@ -80,6 +101,16 @@ def test_types_are_asked_of_all_but_kernels(style, tmp_path):
                                      "def d(x: int):\n    pass\n\n\ndef e(x, *rest: int) -> None:\n    pass\n")
     count = style.shares(found)["types"]
     assert count.good == 1 and [miss.split()[-1] for miss in count.misses] == ["d", "e"]
+
+
+@pytest.mark.parametrize("sentence, names", [
+    ("As in NeMo (arXiv 2101.12378).", True), ("Boxes of ISO/IEC 14496-12.", True), ("Brown's (1971) lens.", True),
+    ("See ITU-T T.81, annex B.", True), ("Mean shift (Comaniciu and Meer, 2002).", True),
+    ("Tag 274 of EXIF 2.32.", True),
+    ("A hundred (1000) of them.", False), ("Rotations and viewpoints.", False)])
+def test_a_source_is_a_paper_or_a_standard(style, tmp_path, sentence, names):
+    (tmp_path / "code.py").write_text(f'"""{sentence}"""\n')
+    assert style.citing([tmp_path / "code.py"]) == names
 
 
 def test_what_falls_below_its_bar_is_told(style, monkeypatch, capsys):

@@ -69,7 +69,7 @@ def file_and_entry(path: str | os.PathLike) -> tuple[str, str | None]:
     return (match["file"], match["entry"]) if match and not os.path.exists(name) else (name, None)
 
 
-def _interpret(document, entry: str | None) -> CameraFile:
+def _interpret(document: object, entry: str | None) -> CameraFile:
     if not isinstance(document, dict):
         raise CameraError(f"not a camera_info YAML (no names and values in it); {_KNOWN}")
     cameras = sorted((key for key, value in document.items() if _KALIBR.fullmatch(key) and isinstance(value, dict)),
@@ -145,7 +145,7 @@ def _listed(cameras: list[str]) -> str:
     return ", ".join(cameras[:_MOST_NAMED]) + ", ..." * (len(cameras) > _MOST_NAMED)
 
 
-def _first(fields: dict, keys: tuple[str, ...]):
+def _first(fields: dict, keys: tuple[str, ...]) -> object:
     return next((fields[key] for key in keys if fields.get(key) is not None), None)
 
 
@@ -153,11 +153,11 @@ def _compared(key: str) -> str:
     return re.sub(r"[^a-z0-9]", "", key.lower())
 
 
-def _word(value) -> str:
+def _word(value: object) -> str:
     return shown(value) if isinstance(value, str) else ""
 
 
-def _numbers(value, name: str, count: int | None = None) -> tuple[float, ...]:
+def _numbers(value: object, name: str, count: int | None = None) -> tuple[float, ...]:
     """Numbers of a list, of rows of them, or of a matrix with its ``data``; none of nothing."""
     if isinstance(value, dict):
         value = value.get("data")
@@ -171,11 +171,11 @@ def _numbers(value, name: str, count: int | None = None) -> tuple[float, ...]:
     return tuple(_number(item, name) for item in flat)
 
 
-def _number(value, name: str) -> float:
+def _number(value: object, name: str) -> float:
     try:
-        text = value.lower()
+        text = value.lower() if isinstance(value, str) else ""
         return float(text.replace(".nan", "nan").replace(".inf", "inf"))
-    except (AttributeError, ValueError) as error:
+    except ValueError as error:
         found = quoted(value, 40) if isinstance(value, str) else "a list or names"
         raise CameraError(f"{name} holds {found}, which is no number") from error
 

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 
 from ..errors import CameraError
@@ -13,7 +16,30 @@ MOST_COEFFICIENTS = 100
 _EMPTY_P = "P of the camera_info is empty: K is taken for the rectified images"
 
 
-def camera_from_info(info, rectified: bool = False) -> Camera:
+class RegionOfInterest(Protocol):
+    """What is read of a ``sensor_msgs/RegionOfInterest``: pixels; width and height 0 are the whole image."""
+
+    x_offset: int
+    y_offset: int
+    height: int
+    width: int
+
+
+class CameraInfo(Protocol):
+    """What is read of a ``sensor_msgs/CameraInfo``: pixels; k [9], p [12] row by row, d in the order of the model."""
+
+    height: int
+    width: int
+    distortion_model: str
+    d: Sequence[float]
+    k: Sequence[float]
+    p: Sequence[float]
+    binning_x: int
+    binning_y: int
+    roi: RegionOfInterest
+
+
+def camera_from_info(info: CameraInfo, rectified: bool = False) -> Camera:
     """Camera of a CameraInfo; binning and region of interest applied. :class:`CameraError` if it is none.
 
     Args:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import RoiError
 from ..geometry import pinhole_matrix, ray_rotation
@@ -51,7 +52,7 @@ class CropCamera:
         return pinhole_matrix(self.focal, self.centre, self.centre)
 
 
-def check_roi(roi, width: int, height: int) -> np.ndarray:
+def check_roi(roi: ArrayLike, width: int, height: int) -> np.ndarray:
     """The ROI as float64 [4] clipped to the image.
 
     Raises:
@@ -72,9 +73,15 @@ def check_roi(roi, width: int, height: int) -> np.ndarray:
 
 
 def crop_camera(camera: Camera, roi: np.ndarray, size: int, margin: float) -> CropCamera:
-    """Virtual camera for a ROI [4] given as pixel edges (0 is the left edge of the first column).
+    """Virtual camera for a region of interest, which is cut where the lens ends.
 
-    The ROI is cut where the lens ends; :class:`RoiError` where not even its middle has a viewing ray.
+    Args:
+        roi: [4] x_min, y_min, x_max, y_max in pixels as edges: 0 is the left edge of the first column.
+        size: side of the crop, pixels.
+        margin: factor by which the crop's side is longer than the region's.
+
+    Raises:
+        RoiError: not even the region's middle has a viewing ray.
     """
     x_min, y_min, x_max, y_max = np.asarray(roi, dtype=np.float64) - 0.5  # edges to pixel-centre coordinates
     x, y = 0.5 * (x_min + x_max), 0.5 * (y_min + y_max)
@@ -87,8 +94,10 @@ def crop_camera(camera: Camera, roi: np.ndarray, size: int, margin: float) -> Cr
     box = focal * np.array([left, top, right, bottom]) + 0.5 * (size - 1)
     touch = 1.5  # pixels; detectors clip boxes to the image, not always to the last digit
     at_border = (x_min <= touch, y_min <= touch, x_max >= camera.width - touch, y_max >= camera.height - touch)
-    open_sides = tuple(bool(border or not seen[k]) for border, k in zip(at_border, (1, 3, 2, 4), strict=True))
-    return CropCamera(size, float(focal), R_cam_crop, box, open_sides)
+    open_x_min, open_y_min, open_x_max, open_y_max = (
+        bool(border or not seen[k]) for border, k in zip(at_border, (1, 3, 2, 4), strict=True))
+    return CropCamera(size, float(focal), R_cam_crop, box,
+                      (open_x_min, open_y_min, open_x_max, open_y_max))
 
 
 def lens_shows(camera: Camera, boxes: Sequence[np.ndarray]) -> np.ndarray:
@@ -100,7 +109,14 @@ def lens_shows(camera: Camera, boxes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def check_seen(camera: Camera, boxes: Sequence[np.ndarray]) -> None:
-    """Raise :class:`RoiError` if the lens shows nothing at the middle of one of ``boxes`` [4]."""
+    """Refuse boxes that cannot be looked at.
+
+    Args:
+        boxes: [4] each, x_min, y_min, x_max, y_max in pixels.
+
+    Raises:
+        RoiError: the lens shows nothing at the middle of one of them.
+    """
     shown = lens_shows(camera, boxes)
     if not shown.all():
         box = np.asarray(boxes[int(np.argmin(shown))], dtype=np.float64)
@@ -129,11 +145,11 @@ def warp_crop(image: np.ndarray, camera: Camera, crop: CropCamera, out: np.ndarr
     shrink = shrink_of(camera, crop)
     nodes = _node_pixels(camera, crop) if shrink > 1 or camera.distortion else None
     first = np.zeros(2)
-    if shrink > 1:
+    if shrink > 1 and nodes is not None:
         image, first = _shrunk(image, shrink, nodes.min(axis=(0, 1)), nodes.max(axis=(0, 1)))
     # Pixel u of the image is pixel (u - first + 0.5) / shrink - 0.5 of the part that was shrunk.
     shift = (0.5 - first) / shrink - 0.5
-    if camera.distortion:
+    if camera.distortion and nodes is not None:
         x, y = (_between_nodes(nodes[:, :, axis] / shrink + shift[axis], crop.size) for axis in (0, 1))
         cv2.remap(image, x, y, cv2.INTER_LINEAR, out, cv2.BORDER_CONSTANT, BORDER_GREY)
         return

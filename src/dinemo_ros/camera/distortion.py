@@ -3,6 +3,7 @@
 
 ``plumb_bob`` (4 or 5 coefficients), ``rational_polynomial`` (8, or 12 with a thin prism, or 14 with a tilted sensor)
 and ``equidistant`` (4), each in OpenCV's order: k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4 tau_x tau_y, and k1 k2 k3 k4.
+The names are those of REP 104, the formulas Brown's (1971) as OpenCV extends them and Kannala and Brandt's (2006).
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ def read_distortion(name: str, coefficients: Iterable[float]) -> tuple[str, tupl
     """The model as it is computed with, its coefficients, and what was understood other than written, in sentences.
 
     Coefficients that are all zero are no lens, but for ``equidistant``, where they are an ideal fisheye.
+
+    Args:
+        coefficients: in the order that the module tells, of normalised coordinates (no unit) or, with
+            ``equidistant``, of angles in radians.
 
     Raises:
         CameraError: a model that is not known, or coefficients that are not finite or of another number.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -49,6 +50,10 @@ def check_lens(model: str, distortion: tuple[float, ...], fx: float, fy: float, 
                height: int) -> tuple[bool, tuple[str, ...]]:
     """Whether a lens gives every pixel of an image of width x height a viewing ray, and sentences about those without.
 
+    Args:
+        model, distortion: as from :func:`dinemo_ros.camera.distortion.read_distortion`.
+        fx, fy, cx, cy: of the camera matrix, pixels.
+
     Raises:
         CameraError: the coefficients are no lens's: they fold the image, or stretch it as no lens does.
     """
@@ -76,8 +81,16 @@ def check_lens(model: str, distortion: tuple[float, ...], fx: float, fy: float, 
 
 
 def check_centre_of_file(K: np.ndarray, width: int, height: int) -> None:
-    """Raise :class:`CameraError` where the centre is farther outside than the image is large: a file is of a whole
-    image, other than what a CameraInfo is of."""
+    """Refuse a principal point that lies farther outside than the image is large.
+
+    A file is of a whole image, other than a CameraInfo, whose region of interest may lie anywhere in it.
+
+    Args:
+        K: [3, 3] camera matrix in pixels. width, height: pixels.
+
+    Raises:
+        CameraError: it does; the message says where it lies.
+    """
     if _outside(K[0, 2], width) > width or _outside(K[1, 2], height) > height:
         raise CameraError(_far(K[0, 2], K[1, 2], width, height))
 
@@ -97,5 +110,5 @@ def _far(cx: float, cy: float, width: int, height: int) -> str:
             "near its middle; give the calibration of this image size")
 
 
-def _numbers(values) -> str:
+def _numbers(values: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)

@@ -24,8 +24,10 @@ _ORIGIN, _IDENTITY = np.zeros(3), np.eye(3)
 
 @functools.lru_cache(maxsize=64)
 def lens_of(model: str, coefficients: tuple[float, ...]) -> Lens:
-    """The lens of a model as :func:`dinemo_ros.camera.distortion.read_distortion` names it, with at least one
-    coefficient."""
+    """The lens of a model as :func:`dinemo_ros.camera.distortion.read_distortion` names it.
+
+    coefficients: at least one, as for :func:`dinemo_ros.camera.distortion.read_distortion`. The last lenses are kept.
+    """
     return Lens(model, coefficients)
 
 
@@ -52,7 +54,10 @@ class Lens:
     def distort(self, points: np.ndarray) -> np.ndarray:
         """Where the lens shows ``points`` [N, 2]; beyond the limit it goes on outwards, as without a lens.
 
-        There the polynomial would lead back into the image.
+        There the polynomial would lead back into the image. Both are normalised coordinates: x / z and y / z, so that a
+        length of 1 is one focal length.
+
+        Brown (1971) with OpenCV's rational, thin prism and tilted terms; for a fisheye Kannala and Brandt (2006).
         """
         radius = np.sqrt(np.einsum("ij,ij->i", points, points))
         far = radius > self.limit
@@ -63,7 +68,10 @@ class Lens:
         return self._forward(inside) + (points - inside)
 
     def undistort(self, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The points [N, 2] that the lens shows at ``seen`` [N, 2], and of which of them it shows any: bool [N]."""
+        """The points [N, 2] that the lens shows at ``seen`` [N, 2], and of which of them it shows any: bool [N].
+
+        Both are normalised coordinates, as for :meth:`distort`; rows that the lens does not show hold no meaning.
+        """
         if not len(seen):
             return seen.copy(), np.zeros(0, bool)
         radius = np.sqrt(np.einsum("ij,ij->i", seen, seen))

@@ -65,7 +65,11 @@ class Camera:
 
     @classmethod
     def from_hfov(cls, width: int, height: int, hfov_deg: float) -> Camera:
-        """Distortion-free camera with the given horizontal field of view in degrees, centre in the middle."""
+        """Distortion-free camera with the given horizontal field of view in degrees, centre in the middle.
+
+        Raises:
+            CameraError: the field of view is not from 1 to 170 degrees.
+        """
         if not 1.0 <= hfov_deg <= 170.0:
             raise CameraError(f"horizontal field of view is {hfov_deg:g} degrees; allowed are 1 to 170")
         focal = 0.5 * width / math.tan(math.radians(hfov_deg) / 2)
@@ -160,7 +164,7 @@ class Camera:
 
 
 def beyond_the_lens(pixel: np.ndarray) -> RoiError:
-    """The error of a pixel that has no viewing ray."""
+    """The error of a pixel [2] (x, y) that has no viewing ray."""
     return RoiError(f"pixel ({pixel[0]:.1f}, {pixel[1]:.1f}) lies beyond what the lens shows: the calibration's "
                     "distortion model has no viewing ray there; look nearer to the middle of the image, or calibrate "
                     "with views that reach its corners")

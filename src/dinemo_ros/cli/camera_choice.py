@@ -53,5 +53,5 @@ class CameraChoice:
 
     def _told(self, camera: Camera, name: str | None) -> Camera:
         for note in camera.notes:
-            self._say(f"{shown_path(name)}: {note}")
+            self._say(f"{shown_path(name or '')}: {note}")
         return camera

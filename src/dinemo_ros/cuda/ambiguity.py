@@ -18,15 +18,18 @@ from .similarity import DeviceVolume
 
 
 def turns() -> np.ndarray:
-    """[TURNS, 3, 3] the turns about object z that are compared, the one by nothing first."""
+    """[TURNS, 3, 3] the rotations about object z that are compared, the identity first."""
     return np.array([turn(angle) for angle in angles()])
 
 
 def azimuth_posterior(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, cosine: Tensor,
                       turned: Tensor) -> Tensor:
-    """[H, TURNS] probability that each object is turned by ``angles()``; cosine [H] of its evaluation.
+    """[H, TURNS] probability that each object is turned by ``angles()`` about its z axis.
 
-    turned: :func:`turns` on the device.
+    Args:
+        camera: [B, 2] focal length and principal point, cells. poses: H of them, crop camera frame, metres.
+        cosine: [H] mean over the explained cells, of their judgement.
+        turned: [TURNS, 3, 3], :func:`turns` on the device.
     """
     H, T = len(poses.t), len(turned)
 
@@ -42,8 +45,10 @@ def azimuth_posterior(volume: DeviceVolume, category: DeviceCategory, camera: Te
 
 
 def turned_evidence(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses) -> Tensor:
-    """[H] evidence max(s - background_score, -cost) over the cells that each object covers, by the volume's own
-    vertices."""
+    """[H] evidence max(s - background_score, -cost) over the cells that each object covers, by the volume's vertices.
+
+    camera: [B, 2] focal length and principal point, cells. poses: H of them, crop camera frame, metres.
+    """
     _, V, height, width = volume.evidence.shape
     h, w = volume.foreground.shape[1:]
     shown, facing = seen_from(category, poses)

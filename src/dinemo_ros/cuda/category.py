@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,10 +71,10 @@ def to_device(category: Category, device: torch.device) -> DeviceCategory:
     """Copy a category to ``device``."""
     surface, views, search = category.surface, category.views, len(category.search_features)
 
-    def real(array) -> Tensor:  # contiguous, as the kernels count addresses
+    def real(array: np.ndarray) -> Tensor:  # contiguous, as the kernels count addresses
         return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32).to(device)
 
-    def whole(array) -> Tensor:
+    def whole(array: np.ndarray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.int64).to(device)
 
     return DeviceCategory(
@@ -86,7 +87,8 @@ def to_device(category: Category, device: torch.device) -> DeviceCategory:
         surface.elevations, category.evidence == "posterior", category.symmetry)
 
 
-def _nearest(views: NearestViews, real, whole) -> DeviceNearest:
+def _nearest(views: NearestViews, real: Callable[[np.ndarray], Tensor],
+             whole: Callable[[np.ndarray], Tensor]) -> DeviceNearest:
     count = np.diff(views.first)
     listed = np.arange(count.max()) < count[:, None]                                        # [N, E]
     vertex, place = np.zeros(listed.shape, np.int64), np.zeros((*listed.shape, 2), np.float32)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -37,12 +38,14 @@ class DeviceTarget:
 
 
 def target_row(target: Target) -> np.ndarray:
-    """[14] a target as numbers."""
+    """[14] a target as numbers: box [4] in cells, open sides [4] 0 or 1, focal length and principal point in cells, and
+    1/sigma [4] of the sides as in :func:`dinemo_ros.solver.roi_prior.roi_sides`.
+    """
     return np.concatenate([target.box, target.open_sides, [target.focal, target.centre], roi_sides(target)[1]])
 
 
 def coarse_search(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, first: int, second: int,
-                  loops) -> tuple[Tensor, Tensor, Tensor]:
+                  loops: ModuleType) -> tuple[Tensor, Tensor, Tensor]:
     """The ``second`` best of all views [B, second], their scores [B, second] and positions [B, second, 3] metres.
 
     All views are compared by their ``first`` vertices, the best of them by all. loops: ``kernels`` or ``twins``.
@@ -57,7 +60,7 @@ def coarse_search(volume: DeviceVolume, category: DeviceCategory, target: Device
 
 
 def _search(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, chosen: Tensor, samples: int,
-            placed: tuple[Tensor, Tensor, Tensor], loops) -> tuple[Tensor, Tensor]:
+            placed: tuple[Tensor, Tensor, Tensor], loops: ModuleType) -> tuple[Tensor, Tensor]:
     """Scores [B, C] and positions [B, C, 3] of the views ``chosen`` [B, C] where the ROI puts them."""
     x, y, d = placed
     z = d[..., None] * category.scales                                                       # [B, C, S]
@@ -94,7 +97,8 @@ def place(outline: Tensor, target: DeviceTarget) -> tuple[Tensor, Tensor, Tensor
     return x, y, d
 
 
-def _align(low, high, box_low, box_high, open_low, open_high) -> Tensor:
+def _align(low: Tensor, high: Tensor, box_low: Tensor, box_high: Tensor, open_low: Tensor,
+           open_high: Tensor) -> Tensor:
     """Offset that puts the interval low..high onto the ROI's, by its middle or by the side that is not cut."""
     middle = 0.5 * (box_low + box_high - low - high)
     offset = torch.where(open_high & ~open_low, box_low - low, middle)

@@ -45,7 +45,8 @@ def _slopes(screen: Tensor, bary: Tensor, depth: Tensor, shown: Tensor) -> Tenso
     return torch.where(shown[..., None, None], (out - bary[..., None] * total) * depth[..., None, None], 0.0)
 
 
-def _cell_terms(cells: Tensor, category: DeviceCategory, corners: Tensor, bary: Tensor, slope: Tensor, face: Tensor):
+def _cell_terms(cells: Tensor, category: DeviceCategory, corners: Tensor, bary: Tensor, slope: Tensor,
+                face: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cosine [H, P] of each cell, its picture gradient [H, P, 2], the Gauss-Newton matrix of that [H, P, 2, 2]."""
     s = (category.features[corners] @ cells[..., None])[..., 0]                              # [H, P, 3]
     ij, jk, ki = category.gram[face].unbind(-1)

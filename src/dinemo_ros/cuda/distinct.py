@@ -12,7 +12,10 @@ from ..model.symmetry import Symmetry
 
 
 def distance(symmetry: Symmetry, a: Tensor, b: Tensor) -> Tensor:
-    """Angle between rotations a, b [..., 3, 3] in radians; :meth:`dinemo_ros.model.symmetry.Symmetry.distance`."""
+    """Angle [...] in radians between rotations a and b [..., 3, 3], least over the equivalent ones.
+
+    As for :meth:`dinemo_ros.model.symmetry.Symmetry.distance`.
+    """
     M = b.transpose(-1, -2) @ a
     p, q = M[..., 0, 0] + M[..., 1, 1], M[..., 0, 1] - M[..., 1, 0]
     if symmetry.continuous:

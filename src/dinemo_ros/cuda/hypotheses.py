@@ -51,14 +51,14 @@ class Hypotheses:
     azimuth: Tensor
 
     def packed(self) -> Tensor:
-        """[B, H, K] float32: one tensor is one copy to the host."""
+        """[B, H, K] float32 of tensors in metres, radians and log-sizes: one tensor is one copy to the host."""
         parts = (self.R.flatten(2), self.t, self.log_size, self.normal.flatten(2), self.azimuth,
                  *(x.float()[..., None] for x in (self.score, self.cosine, self.visible, self.found, self.rank)))
         return torch.cat(parts, dim=-1)
 
     @staticmethod
     def unpacked(rows: np.ndarray) -> Hypotheses:
-        """Arrays from :meth:`packed` rows [B, H, K]."""
+        """Arrays from rows [B, H, K] as :meth:`packed` writes them, in metres, radians and log-sizes."""
         R, t, log_size, normal, azimuth, rest = np.split(rows, np.cumsum([9, 3, 3, 81, rows.shape[2] - 101]), axis=-1)
         score, cosine, visible, found, rank = np.moveaxis(rest, -1, 0)
         return Hypotheses(R.reshape(*R.shape[:2], 3, 3), t, log_size, normal.reshape(*R.shape[:2], 9, 9), score, cosine,
@@ -85,7 +85,12 @@ class Search:
     @torch.inference_mode()
     @full_float32()
     def solve(self, maps: Tensor, rows: Tensor) -> Tensor:
-        """Packed hypotheses of maps [B, D, h, w] seen through targets given as rows [B, 14]."""
+        """Hypotheses [B, H, K] as :meth:`Hypotheses.packed` writes them.
+
+        Args:
+            maps: [B, D, h, w] float32 features of unit length per cell.
+            rows: [B, 14] targets, cells, as :func:`dinemo_ros.cuda.coarse.target_row` writes them.
+        """
         target, volume = DeviceTarget.of(rows), similarity_volume(maps, self.category, SHIFT + 1)
         poses, found = self._starts(volume, target)
         poses, evaluated = self._coarsely_refined(volume, target, poses, cpu._SCHEDULE)
@@ -103,7 +108,12 @@ class Search:
     @torch.inference_mode()
     @full_float32()
     def follow(self, maps: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
-        """Packed hypotheses near starts [B, 15] (rotation, position in the solver's metres, log-size): it, its flip."""
+        """The pose near each start and its flip, as :meth:`solve` packs them.
+
+        Args:
+            maps, rows: as for :meth:`solve`.
+            starts: [B, 15] rotation row by row, position in the solver's metres, log-size.
+        """
         target, volume = DeviceTarget.of(rows), similarity_volume(maps, self.category, SHIFT + 1)
         B, near = len(maps), len(self._near)
         R, t, log_size = starts[:, :9].reshape(B, 1, 3, 3), starts[:, 9:12], starts[:, 12:]

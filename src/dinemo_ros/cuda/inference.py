@@ -42,6 +42,7 @@ class TorchPipeline(StagedPipeline):
 
     @contextmanager
     def same_image(self) -> Iterator[None]:
+        """Around calls with one image that nobody writes to meanwhile: it is copied to the GPU by the first of them."""
         self._same_image = True
         try:
             yield
@@ -49,7 +50,11 @@ class TorchPipeline(StagedPipeline):
             self._same_image, self._frame = False, None
 
     def features(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray | Tensor:
-        """Feature maps [B, D, h, h] of crops of an image, a tensor where the network gives tensors."""
+        """Feature maps [B, D, h, h] of unit length per cell, a tensor where the network gives tensors.
+
+        Args:
+            image: uint8 [H, W, 3] RGB, of ``camera``. crops: B of them, at least one.
+        """
         return self._features(self._warped(image, camera, crops))
 
     def _features(self, pixels: np.ndarray | Tensor) -> np.ndarray | Tensor:

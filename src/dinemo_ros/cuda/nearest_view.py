@@ -14,7 +14,10 @@ from .similarity import DeviceVolume
 
 def nearest_starts(volume: DeviceVolume, views: DeviceNearest, target: DeviceTarget, angle: float, count: int,
                    floor: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Starts, likeliest first: rotations [B, count, 3, 3], positions [B, count, 3] metres, whether there is one."""
+    """Starts, likeliest first: rotations [B, count, 3, 3], positions [B, count, 3] metres, whether there is one.
+
+    angle: radians within which two views are one. floor: share of the best score that a start must have.
+    """
     score = view_scores(volume, views, target.box)
     chosen, found = distinct_views(score, views.rotations, angle, count, floor)
     x, y, z = place(views.outline[chosen], target)

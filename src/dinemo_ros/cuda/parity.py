@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,6 +21,9 @@ from ..solver import Start
 from ..solver.coarse import Target
 from ..solver.nearest_view import _CELLS, nearest_views
 from ..solver.surface import prepare_surface
+
+if TYPE_CHECKING:
+    from .inference import TorchPipeline
 
 _VIEWS = 3
 # float32 and float64 end hundredths of a degree apart; only where two hypotheses are nearly equal do they choose apart,
@@ -47,7 +51,7 @@ def check(bundle: Bundle, reference: CpuPipeline, pipeline: Pipeline, flip_tta: 
                   pipeline.solve_features(features, targets, starts, flip_tta), symmetry)
 
 
-def check_features(bundle: Bundle, extractor: FeatureExtractor, pipeline: Pipeline) -> None:
+def check_features(bundle: Bundle, extractor: FeatureExtractor, pipeline: TorchPipeline) -> None:
     """BackendError unless crops that the device makes have the features of crops that OpenCV makes."""
     for camera, crops, image in own_crops(bundle):
         pixels = np.empty((len(crops), crops[0].size, crops[0].size, 3), np.uint8)
@@ -63,7 +67,10 @@ def check_features(bundle: Bundle, extractor: FeatureExtractor, pipeline: Pipeli
 
 
 def own_crops(bundle: Bundle) -> list[tuple[Camera, list[CropCamera], np.ndarray]]:
-    """A pinhole camera and one with a lens, each with crops that show its image as it is and at half the size."""
+    """A pinhole camera and one with a lens, each with crops that show its image as it is and at half the size.
+
+    The image is uint8 [H, W, 3] RGB, three by four crops large, and the same at every call.
+    """
     spec = bundle.card.image
     height, width = 3 * spec.size, 4 * spec.size
     pinhole = Camera.from_hfov(width, height, 60.0)
@@ -96,9 +103,10 @@ def _require_same(expected: Solved, found: Solved, symmetry: Symmetry) -> None:
 
 
 def own_views(bundle: Bundle, flip_tta: bool = False) -> tuple[np.ndarray, list[Target]]:
-    """Feature maps [_VIEWS, D, h, h] of the mesh seen from around it before clutter, and their targets.
+    """Feature maps of the mesh seen from around it before clutter, and their targets.
 
-    flip_tta: with those of the mirror image beside them, [_VIEWS, 2 D, h, h].
+    They are [_VIEWS, D, h, h] float32, of unit length per cell; ``flip_tta``: [_VIEWS, 2 D, h, h] with those of the
+    mirror image beside them.
     """
     mesh = with_counterparts(bundle.mesh) if flip_tta else bundle.mesh
     card, surface = bundle.card, prepare_surface(mesh)

@@ -43,7 +43,10 @@ def rotation(vector: Tensor) -> Tensor:
 
 
 def project(X: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
-    """Cells u, v [H, P] of points [H, P, 3] metres; points behind the camera go far outside."""
+    """Cells u, v [H, P] of points; those behind the camera go far outside.
+
+    X: [H, P, 3] metres, crop camera frame. camera: [H, 2] focal length and principal point, cells.
+    """
     z = X[..., 2]
     safe = torch.where(z >= MIN_DEPTH, z, 1.0)
     u, v = (torch.where(z >= MIN_DEPTH, camera[:, :1] * X[..., k] / safe + camera[:, 1:], -1e4) for k in range(2))
@@ -51,7 +54,10 @@ def project(X: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def jacobian(X: Tensor, poses: Poses, scaled: Tensor, focal: Tensor) -> Tensor:
-    """[H, P, 2, 9]: cells per metre, radian, log-size of points X [H, P, 3] = R scaled + t."""
+    """[H, P, 2, 9]: change of a point's cells per metre, radian and log-size of its pose.
+
+    X: [H, P, 3] = R scaled + t, crop camera frame, metres. scaled: [H, P, 3] object frame, metres. focal: [H] cells.
+    """
     z = X[..., 2].clamp(min=MIN_DEPTH)
     fz, x, y = focal[:, None] / z, X[..., 0] / z, X[..., 1] / z
     zero = torch.zeros_like(x)

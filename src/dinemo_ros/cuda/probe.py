@@ -13,7 +13,7 @@ import triton.language as tl
 
 
 def doubled(device: str = "cuda") -> list[float]:
-    """[0, 2, 4, 6] by way of a kernel; whatever is missing is raised as Triton raises it."""
+    """[0, 2, 4, 6], without a unit, by way of a kernel; whatever is missing is raised as Triton raises it."""
     values = torch.arange(4, dtype=torch.float32).to(device)
     _double[(1,)](values, COUNT=4)
     return values.tolist()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -39,7 +40,11 @@ class PoseScore:
 
 
 def inside_map(foreground: Tensor, sigma: float, threshold: float) -> Tensor:
-    """Trust in a vertex per cell [B, h, w]: 1 where its whole window is object, 0 outside."""
+    """Trust in a vertex per cell [B, h, w]: 1 where its whole window is object, 0 outside.
+
+    foreground: [B, h, w] probability of the object. sigma: of the window, cells. threshold: share of foreground in a
+    window from which on trust rises.
+    """
     radius = max(1, math.ceil(3 * sigma + 0.5))
     x = torch.arange(-radius, radius + 1, device=foreground.device, dtype=torch.float32)
     total = torch.exp(-0.5 * (x / sigma) ** 2).sum()
@@ -60,8 +65,15 @@ def _gaussian(side: int, sigma: float, radius: int, device: torch.device) -> Ten
 
 
 def coarse_refinement(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, sigma: float,
-                      steps: int, limit: int, threshold: float, loops) -> Poses:
-    """Damped Newton steps on the windowed likelihood of the visible vertices (``likelihood.py``)."""
+                      steps: int, limit: int, threshold: float, loops: ModuleType) -> Poses:
+    """Poses after damped Newton steps on the windowed likelihood of the visible vertices (``likelihood.py``).
+
+    Args:
+        poses: H of them, crop camera frame, metres. sigma: of the window, cells.
+        steps: how many. limit: vertices per pose at most.
+        threshold: share of foreground in a vertex's window below which its match is not used.
+        loops: ``kernels`` or ``twins``.
+    """
     inside = inside_map(volume.foreground, sigma, threshold)[poses.crop]
     weight = _trusted(visible_vertices(category, poses, limit), category, target.camera, poses, inside)
     one, damping = torch.ones_like(poses.t[:, 0]), torch.full_like(poses.t[:, 0], 1e-2)
@@ -79,7 +91,7 @@ def coarse_refinement(volume: DeviceVolume, category: DeviceCategory, target: De
 
 
 def visible_vertices(category: DeviceCategory, poses: Poses, limit: int) -> Tensor:
-    """Weights [H, V'] of the first ``limit`` vertices that each pose shows; 0 for the others."""
+    """Weights [H, V'], 0 to 1, of the first ``limit`` vertices that each pose shows; 0 for the others."""
     shown, facing = seen_from(category, poses)
     return torch.where(shown & (shown.cumsum(1) <= limit), (facing / _SOFT_FACING).clamp(max=1.0), 0.0)
 
@@ -115,7 +127,8 @@ def _trusted(weight: Tensor, category: DeviceCategory, camera: Tensor, poses: Po
     return weight * (hits.sum(1) / weight.sum(1).clamp(min=1e-9))[:, None]
 
 
-def _likelihood(volume, category, target, poses, weight, sigma, loops) -> tuple[Tensor, Tensor, Tensor]:
+def _likelihood(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, weight: Tensor,
+                sigma: float, loops: ModuleType) -> tuple[Tensor, Tensor, Tensor]:
     """Value [H] with the size prior, gradient [H, 9] and Newton matrix [H, 9, 9] without it; the ROI is in all."""
     vertices, camera = category.vertices[: weight.shape[1]], target.camera
     terms, pull, matrix = loops.window_terms(volume.odds, vertices, poses.R, poses.t, poses.log_size, poses.crop,
@@ -128,16 +141,18 @@ def _likelihood(volume, category, target, poses, weight, sigma, loops) -> tuple[
 
 
 def _stepped(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, poses: Poses, damping: Tensor,
-             loops) -> Poses:
+             loops: ModuleType) -> Poses:
     """Poses after a Levenberg-Marquardt step; see :func:`dinemo_ros.cuda.refine_twins.stepped`.
 
     ``data`` and ``damping`` [H] are tensors: a number would have to be copied to the device, which a graph cannot.
     """
-    return Poses(*loops.stepped(normal, gradient, data, prior, damping, poses.R, poses.t, poses.log_size), poses.crop)
+    R, t, log_size = loops.stepped(normal, gradient, data, prior, damping, poses.R, poses.t, poses.log_size)
+    return Poses(R, t, log_size, poses.crop)
 
 
 def gauss_newton_refinement(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses,
-                            steps: int, loops, evaluated: PoseScore | None = None) -> tuple[Poses, PoseScore]:
+                            steps: int, loops: ModuleType,
+                            evaluated: PoseScore | None = None) -> tuple[Poses, PoseScore]:
     """Gauss-Newton steps of render-and-compare (``compare.py``), and what the last rendering says.
 
     evaluated: what it says of ``poses``, where that is known.
@@ -152,7 +167,8 @@ def gauss_newton_refinement(volume: DeviceVolume, category: DeviceCategory, targ
     return poses, evaluated
 
 
-def evaluate(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses, loops) -> PoseScore:
+def evaluate(volume: DeviceVolume, category: DeviceCategory, target: DeviceTarget, poses: Poses,
+             loops: ModuleType) -> PoseScore:
     """:func:`compare`, with what ROI and upright prior say in gradient and matrix."""
     evaluated = compare(volume, category, target.camera, poses, loops)
     unit = _unit(category, evaluated)
@@ -167,8 +183,14 @@ def _unit(category: DeviceCategory, evaluated: PoseScore) -> Tensor:
     return (2 * (1 - evaluated.cosine)).clamp(min=1e-2) * CORRELATED / category.dimension
 
 
-def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, loops) -> PoseScore:
-    """Render every hypothesis and compare it with its crop's features."""
+def compare(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses,
+            loops: ModuleType) -> PoseScore:
+    """Render every hypothesis and compare it with its crop's features.
+
+    Args:
+        camera: [B, 2] focal length and principal point, cells. poses: H of them, crop camera frame, metres.
+        loops: ``kernels`` or ``twins``.
+    """
     height, width = volume.foreground.shape[1:]
     own = camera[poses.crop]
     points = poses.points(category.vertices)

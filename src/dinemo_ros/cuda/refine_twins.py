@@ -46,7 +46,7 @@ def window_moments(odds: Tensor, crop: Tensor, u: Tensor, v: Tensor, weight: Ten
     Returns:
         [H, V, 6]: Z, mean offset (du, dv), covariance (uu, uv, vv); zeros where the window finds nothing.
     """
-    V, height, width, radius = *odds.shape[1:], 2.5 * sigma
+    (V, height, width), radius = odds.shape[1:], 2.5 * sigma
     tile = torch.arange(int(2 * radius) + 2, device=u.device)
     j, i = (torch.ceil(x[..., None] - radius).long() + tile for x in (u, v))                 # [H, V, T]
     du, dv = j - u[..., None], i - v[..., None]
@@ -66,7 +66,10 @@ def window_moments(odds: Tensor, crop: Tensor, u: Tensor, v: Tensor, weight: Ten
 
 
 def information(uu: Tensor, uv: Tensor, vv: Tensor, sigma: float) -> Tensor:
-    """I / sigma^2 - C / sigma^4 [..., 2, 2] with eigenvalues clamped to [_MIN_INFORMATION, 1] / sigma^2."""
+    """I / sigma^2 - C / sigma^4 [..., 2, 2] per square cell, eigenvalues clamped to [_MIN_INFORMATION, 1] / sigma^2.
+
+    uu, uv, vv: [...] entries of the covariance C, square cells. sigma: of the window, cells.
+    """
     k = 1.0 / sigma**2
     a, b, c = 1 - uu * k, -uv * k, 1 - vv * k
     middle, radius = 0.5 * (a + c), torch.sqrt(0.25 * (a - c) ** 2 + b * b)
@@ -154,7 +157,9 @@ def stepped(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, dampi
 
 
 def solve_positive(A: Tensor, b: Tensor) -> Tensor:
-    """x [H, n] of A x = b for symmetric A [H, n, n]; zeros where A is not positive definite."""
+    """x [H, n] of A x = b [H, n], in the unit of b by that of A [H, n, n], symmetric; zeros where A is not positive
+    definite.
+    """
     factor, failed = torch.linalg.cholesky_ex(A)
     good = (failed == 0)[:, None]
     safe = torch.where(good[..., None], factor, torch.eye(A.shape[-1], dtype=A.dtype, device=A.device))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from torch import Tensor
 
 from .category import DeviceCategory
@@ -11,7 +13,10 @@ from .poses import Poses
 
 
 def roi_prior(target: DeviceTarget, category: DeviceCategory, poses: Poses,
-              loops) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-likelihood [H] of the boxes' sides, its gradient [H, 9] and Gauss-Newton matrix [H, 9, 9]."""
+              loops: ModuleType) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-likelihood [H] of the boxes' sides, its gradient [H, 9] and Gauss-Newton matrix [H, 9, 9].
+
+    The nine are metres, radians and log-sizes. loops: ``kernels`` or ``twins``.
+    """
     return loops.box_sides(category.vertices, poses.R, poses.t, poses.log_size, poses.crop, target.box, target.trust,
                            target.camera)

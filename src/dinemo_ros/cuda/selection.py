@@ -184,17 +184,21 @@ class SolverWithFallback:
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
               min_score: float = 0.0) -> Solved:
+        """Hypotheses of each crop; see :meth:`dinemo_ros.inference.Pipeline.solve`."""
         return self._run(lambda pipeline: pipeline.solve(image, camera, crops, targets, min_score))
 
     def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
                starts: Sequence[Start]) -> Solved:
+        """The pose near each start; see :meth:`dinemo_ros.inference.Pipeline.follow`."""
         return self._run(lambda pipeline: pipeline.follow(image, camera, crops, targets, starts))
 
     def solve_features(self, features: np.ndarray, targets: Sequence[Target], starts: Sequence[Start] | None = None,
                        flip_tta: bool = False) -> Solved:
+        """From ``features`` [B, D, h, h] on; see :meth:`dinemo_ros.inference.Pipeline.solve_features`."""
         return self._run(lambda pipeline: pipeline.solve_features(features, targets, starts, flip_tta))
 
     def same_image(self) -> AbstractContextManager:
+        """See :meth:`dinemo_ros.inference.Pipeline.same_image`."""
         return self._active.same_image()
 
     def _run(self, call: Callable[[Pipeline], Solved]) -> Solved:

@@ -71,12 +71,15 @@ class DeviceSolver:
 
     def solve_batch(self, features: Sequence[np.ndarray | Tensor] | Tensor,
                     targets: Sequence[Target]) -> list[list[SolvedPose]]:
-        """:meth:`solve` for every feature map with its target; maps that already are on the device stay there."""
+        """See :meth:`solve`, for every feature map [D, h, h] with its target; maps on the device already stay there."""
         return self.solved(features, self.prepared(targets))
 
     def follow_batch(self, features: Sequence[np.ndarray | Tensor] | Tensor, targets: Sequence[Target],
                      starts: Sequence[Start]) -> list[list[SolvedPose]]:
-        """Per crop the pose near its start, then its flip; see ``dinemo_ros.solver.crop_solver.CropSolver.follow``."""
+        """Per crop the pose near its start, then its flip.
+
+        features: [D, h, h] each; see :meth:`dinemo_ros.solver.crop_solver.CropSolver.follow`.
+        """
         return self.solved(features, self.prepared(targets, starts))
 
     def prepared(self, targets: Sequence[Target], starts: Sequence[Start] | None = None) -> list[Tensor]:
@@ -90,7 +93,10 @@ class DeviceSolver:
         return self.staging.upload_numbers("rows", *rows)
 
     def solved(self, features: Sequence[np.ndarray | Tensor] | Tensor, rows: list[Tensor]) -> list[list[SolvedPose]]:
-        """:meth:`solve_batch` or, where :meth:`prepared` was given starts, :meth:`follow_batch`."""
+        """:meth:`solve_batch` or, where :meth:`prepared` was given starts, :meth:`follow_batch`.
+
+        features: [D, h, h] each. rows: from :meth:`prepared`.
+        """
         begin, solved = time.perf_counter(), []
         run, choose = (self._solve, self._ranked) if len(rows) == 1 else (self._follow, list)
         if len(features):

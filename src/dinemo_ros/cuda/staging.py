@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Staging:
-    """For one caller at a time.
+    """For one caller at a time; arrays [...] keep their shape, sample type (``upload_numbers``: float32) and unit.
 
     Args:
         device: where to. page_locked: whether it is a GPU; by default what ``device`` says.
@@ -28,7 +28,7 @@ class Staging:
         self._slots: defaultdict[str, _Slot] = defaultdict(_Slot)
 
     def upload(self, name: str, array: np.ndarray) -> Tensor:
-        """A copy on the device, under way: what is asked of the device next finds it there.
+        """A copy of ``array`` [...] on the device, under way: what is asked of the device next finds it there.
 
         name: of the memory it goes through; each keeps the host from its next upload until its last one has left.
         """
@@ -44,13 +44,13 @@ class Staging:
         return copy.view(array.shape)
 
     def upload_numbers(self, name: str, *arrays: np.ndarray) -> list[Tensor]:
-        """Several arrays as float32 in one copy."""
+        """Copies of ``arrays`` [...] as float32 on the device, through the memory ``name``, in one go."""
         flat = self.upload(name, np.concatenate([np.ravel(array) for array in arrays]).astype(np.float32))
         parts = flat.split([math.prod(np.shape(array)) for array in arrays])
         return [part.view(np.shape(array)) for part, array in zip(parts, arrays, strict=True)]
 
     def download(self, tensor: Tensor) -> np.ndarray:
-        """A tensor as the caller's own array; here the host waits for the device."""
+        """A ``tensor`` [...] as the caller's own array; here the host waits for the device."""
         if not self._page_locked:
             return tensor.cpu().numpy()
         slot = self._slots["download"]

@@ -29,7 +29,7 @@ def gather_scores(evidence: Tensor, index: Tensor, points: Tensor, weight: Tenso
         best sum [B, C, S] int32 and its shift [B, C, S] int32, counted row by row over (2 shift + 1)^2.
     """
     side = 2 * shift + 1
-    B, height, width = len(evidence), *evidence.shape[2:]
+    B, (height, width) = len(evidence), evidence.shape[2:]
     focal, centre = camera[:, 0, None, None, None], camera[:, 1, None, None, None]
     index, points, weight = (x[:, :samples][chosen][:, :, None] for x in (index.long(), points, weight))
     at = points + place[:, :, :, None]                                                       # [B, C, S, N, 3]
@@ -55,7 +55,7 @@ def rasterise(corners: Tensor, height: int, width: int) -> tuple[Tensor, Tensor,
     Returns:
         face [H, h w] int64 (-1 none), perspective barycentric weights [H, h w, 3], depth [H, h w] (inf none).
     """
-    H, F, P = *corners.shape[:2], height * width
+    (H, F), P = corners.shape[:2], height * width
     turn = corners[:, :, 1:, :2] - corners[:, :, :1, :2]
     area = turn[..., 0, 0] * turn[..., 1, 1] - turn[..., 0, 1] * turn[..., 1, 0]
     drawn = torch.nonzero((area < -1e-12) & (corners[..., 2] >= MIN_DEPTH).all(2))          # [n, 2] hypothesis, face

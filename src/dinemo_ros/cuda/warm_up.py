@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..gpu.graph import SIZES
 from ..inference import Pipeline
 from ..model.bundle import Bundle
 from ..solver import Start
 from .parity import own_crops, own_views
 
+if TYPE_CHECKING:
+    from .inference import TorchPipeline
 
-def warm_up(bundle: Bundle, pipeline: Pipeline) -> None:
+
+def warm_up(bundle: Bundle, pipeline: TorchPipeline) -> None:
     """Solve and follow, and run the network, with each number of crops that there are graphs for.
 
     A capture takes some ten milliseconds, and cuDNN and TensorRT-RTX choose kernels for every number of pictures: in

@@ -8,6 +8,7 @@ The network normalises what it is given itself, so crops are bytes here as there
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from ..gpu.full_float32 import full_float32
 from .staging import Staging
 
 
-def warp_crops(image: Tensor, camera: Camera, crops: Sequence[CropCamera], loops,
+def warp_crops(image: Tensor, camera: Camera, crops: Sequence[CropCamera], loops: ModuleType,
                staging: Staging | None = None) -> Tensor:
     """uint8 [B, S, S, 3] what each of ``crops`` sees of ``image`` uint8 [H, W, 3], on its device.
 

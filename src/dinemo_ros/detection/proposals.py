@@ -54,7 +54,7 @@ class Proposer:
 
         def level(lengths: Sequence[float], together: bool) -> Level:
             templates = make_templates(bundle.card, surface, lengths)
-            return Level(bundle, surface, extractor if together else alone, templates,
+            return Level(bundle, surface, extractor if together or alone is None else alone, templates,
                          everybody if together else nobody_else)
 
         # The finest map is most of the work and shared by all threads; of the coarse ones each thread takes one.
@@ -159,7 +159,8 @@ class Level:
 
 
 def scaled(image: np.ndarray, scale: float) -> np.ndarray:
-    """``image`` [H, W, 3] at ``scale``: halved while it is more than twice as large, the rest interpolated.
+    """``image`` [H, W, 3] uint8 at ``scale``, pixels by pixels: halved while it is more than twice as large, the rest
+    interpolated.
 
     That takes a sixth of the time of averaging over areas of no whole number of pixels.
     """
@@ -170,13 +171,20 @@ def scaled(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def halved(image: np.ndarray) -> np.ndarray:
-    """The means of 2 x 2 pixels; an odd row or column at the end is left out."""
+    """The means of 2 x 2 pixels of an image [H, W, 3] uint8: [H // 2, W // 2, 3].
+
+    An odd row or column at the end is left out; a side of one pixel stays.
+    """
     height, width = (max(1, n // 2) for n in image.shape[:2])
     return cv2.resize(image[:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA)
 
 
 def snapped(box: np.ndarray, pieces: np.ndarray) -> np.ndarray:
-    """The piece [N, 4] of foreground that overlaps ``box`` [4] most, or the box itself where none agrees with it."""
+    """The piece of foreground [4] that overlaps ``box`` most, or the box itself where none agrees with it.
+
+    Args:
+        box: [4] x_min, y_min, x_max, y_max; pieces: [N, 4] likewise, in the same unit, pixels or cells.
+    """
     shares = [overlap(box, piece) for piece in pieces]
     return pieces[int(np.argmax(shares))] if shares and max(shares) >= _AGREE else box
 

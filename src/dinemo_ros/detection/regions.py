@@ -45,11 +45,11 @@ def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes (x_min, y_min, x_max, y_max)."""
+    """Intersection over union, 0 to 1, of two boxes [4] (x_min, y_min, x_max, y_max) in one unit."""
     return float(overlaps(a, b[None])[0])
 
 
 def covered_share(a: np.ndarray, b: np.ndarray) -> float:
-    """Share of box ``a`` that lies in box ``b``."""
+    """Share of box ``a`` [4] that lies in box ``b`` [4], 0 to 1; both x_min, y_min, x_max, y_max in one unit."""
     side = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0)
     return float(side[0] * side[1] / max(np.prod(a[2:] - a[:2]), 1e-9))

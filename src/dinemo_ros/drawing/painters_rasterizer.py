@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The painter's algorithm: which face of a mesh each pixel of an orthographic view shows."""
+"""The painter's algorithm (Newell, Newell and Sancha, 1972): which face of a mesh each pixel of an orthographic view
+shows."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from ..errors import BackendError
 from ..io.quoting import shown
 from ..model.bundle import Bundle
 from .protocol import LARGEST_SIDE
-from .tensorrt_api import TensorRt, make_logger
+from .tensorrt_api import TensorRt, TrtObject, make_logger
 from .timing_cache import TimingCache
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class Profile:
     most: Shape
 
     def covers(self, shape: Shape) -> bool:
+        """Whether each side of ``shape`` lies between the smallest and the largest."""
         return all(low <= n <= high for low, n, high in zip(self.least, shape, self.most, strict=True))
 
 
@@ -81,7 +82,7 @@ def build_plan(trt: TensorRt, model: bytes, shapes: tuple[Profile, ...], arch: s
     return data
 
 
-def _config(trt: TensorRt, builder, shapes: tuple[Profile, ...], arch: str, name: str):
+def _config(trt: TensorRt, builder: TrtObject, shapes: tuple[Profile, ...], arch: str, name: str) -> TrtObject:
     config = builder.create_builder_config()
     config.clear_flag(trt.api.BuilderFlag.TF32)  # fp32 means fp32; who wants speed takes fp16
     config.progress_monitor = _monitor(trt, name)
@@ -104,16 +105,16 @@ def check_arch(trt: TensorRt, arch: str, present: str | None) -> None:
                            f"not for {arch}: build on the target")
 
 
-def _set_arch(trt: TensorRt, config, arch: str) -> None:
+def _set_arch(trt: TensorRt, config: TrtObject, arch: str) -> None:
     if trt.archs:  # without this TensorRT-RTX builds for every architecture it knows
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.api.ComputeCapability, arch.upper()), 0)
 
 
-def _monitor(trt: TensorRt, name: str):
+def _monitor(trt: TensorRt, name: str) -> TrtObject:
     """Logs the phases of a build; on a Jetson one takes minutes."""
 
-    class Monitor(trt.api.IProgressMonitor):
+    class Monitor(trt.api.IProgressMonitor):  # type: ignore[name-defined]  # of a module found at run time
         def __init__(self) -> None:
             trt.api.IProgressMonitor.__init__(self)
             self._steps: dict[str, int] = {}

@@ -80,6 +80,7 @@ class EngineCache:
         self._said: set[str] = set()
 
     def path(self, key: EngineKey) -> Path:
+        """Where the entry of ``key`` is or would be."""
         return self.folder / key.file
 
     def unsafe(self) -> str:

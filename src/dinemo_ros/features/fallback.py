@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from .protocol import FeatureExtractor
 
 if TYPE_CHECKING:
     import torch
+
+Features = TypeVar("Features", "np.ndarray", "torch.Tensor")
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ class FallbackExtractor:
         return self._tried(lambda extractor: extractor.on_device(images),
                            lambda: torch.from_numpy(self._fallback(images.cpu().numpy())).to(images.device))
 
-    def _tried(self, call: Callable, instead: Callable):
+    def _tried(self, call: Callable[..., Features], instead: Callable[[], Features]) -> Features:
         if self._active is self._fallback:
             return instead()
         try:
@@ -78,7 +80,7 @@ class FallbackExtractor:
         self._active.reason = reason
         return instead()
 
-    def _finite(self, features):
+    def _finite(self, features: Features) -> Features:
         """BackendError if fp16 overflowed. On the device nobody waits for it here; the pipeline asks."""
         # The sum of unit vectors is finite if each of them is.
         if isinstance(features, np.ndarray) and not np.isfinite(features.sum()):

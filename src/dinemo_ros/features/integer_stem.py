@@ -116,7 +116,7 @@ def _find(graph: GraphProto) -> _Stem | None:
     if len(names) != 4 or any(name not in constant for name in names):
         return None
     mean, deviation, weights, bias = (constant[name].astype(np.float64) for name in names)
-    settings = {"strides": [1, 1], "pads": [0] * 4, "group": 1, "dilations": [1, 1], "auto_pad": b"NOTSET"}
+    settings: dict = {"strides": [1, 1], "pads": [0] * 4, "group": 1, "dilations": [1, 1], "auto_pad": b"NOTSET"}
     settings |= {a.name: helper.get_attribute_value(a) for a in convolve.attribute}
     (down, stride), pads, width = settings["strides"], settings["pads"], weights.shape[3]
     if (mean.size, deviation.size, weights.shape[1]) != (3, 3, 3) or settings["group"] != 1 or \
@@ -131,7 +131,8 @@ def _find(graph: GraphProto) -> _Stem | None:
 
 def _first_nodes(graph: GraphProto) -> list[NodeProto]:
     """What follows one another from the picture to the first QuantizeLinear, or to where the graph branches."""
-    nodes, tensor = [], "image"
+    nodes: list[NodeProto] = []
+    tensor = "image"
     while not nodes or nodes[-1].op_type != "QuantizeLinear":
         readers = consumers(graph, tensor)
         if len(readers) != 1 or readers[0].input[0] != tensor:
@@ -143,7 +144,7 @@ def _first_nodes(graph: GraphProto) -> list[NodeProto]:
 
 def _second_moments(pictures: Sequence[np.ndarray], stem: _Stem) -> np.ndarray:
     """[n, n] mean of x x^T over the windows x [n] of ``pictures``, in the order of one output's weights."""
-    k, total, count = stem.weights.shape[2:], 0.0, 0
+    k, total, count = stem.weights.shape[2:], np.zeros(()), 0
     for batch in pictures:
         shifted = batch.astype(np.float32) - stem.zero
         windows = np.lib.stride_tricks.sliding_window_view(shifted, k, axis=(1, 2))[:, ::_GROUP, ::_GROUP]

@@ -66,7 +66,7 @@ def consumers(graph: GraphProto, tensor: str) -> list[NodeProto]:
 
 
 def initializers(graph: GraphProto) -> dict[str, np.ndarray]:
-    """Constant tensors by name."""
+    """The graph's constant tensors (weights, shapes, scales) by name, each of its own shape."""
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 

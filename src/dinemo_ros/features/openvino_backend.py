@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..errors import BackendError, BundleError
 from ..model.bundle import Bundle
 from .optional import imported
+
+if TYPE_CHECKING:
+    from openvino import InferRequest
 
 _HINT = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 _CAPABILITY = {"bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
@@ -56,6 +61,6 @@ class OpenVinoExtractor:
         return _infer(self._any, images)
 
 
-def _infer(request, images: np.ndarray) -> np.ndarray:
+def _infer(request: InferRequest, images: np.ndarray) -> np.ndarray:
     request.infer({"image": np.ascontiguousarray(images)}, share_inputs=True)
     return request.get_tensor("features").data.copy()

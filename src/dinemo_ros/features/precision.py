@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +117,7 @@ class _Calibration:
         images = next(self._pictures, None)
         return None if images is None else {"image": images}
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[dict]:
         return iter(self.get_next, None)
 
 

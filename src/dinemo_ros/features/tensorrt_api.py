@@ -11,10 +11,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ..errors import BackendError, NotInstalledError, told
 
 _log = logging.getLogger(__name__)
+
+#: Builder, configuration, engine, ...: of the module that is found at run time, ordinary TensorRT or RTX.
+TrtObject = Any
 
 # Module, the flavour it is, and the packages whose folder may hold its libraries (first found).
 _CANDIDATES = (
@@ -76,10 +80,10 @@ def load_tensorrt() -> TensorRt:
                             "install tensorrt, or tensorrt-rtx for GeForce RTX")
 
 
-def make_logger(trt: TensorRt):
+def make_logger(trt: TensorRt) -> TrtObject:
     """A logger object for TensorRT's calls that keeps the last error, its only way to say why a call gave None."""
 
-    class Logger(trt.api.ILogger):
+    class Logger(trt.api.ILogger):  # type: ignore[name-defined]  # of a module that is found at run time
         def __init__(self) -> None:
             trt.api.ILogger.__init__(self)
             self.last_error = ""

@@ -13,7 +13,7 @@ from ..errors import BackendError, PictureSizeError, RefusedEngineError
 from ..gpu.cuda_driver import CudaStream
 from ..model.bundle import Bundle
 from .engine_build import Profile
-from .tensorrt_api import TensorRt, make_logger
+from .tensorrt_api import TensorRt, TrtObject, make_logger
 from .torch_order import in_torch_order
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class TensorRtExtractor:
         self._host_features = self._stream.host_array(4 * features).view(np.float32)
 
 
-def _context(engine, trt: TensorRt):
+def _context(engine: TrtObject, trt: TensorRt) -> TrtObject | None:
     """Something to run an engine with; None where there is no room.
 
     TensorRT-RTX compiles kernels for every new number of pictures. As it is, it does so behind one's back while slower

@@ -8,6 +8,7 @@ import logging
 from dataclasses import replace
 
 from .engine_cache import EngineCache, EngineKey
+from .tensorrt_api import TrtObject
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class TimingCache:
         self._cache, self._given = cache, None
         self.key = replace(engine, name="timings", onnx="any", precision="any", shapes="any")
 
-    def give(self, config) -> None:
+    def give(self, config: TrtObject) -> None:
         """To a builder's configuration, what is known; TensorRT refuses times of another GPU, driver or version."""
         known = self._cache.load(self.key, "times are measured again")
         if known and self._set(config, known):
@@ -32,7 +33,7 @@ class TimingCache:
             _log.info("%s: TensorRT has no use for these times any more, it measures again", self._cache.path(self.key))
         self._set(config, b"")
 
-    def keep(self, config) -> None:
+    def keep(self, config: TrtObject) -> None:
         """What the configuration knows after a build; a disk that will not have it is no reason to complain."""
         timings, self._given = config.get_timing_cache(), None
         if timings is not None:
@@ -42,6 +43,6 @@ class TimingCache:
         """Before a build that shall not choose what the last one chose."""
         self._cache.remove(self.key)
 
-    def _set(self, config, content: bytes) -> bool:
+    def _set(self, config: TrtObject, content: bytes) -> bool:
         self._given = config.create_timing_cache(content)  # the configuration does not keep it alive
         return self._given is not None and bool(config.set_timing_cache(self._given, False))

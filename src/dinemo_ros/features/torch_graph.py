@@ -67,6 +67,7 @@ class OnnxModule(nn.Module):
         return self
 
     def forward(self, image: Tensor) -> Tensor:
+        """Features float32 [N, D, H/8, W/8] of ``image`` uint8 [N, H, W, 3] RGB, on the buffers' device."""
         values = {name: getattr(self, buffer) for name, buffer in self._buffer_of.items()}
         values.update(self._on_host, image=image)
         for operator, inputs, outputs, attributes in self._steps:

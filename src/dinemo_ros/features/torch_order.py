@@ -18,6 +18,8 @@ def in_torch_order(stream: CudaStream, *tensors: torch.Tensor) -> Iterator[int]:
     """The CUDA handle of ``stream``, which works on ``tensors`` of torch's; the host waits for nothing.
 
     On CUDA's default stream, which is torch's, libraries would synchronise with the host.
+
+    tensors: at least one, of any shape, all on one GPU; only the order of work on them matters here, no unit.
     """
     import torch
 

@@ -100,16 +100,25 @@ class CudaStream:
         """uint8 [size] in page-locked memory, which copies run from without another copy."""
         address = ctypes.c_void_p()
         self._call("cuMemHostAlloc", ctypes.byref(address), ctypes.c_size_t(size), 0)
-        self._host_memory.append(address.value)
-        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address.value))
+        place = address.value or 0  # never 0 where the driver has said yes
+        self._host_memory.append(place)
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(place))
 
     def upload(self, address: int, source: np.ndarray) -> None:
-        """Enqueue a copy of a contiguous host array to the GPU."""
+        """Enqueue a copy of a contiguous host array, of any shape and type, to ``address`` on the GPU.
+
+        Raises:
+            CudaError: the driver refuses it.
+        """
         self._call("cuMemcpyHtoDAsync_v2", ctypes.c_uint64(address), ctypes.c_void_p(source.ctypes.data),
                    ctypes.c_size_t(source.nbytes), self._stream)
 
     def download(self, target: np.ndarray, address: int) -> None:
-        """Enqueue a copy from the GPU to a contiguous host array."""
+        """Enqueue a copy from ``address`` on the GPU to a contiguous host array of any shape and type.
+
+        Raises:
+            CudaError: the driver refuses it.
+        """
         self._call("cuMemcpyDtoHAsync_v2", ctypes.c_void_p(target.ctypes.data), ctypes.c_uint64(address),
                    ctypes.c_size_t(target.nbytes), self._stream)
 
@@ -136,7 +145,7 @@ class CudaStream:
         with contextlib.suppress(Exception):  # at the end of the process the driver may be gone already
             self.close()
 
-    def _call(self, function: str, *arguments) -> None:
+    def _call(self, function: str, *arguments: object) -> None:
         _check(self._cuda, getattr(self._cuda, function)(*arguments), function)
 
 

@@ -55,7 +55,7 @@ class GraphCache:
         graph.replay()
         return output[:count]
 
-    def _capture(self, buffers: list[Tensor]):
+    def _capture(self, buffers: list[Tensor]) -> tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]:
         graph, device = torch.cuda.CUDAGraph(), buffers[0].device
         pool, self._pool = self._pool or torch.cuda.graph_pool_handle(), None  # not again where the capture fails
         with _beside(device):
@@ -87,5 +87,5 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 def filled_up(tensor: Tensor, count: int) -> Tensor:
-    """A new tensor with ``count`` elements, the last of ``tensor`` repeated."""
+    """A new tensor [count, ...] of any unit: the rows of ``tensor`` [N, ...], N <= count, the last one repeated."""
     return torch.cat([tensor, tensor[-1:].expand(count - len(tensor), *tensor.shape[1:])])

@@ -14,7 +14,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def read_arrays(path: str | os.PathLike, names: Sequence[str] | None = None, opt
 
     Args:
         largest: bytes of the file, and of all these arrays together.
-        rows: how many rows an array may have, by its name.
+        rows: how many rows N an array [N, ...] may have, by its name.
 
     Raises:
         DocumentError: a name is missing, something is too large, damaged, encrypted or no plain array; without the
@@ -95,7 +95,7 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, largest: i
     return array.reshape(shape, order="F" if fortran else "C")
 
 
-def _header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether columns come first, and type; all of them checked, the shape's size is not."""
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):  # later ones are for headers of more than 64 KiB, and take memory for what these say
@@ -116,11 +116,11 @@ def _header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtyp
     return shape, fortran, dtype
 
 
-def _fill(stream: BinaryIO, array: np.ndarray, name: str) -> None:
+def _fill(stream: IO[bytes], array: np.ndarray, name: str) -> None:
     """All of ``array``, and not a byte more; the end of the stream is where zipfile compares the checksum."""
-    into, done = memoryview(array.view(np.uint8) if array.size and array.itemsize else b""), 0
+    into, done = array.view(np.uint8).data if array.size and array.itemsize else memoryview(b""), 0
     while done < len(into):
-        count = stream.readinto(into[done:])
+        count = stream.readinto(into[done:])  # type: ignore[attr-defined]  # zipfile's has it
         if not count:
             raise DocumentError(f"{name} is cut off: {done} of {len(into)} bytes are there")
         done += count

@@ -13,8 +13,10 @@ import io
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from xml.etree import ElementTree
 
 import yaml
@@ -22,7 +24,10 @@ import yaml
 from ..errors import DocumentError
 from .bounded_file import read_bounded
 from .quoting import quoted, shown
-from .scalars import checked_text, json_float, json_integer, plain_text, typed_scalar
+from .scalars import Scalar, checked_text, json_float, json_integer, plain_text, typed_scalar
+
+#: Whatever a file says, to be checked by its reader; as ``json.loads`` has it.
+Document = Any
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # thirty times as fast where PyYAML has libyaml
 _OPENCV_DIRECTIVE = re.compile(r"\A\s*%YAML:[^\n]*")  # not YAML's own, which has a blank there
@@ -44,7 +49,7 @@ CALIBRATION = Limits(1 << 20)  # OpenCV's files may hold every corner that was s
 TABLE = Limits(16 << 20, values=2_000_000)  # labels of a data set
 
 
-def read_yaml(path: str | os.PathLike, limits: Limits):
+def read_yaml(path: str | os.PathLike, limits: Limits) -> Document:
     """The first document of a YAML file; every key is a text and stands once in its mapping.
 
     Raises:
@@ -53,14 +58,14 @@ def read_yaml(path: str | os.PathLike, limits: Limits):
     return _from_yaml(_text(path, limits), limits, typed=True)
 
 
-def parse_yaml(text: str, limits: Limits):
-    """As :func:`read_yaml`, of a text that is at hand."""
+def parse_yaml(text: str, limits: Limits) -> Document:
+    """Of a text that is at hand; otherwise as :func:`read_yaml`."""
     if len(text) > limits.size:
         raise DocumentError(f"is longer than {limits.size} characters, which is the most that is read")
     return _from_yaml(text, limits, typed=True)
 
 
-def read_json(path: str | os.PathLike, limits: Limits = TABLE):
+def read_json(path: str | os.PathLike, limits: Limits = TABLE) -> Document:
     """What a JSON file says; DocumentError as for :func:`read_yaml`."""
     text = _text(path, limits)
     try:
@@ -69,7 +74,7 @@ def read_json(path: str | os.PathLike, limits: Limits = TABLE):
         raise DocumentError(f"cannot be read as JSON ({shown(error)})") from error
 
 
-def read_texts(path: str | os.PathLike):
+def read_texts(path: str | os.PathLike) -> Document:
     """A calibration as YAML, JSON or OpenCV's XML, with all numbers as texts and tags passed over.
 
     Raises:
@@ -109,13 +114,13 @@ class _Builder:
     """Puts values into the innermost open dictionary or list."""
 
     def __init__(self, limits: Limits) -> None:
-        self.document = None
+        self.document: Document = None
         self._limits = limits
         self._open: list[_Open] = []
         self._count = 0
         self._anchors: dict[str, tuple[object, int, int]] = {}  # value, values in it, levels in it
 
-    def add(self, value, line: int, anchor: str | None = None, count: int = 1, height: int = 0) -> None:
+    def add(self, value: Document, line: int, anchor: str | None = None, count: int = 1, height: int = 0) -> None:
         """A complete value, or what an alias stands for."""
         self._count += count
         if self._count > self._limits.values:
@@ -161,7 +166,7 @@ class _Builder:
         self.add(value, line, count=count, height=height)
 
     @staticmethod
-    def _key(value, mapping: dict, line: int) -> str:
+    def _key(value: object, mapping: dict, line: int) -> str:
         if not isinstance(value, str):
             raise _not_yaml(line, "a key that is a list or a mapping")
         if value in mapping:
@@ -169,15 +174,15 @@ class _Builder:
         return value
 
 
-def _from_yaml(text: str, limits: Limits, typed: bool):
+def _from_yaml(text: str, limits: Limits, typed: bool) -> Document:
     builder = _Builder(limits)
     try:
         for event in yaml.parse(io.StringIO(text), Loader=_LOADER):
-            line = event.start_mark.line
+            line = 0 if event.start_mark is None else event.start_mark.line
             if isinstance(event, yaml.ScalarEvent):
                 builder.add(_scalar(event, builder, typed, line), line, event.anchor)
             elif isinstance(event, yaml.AliasEvent):
-                builder.alias(event.anchor, line)
+                builder.alias(event.anchor or "", line)
             elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
                 if typed and event.tag not in _COLLECTION_TAGS:
                     raise _not_yaml(line, f"the tag {quoted(event.tag, 40)} is not read")
@@ -193,7 +198,7 @@ def _from_yaml(text: str, limits: Limits, typed: bool):
     return builder.document
 
 
-def _scalar(event: yaml.ScalarEvent, builder: _Builder, typed: bool, line: int):
+def _scalar(event: yaml.ScalarEvent, builder: _Builder, typed: bool, line: int) -> Scalar:
     try:
         checked_text(event.value)
         if builder.expects_key():
@@ -203,7 +208,8 @@ def _scalar(event: yaml.ScalarEvent, builder: _Builder, typed: bool, line: int):
         raise _not_yaml(line, str(error)) from None
 
 
-def _from_json(text: str, limits: Limits, integer: Callable, number: Callable, constant: Callable):
+def _from_json(text: str, limits: Limits, integer: Callable[[str], object], number: Callable[[str], object],
+               constant: Callable[[str], object]) -> Document:
     """ValueError where it is no JSON."""
     # Each value but the first stands behind one of these; those in texts are counted, too.
     if sum(map(text.count, ",:[{")) > 2 * limits.values:
@@ -220,13 +226,12 @@ def _from_json(text: str, limits: Limits, integer: Callable, number: Callable, c
 def _unique(pairs: list[tuple[str, object]]) -> dict:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys: set[str] = set()
-        twice = next(key for key, _ in pairs if key in keys or keys.add(key))
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise DocumentError(f"has the key {quoted(twice, 40)} twice in one object")
     return found
 
 
-def _check_depth(document, deepest: int) -> None:
+def _check_depth(document: object, deepest: int) -> None:
     """Also that every text can be written and used as a name."""
     level = [document]
     for depth in range(deepest + 1):
@@ -249,12 +254,9 @@ def _from_xml(text: str, deepest: int) -> dict:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise DocumentError("is XML with declarations, which OpenCV does not write")
     root: dict = {}
-    nodes = [(root, None)]
-    parser = ElementTree.XMLPullParser(("start", "end"))
+    nodes: list[tuple[dict, ElementTree.Element | None]] = [(root, None)]
     try:
-        parser.feed(text)
-        parser.close()
-        for kind, element in parser.read_events():
+        for kind, element in ElementTree.iterparse(io.StringIO(text), ("start", "end")):
             if kind == "start":
                 if len(nodes) > deepest:
                     raise _too_deep(deepest)

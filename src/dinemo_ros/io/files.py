@@ -21,9 +21,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import OutputError
 from .links import ForeignLink, owners, resolved
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _log = logging.getLogger(__name__)
 _PART = ".part"  # what a file is called, behind a dot, its name and something random, until it is complete
@@ -174,12 +178,17 @@ class AtomicFile:
         return self
 
     def write(self, text: str) -> None:
+        """Append ``text``, which is on its way to the disk when this returns.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         with self._told():
             self._file.write(readable(text))
             self._file.flush()
         self._empty = self._empty and not text
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._told():
             if kind is None and self._part is not None:
                 os.fsync(self._file.fileno())
@@ -191,7 +200,7 @@ class AtomicFile:
             self._file.close()
 
     @contextlib.contextmanager
-    def _told(self):
+    def _told(self) -> Iterator[None]:
         """OSError as one sentence."""
         try:
             yield
@@ -242,12 +251,16 @@ def write_file(path: str | Path, content: bytes | str, durable: bool = True) -> 
         raise _told(path, error) from error
 
 
-def write_arrays(path: str | Path, **arrays) -> None:
-    """``arrays`` as a compressed npz called ``path``; OutputError as for :func:`write_file`."""
+def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
+    """``arrays`` [...] of any shape, by their names, as a compressed npz called ``path``.
+
+    Raises:
+        OutputError: as for :func:`write_file`.
+    """
     import numpy as np
 
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # by numpy's stub one may be allow_pickle
     write_file(path, buffer.getvalue())
 
 

@@ -8,6 +8,8 @@ those; a file's are turned upright by :func:`decode_file`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
@@ -23,13 +25,18 @@ from .picture_header import decodable_header, read_header, require_size
 from .quoting import quoted
 from .sample_range import SampleRange
 
+if TYPE_CHECKING:
+    from array import array
+
+    Buffer = bytes | bytearray | memoryview | array | np.ndarray  # of samples, or of a file
+
 # IGNORE_ORIENTATION: the standard says nothing of EXIF data within a message, and versions of OpenCV differ in which
 # kinds of file they turn.
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def decode_image(encoding: str, height: int, width: int, step: int, data, is_bigendian: bool = False,
-                 samples: SampleRange | None = None) -> np.ndarray:
+def decode_image(encoding: str, height: int, width: int, step: int, data: Buffer,
+                 is_bigendian: bool = False, samples: SampleRange | None = None) -> np.ndarray:
     """RGB uint8 [height, width, 3] of a ``sensor_msgs/Image``.
 
     Args:
@@ -70,7 +77,7 @@ def decode_image(encoding: str, height: int, width: int, step: int, data, is_big
     return layout.rgb(layout.pixels(stored, height, width, is_bigendian), samples or SampleRange())
 
 
-def decode_compressed(image_format: str, data, samples: SampleRange | None = None) -> np.ndarray:
+def decode_compressed(image_format: str, data: Buffer, samples: SampleRange | None = None) -> np.ndarray:
     """RGB uint8 [H, W, 3] of a ``sensor_msgs/CompressedImage``, as stored: EXIF data in it turn nothing.
 
     Args:
@@ -111,7 +118,7 @@ def file_size(data: bytes) -> tuple[int, int] | None:
     return (header.height, header.width) if turned else (header.width, header.height)
 
 
-def peek_size(image_format: str, data) -> tuple[int, int] | None:
+def peek_size(image_format: str, data: Buffer) -> tuple[int, int] | None:
     """(width, height) in pixels of a ``sensor_msgs/CompressedImage`` from its header alone; None if it does not tell.
 
     Takes microseconds: whoever knows the camera's size can refuse an image of another before it is decoded.
@@ -196,7 +203,7 @@ def undecodable(found: Content | None) -> str:
     return f"not an image that can be decoded but {found}"
 
 
-def _as_bytes(data) -> np.ndarray:
+def _as_bytes(data: Buffer) -> np.ndarray:
     """The bytes of ``data`` as uint8 [N], without a copy."""
     if isinstance(data, np.ndarray):
         return np.ascontiguousarray(data).reshape(-1).view(np.uint8)

@@ -46,7 +46,10 @@ class Layout:
         return self.channels * self.depth
 
     def pixels(self, stored: np.ndarray, height: int, width: int, is_bigendian: bool) -> np.ndarray:
-        """Rows without their padding, in this machine's byte order, of bytes [rows, step] of a message."""
+        """Samples [rows, width(, channels)] without the rows' padding, in this machine's byte order.
+
+        stored: uint8 [rows, step], the bytes of a message of ``height`` x ``width`` pixels.
+        """
         if self.wide_chroma:
             chroma = stored[height:].reshape(height, -1)[:, :2 * width]
             return np.concatenate([stored[:height, :width], chroma], axis=1)
@@ -58,7 +61,7 @@ class Layout:
         return np.ascontiguousarray(pixels)
 
     def rgb(self, pixels: np.ndarray, samples: SampleRange) -> np.ndarray:
-        """RGB uint8 [height, width, 3]."""
+        """RGB uint8 [height, width, 3] of what :meth:`pixels` gives: [rows, width(, channels)] uint8 or uint16."""
         return self.to_rgb(pixels if self.depth == 1 else samples.to_8_bits(pixels))
 
 

@@ -73,7 +73,7 @@ def item_contents(data: bytes) -> list[bytes]:
     meta = child(data, (0, len(data)), b"meta")
     inside = None if meta is None else (meta[0] + 4, meta[1])
     table = inside and child(data, inside, b"iloc")
-    if not table:
+    if inside is None or not table:
         return []
     own = child(data, inside, b"idat") or (0, 0)
     read = _Numbers(data, table[0], table[1])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JPEGs without their end marker: some cameras (UVC) leave it away, and a picture that was cut short lacks it too.
+"""JPEGs without their end marker (EOI, ITU-T T.81, annex B): some cameras (UVC) leave it away, and a picture that was
+cut short lacks it too.
 
 Decoders fill what is missing with grey and say nothing. With an end marker put behind what there is, a sequential JPEG
 shows which of the two it was: coefficients that never came are zero, and zero is a block of exactly 128 in the corner

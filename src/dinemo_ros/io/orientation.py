@@ -25,12 +25,15 @@ _AVIF = {(0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6, (0, 0): 4, (0, 
 
 
 def upright(picture: np.ndarray, orientation: int) -> np.ndarray:
-    """``picture`` [H, W, ...], stored as ``orientation`` says, as it is to be seen; the same array for 1."""
+    """``picture`` [H, W, ...], stored as ``orientation`` (EXIF 2.32, tag 274) says, as it is to be seen.
+
+    uint8 or any other samples, masks too. The very array for 1, else a new one; for 5 to 8 it is [W, H, ...].
+    """
     return picture if orientation == 1 else np.ascontiguousarray(_TURNS[orientation](picture))
 
 
 def as_stored(picture: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo :func:`upright`."""
+    """Undo :func:`upright`: ``picture`` [H, W, ...] as it is to be seen, uint8 or other samples, as it is stored."""
     return upright(picture, _BACK.get(orientation, orientation))
 
 

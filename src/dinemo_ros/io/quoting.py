@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from itertools import islice
-from pathlib import PurePath
 
 #: Characters of a file name that are shown; file systems allow 255 bytes.
 NAME_LIMIT = 120
 _HEAD, _TAIL = 500, 200  # of a long sentence its beginning, where it is, and its end, what to do
 
 
-def shown(text: str | PurePath, limit: int = NAME_LIMIT) -> str:
+def shown(text: object, limit: int = NAME_LIMIT) -> str:
     """The beginning of ``text`` in at most ``limit`` characters, and ``...`` where that is not all; what is not
     printable (line ends, terminal controls, bytes of a file name that are no UTF-8) as escapes."""
     text = str(text)
@@ -20,12 +20,12 @@ def shown(text: str | PurePath, limit: int = NAME_LIMIT) -> str:
     return "".join(begin) + "..." * (len(begin) < len(text))
 
 
-def shown_path(path: str | PurePath) -> str:
+def shown_path(path: str | os.PathLike) -> str:
     """A path as it can be read in a sentence; whole, as far as a system takes it."""
     return shown(path, 4096)
 
 
-def quoted(text: str, limit: int = 80) -> str:
+def quoted(text: object, limit: int = 80) -> str:
     """``text`` in quotes, cut and escaped as by :func:`shown`. A quote or backslash in it gets a backslash before it:
     where it ends is said by us and not by who wrote it."""
     text = str(text)

@@ -15,6 +15,9 @@ from yaml.resolver import Resolver
 
 from .quoting import quoted
 
+#: What a plain YAML scalar stands for.
+Scalar = str | int | float | bool | None
+
 _TAG = "tag:yaml.org,2002:"
 _RESOLVER = Resolver()
 _TRUTH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
@@ -29,7 +32,7 @@ def plain_text(event: yaml.ScalarEvent) -> str | None:
     return None if event.implicit[0] and event.value in ("", "~", "null") else event.value
 
 
-def typed_scalar(event: yaml.ScalarEvent):
+def typed_scalar(event: yaml.ScalarEvent) -> Scalar:
     """Text, number, truth value or None; ValueError says what is wrong, in a few words."""
     text = event.value
     if event.implicit[1] or event.tag == "!":  # in quotes
@@ -54,7 +57,7 @@ def json_integer(text: str) -> int:
 
 
 def json_float(text: str) -> float:
-    """ValueError for one that no double is."""
+    """A number of a JSON text, in whatever unit it is written; ValueError for one that no double is."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{quoted(text, 40)} is too large a number")

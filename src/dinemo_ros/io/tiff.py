@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first directory of a TIFF file, which EXIF data and camera raw files are as well."""
+"""The first directory of a TIFF file (TIFF 6.0, 1992), which EXIF data and camera raw files are as well."""
 
 from __future__ import annotations
 

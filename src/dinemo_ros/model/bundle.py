@@ -31,6 +31,9 @@ from .mirror import counterparts
 from .neural_mesh import LARGEST_MESH, NeuralMesh
 from .symmetry import Symmetry
 
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 FORMAT = "dinemo-bundle/1"
 CARD_FILE, BACKBONE_FILE, MESH_FILE, INT8_FILE = "model.yaml", "backbone.onnx", "mesh.npz", "backbone_int8.onnx"
 _LARGEST_NETWORK = 512 << 20  # bytes; the shipped ones have 12 million
@@ -196,7 +199,11 @@ class Bundle:
 
 
 def find_bundle(category: str) -> Path:
-    """Folder of the bundle shipped for ``category``: sourced ROS workspaces, this Python's share, the source tree."""
+    """Folder of the bundle shipped for ``category``: sourced ROS workspaces, this Python's share, the source tree.
+
+    Raises:
+        BundleError: no bundle of that name is installed; the message lists those that are.
+    """
     found = shipped_categories()
     for root in _roots() if category in found else ():  # a name, never a way to another folder
         if (root / "engines" / category / CARD_FILE).is_file():
@@ -247,6 +254,9 @@ def write_bundle(directory: str | Path, card: Card, backbone: bytes, mesh: Neura
     """Write card, content of the ONNX files and mesh into ``directory``, fill in the hashes, read it back checked.
 
     A bundle that is there already stays what it was where the new one cannot be written.
+
+    Raises:
+        BundleError: it cannot be written, or what was written is no valid bundle.
     """
     directory = Path(directory)
     arrays = io.BytesIO()
@@ -339,24 +349,27 @@ def _check_mesh(path: Path, card: Card, mesh: NeuralMesh) -> None:
             raise BundleError(f"{path / CARD_FILE}: {error}") from None
 
 
-def _require(condition: bool, key: str, value, allowed: str) -> None:
+Schema = typing.TypeVar("Schema", bound="DataclassInstance")
+
+
+def _require(condition: bool, key: str, value: object, allowed: str) -> None:
     if not condition:
         raise BundleError(f"{key} is {_told(value)}; allowed: {allowed}")
 
 
-def _told(value) -> str:
+def _told(value: object) -> str:
     """A value of somebody's card in a sentence."""
     return shown(repr(value), 200)
 
 
-def _plain(value):
+def _plain(value: typing.Any) -> typing.Any:
     """Tuples to lists, so that the safe YAML dumper writes them as sequences."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _parse(schema: type, document, where: str):
+def _parse(schema: type[Schema], document: object, where: str) -> Schema:
     """Build the dataclass ``schema`` from a YAML mapping, refusing unknown keys and wrong types."""
     if not isinstance(document, dict):
         raise BundleError(f"{where or 'the file'} must be a mapping, got {_told(document)}")
@@ -382,13 +395,13 @@ def _with_new_names(document: dict, where: str) -> dict:
     return found
 
 
-def _convert(kind, value, where: str):
+def _convert(kind: typing.Any, value: typing.Any, where: str) -> object:
     if kind is Symmetry:
         try:
             return Symmetry.parse(value)
         except ValueError as error:
             raise BundleError(str(error)) from None
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         return _parse(kind, value, where)
     if isinstance(kind, types.GenericAlias) and kind.__origin__ is tuple:
         if not isinstance(value, list):
@@ -411,5 +424,5 @@ def _convert(kind, value, where: str):
     return value
 
 
-def _join(where: str, key) -> str:
+def _join(where: str, key: object) -> str:
     return f"{where}.{key}" if where else str(key)

@@ -22,7 +22,10 @@ _CLOSE = 1e-3  # of the object's diagonal: how far a vertex's mirror image may l
 
 
 def counterparts(vertices: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """[V] for every vertex of vertices and normals [V, 3] the one opposite in the plane y = 0; itself in the middle.
+    """[V] for every vertex the index of the one opposite in the plane y = 0; its own in the middle.
+
+    Args:
+        vertices: [V, 3] metres, object frame. normals: [V, 3] unit vectors.
 
     Raises:
         BundleError: the mesh is not its own mirror image.
@@ -50,5 +53,5 @@ def with_counterparts(mesh: NeuralMesh) -> NeuralMesh:
 
 
 def side_by_side(features: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """[V, 2 D] of unit norm, of two of [V, D]."""
+    """[V, 2 D] of unit length per row, of ``features`` [V, D] and ``mirrored`` [V, D], which are so."""
     return HALF * np.hstack([features, mirrored])

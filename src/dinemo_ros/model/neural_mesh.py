@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The neural mesh: a category's surface with one learnt feature per vertex, and the features of everything else."""
+"""The neural mesh: a category's surface with one learnt feature per vertex, and the features of everything else.
+
+As in NeMo (Wang et al., ICLR 2021, arXiv 2101.12378) and DINeMo (arXiv 2503.20220): vertices, faces and one feature per
+vertex, beside clutter features for what is no object."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Symmetry:
             raise ValueError(f"symmetry is {told}; allowed: {ALLOWED}")
 
     @classmethod
-    def parse(cls, document) -> Symmetry:
+    def parse(cls, document: object) -> Symmetry:
         """From the YAML value; ValueError says what is allowed."""
         if document == "none":
             return cls()
@@ -76,7 +76,7 @@ class Symmetry:
         return self.axis == "z" and self.order == 1
 
     def turns(self, samples: int = 36) -> np.ndarray:
-        """[N, 3, 3] the turns about object z, the identity first; ``samples`` of them where they are continuous."""
+        """[N, 3, 3] rotations about object z, the identity first; ``samples`` of them where they are continuous."""
         count = samples if self.continuous else self.order
         return np.array([turn(2 * math.pi * k / count) for k in range(count)])
 
@@ -85,7 +85,7 @@ class Symmetry:
         return 1 if self.continuous else math.ceil(steps / self.order)
 
     def nearest(self, R: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """That one of the poses equivalent to ``R`` that lies nearest to ``reference``, both [3, 3].
+        """Of the rotations equivalent to ``R`` the one nearest to ``reference``; all [3, 3], object to camera.
 
         trace(reference^T R Rz(a)) = p cos a + q sin a + const has its maximum at a* = atan2(q, p); of a finite set of
         turns the one nearest to a* is best, because cos(a - a*) falls on both sides.
@@ -100,11 +100,16 @@ class Symmetry:
         return np.asarray(R) @ turn(angle)
 
     def canonical(self, T_cam_obj: np.ndarray) -> np.ndarray:
-        """The one of all equivalent poses [4, 4] that is reported, so that a frame does not spin from image to image.
+        """The one of all equivalent poses that is reported, so that a frame does not spin from image to image.
+
+        To choose one of them by a rule is what Pitteri et al. (3DV 2019) do before training; the rule here is another.
 
         It is the one turned least from an upright object that shows its front (azimuth, elevation and theta zero along
         the ray to it): x points to the camera. Unlike "azimuth 0" this has no jump where the camera looks from above;
         an object upside down is its only singular pose.
+
+        Args:
+            T_cam_obj: [4, 4] object frame to camera optical frame, metres.
         """
         T = np.array(T_cam_obj, dtype=np.float64)
         if self.exact:
@@ -112,14 +117,15 @@ class Symmetry:
         return T
 
     def distance(self, R_a: np.ndarray, R_b: np.ndarray) -> float:
-        """Geodesic angle between two rotations in radians, least over the equivalent ones.
+        """Geodesic angle in radians between two rotations [3, 3], object to camera, least over the equivalent ones.
 
         For a continuous symmetry this is the angle between the two axes.
         """
         return rotation_angle(self.nearest(R_a, R_b), R_b)
 
     def size(self, size: np.ndarray) -> np.ndarray:
-        """``size`` [3] as the symmetry allows it: a quarter turn, where there is one, makes length and width equal."""
+        """``size`` [3] metres as the symmetry allows it: a quarter turn, where there is one, makes length and width
+        equal."""
         length, width, height = (float(value) for value in size)
         if self.continuous or self.order > 2:
             length = width = math.sqrt(length * width)
@@ -139,7 +145,7 @@ class Symmetry:
         return change @ np.asarray(covariance) @ change.T
 
     def covariance(self, covariance: np.ndarray, R: np.ndarray) -> np.ndarray:
-        """Covariance [6, 6] of a pose with rotation ``R`` (both along the same camera axes), honest about the axis.
+        """``covariance`` [6, 6] of a pose with rotation ``R`` [3, 3], both along the same camera axes, honest about z.
 
         Where every turn is a symmetry nothing is known about the angle about the axis: its variance is that of a
         uniform angle. Finite symmetries change nothing: the covariance is about the representative that is reported.
@@ -148,10 +154,12 @@ class Symmetry:
 
 
 def with_axis_variance(covariance: np.ndarray, R: np.ndarray, variance: float) -> np.ndarray:
-    """``covariance`` [6, 6] with this variance (rad^2) about object z, independent of everything else.
+    """``covariance`` [6, 6] with this ``variance`` (rad^2) about object z, independent of everything else.
 
     With the object's axis a = R e_z in camera axes and P = I - a a^T acting on the rotation vector, the result is
     P cov P^T + variance a a^T: the marginal of all that is not the turn, and the turn apart from it.
+
+    covariance: metres and radians along camera axes. R: [3, 3] object to camera.
     """
     axis = np.asarray(R)[:, 2]
     project = np.eye(6)
@@ -162,13 +170,16 @@ def with_axis_variance(covariance: np.ndarray, R: np.ndarray, variance: float) -
 
 
 def axis_variance(covariance: np.ndarray, R: np.ndarray) -> float:
-    """Variance in rad^2 of the rotation about object z that ``covariance`` [6, 6] holds."""
+    """Variance in rad^2 of the rotation about object z that a pose with ``covariance`` [6, 6] and ``R`` [3, 3] has."""
     axis = np.asarray(R)[:, 2]
     return float(axis @ np.asarray(covariance)[3:, 3:] @ axis)
 
 
 def knows_azimuth(covariance: np.ndarray, R: np.ndarray) -> bool:
-    """Whether ``covariance`` [6, 6] of a pose says more about the turn about object z than a uniform angle would."""
+    """Whether a pose's ``covariance`` [6, 6] says more about its turn about object z than a uniform angle would.
+
+    R: [3, 3] its rotation, object to camera, along the axes of the covariance.
+    """
     return axis_variance(covariance, R) < _AS_GOOD_AS_UNIFORM * UNIFORM_VARIANCE
 
 

@@ -82,7 +82,8 @@ def choose_boxes(message: Detection2DArray, width: int, height: int, class_id: s
 def _wanted(message: Detection2DArray, class_id: str, min_score: float,
             choice: Choice) -> list[tuple[Detection2D, float]]:
     """The detections of that class and score, each with its score; 1 where it has none."""
-    wanted, others, weak = [], Counter(), []
+    wanted, weak = [], []
+    others: Counter[str] = Counter()
     strange: dict[str, str] = {}
     for detection in message.detections[:MOST_BOXES]:
         best = max((r.hypothesis for r in detection.results), key=lambda h: _certain(h.score), default=None)

@@ -7,6 +7,7 @@ import math
 from array import array
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, PoseStamped, PoseWithCovariance, Quaternion, TransformStamped, Vector3
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -22,7 +23,7 @@ from ..pose import Hypothesis, ObjectPose
 _UNKNOWN_COVARIANCE = [-1.0] + [0.0] * 35
 
 
-def nanoseconds(stamp) -> int:
+def nanoseconds(stamp: Time) -> int:
     """builtin_interfaces/Time as integer nanoseconds."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
@@ -56,7 +57,7 @@ def rgb_to_image(header: Header, rgb: np.ndarray) -> Image:
     """sensor_msgs/Image, rgb8, of uint8 [H, W, 3]."""
     # array('B') filled through a memoryview: an ndarray or a list assigned to data takes 100 ms and more.
     data = array("B")
-    data.frombytes(memoryview(np.ascontiguousarray(rgb)).cast("B"))
+    data.frombytes(np.ascontiguousarray(rgb).data.cast("B"))
     height, width = rgb.shape[:2]
     return Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=data)
 
@@ -91,10 +92,12 @@ def pose_message(T_cam_obj: np.ndarray) -> Pose:
 
 
 def pose_stamped(header: Header, pose: ObjectPose) -> PoseStamped:
+    """The object's pose in the frame and at the time of ``header``, which is the image's."""
     return PoseStamped(header=header, pose=pose_message(pose.T_cam_obj))
 
 
 def transform_message(header: Header, child_frame: str, pose: ObjectPose) -> TransformStamped:
+    """``child_frame`` at the object, in the frame and at the time of ``header``, which is the image's."""
     message = TransformStamped(header=header, child_frame_id=child_frame)
     p = pose_message(pose.T_cam_obj)
     message.transform.translation = Vector3(x=p.position.x, y=p.position.y, z=p.position.z)

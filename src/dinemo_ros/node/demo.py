@@ -27,7 +27,7 @@ _READY_S = 120.0  # the first start compiles the solver
 _STOP_S = 10.0
 
 
-def start(executable: str, **settings) -> subprocess.Popen:
+def start(executable: str, **settings: str | bool | float) -> subprocess.Popen:
     """Start a node of this package as a process of its own, with parameters."""
     path = Path(get_package_prefix("dinemo_ros")) / "lib" / "dinemo_ros" / executable
     words = [str(path), "--ros-args"]
@@ -52,6 +52,7 @@ def stop(process: subprocess.Popen) -> int:
 
 
 def parse(words: list[str] | None) -> argparse.Namespace:
+    """The demo's command line; ends in an exit of argparse where it is wrong."""
     parser = argparse.ArgumentParser(prog="demo.sh", description="6D poses from a real ROS 2 node.")
     parser.add_argument("path", nargs="?", type=Path, help="folder of images, video, or rosbag2 (default: the rendered "
                         "sequence with ground truth that ships with the package)")
@@ -65,6 +66,11 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Start both nodes, listen until the source has ended, stop them; the exit code.
+
+    Raises:
+        DinemoError: the pose node did not start, or the source holds nothing usable.
+    """
     share = Path(get_package_share_directory("dinemo_ros"))
     path = (options.path or share / "config" / "demo_sequence").resolve()
     listener = DemoListener(path, options.out)
@@ -84,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def main(words: list[str] | None = None) -> int:
+    """The demo as a program: 0, or 1 after an error that is told in a sentence."""
     options = parse(words)
     # Nobody else's robot listens in; told so that RViz can.
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))

@@ -44,7 +44,7 @@ class Error:
 
 
 def transform(pose: Pose) -> np.ndarray:
-    """[4, 4] of a geometry_msgs/Pose."""
+    """[4, 4] of a geometry_msgs/Pose, metres."""
     q, p = pose.orientation, pose.position
     x, y, z, w = q.x, q.y, q.z, q.w
     R = np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -54,7 +54,11 @@ def transform(pose: Pose) -> np.ndarray:
 
 
 def read_truth(folder: Path) -> dict[str, np.ndarray]:
-    """T_cam_obj [4, 4] by file name from ``ground_truth.json``; empty where there is none."""
+    """T_cam_obj [4, 4], metres, by file name from ``ground_truth.json``; empty where there is none.
+
+    Raises:
+        DatasetError: the file is something else.
+    """
     file = folder / TRUTH_FILE
     if not file.is_file():
         return {}
@@ -104,7 +108,11 @@ class DemoListener(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=10))
 
     def wait_until_ready(self, pose_node: subprocess.Popen, timeout_s: float) -> None:
-        """Spin until the pose node is active and its topics are there."""
+        """Spin until the pose node is active and its topics are there.
+
+        Raises:
+            DinemoError: it ended, cannot be configured, or took longer than ``timeout_s``.
+        """
         deadline = time.monotonic() + timeout_s
         while self._state != "active" or not self.count_publishers("detections"):
             rclpy.spin_once(self, timeout_sec=0.1)

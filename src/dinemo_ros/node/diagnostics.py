@@ -9,11 +9,13 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ..errors import BundleError, CameraError, ImageError, RoiError
 from ..io.quoting import one_line
 from .boxes import REASONS
+from .node_log import NodeLog
 from .throttle import Throttle
 from .validation import HeaderError, RestartError
 
@@ -46,9 +48,11 @@ class Rate:
         self._times: deque[float] = deque(maxlen=_WINDOW)
 
     def tick(self, now: float) -> None:
+        """An event at ``now``, seconds."""
         self._times.append(now)
 
     def hz(self, now: float) -> float:
+        """Events per second (Hz) as of ``now``, seconds; 0 with fewer than two in memory."""
         while self._times and now - self._times[0] > _MEMORY_S:
             self._times.popleft()
         if len(self._times) < 2:
@@ -59,7 +63,7 @@ class Rate:
 class Monitor:
     """What happened so far. ``logger`` is the node's; times are of the monotonic clock. For several threads."""
 
-    def __init__(self, logger, name: str) -> None:
+    def __init__(self, logger: NodeLog, name: str) -> None:
         self._logger, self._name, self._lock = logger, name, threading.RLock()
         self.hardware_id = ""
         self.received = self.published = self.objects = 0
@@ -87,6 +91,7 @@ class Monitor:
         self._calm_since = time.monotonic()
 
     def image_received(self) -> None:
+        """An image came, whatever becomes of it."""
         with self._lock:
             self.received += 1
             self._image_time = time.monotonic()
@@ -216,7 +221,7 @@ def what_runs(estimator: PoseEstimator | None) -> dict[str, str]:
             "backend_reason": network.reason, "solver_device": estimator.pipeline.device}
 
 
-def array_message(stamp, status: DiagnosticStatus) -> DiagnosticArray:
+def array_message(stamp: Time, status: DiagnosticStatus) -> DiagnosticArray:
     """DiagnosticArray with one status; ``stamp`` is builtin_interfaces/Time."""
     message = DiagnosticArray(status=[status])
     message.header.stamp = stamp

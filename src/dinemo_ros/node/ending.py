@@ -40,7 +40,7 @@ def heed_signals() -> None:
     signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
 
 
-def _heard(*_) -> None:
+def _heard(*_: object) -> None:
     """Where the main thread can hear, before there is the other one."""
     if _stop is None:
         _exit(0)

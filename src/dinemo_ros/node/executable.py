@@ -11,13 +11,14 @@ from typing import TypeVar
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from ..errors import DinemoError
 from ..io.quoting import one_line
 from . import ending
 
-Made = TypeVar("Made")
+Made = TypeVar("Made", bound=Node)
 
 
 def run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args: list[str] | None = None) -> int:

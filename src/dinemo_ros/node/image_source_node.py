@@ -40,7 +40,7 @@ _LINGER_S = 0.5  # the last image must leave shared memory before the publisher 
 class ImageSourceNode(Node):
     """See the module; parameters are in :data:`dinemo_ros.node.parameters.IMAGE_SOURCE`."""
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: object) -> None:
         super().__init__("image_source_node", start_parameter_services=False, **kwargs)
         parameters.declare(self, parameters.IMAGE_SOURCE)
         self._parameter_services = BoundedParameterService(self, fixed=("use_sim_time",))

@@ -48,6 +48,7 @@ class Inputs:
         self._follow_camera_info()
 
     def close(self) -> None:
+        """End all subscriptions; nothing is called from here any more."""
         for subscription in filter(None, [self._detections, self._image, *self._infos.values()]):
             self._node.destroy_subscription(subscription)
         self._detections, self._image, self._infos = None, None, {}

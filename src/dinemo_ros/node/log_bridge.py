@@ -9,6 +9,7 @@ from collections.abc import Callable
 import rclpy
 
 from ..io.quoting import one_line
+from .node_log import NodeLog
 
 
 class RosHandler(logging.Handler):
@@ -19,11 +20,12 @@ class RosHandler(logging.Handler):
     heard: is told every line as well.
     """
 
-    def __init__(self, logger, heard: Callable[[str], None]) -> None:
+    def __init__(self, logger: NodeLog, heard: Callable[[str], None]) -> None:
         super().__init__()
         self._logger, self._heard = logger, heard
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Hand on one record as one line, with its severity; nothing after rclpy has been shut down."""
         if not rclpy.ok():  # a signal has ended it: rcl would only complain
             return
         message = one_line(record.getMessage())
@@ -36,7 +38,7 @@ class RosHandler(logging.Handler):
             self._logger.info(message)
 
 
-def bridge_logging(logger, heard: Callable[[str], None] = lambda line: None) -> None:
+def bridge_logging(logger: NodeLog, heard: Callable[[str], None] = lambda line: None) -> None:
     """From now on the package's log goes to ``logger`` (of rclpy), line by line to ``heard``, and nowhere else."""
     package = logging.getLogger("dinemo_ros")
     package.handlers[:] = [RosHandler(logger, heard)]

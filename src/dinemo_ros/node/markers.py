@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Duration
@@ -23,21 +24,25 @@ _NAMESPACES = ("body", "axes", "label")
 _UNCERTAIN_DEG = 30.0
 
 
-def _point(xyz) -> Point:
+def _point(xyz: np.ndarray) -> Point:
     return Point(x=float(xyz[0]), y=float(xyz[1]), z=float(xyz[2]))
 
 
 class MarkerMaker:
     """Makes the markers; remembers how many objects it showed, to remove those that are gone."""
 
-    def __init__(self, mesh: NeuralMesh, mean_size) -> None:
+    def __init__(self, mesh: NeuralMesh, mean_size: Sequence[float]) -> None:
         """``mean_size`` [3] metres is what the mesh's vertices are scaled to."""
         self._mean_size = np.asarray(mean_size, dtype=np.float64)
         self._triangles = [_point(mesh.vertices[index]) for index in mesh.faces.ravel()]
         self._shown = 0
 
     def make(self, header: Header, poses: list[ObjectPose], style: str, lifetime_s: float) -> MarkerArray:
-        """Markers of ``poses``, camera optical frame; ``style`` is 'mesh' or 'box'."""
+        """Markers of ``poses``, metres, camera optical frame, and the removal of those that are gone.
+
+        Args:
+            header: of the image. style: 'mesh' or 'box'. lifetime_s: after which a viewer drops them; 0 keeps them.
+        """
         lifetime = Duration(sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * 1e9))
         markers = []
         for index, pose in enumerate(poses):
@@ -82,5 +87,5 @@ def _azimuth_uncertainty(pose: ObjectPose) -> str:
     return f", turn +-{deviation:.0f} deg" if deviation > _UNCERTAIN_DEG else ""
 
 
-def _vector(xyz) -> Vector3:
+def _vector(xyz: Sequence[float] | np.ndarray) -> Vector3:
     return Vector3(x=float(xyz[0]), y=float(xyz[1]), z=float(xyz[2]))

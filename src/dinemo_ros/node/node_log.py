@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..io.quoting import harmless, one_line
+
+if TYPE_CHECKING:
+    from rclpy.impl.rcutils_logger import RcutilsLogger
 
 _TRACE = 20_000  # characters
 
@@ -14,7 +19,7 @@ class NodeLog:
     Each severity is called from a line of its own, because rclpy refuses one call site with changing severity.
     """
 
-    def __init__(self, logger) -> None:
+    def __init__(self, logger: RcutilsLogger) -> None:
         self._logger = logger
 
     def debug(self, text: str) -> None:
@@ -22,10 +27,13 @@ class NodeLog:
         self._logger.debug(harmless(text[-_TRACE:]))
 
     def info(self, sentence: str) -> None:
+        """A sentence about the ordinary run."""
         self._logger.info(one_line(sentence))
 
     def warning(self, sentence: str) -> None:
+        """A sentence about what is wrong and does not stop the work."""
         self._logger.warning(one_line(sentence))
 
     def error(self, sentence: str) -> None:
+        """A sentence about work that was not done."""
         self._logger.error(one_line(sentence))

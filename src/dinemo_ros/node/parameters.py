@@ -69,13 +69,14 @@ class Parameter:
         return f"{LONGEST_PATH} characters" if self.is_path else f"{LONGEST_NAME} printable characters"
 
     def descriptor(self) -> ParameterDescriptor:
+        """As rclpy declares it: description with unit, range, and what else is allowed or fixed in words."""
         when = {START: "Fixed at start.", CONFIGURE: "Can be set only before the node is configured.", LIVE: ""}
         lowest = 0 if self.or_zero or not self.bounds else self.bounds[0]  # a descriptor has room for one range only
         descriptor = ParameterDescriptor(
             name=self.name,
             description=f"{self.description}{f' [{self.unit}]' if self.unit else ''}",
             additional_constraints=" ".join(filter(None, [
-                (self.choices or self.or_zero) and f"One of: {self.range_text}.", when[self.changes]])),
+                f"One of: {self.range_text}." if self.choices or self.or_zero else "", when[self.changes]])),
             read_only=self.changes == START)
         if self.bounds and isinstance(self.default, float):
             descriptor.floating_point_range = [FloatingPointRange(from_value=float(lowest),
@@ -84,7 +85,7 @@ class Parameter:
             descriptor.integer_range = [IntegerRange(from_value=int(lowest), to_value=int(self.bounds[1]))]
         return descriptor
 
-    def check(self, value) -> str:
+    def check(self, value: str | bool | float) -> str:
         """Why ``value`` is not allowed, or an empty string. Types and plain ranges are rclpy's business."""
         if self.choices and value not in self.choices:
             return f"parameter '{self.name}' is {quoted(value)}; allowed: {self.range_text}"
@@ -93,7 +94,8 @@ class Parameter:
             return f"parameter '{self.name}' has {len(value)} characters; at most {longest} are allowed"
         if isinstance(value, str) and not (self.is_path or value.isprintable()):
             return f"parameter '{self.name}' is {quoted(value)}; allowed are characters that can be printed"
-        if self.or_zero and value != 0 and not self.bounds[0] <= value <= self.bounds[1]:
+        bounds = self.bounds if self.or_zero else None
+        if bounds and not isinstance(value, str) and value != 0 and not bounds[0] <= value <= bounds[1]:
             return f"parameter '{self.name}' is {value:g}; allowed: {self.range_text}{' ' * bool(self.unit)}{self.unit}"
         return ""
 
@@ -248,6 +250,7 @@ def graph_table(schema: Sequence[Parameter]) -> str:
 
 
 def main() -> None:
+    """Print the tables of the documentation, in Markdown."""
     for title, schema in (("pose_node", POSE_NODE), ("image_source_node", IMAGE_SOURCE)):
         print(f"### {title}\n\n{markdown_table(schema)}\n")
         print(f"### {title}: what others on the graph may change\n\n{graph_table(schema)}\n")

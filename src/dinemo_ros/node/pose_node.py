@@ -20,7 +20,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
 from ..camera.pinhole import Camera
@@ -59,7 +60,7 @@ class PoseNode(LifecycleNodeMixin, Node):
     diagnostics answer while a bundle is loaded or an image is worked on. ``_work`` keeps transitions and images apart.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: object) -> None:
         Node.__init__(self, "pose_node", start_parameter_services=False, **kwargs)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         parameters.declare(self, parameters.POSE_NODE, lambda: self.state)
@@ -99,6 +100,7 @@ class PoseNode(LifecycleNodeMixin, Node):
     # Transitions
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the bundle and make the publishers; FAILURE, told in diagnostics and log, where that cannot be done."""
         with self._work:
             try:
                 bundle = self._load(self._settings())
@@ -135,6 +137,7 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._monitor.progress = text
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe, with nothing left of an earlier stream of images."""
         with self._work:
             result = super().on_activate(state)
             self._camera_infos, self._order = CameraInfos(), StampOrder()
@@ -154,17 +157,20 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._monitor.warn("transition", sentence, self._settings().warn_period_s)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End the subscriptions, after the image that is worked on."""
         with self._work:
             self._close_inputs()
             return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model and of the publishers."""
         with self._work:
             result = super().on_cleanup(state)
             self._release()
             return result
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End the subscriptions and let go of everything, from whatever state."""
         with self._work:
             result = super().on_shutdown(state)
             self._close_inputs()
@@ -228,7 +234,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         return settings.rois == "detections" or (
             settings.rois == "auto" and self.count_publishers(self._topic("detections_2d")) > 0)
 
-    def _on_camera_info(self, message) -> None:
+    def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera_infos.add(message)
 
     def _refuse_message(self, topic: str, sentence: str) -> None:
@@ -293,7 +299,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._monitor.image_done(len(poses), time.monotonic() - started, timings)
         return self._note_oddities(message.header, settings)
 
-    def _note_oddities(self, header, settings: SimpleNamespace) -> None:
+    def _note_oddities(self, header: Header, settings: SimpleNamespace) -> None:
         """What is strange about an image that was used all the same."""
         frame, infos = header.frame_id, self._camera_infos
         self._note("image", "stamp", self._order.strange(), settings.warn_period_s)
@@ -324,7 +330,7 @@ class PoseNode(LifecycleNodeMixin, Node):
             camera = self._camera(message, width, height, settings)
         return image, camera
 
-    def _camera(self, message, width: int, height: int, settings: SimpleNamespace) -> Camera:
+    def _camera(self, message: Image | CompressedImage, width: int, height: int, settings: SimpleNamespace) -> Camera:
         if not len(self._camera_infos) and settings.default_hfov_deg > 0:
             self._monitor.warn("camera_info", f"{self._topic('camera_info')}: none has arrived, a horizontal field "
                                f"of view of {settings.default_hfov_deg:g} deg is assumed (parameter default_hfov_deg)",

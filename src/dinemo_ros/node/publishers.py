@@ -27,13 +27,14 @@ try:
     from tf2_ros import TransformBroadcaster
 except ImportError:  # ROS 2 from wheels has no tf2_ros
 
-    class TransformBroadcaster:
+    class TransformBroadcaster:  # type: ignore[no-redef]  # the same, for where the other is missing
         """What tf2_ros.TransformBroadcaster does: TFMessage on /tf, reliable, volatile, depth 100."""
 
         def __init__(self, node: Node) -> None:
             self._publisher = node.create_publisher(TFMessage, "/tf", QoSProfile(depth=100))
 
         def sendTransform(self, transforms: list[TransformStamped]) -> None:
+            """Publish ``transforms`` in one message."""
             self._publisher.publish(TFMessage(transforms=transforms))
 
 
@@ -50,6 +51,7 @@ class Outputs:
         self._overlay = create(Image, "overlay", 2)
 
     def destroy(self) -> None:
+        """Take the publishers off the graph."""
         for publisher in (self._detections, self._pose, self._markers, self._overlay):
             self._node.destroy_lifecycle_publisher(publisher)
 

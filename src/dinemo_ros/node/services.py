@@ -8,18 +8,31 @@ length back, and raise on a type that ROS does not have, which ends the executor
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, SetParametersResult
+from rcl_interfaces.srv import (
+    DescribeParameters,
+    GetParameters,
+    GetParameterTypes,
+    ListParameters,
+    SetParameters,
+    SetParametersAtomically,
+)
 from rclpy.node import Node
 from rclpy.parameter_service import ParameterService
 
 from ..io.quoting import quoted
 
+if TYPE_CHECKING:
+    from rclpy.impl.implementation_singleton import rclpy_implementation
+
 #: Names or prefixes in one request.
 MOST_NAMES = 1000
 _NAME_SHOWN = 80
+ChangeStateCallback = Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response]
 _FIRST_TRANSITION_STATE = State.TRANSITION_STATE_CONFIGURING
 
 _TYPES = range(ParameterType.PARAMETER_NOT_SET, ParameterType.PARAMETER_STRING_ARRAY + 1)
@@ -36,7 +49,8 @@ class BoundedParameterService(ParameterService):
         super().__init__(node)
         self._fixed = fixed
 
-    def _set_parameters_callback(self, request, response):
+    def _set_parameters_callback(self, request: SetParameters.Request,
+                                 response: SetParameters.Response) -> SetParameters.Response:
         if len(request.parameters) > MOST_NAMES:
             response.results = [_refused(_too_many(len(request.parameters)))] * len(request.parameters)
             return response
@@ -48,7 +62,9 @@ class BoundedParameterService(ParameterService):
                 super()._set_parameters_callback(request, response)
         return response
 
-    def _set_parameters_atomically_callback(self, request, response):
+    def _set_parameters_atomically_callback(
+            self, request: SetParametersAtomically.Request,
+            response: SetParametersAtomically.Response) -> SetParametersAtomically.Response:
         if len(request.parameters) > MOST_NAMES:
             response.result = _refused(_too_many(len(request.parameters)))
             return response
@@ -72,16 +88,20 @@ class BoundedParameterService(ParameterService):
 
     # Empty is what rclpy answers about names that it does not know.
 
-    def _get_parameters_callback(self, request, response):
+    def _get_parameters_callback(self, request: GetParameters.Request,
+                                 response: GetParameters.Response) -> GetParameters.Response:
         return response if len(request.names) > MOST_NAMES else super()._get_parameters_callback(request, response)
 
-    def _get_parameter_types_callback(self, request, response):
+    def _get_parameter_types_callback(self, request: GetParameterTypes.Request,
+                                      response: GetParameterTypes.Response) -> GetParameterTypes.Response:
         return response if len(request.names) > MOST_NAMES else super()._get_parameter_types_callback(request, response)
 
-    def _describe_parameters_callback(self, request, response):
+    def _describe_parameters_callback(self, request: DescribeParameters.Request,
+                                      response: DescribeParameters.Response) -> DescribeParameters.Response:
         return response if len(request.names) > MOST_NAMES else super()._describe_parameters_callback(request, response)
 
-    def _list_parameters_callback(self, request, response):
+    def _list_parameters_callback(self, request: ListParameters.Request,
+                                  response: ListParameters.Response) -> ListParameters.Response:
         return response if len(request.prefixes) > MOST_NAMES else super()._list_parameters_callback(request, response)
 
 
@@ -93,7 +113,8 @@ def _too_many(count: int) -> str:
     return f"{count} parameters in one request; at most {MOST_NAMES} are taken: set those that this node has"
 
 
-def only_possible(change_state: Callable, machine, refuse: Callable[[str], None]) -> Callable:
+def only_possible(change_state: ChangeStateCallback, machine: rclpy_implementation.LifecycleStateMachine,
+                  refuse: Callable[[str], None]) -> ChangeStateCallback:
     """The callback of a ``change_state`` service, which is asked about transitions only that the state has.
 
     rcl and rclpy print two lines about every other one, with a label of any length, and take those that end a

@@ -10,10 +10,12 @@ from .ending import heed_signals, leave
 
 
 def pose_node() -> NoReturn:
+    """The console script of this name: runs the node, then leaves the process."""
     leave(_main_of("pose_node"))
 
 
 def image_source_node() -> NoReturn:
+    """The console script of this name: runs the node, then leaves the process."""
     leave(_main_of("image_source_node"))
 
 

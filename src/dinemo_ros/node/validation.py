@@ -6,12 +6,17 @@ from __future__ import annotations
 import re
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
+
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
 
 from ..camera.camera_info import MOST_COEFFICIENTS, camera_from_info
 from ..camera.crop import check_roi, check_seen
 from ..camera.pinhole import Camera
 from ..errors import CameraError, DinemoError, RoiError
 from ..io.quoting import quoted
+from ..pose import Roi
 from . import conversions
 
 
@@ -27,7 +32,12 @@ class RestartError(HeaderError):
 FRAME_LIMIT = 256
 
 
-def check_frame_id(header) -> None:
+def check_frame_id(header: Header) -> None:
+    """That the header of an image, a std_msgs/Header, names a frame that a pose can be published in.
+
+    Raises:
+        HeaderError: the name is empty, longer than tf takes, or cannot be printed.
+    """
     name = header.frame_id
     if not name:
         raise HeaderError("header.frame_id is empty: a pose without a frame cannot be published; set the frame in the "
@@ -71,16 +81,24 @@ class StampOrder:
 
     def strange(self) -> str:
         """What is odd about the last stamps: that they stay the same. Empty where nothing is."""
-        if self._alike < (1 if self._last_ns == 0 else 3):  # a camera may send a picture twice
+        if self._last_ns is None or self._alike < (1 if self._last_ns == 0 else 3):  # a camera may send a picture twice
             return ""
         return (f"header.stamp stays {'zero' if self._last_ns == 0 else f'{self._last_ns * 1e-9:.3f}'}: TF, tracking "
                 "and whoever matches by time need a stamp; set it in the camera driver")
 
     def check(self, stamp_ns: int, time_jump_s: float) -> None:
-        """Raise :class:`RestartError` on a jump back by more than ``time_jump_s``, :class:`HeaderError` on less."""
-        last, behind = self._last_ns, 0 if self._last_ns is None else self._last_ns - stamp_ns
+        """Compare ``stamp_ns``, nanoseconds, with that of the message before.
+
+        Args:
+            time_jump_s: seconds by which time may go back and be a message out of order.
+
+        Raises:
+            RestartError: a jump back by more. HeaderError: by less.
+        """
+        last = self._last_ns
+        behind = 0 if last is None else last - stamp_ns
         self._alike = self._alike + 1 if last == stamp_ns else 0
-        if behind <= 0:
+        if last is None or behind <= 0:
             self._last_ns = stamp_ns
         elif behind > time_jump_s * 1e9:
             self._last_ns = stamp_ns
@@ -97,12 +115,13 @@ class CameraInfos:
     KEPT = 30
 
     def __init__(self) -> None:
-        self._by_stamp: OrderedDict[int, object] = OrderedDict()
-        self._latest = None
+        self._by_stamp: OrderedDict[int, CameraInfo] = OrderedDict()
+        self._latest: CameraInfo | None = None
         self.notes: tuple[str, ...] = ()  # what the user should know about the camera that was asked for last
         self._heard, self._time_s = 0, 0.0
 
-    def add(self, message) -> None:
+    def add(self, message: CameraInfo) -> None:
+        """Keep a sensor_msgs/CameraInfo for the images of its stamp, and as the latest one."""
         self._heard, self._time_s = self._heard + 1, time.monotonic()
         if len(message.d) > MOST_COEFFICIENTS:  # no lens: its first ones are refused as well, and kept for less
             message.d = message.d[:MOST_COEFFICIENTS]
@@ -140,8 +159,8 @@ class CameraInfos:
         return camera
 
 
-def check_rois(rois, width: int, height: int,
-               camera: Camera | None = None) -> tuple[list[tuple[float, float, float, float]], list[RoiError]]:
+def check_rois(rois: Iterable[Roi], width: int, height: int,
+               camera: Camera | None = None) -> tuple[list[Roi], list[RoiError]]:
     """Split ROIs (x_min, y_min, x_max, y_max) in pixels into usable ones and the errors of the others.
 
     camera: refuse those too that lie beyond what its lens shows.

@@ -12,8 +12,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import NoReturn, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import Any, NoReturn, TextIO
 
 from ..errors import DinemoError, OutputError
 from ..io.quoting import harmless
@@ -96,38 +97,41 @@ class StandardOutput:
         return self._stream is None or self._stream.closed
 
     def write(self, text: str) -> int:
-        with self._told():
+        """Write ``text`` with its terminal controls escaped, and flush with every line; the length of ``text``."""
+        with self._told() as stream:
             words = harmless(text)
             try:
-                self._stream.write(words)
+                stream.write(words)
             except UnicodeEncodeError:  # a terminal that knows ASCII alone
-                encoding = self._stream.encoding or "ascii"
-                self._stream.write(words.encode(encoding, "backslashreplace").decode(encoding))
+                encoding = stream.encoding or "ascii"
+                stream.write(words.encode(encoding, "backslashreplace").decode(encoding))
             if "\n" in text:
-                self._stream.flush()
+                stream.flush()
         return len(text)
 
-    def writelines(self, lines) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Each as by :meth:`write`."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
+        """Hand everything to whoever reads; nothing once it is closed."""
         if not self.closed:
-            with self._told():
-                self._stream.flush()
+            with self._told() as stream:
+                stream.flush()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        if self.closed:
+    def _told(self) -> Iterator[TextIO]:
+        if self._stream is None or self._stream.closed:
             raise OutputError(_CLOSED)
         try:
-            yield
+            yield self._stream
         except BrokenPipeError:
             raise
         except OSError as error:
             raise OutputError(f"standard output cannot be written ({error.strerror or error})") from error
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         if self._stream is None:
             raise AttributeError(name)
         return getattr(self._stream, name)
@@ -140,20 +144,23 @@ class StandardError:
         self._stream = stream
 
     def write(self, text: str) -> int:
+        """Write ``text`` with its terminal controls escaped, if that can be done; the length of ``text``."""
         with contextlib.suppress(OSError, ValueError):
             if self._stream is not None:
                 self._stream.write(harmless(text, "\n\t\r"))  # bars of progress go back
         return len(text)
 
     def flush(self) -> None:
+        """Hand everything to whoever reads, if there is somebody."""
         with contextlib.suppress(OSError, ValueError):
             if self._stream is not None:
                 self._stream.flush()
 
     def isatty(self) -> bool:
+        """Whether a person reads: a bar of progress is for a terminal only."""
         return self._stream is not None and self._stream.isatty()
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         if self._stream is None:
             raise AttributeError(name)
         return getattr(self._stream, name)
@@ -175,19 +182,20 @@ def _streams() -> Iterator[None]:
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
     """SIGTERM and SIGHUP as an exception, once; the second one ends the process. What is ignored stays ignored."""
-    before: dict[int, object] = {}
+    before: list[signal.Signals] = []
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) == signal.SIG_DFL:
-                before[number] = signal.signal(number, _interrupt)
+                signal.signal(number, _interrupt)
+                before.append(number)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in before:
+            signal.signal(number, signal.SIG_DFL)
 
 
-def _interrupt(number: int, _frame) -> None:
+def _interrupt(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     raise Interrupted(number)
 

@@ -32,6 +32,7 @@ def session_options(threads: int) -> ort.SessionOptions:
 
 
 def main() -> None:
+    """Read the order and the network, run it, write the verdict; see the module for the form of each."""
     stream = sys.stdin.buffer
     order = json.loads(stream.readline())
     pictures = [np.frombuffer(stream.read(n * h * w * 3), np.uint8).reshape(n, h, w, 3)

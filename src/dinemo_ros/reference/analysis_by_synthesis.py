@@ -150,7 +150,8 @@ class ReferenceSolver:
         similarity = (rendered * F[cell]).sum(dim=1)
         return rendered.new_zeros(len(rotation), len(F)).index_put((pose, cell), similarity)
 
-    def _render(self, rotation: torch.Tensor, translation: torch.Tensor, focal: float, centre: float):
+    def _render(self, rotation: torch.Tensor, translation: torch.Tensor, focal: float,
+                centre: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Of the cells that see the object: pose [N], cell [N], interpolated vertex feature [N, D]."""
         vertices = self._vertices @ rotation.transpose(1, 2) + translation[:, None]
         fragments = self._rasterize(vertices, self._faces, focal, centre, self._cells)
@@ -160,7 +161,7 @@ class ReferenceSolver:
         corners = self._features[self._faces[face[pose, cell]]]  # [N, 3, D]
         return pose, cell, torch.einsum("nk,nkd->nd", barycentric, corners)
 
-    def _render_starts(self, margin: float):
+    def _render_starts(self, margin: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Angles [N, 3] and scales [N] of the starts, and their maps [P, N, D] as they fill the ROI of a crop."""
         grid = np.array([(a, e, t, s) for a in _AZIMUTHS for e in _ELEVATIONS for t in _THETAS
                          for s in self.options.distances], np.float32)
@@ -180,8 +181,8 @@ class ReferenceSolver:
 
     def _fit_to_roi(self, starts: torch.Tensor, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
         """Rays [B, 2] and distances [B] in metres at which the starts fill the ROI."""
-        rotation, _ = look_at(camera_centre(*self._angles[starts, :2].T, torch.ones(len(starts))),
-                              self._angles[starts, 2])
+        azimuth, elevation, theta = self._angles[starts].T
+        rotation, _ = look_at(camera_centre(azimuth, elevation, torch.ones(len(starts))), theta)
         places = [place((self._vertices @ R.T).numpy(), target.box, target.open_sides, target.focal, target.centre)
                   for R in rotation]
         x, y, z = torch.tensor(places, dtype=torch.float32).T
@@ -204,5 +205,5 @@ class _threads:
         self._before = torch.get_num_threads()
         torch.set_num_threads(self._count)
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         torch.set_num_threads(self._before)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NeMo's camera: its centre in the object frame and an in-plane angle; it always looks at the object's origin.
+"""The camera of NeMo (Wang et al., ICLR 2021): its centre in the object frame and an in-plane angle; it always looks at
+the object's origin.
 
-Angles are those of PASCAL3D+ (CONVENTIONS.md), the twin in numbers is ``geometry.rotation_from_viewpoint``. Where the
-object is not in the middle of the picture, the camera's axis is the ray to its origin and the whole view turns with it
-(allocentric angles), which is what PASCAL3D+'s principal point means for a real pinhole camera.
+Angles are those of PASCAL3D+ (Xiang et al., WACV 2014), the twin in numbers is ``geometry.rotation_from_viewpoint``.
+Where the object is not in the middle of the picture, the camera's axis is the ray to its origin and the whole view
+turns with it (allocentric angles), which is what PASCAL3D+'s principal point means for a real pinhole camera.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import torch
 
 
 def camera_centre(azimuth: torch.Tensor, elevation: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
-    """Centres [B, 3] in the object frame of angles [B] in radians and distances [B]."""
+    """Centres [B, 3] in the object frame, of ``azimuth`` and ``elevation`` [B] in radians and ``distance`` [B].
+
+    The unit is that of ``distance``.
+    """
     return distance[:, None] * torch.stack([elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(),
                                             elevation.sin()], dim=1)
 
@@ -31,10 +35,14 @@ def look_at(centre: torch.Tensor, theta: torch.Tensor) -> tuple[torch.Tensor, to
     return torch.stack([cos * right + sin * down, cos * down - sin * right, forward], dim=1), distance
 
 
-def along_ray(rotation: torch.Tensor, distance: torch.Tensor, ray: torch.Tensor):
-    """Turn the camera so that the origin lies on ``ray`` [B, 2] (x/z, y/z): rotation [B, 3, 3], translation [B, 3].
+def along_ray(rotation: torch.Tensor, distance: torch.Tensor,
+              ray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn the camera so that the origin lies on ``ray``: rotation [B, 3, 3], object to camera, and translation [B, 3].
 
-    ``rotation`` and ``distance`` are those of :func:`look_at`; the turn is that of ``geometry.ray_rotation``.
+    Args:
+        rotation, distance: [B, 3, 3] and [B], those of :func:`look_at`. The unit of the translation is that of
+            ``distance``.
+        ray: [B, 2] x/z and y/z. The turn is that of ``geometry.ray_rotation``.
     """
     z = torch.cat([ray, torch.ones_like(ray[:, :1])], dim=1)
     z = z / z.norm(dim=1, keepdim=True)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which triangle each cell sees, and where in it: a protocol with two implementations that the tests compare.
 
-``Pytorch3dRasterizer`` is what NeMo, NOVUM and their successors run on. ``TorchRasterizer`` is a small one of our own
-for machines without pytorch3d: it finds the triangles without gradients and gets the barycentric weights, which carry
-the gradient of the pose, in closed form.
+``Pytorch3dRasterizer`` (Ravi et al., 2020, arXiv 2007.08501) is what NeMo, NOVUM and their successors run on.
+``TorchRasterizer`` is a small one of our own for machines without pytorch3d: it finds the triangles without gradients
+and gets the barycentric weights, which carry the gradient of the pose, in closed form.
 
 Both cut nothing at the image plane: every vertex must be before the camera.
 """
@@ -48,7 +48,11 @@ class Rasterizer(Protocol):
 
 
 def create_rasterizer(name: str = "auto") -> Rasterizer:
-    """The rasteriser by name; ``auto`` takes pytorch3d where it is installed."""
+    """The rasteriser by name; ``auto`` takes pytorch3d where it is installed.
+
+    Raises:
+        DinemoError: no such name, or pytorch3d is asked for and not installed.
+    """
     if name == "auto":
         name = "pytorch3d" if find_spec("pytorch3d") else "torch"
     if name == "torch":
@@ -112,7 +116,8 @@ def _planes(corners: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=1)
 
 
-def _ray_volumes(planes: torch.Tensor, row: torch.Tensor, column: torch.Tensor, focal: float, centre: float):
+def _ray_volumes(planes: torch.Tensor, row: torch.Tensor, column: torch.Tensor, focal: float,
+                 centre: float) -> torch.Tensor:
     """[N, 3] proportional to the barycentric weights of the point where the ray of cell (row, column) [N] meets.
 
     From sum_k b_k p_k = z r and sum_k b_k = 1 follows b_k det(p) = z r . (p_m x p_n): no division by small areas.

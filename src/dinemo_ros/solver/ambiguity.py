@@ -34,7 +34,10 @@ def azimuth_posterior(volume: SimilarityVolume, surface: Surface, R: np.ndarray,
                       focal: float, centre: float, unit: float) -> np.ndarray:
     """[TURNS] probability that the object is turned by ``angles()`` about its z axis from the pose R, t.
 
-    R [3, 3], t [3] metres in the crop camera's frame; size [3] over mean size; focal, centre of the camera in cells.
+    Args:
+        R: [3, 3]; t: [3] metres, crop camera frame; size: [3] factors on the mean shape.
+        focal, centre: of the camera, cells.
+        unit: variance of a cell's cosine, see the module.
     """
     evidence = np.array([turned_evidence(volume, surface, R @ turn(angle), t, size, focal, centre)
                          for angle in angles()])
@@ -49,7 +52,7 @@ def angles() -> np.ndarray:
 
 
 def widened(covariance: np.ndarray, R: np.ndarray, posterior: np.ndarray) -> np.ndarray:
-    """``covariance`` [6, 6] of the pose with rotation ``R``, its variance about the axis that of the ``posterior``.
+    """``covariance`` [6, 6] of the pose with rotation ``R`` [3, 3], with the variance about z of ``posterior`` [TURNS].
 
     The second moment is taken about the reported turn, not about the mean: what is published is that pose. Where the
     posterior is one narrow peak the local variance is the finer measurement and stays, but an angle cannot be less
@@ -62,10 +65,13 @@ def widened(covariance: np.ndarray, R: np.ndarray, posterior: np.ndarray) -> np.
 
 def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t: np.ndarray, size: np.ndarray,
                     focal: float, centre: float) -> float:
-    """Evidence max(s - background_score, -cost) over the cells that the object covers at R, t, by the volume's own
-    vertices.
+    """Evidence max(s - background_score, -cost) over the cells that the object covers, by the volume's own vertices.
 
     These are spread evenly: to be multiplied by the square metres of surface that one stands for.
+
+    Args:
+        R: [3, 3] object to crop camera; t: [3] metres; size: [3] factors on the mean shape.
+        focal, centre: of the crop camera, cells.
     """
     count = len(volume.similarity)
     camera = -R.T @ t / size  # its centre in the frame of the mean shape

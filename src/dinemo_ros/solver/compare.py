@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Render and compare: the NeMo objective with an analytic Gauss-Newton step.
+"""Render and compare: the objective of NeMo (Wang et al., ICLR 2021, arXiv 2101.12378), analytic Gauss-Newton steps.
 
 The mesh is rasterised into the feature map; cell p sees the surface point with barycentric weights b in face (i, j, k),
 whose rendered feature is c = b_i C_i + b_j C_j + b_k C_k, normalised. The residual of the cell is f_p - c/|c|, half its

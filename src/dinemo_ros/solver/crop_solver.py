@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +24,9 @@ from .refine import CORRELATED, Refined, coarse_refinement, gauss_newton_refinem
 from .roi_prior import roi_sides, tells_extent
 from .similarity import Similarity, SimilarityVolume
 from .workspace import PARAMETERS, Scratch, make_scratch
+
+Result = TypeVar("Result")
+Found = TypeVar("Found", bound=Refined)
 
 _FIRST_SAMPLES = 24  # visible vertices that are looked up in all viewpoints; all of a view's in the best of them
 _SECOND_VIEWS = 64
@@ -91,7 +95,12 @@ class CropSolver:
         self.timings = dict.fromkeys(("similarity", "coarse", "refine"), 0.0)  # milliseconds, added up
 
     def solve(self, features: np.ndarray, target: Target) -> list[SolvedPose]:
-        """Hypotheses, likeliest first, of a feature map [D, h, h] float32 seen through ``target``'s crop camera."""
+        """Hypotheses, likeliest first, of a crop's features.
+
+        Args:
+            features: [D, h, h] float32, unit length per cell.
+            target: the crop camera that they are seen through.
+        """
         volume = self._timed("similarity", self._similarity, features)
         starts = self._timed("coarse", self._coarse, volume, target)
         views = self._timed("coarse", self._nearest, volume, target)
@@ -106,6 +115,8 @@ class CropSolver:
 
         Nothing is searched: the start, and the start turned a little to either side, take a few steps of windowed
         matching, the best of them and the flip a few of render-and-compare.
+
+        features, target: as for :meth:`solve`.
         """
         volume = self._timed("similarity", self._similarity, features)
         poses = self._timed("refine", self._follow, volume, target, start)
@@ -114,7 +125,7 @@ class CropSolver:
             solved[0] = self._with_azimuth_uncertainty(solved[0], volume, target, poses[0])
         return solved
 
-    def _timed(self, stage: str, function: Callable, *arguments):
+    def _timed(self, stage: str, function: Callable[..., Result], *arguments: object) -> Result:
         begin = time.perf_counter()
         result = function(*arguments)
         self.timings[stage] += 1e3 * (time.perf_counter() - begin)
@@ -238,12 +249,15 @@ def solved_pose(pose: Refined, category: Category) -> SolvedPose:
 
 
 def state_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: float) -> np.ndarray:
-    """[9, 9] inverse Gauss-Newton matrix of position, rotation and log-sizes; each block is what is known of that
-    quantity when the others are integrated out.
+    """[9, 9] inverse Gauss-Newton matrix of position, rotation and log-sizes (metres, radians, no unit).
 
-    The measured residual weakens the data, and so do the correlation of neighbouring cells and the bundle's
-    ``covariance_scale``. Scaling the object and its distance together leaves the picture unchanged, so the prior's
-    spread [3] of the log-sizes reappears along the viewing ray.
+    Each block is what is known of that quantity when the others are integrated out. The measured residual weakens the
+    data, and so do the correlation of neighbouring cells and ``scale``. Scaling the object and its distance together
+    leaves the picture unchanged, so the prior's spread of the log-sizes reappears along the viewing ray.
+
+    Args:
+        prior: [3] 1/sigma^2 of the log-sizes. scale: the bundle's ``covariance_scale``.
+        dimension: in how many directions the features vary.
     """
     information = pose.normal / (noise_variance(pose.cosine, dimension) * CORRELATED * scale)
     information[range(6, PARAMETERS), range(6, PARAMETERS)] += prior
@@ -254,7 +268,10 @@ def state_covariance(pose: Refined, prior: np.ndarray, scale: float, dimension: 
 
 
 def inside_maps(foreground: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """[stages, h, w] float32 trust in a vertex per window width: 1 where its whole window is object, 0 outside."""
+    """[stages, h, w] float32 trust in a vertex per window width: 1 where its whole window is object, 0 outside.
+
+    foreground: [h, w] float32, probability of the object per cell. sigmas: [stages] of the windows, cells.
+    """
     blurred = np.stack([cv2.GaussianBlur(foreground, (0, 0), s, borderType=cv2.BORDER_CONSTANT) for s in sigmas])
     x = np.clip((blurred - _INSIDE) / (1.0 - _INSIDE), 0.0, 1.0)
     return x * x * (3.0 - 2.0 * x) + np.float32(1e-3)
@@ -271,9 +288,9 @@ def _missing_flip(poses: list[Refined], symmetry: Symmetry) -> list[Refined]:
     return [Refined(flipped, best.t.copy(), best.log_size.copy())]
 
 
-def _distinct(poses: list[Refined], symmetry: Symmetry, rank: Callable[[Refined], float]) -> list[Refined]:
+def _distinct(poses: list[Found], symmetry: Symmetry, rank: Callable[[Found], float]) -> list[Found]:
     """Highest rank first, without those that ran into the same optimum or an equivalent one."""
-    kept: list[Refined] = []
+    kept: list[Found] = []
     for pose in sorted(poses, key=rank, reverse=True):
         if all(symmetry.distance(pose.R, other.R) > _DISTINCT_ANGLE for other in kept):
             kept.append(pose)

@@ -36,7 +36,7 @@ def kernel(function: Callable) -> Callable:
     return compiled
 
 
-def kept(**options) -> Callable[[Callable], Callable]:
+def kept(**options: object) -> Callable[[Callable], Callable]:
     """Decorator: ``numba.njit(**options)``, kept on disk where that can be, see ``kernel_cache.py``.
 
     With NUMBA_DISABLE_JIT=1 a function stays the Python function that it is.
@@ -66,7 +66,7 @@ def progress() -> Progress:
 
 @contextmanager
 def compilation_told(say: Callable[[str], None], period_s: float = 5.0) -> Iterator[None]:
-    """While the body runs, say when compiling starts, then every ``period_s`` how far it is; else nothing."""
+    """While the body runs, say when compiling starts, then every ``period_s`` seconds how far it is; else nothing."""
     started, over = threading.Event(), threading.Event()
     _TELLERS.append(started)
 

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from numba.core.serialize import dumps
 
@@ -24,6 +25,12 @@ from ..errors import told
 from ..process.cache_home import default_folder
 from .kernel_key import called, covers, folder_key, frozen
 from .kernel_store import DamagedError, KernelStore, UntrustedError, kernel_of, sweep
+
+if TYPE_CHECKING:
+    from numba.core.compiler import CompileResult
+    from numba.core.cpu import CPUContext
+
+Signature = tuple[object, ...]  # numba's types of the arguments
 
 _log = logging.getLogger(__name__)
 _REMEDY = "NUMBA_CACHE_DIR names another folder"
@@ -90,6 +97,7 @@ class KernelFolder:
         _log.log(logging.WARNING if first else logging.DEBUG, "%s", sentence)
 
     def load(self, name: str) -> bytes | None:
+        """What is kept under ``name``, None where there is nothing or it is of no use."""
         try:
             return self.store.read(name) if self.store else None
         except (DamagedError, OSError) as error:
@@ -97,9 +105,11 @@ class KernelFolder:
             return None
 
     def damaged(self, what: object) -> None:
+        """Warn of an entry, or several, that will be compiled again."""
         self.say("damaged", f"{self.folder}: {what}; kernels that are damaged are compiled again")
 
     def keep(self, name: str, content: bytes, **about: str) -> None:
+        """Keep ``content`` under ``name``; where that fails, a warning says what to do, and the kernel still works."""
         if self.store is None:
             return
         try:
@@ -138,14 +148,14 @@ class KernelCache:
     def cache_path(self) -> str:
         return str(self._kernel_folder.folder)
 
-    def load_overload(self, sig, target_context):
+    def load_overload(self, sig: Signature, target_context: CPUContext) -> CompileResult | None:
         """The compiled function for these argument types; None, and numba compiles it."""
         loaded = self._loaded(sig, target_context) if self._enabled else None
         if loaded is None:
             self._compiling()
         return loaded
 
-    def save_overload(self, sig, data) -> None:
+    def save_overload(self, sig: Signature, data: CompileResult) -> None:
         """Keep what numba has compiled."""
         if not self._enabled or data.lifted or data.library.has_dynamic_globals:
             return
@@ -157,15 +167,17 @@ class KernelCache:
         self._kernel_folder.keep(self._entry(sig), content, kernel=self._name, signature=str(sig))
 
     def enable(self) -> None:
+        """From now on use the disk, if it can be used for this function."""
         self._enabled = covers(self._function)
 
     def disable(self) -> None:
+        """From now on leave the disk alone."""
         self._enabled = False
 
     def flush(self) -> None:
         """numba calls this to have everything compiled again; entries are good for what they are named after."""
 
-    def _loaded(self, sig, target_context):
+    def _loaded(self, sig: Signature, target_context: CPUContext) -> CompileResult | None:
         content = self._kernel_folder.load(self._entry(sig))
         if content is None:
             return None
@@ -182,7 +194,7 @@ class KernelCache:
         self._kernel_folder.damaged(f"{self._entry(sig)}.nbc cannot be used ({problem})")
         return None
 
-    def _entry(self, sig) -> str:
+    def _entry(self, sig: Signature) -> str:
         digest = hashlib.sha256(f"{self._frozen}\n{sig}".encode()).hexdigest()[:16]
         return f"{self._name}-{digest}"
 

@@ -21,7 +21,7 @@ import uuid
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from ..process.own_folder import UntrustedError, open_folder, read_file, untrusted, write_file
 from ..process.own_folder import sweep as sweep_parts
@@ -163,7 +163,7 @@ class KernelStore:
             os.close(handle)
 
 
-def _lock(file, kind: int) -> None:
+def _lock(file: IO[bytes] | int, kind: int) -> None:
     """Lock a file or handle; after a second go on without: somebody who holds it for ever must not stop a start."""
     for _ in range(50):
         try:

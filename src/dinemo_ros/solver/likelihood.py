@@ -6,13 +6,14 @@ Every visible vertex v, projected to pi_v, looks at its own odds map P_v through
     Z_v = sum_p P_v(p) g(p - pi_v),  g a Gaussian of ``sigma`` cells that sums to one
     value = sum_v w_v log(1 + Z_v)
 
-log(1 + odds) is the smooth form of NeMo's max(object, clutter): a vertex that clutter explains better is occluded and
-has no say. With m, C the mean and covariance of p under P_v g, and gamma = Z / (1 + Z) the share of the object,
+log(1 + odds) is the smooth form of max(object, clutter) in NeMo (Wang et al., ICLR 2021, arXiv 2101.12378): a vertex
+that clutter explains better is occluded and has no say. With m, C the mean and covariance of p under P_v g, and
+gamma = Z / (1 + Z) the share of the object,
 
     d value / d pi_v = gamma (m - pi_v) / sigma^2,    -d^2 / d pi_v^2 ~ gamma (I / sigma^2 - C / sigma^4)
 
-which for a Gaussian peak of variance s^2 is gamma / (sigma^2 + s^2): mean shift towards the match, but with the step
-length of Newton. A wide window has a wide basin, and nothing is rendered.
+which for a Gaussian peak of variance s^2 is gamma / (sigma^2 + s^2): mean shift (Comaniciu and Meer, 2002) towards the
+match, but with the step length of Newton. A wide window has a wide basin, and nothing is rendered.
 
 Unknowns (9): translation of the object's origin and rotation about it along the crop camera's axes,
 X = exp(rotation) R diag(exp(log_size)) V + t + translation, then the three log-sizes.

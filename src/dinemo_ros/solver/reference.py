@@ -8,8 +8,14 @@ import numpy as np
 from ..geometry import so3_exp
 
 
-def similarity(C: np.ndarray, clutter: np.ndarray, F: np.ndarray, temperature: float, evidence: str):
-    """(evidence, odds) [V, h, w], background_score, foreground [h, w] of ``similarity.Similarity``."""
+def similarity(C: np.ndarray, clutter: np.ndarray, F: np.ndarray, temperature: float,
+               evidence: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(evidence, odds) [V, h, w], background_score, foreground [h, w] of ``similarity.Similarity``.
+
+    Args:
+        C: [V, D], clutter: [K, D], F: [D, h, w] features, all of unit length over D.
+        temperature: of the training's softmax. evidence: "clutter" or "posterior".
+    """
     S = np.einsum("vd,dhw->vhw", C, F)
     background = np.einsum("kd,dhw->khw", clutter, F)
     foreground = 1.0 / (1.0 + np.exp((background.max(0) - S.max(0)) / temperature))
@@ -24,23 +30,32 @@ def similarity(C: np.ndarray, clutter: np.ndarray, F: np.ndarray, temperature: f
 
 
 def transform(vertices: np.ndarray, R: np.ndarray, t: np.ndarray, log_size: np.ndarray) -> np.ndarray:
-    """Vertices [N, 3] metres at mean size -> camera frame."""
+    """Points [N, 3] in the camera frame, metres, of vertices.
+
+    vertices: [N, 3] metres at mean size, object frame. R: [3, 3] object to camera, t: [3] metres, log_size: [3].
+    """
     return (vertices * np.exp(log_size)) @ R.T + t
 
 
 def project(points: np.ndarray, focal: float, centre: float) -> np.ndarray:
-    """Camera frame [N, 3] -> cells (x, y) [N, 2]."""
+    """Cells (x, y) [N, 2] of ``points`` [N, 3], camera frame, metres; ``focal`` and ``centre`` in cells."""
     return focal * points[:, :2] / points[:, 2:] + centre
 
 
-def moved(R: np.ndarray, t: np.ndarray, log_size: np.ndarray, step: np.ndarray):
-    """The pose after a step [9] as in ``likelihood.py``: translation, rotation about the object's origin, log-sizes."""
+def moved(R: np.ndarray, t: np.ndarray, log_size: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The pose after a ``step`` [9] of ``likelihood.py``: translation, rotation about the object's origin, log-sizes.
+
+    R: [3, 3] object to camera, t: [3] metres, log_size: [3]; so are the results.
+    """
     return so3_exp(step[3:6]) @ R, t + step[:3], log_size + step[6:]
 
 
 def mean_evidence(evidence: np.ndarray, index: np.ndarray, points: np.ndarray, focal: float, centre: float,
                   shift: tuple[int, int]) -> float:
-    """Coarse score of points [N, 3] (camera frame) of vertices ``index`` [N], moved by ``shift`` (x, y) cells."""
+    """Coarse score of ``points`` [N, 3] (camera frame, metres) of vertices ``index`` [N], moved by ``shift`` cells.
+
+    evidence: [V, h, w]. focal, centre: of the camera, cells.
+    """
     cells = np.floor(project(points, focal, centre) + 0.5).astype(int) + shift
     height, width = evidence.shape[1:]
     values = [evidence[v, y, x] if 0 <= x < width and 0 <= y < height else 0.0
@@ -48,7 +63,7 @@ def mean_evidence(evidence: np.ndarray, index: np.ndarray, points: np.ndarray, f
     return float(np.mean(values))
 
 
-def window(plane: np.ndarray, u: float, v: float, sigma: float):
+def window(plane: np.ndarray, u: float, v: float, sigma: float) -> tuple[float, np.ndarray, np.ndarray]:
     """(Z, mean [2], covariance [2, 2]) of ``plane`` [h, w] under a Gaussian about (u, v), cut at 2.5 sigma per axis."""
     y, x = np.mgrid[:plane.shape[0], :plane.shape[1]].astype(float)
     dx, dy = x - u, y - v
@@ -62,17 +77,26 @@ def window(plane: np.ndarray, u: float, v: float, sigma: float):
 
 def log_likelihood(odds: np.ndarray, vertices: np.ndarray, index: np.ndarray, weight: np.ndarray, R: np.ndarray,
                    t: np.ndarray, log_size: np.ndarray, focal: float, centre: float, sigma: float) -> float:
-    """Windowed log-likelihood, the value of ``likelihood.accumulate``."""
+    """Windowed log-likelihood, the value of ``likelihood.accumulate``.
+
+    Args:
+        odds: [V, h, w]. vertices: [V, 3] mean size, metres. index, weight: [N] which of them count, and how much.
+        R: [3, 3] object to crop camera; t: [3] metres; log_size: [3]. focal, centre, sigma: cells.
+    """
     cells = project(transform(vertices[index], R, t, log_size), focal, centre)
     return float(sum(w * np.log1p(window(odds[v], x, y, sigma)[0])
                      for v, w, (x, y) in zip(index, weight, cells, strict=True)))
 
 
 def rendered_cosines(cells: np.ndarray, C: np.ndarray, vertices: np.ndarray, faces: np.ndarray, R: np.ndarray,
-                     t: np.ndarray, log_size: np.ndarray, focal: float, centre: float):
-    """(cosine, face) [h, w] between each cell's feature [h, w, D] and the mesh rendered under it; face -1 off the mesh.
+                     t: np.ndarray, log_size: np.ndarray, focal: float, centre: float) -> tuple[np.ndarray, np.ndarray]:
+    """(cosine, face) [h, w] between each cell's feature and the mesh rendered under it; face -1 off the mesh.
 
     Every ray meets every face's plane; the nearest hit inside a face that is turned to the camera counts.
+
+    Args:
+        cells: [h, w, D] features of unit length. C: [V, D] the vertices'. vertices: [V, 3] metres at mean size.
+        faces: [F, 3]. R: [3, 3] object to camera, t: [3] metres, log_size: [3]. focal, centre: of the camera, cells.
     """
     h, w, _ = cells.shape
     corners = transform(vertices, R, t, log_size)[faces]  # [F, 3, 3]

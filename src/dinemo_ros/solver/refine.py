@@ -38,9 +38,8 @@ class Refined:
         R: [3, 3]; t: [3] metres; log_size: [3] log of size over the category's mean.
         gradient, normal: [9] and [9, 9], gradient and Gauss-Newton matrix of the sum of cosines and, in its units, of
             the priors; order as in ``likelihood.py``.
-        evidence: sum over the object's rendered cells of max(cosine - background_score, 0): the objective of NeMo, up
-        to what does
-            not depend on the pose.
+        evidence: sum over the object's rendered cells of max(cosine - background_score, 0): the objective of NeMo
+            (arXiv 2101.12378), up to what does not depend on the pose.
         score: its mean, 0 to 1.
         cosine: mean over the explained cells; visible: share of the rendered cells that are explained.
         evaluated: all this is of where the pose stands; sums: [4] what it is made of, see ``compare.compare``.

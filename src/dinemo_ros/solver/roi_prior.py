@@ -3,8 +3,9 @@
 
 Render-and-compare asks whether the cells inside the outline look right; an outline that is a little too small, or
 turned so that it leaves part of the object uncovered, loses nothing by it. The sides of the box see that. Each is one
-residual r = (side - projected extreme) / sigma with the robust cost of Cauchy, k^2/2 log(1 + r^2 / k^2), since a
-detector errs now and then and an occluder cuts a side; the extreme vertex carries the derivative.
+residual r = (side - projected extreme) / sigma with the robust cost of Cauchy, k^2/2 log(1 + r^2 / k^2) (Holland and
+Welsch, 1977), since a detector errs now and then and an occluder cuts a side; the extreme vertex carries the
+derivative.
 """
 
 from __future__ import annotations

@@ -190,9 +190,9 @@ def evidence_and_odds(S, background_score, level, foreground, sharpness, evidenc
 
 
 def object_probability(peak: np.ndarray, clutter: np.ndarray, temperature: float) -> np.ndarray:
-    """Probability that a cell shows the object, by the best vertex against the best clutter feature.
+    """Probability [...] that a cell shows the object, by the best vertex against the best clutter feature.
 
-    peak, clutter: similarity of these two to each cell, any shape; temperature of the training's softmax.
+    peak, clutter: [...] similarity of these two to each cell; temperature: of the training's softmax.
     """
     return 1.0 / (1.0 + np.exp((clutter - peak) / temperature))
 
@@ -201,6 +201,8 @@ def log_mean(S: np.ndarray, background: np.ndarray, peak: np.ndarray, temperatur
     """[P]: temperature times the log of (mean over vertices + mean over clutter) of exp(similarity / temperature).
 
     Means instead of sums: a vertex competes with its neighbours on the surface, however many of them the mesh has.
+
+    S: [V, P] and background: [K, P] cosines of vertices and clutter with P cells; peak: [P] largest of S.
     """
     vertices = np.exp((S - peak) / temperature).mean(axis=0)
     clutter = np.exp((background - peak) / temperature).mean(axis=0)

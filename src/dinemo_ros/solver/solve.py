@@ -39,7 +39,10 @@ class PoseSolver:
 
     def follow_batch(self, features: Sequence[np.ndarray], targets: Sequence[Target],
                      starts: Sequence[Start]) -> list[list[SolvedPose]]:
-        """Per crop the pose near its start, then its flip; see :meth:`CropSolver.follow`."""
+        """Per crop the pose near its start, then its flip.
+
+        features: [D, h, h] float32 each; see :meth:`CropSolver.follow`.
+        """
         return self._run(lambda solver, k: solver.follow(features[k], targets[k], starts[k]), len(targets))
 
     def _run(self, job: Callable[[CropSolver, int], list[SolvedPose]], count: int) -> list[list[SolvedPose]]:

@@ -66,13 +66,19 @@ def _surface(mesh: NeuralMesh) -> Surface:
 
 
 def edge_products(features: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """[F, 3] float64 dot products of the features [V, D] at both ends of each face's edges (ij, jk, ki)."""
+    """[F, 3] float64 dot products at both ends of each face's edges (ij, jk, ki).
+
+    features: [V, D] of unit length. faces: [F, 3] vertex indices.
+    """
     C = features[faces].astype(np.float64)
     return np.stack([np.sum(C[:, k] * C[:, (k + 1) % 3], axis=1) for k in range(3)], axis=1)
 
 
 def outward(faces: np.ndarray, vertices: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """Faces [F, 3], each turned so that it runs counter-clockwise about its vertices' normals."""
+    """Vertex indices of faces [F, 3], each turned so that it runs counter-clockwise about its vertices' normals.
+
+    faces: [F, 3]. vertices: [V, 3] metres. normals: [V, 3] unit vectors.
+    """
     corners = vertices[faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     inwards = np.sum(across * normals[faces].sum(axis=1), axis=1) < 0
@@ -86,6 +92,8 @@ def smoothed(features: np.ndarray, vertices: np.ndarray, normals: np.ndarray, fa
 
     The picture gradient of the rendered features is a difference between neighbours, and noise weighs most there: on a
     half-trained car model smoothing brought the median distance error from 5.1 to 3.2 % and Acc@5 from 31 to 40 %.
+
+    vertices: [V, 3] metres. normals: [V, 3] unit vectors. faces: [F, 3] vertex indices.
     """
     edges = faces[:, :2]
     length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1).mean()
@@ -102,7 +110,10 @@ def smoothed(features: np.ndarray, vertices: np.ndarray, normals: np.ndarray, fa
 
 
 def farthest_point_order(points: np.ndarray) -> np.ndarray:
-    """Permutation [V] of ``points`` [V, 3] in which every prefix is spread as evenly as can be (greedy)."""
+    """Indices [V] of ``points`` [V, 3], metres, in an order in which every prefix is spread as evenly as can be.
+
+    Greedy farthest-point sampling (Gonzalez 1985; Eldar et al. 1997), from the first point on.
+    """
     order = np.empty(len(points), np.int64)
     distance = np.full(len(points), np.inf)
     current = 0

@@ -23,7 +23,10 @@ _NARROWEST, _WIDEST = math.radians(10.0), math.radians(60.0)  # a search that tu
 
 
 def upright_prior(search: SearchSpec, covariance_scale: float) -> np.ndarray:
-    """[2]: 1/sigma^2 of the residual, and how much more the refinement's data claim to know than they do."""
+    """[2]: 1/sigma^2 of the residual (a sine), and the factor by which the refinement's data claim too much.
+
+    search: its thetas, degrees, are the leanings that are expected. covariance_scale: of the category's card.
+    """
     sigma = max(_WIDER * math.radians(float(np.sqrt(np.mean(np.square(search.theta_deg))))), _NARROWEST)
     return np.array([0.0 if sigma > _WIDEST else 1.0 / math.sin(sigma) ** 2, covariance_scale])
 

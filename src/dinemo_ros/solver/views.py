@@ -29,7 +29,7 @@ class ViewTable(NamedTuple):
     """
 
     rotations: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # a tuple's method, which nobody wants of this one
     points: np.ndarray
     weight: np.ndarray
     outline: np.ndarray

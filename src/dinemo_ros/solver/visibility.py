@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .jit import kernel
+
+if TYPE_CHECKING:
+    from .surface import Surface
 
 _RESOLUTION = 96  # pixels per side of the depth image; a 4.5 m car gets cells of 6 cm
 _DISTANCE = 2.5  # camera distance in bounding-box diagonals: where robots meet objects, between near and infinite
@@ -45,13 +49,13 @@ def visibility_table(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarra
 
 
 def direction_of(azimuth: np.ndarray | float, elevation: np.ndarray | float) -> np.ndarray:
-    """Unit vectors [..., 3] from the object to the camera, object frame; angles in radians."""
+    """Unit vectors [..., 3] from the object to the camera, object frame, of angles [...] in radians."""
     level = np.cos(elevation)
     return np.stack([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)], axis=-1)
 
 
-def visible_row(table, azimuth: float, elevation: float) -> np.ndarray:
-    """[V] bool, vertices seen from a direction in radians (PASCAL3D+); table has the fields of VisibilityTable."""
+def visible_row(table: VisibilityTable | Surface, azimuth: float, elevation: float) -> np.ndarray:
+    """[V] bool, vertices seen from ``azimuth`` and ``elevation``, radians as in PASCAL3D+, object frame."""
     direction = direction_of(azimuth, elevation)
     return table.visible[direction_index(direction, table.azimuths, table.elevations)].astype(bool)
 
@@ -67,7 +71,13 @@ def direction_index(direction, azimuths, elevations):
 
 def visible_vertices(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, positions: np.ndarray,
                      directions: np.ndarray, diagonal: float) -> np.ndarray:
-    """Depth-buffer test: uint8 [N, V], from camera positions [N, 3] that look along -directions [N, 3]."""
+    """Depth-buffer test: uint8 [N, V], 1 where a camera sees a vertex.
+
+    Args:
+        vertices: [V, 3] metres, faces: [F, 3], normals: [V, 3] outward unit vectors, object frame.
+        positions: [N, 3] metres of the cameras, which look along -``directions`` [N, 3].
+        diagonal: of the mesh, metres.
+    """
     forward = -directions
     up = np.where(np.abs(forward[:, 2:]) < 0.9, [0.0, 0.0, 1.0], [1.0, 0.0, 0.0])
     right = np.cross(forward, up)

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +19,23 @@ from ..picture_header import require_size
 from ..quoting import shown, shown_path
 from ..sample_range import SampleRange
 from .bag_limits import limit_rosbags, require_small_chunks, require_small_metadata, small_values
-from .bag_topics import OTHER_PICTURES, ImageTopic, InfoTopic, choose, image_topic, info_topic, listed, matching_info
+from .bag_topics import (
+    OTHER_PICTURES,
+    ImageTopic,
+    InfoTopic,
+    Message,
+    choose,
+    image_topic,
+    info_topic,
+    listed,
+    matching_info,
+)
 from .frame import Frame, Source, undecoded
 from .safe_name import plain_path
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection
+    from rosbags.rosbag2 import Reader
 
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
@@ -29,7 +44,11 @@ _PEEKED = 5  # messages of a topic that are looked at for one that is not damage
 
 
 def is_bag_folder(path: Path) -> bool:
-    """True for a folder with a bag's ``metadata.yaml`` or storage files in it."""
+    """True for a folder with a bag's ``metadata.yaml`` or storage files in it.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
     try:
         return (path / "metadata.yaml").is_file() or bool(_storage_files(path))
     except OSError as error:
@@ -74,7 +93,7 @@ class BagSource(Source):
     def __len__(self) -> int:
         return self._length
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Generator[Frame, None, None]:
         with _opened(self._path) as reader:
             camera = self._first_camera(reader)
             chosen = [c for c in reader.connections if c.topic in (self._topic, self._info_topic)]
@@ -97,7 +116,7 @@ class BagSource(Source):
         if samples.note:
             self.note(f"{self.description}: {samples.note}")
 
-    def _first_camera(self, reader) -> Camera | None:
+    def _first_camera(self, reader: Reader) -> Camera | None:
         """The first CameraInfo that is of use: it serves the images before it too, and one that is latched is the only
         one of the bag."""
         chosen = [c for c in reader.connections if c.topic == self._info_topic]
@@ -114,14 +133,14 @@ class BagSource(Source):
             return None
 
 
-def _deserialize(raw: bytes, msgtype: str):
+def _deserialize(raw: bytes, msgtype: str) -> Message:
     try:
         return _deserializer()(raw, msgtype)
     except Exception as error:  # struct, index and unicode errors of a damaged message
         raise ImageError(f"message of type {shown(msgtype)} is damaged ({shown(str(error), 200)})") from error
 
 
-def _decode(message, msgtype: str, samples: SampleRange, camera: Camera | None) -> np.ndarray:
+def _decode(message: Message, msgtype: str, samples: SampleRange, camera: Camera | None) -> np.ndarray:
     """RGB uint8 [H, W, 3]; see :func:`undecoded` for a picture of another size than ``camera``'s."""
     if camera is not None:
         compressed = msgtype == _COMPRESSED
@@ -135,7 +154,7 @@ def _decode(message, msgtype: str, samples: SampleRange, camera: Camera | None) 
                         bool(message.is_bigendian), samples)
 
 
-def _peek(path: Path, reader) -> tuple[list[ImageTopic], list[InfoTopic]]:
+def _peek(path: Path, reader: Reader) -> tuple[list[ImageTopic], list[InfoTopic]]:
     """What the first messages of all image and CameraInfo topics say, by the topics' names."""
     images, infos = [], []
     for topic, msgtype in sorted({(c.topic, c.msgtype) for c in reader.connections}):
@@ -149,7 +168,7 @@ def _peek(path: Path, reader) -> tuple[list[ImageTopic], list[InfoTopic]]:
     return images, infos
 
 
-def _first_whole(path: Path, reader, topic: str, msgtype: str):
+def _first_whole(path: Path, reader: Reader, topic: str, msgtype: str) -> Message | None:
     """The first message of a topic that can be read, None if there is none among the first few."""
     chosen = [c for c in reader.connections if (c.topic, c.msgtype) == (topic, msgtype)]
     if not any(c.msgcount for c in chosen):
@@ -167,7 +186,7 @@ def _is_rectified(topic: str) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(path: Path):
+def _opened(path: Path) -> Iterator[Reader]:
     where = shown_path(path)
     try:
         from rosbags.rosbag2 import Reader
@@ -204,7 +223,8 @@ def _storage_suffix(path: Path) -> str:
     return ".mcap" if head.startswith(b"\x89MCAP0") else ".db3" if head.startswith(b"SQLite format 3") else path.suffix
 
 
-def _messages(path: Path, reader, connections) -> Iterator:
+def _messages(path: Path, reader: Reader,
+              connections: list[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
     """``reader.messages`` with its errors told as ours."""
     messages = reader.messages(connections=connections)
     while True:
@@ -219,7 +239,7 @@ def _messages(path: Path, reader, connections) -> Iterator:
 
 
 @functools.cache
-def _deserializer():
+def _deserializer() -> Callable[[bytes, str], Message]:
     """CDR bytes and type name to message. The three types used are the same in every ROS 2 distribution, so the
     definitions that newer bags carry are not needed."""
     from rosbags.typesys import Stores, get_typestore

@@ -12,12 +12,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from ...errors import DatasetError
 from ..quoting import shown_path
+
+if TYPE_CHECKING:
+    from rosbags.rosbag2 import Reader
 
 #: Bytes of a chunk or message after unpacking; a raw picture of 20 megapixels has 60 million.
 UNPACKED_BYTES = 64 << 20
@@ -72,15 +76,16 @@ def limit_rosbags() -> None:
     if "zstd" in table and hasattr(storage_mcap, "zstd"):
         table["zstd"] = lambda data, size: _unpacked(storage_mcap.zstd.ZstdDecompressor(), data, size)
     if hasattr(storage_mcap, "read_exact"):
-        storage_mcap.read_exact = _of_limited_size(storage_mcap.read_exact)
+        # Another function in place of a module's own, which mypy does not know as a thing to do:
+        storage_mcap.read_exact = _of_limited_size(storage_mcap.read_exact)  # type: ignore[assignment]
     if hasattr(reader, "zstd"):
         zstd = reader.zstd
-        reader.zstd = SimpleNamespace(
+        reader.zstd = SimpleNamespace(  # type: ignore[assignment]  # in place of the module
             decompress=lambda data: _unpacked(zstd.ZstdDecompressor(), data, UNPACKED_BYTES, whole=False),
             open=lambda file, mode: _LimitedFile(zstd.open(file, mode), os.fstat(file.fileno()).st_size))
 
 
-def require_small_chunks(reader, where: str) -> None:
+def require_small_chunks(reader: Reader, where: str) -> None:
     """:class:`DatasetError` where chunks of an opened mcap are too large, or too many are of one time: those are held
     together."""
     storage = getattr(reader, "storage", None)
@@ -104,8 +109,8 @@ def _sentence(what: str, size: int, most: int) -> str:
             "pictures")
 
 
-def _of_limited_size(read):
-    def limited(file, size: int) -> bytes:
+def _of_limited_size(read: Callable[[BinaryIO, int], bytes]) -> Callable[[BinaryIO, int], bytes]:
+    def limited(file: BinaryIO, size: int) -> bytes:
         if size > RECORD_BYTES:
             raise _TooLargeError(_sentence("a record", size, RECORD_BYTES))
         return read(file, size)
@@ -113,13 +118,23 @@ def _of_limited_size(read):
     return limited
 
 
-def _lz4():
+def _lz4() -> Decompressor:
     from lz4.frame import LZ4FrameDecompressor
 
     return LZ4FrameDecompressor()
 
 
-def _unpacked(decompressor, data: bytes, size: int, whole: bool = True) -> bytes:
+class Decompressor(Protocol):
+    """Of lz4 or zstd, for one frame; ``eof`` once that is complete."""
+
+    eof: bool
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """At most ``max_length`` bytes of what ``data`` unpacks to."""
+        ...
+
+
+def _unpacked(decompressor: Decompressor, data: bytes, size: int, whole: bool = True) -> bytes:
     """``data`` unpacked, of ``size`` bytes where ``whole``, else of that at most; not a byte more is unpacked."""
     if size > UNPACKED_BYTES:
         raise _TooLargeError(_sentence("a chunk", size, UNPACKED_BYTES))
@@ -131,10 +146,18 @@ def _unpacked(decompressor, data: bytes, size: int, whole: bool = True) -> bytes
     return unpacked
 
 
+class _Readable(Protocol):
+    """An open file, packed or not."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
 class _LimitedFile:
     """A packed file that is read as long as it stays within what such files hold."""
 
-    def __init__(self, file, packed_bytes: int) -> None:
+    def __init__(self, file: _Readable, packed_bytes: int) -> None:
         self._file, self._left = file, max(_FILE_BYTES, _FILE_RATIO * packed_bytes)
 
     def __enter__(self) -> _LimitedFile:

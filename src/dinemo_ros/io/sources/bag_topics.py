@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...errors import DatasetError
 from ..content import HEAD_BYTES, Kind, content_of
 from ..image_codec import peek_size
 from ..image_encodings import LAYOUTS, encoding_of_format, is_depth, is_grey, standard_name
 from ..quoting import quoted, shown
+
+#: Of a class that rosbags makes at run time, from the definition that the type store has.
+Message = Any
 
 _LISTED = 10  # topics that a sentence names
 #: Types that hold pictures and are not read, and what they are.
@@ -58,7 +62,7 @@ class InfoTopic:
     frame_id: str = ""
 
 
-def image_topic(topic: str, message) -> ImageTopic:
+def image_topic(topic: str, message: Message) -> ImageTopic:
     """Of a ``sensor_msgs/Image`` or ``CompressedImage``."""
     frame = message.header.frame_id
     if hasattr(message, "encoding"):
@@ -69,7 +73,7 @@ def image_topic(topic: str, message) -> ImageTopic:
                       readable=found is None or found.kind is Kind.PICTURE)
 
 
-def info_topic(topic: str, message) -> InfoTopic:
+def info_topic(topic: str, message: Message) -> InfoTopic:
     """Of a ``sensor_msgs/CameraInfo``, with binning and region of interest as in
     :mod:`dinemo_ros.camera.camera_info`."""
     width, height = message.roi.width or message.width, message.roi.height or message.height

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from ...camera.pinhole import Camera
@@ -58,7 +58,7 @@ class FolderSource(Source):
     def __len__(self) -> int:
         return len(self._files)
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Generator[Frame, None, None]:
         index = drawn = 0
         samples = SampleRange()
         for file in self._files:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,8 +39,10 @@ class Frame:
 
 
 def undecoded(width: int, height: int) -> np.ndarray:
-    """In place of a picture that is of another size than its camera's: that size in no memory, for whoever refuses it
-    by its size."""
+    """[height, width, 3] uint8 black in place of a picture that is of another size than its camera's.
+
+    It takes three bytes of memory, whatever its size, and cannot be written to: for whoever refuses it by its size.
+    """
     return np.broadcast_to(np.zeros(3, np.uint8), (height, width, 3))
 
 
@@ -61,7 +63,7 @@ class Source(ABC):
         self.notes: list[str] = []
         self.required_camera: Callable[[Camera | None], Camera | None] = lambda own: None
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         self.skipped.clear()
         return self._frames()
 
@@ -76,5 +78,5 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Generator[Frame, None, None]:
         """Yield the frames, and add what cannot be used to ``skipped``."""

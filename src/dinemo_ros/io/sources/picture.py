@@ -26,8 +26,9 @@ def content_of_file(path: Path) -> Content | None:
     """What the file holds, by its first bytes; None: unknown. :class:`OSError` where it cannot be read."""
     with path.open("rb") as file:
         found = content_of(file.read(HEAD_BYTES))
-    raw = content_of(b"FUJIFILMCCD-RAW")
-    return raw if found is not None and path.suffix.lower() in _RAW_SUFFIXES and found.name != raw.name else found
+    if found is None or path.suffix.lower() not in _RAW_SUFFIXES:
+        return found
+    return content_of(b"FUJIFILMCCD-RAW")
 
 
 def read_image(path: Path, samples: SampleRange | None = None, camera: Camera | None = None) -> np.ndarray:
@@ -48,9 +49,10 @@ def read_image(path: Path, samples: SampleRange | None = None, camera: Camera | 
     if not data:
         raise ImageError(f"{name}: is empty")
     try:
-        size = None if camera is None else file_size(data)
-        if size is not None and size != (camera.width, camera.height):
-            return undecoded(*size)
+        if camera is not None:
+            size = file_size(data)
+            if size is not None and size != (camera.width, camera.height):
+                return undecoded(*size)
         return decode_file(data, samples)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import cv2
@@ -80,7 +80,7 @@ class VideoSource(Source):
         except ImageError as error:
             raise DatasetError(f"{shown_path(self._path)}: {error}") from error
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Generator[Frame, None, None]:
         capture, clock, codec = self._open(), _Clock(self._fps, self._own_fps), ""
         index = 0
         try:

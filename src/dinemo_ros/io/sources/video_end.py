@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,7 +46,7 @@ def ends_in_zeros(path: Path) -> bool:
         return False
 
 
-def _measure(head: bytes):
+def _measure(head: bytes) -> Callable[[BinaryIO, bytes, int], int]:
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return _matroska
     if head[:4] == b"RIFF":

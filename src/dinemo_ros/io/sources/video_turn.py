@@ -15,8 +15,9 @@ _LARGEST_INDEX = 1 << 26  # bytes of a "moov" box that are read
 _BOXES = 100_000  # of a file that are looked at; a recording in pieces has two a second
 _ONE = 1 << 16  # 16.16 fixed point
 # (a, b, c, d) of (x, y) -> (a x + c y, b x + d y), y down, to the numbers of EXIF in dinemo_ros.io.orientation.
-_ORIENTATIONS = {(1, 0, 0, 1): 1, (-1, 0, 0, 1): 2, (-1, 0, 0, -1): 3, (1, 0, 0, -1): 4, (0, 1, 1, 0): 5,
-                 (0, 1, -1, 0): 6, (0, -1, -1, 0): 7, (0, -1, 1, 0): 8}
+_ORIENTATIONS: dict[tuple[int, ...], int] = {
+    (1, 0, 0, 1): 1, (-1, 0, 0, 1): 2, (-1, 0, 0, -1): 3, (1, 0, 0, -1): 4, (0, 1, 1, 0): 5,
+    (0, 1, -1, 0): 6, (0, -1, -1, 0): 7, (0, -1, 1, 0): 8}
 
 
 def stored_orientation(path: Path) -> int | None:
