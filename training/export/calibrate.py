@@ -151,7 +151,7 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
 
     Args:
         posed, negatives: folders of posed crops with and without the object. count: pictures of each, evenly chosen.
-        exact: the poses are exact, so that distance can be judged.
+        exact: the poses are exact, so that distance can be evaluated.
         photographs: the model was trained on photographs.
 
     Raises:
@@ -159,9 +159,9 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
     """
     loaded = load_bundle(bundle)
     symmetry = loaded.card.symmetry
-    # Of a handle dinemo_training.export.azimuth_uncertainty fits the doubt.
-    judged = exact and not symmetry.uncertain_azimuth
-    scale = ScoreSpec().covariance_scale if judged else loaded.card.score.covariance_scale
+    # Of a handle dinemo_training.export.azimuth_uncertainty fits the scale of the covariance.
+    evaluated = exact and not symmetry.uncertain_azimuth
+    scale = ScoreSpec().covariance_scale if evaluated else loaded.card.score.covariance_scale
     card = replace(loaded.card, calibration=CalibrationSpec(),
                    score=replace(loaded.card.score, accept=0.0, sure=1.0, covariance_scale=scale))
     crops = _chosen(posed, count)
@@ -176,9 +176,8 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
                          "another category")
     without = measure(estimator, _chosen(negatives, count)).scores if negatives is not None else np.zeros(0)
     result = Calibration(scores, without, ratios, len(crops), accepted_score(scores, without, photographs),
-                         card.score.sure,
-                         round(float(np.clip(np.median(ratios), 0.5, 2.0)), 4) if exact else 1.0,
-                         _widened(scale, measured.squares, 5 if symmetry.continuous else 6) if judged else scale)
+                         card.score.sure, round(float(np.clip(np.median(ratios), 0.5, 2.0)), 4) if exact else 1.0,
+                         _widened(scale, measured.squares, 5 if symmetry.continuous else 6) if evaluated else scale)
     card = replace(card, calibration=CalibrationSpec(result.depth_scale),
                    score=replace(card.score, accept=result.accept, covariance_scale=result.covariance_scale))
     rewrite_card(loaded, card)

@@ -344,15 +344,14 @@ def main() -> None:
     parser.add_argument("--version", help="write this version into the card, too")
     parser.add_argument("--json", type=Path, help="write what the fit says of itself here")
     args = parser.parse_args()
-    told = calibrate(args.bundle, args.renders, args.count, args.version, args.measured, args.left_out,
-                     args.shapes)
-    print(f"{args.bundle}: fitted to {told['pictures']} estimates of {', '.join(told['assets'])}; probability of a "
-          f"rotation within 30 degrees {told['right']:.3f}, ECE {told['ece']:.3f}")
-    if told["coverage"]:
-        print(f"each model under what was fitted to the others:\n\n{coverage_markdown(told['coverage'])}\n\n"
-              f"{reliability_markdown(told['reliability'])}")
+    summary = calibrate(args.bundle, args.renders, args.count, args.version, args.measured, args.left_out, args.shapes)
+    print(f"{args.bundle}: fitted to {summary['pictures']} estimates of {', '.join(summary['assets'])}; probability "
+          f"of a rotation within 30 degrees {summary['right']:.3f}, ECE {summary['ece']:.3f}")
+    if summary["coverage"]:
+        print(f"each model under what was fitted to the others:\n\n{coverage_markdown(summary['coverage'])}\n\n"
+              f"{reliability_markdown(summary['reliability'])}")
     if args.json:
-        write_file(args.json, json.dumps(told, indent=1) + "\n")
+        write_file(args.json, json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":

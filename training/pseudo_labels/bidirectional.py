@@ -42,7 +42,7 @@ class BidirectionalLabeller:
         return [candidate for candidate, _ in self.explain(self.compare(photo))]
 
     def compare(self, photo: Photo) -> Comparison | None:
-        """The photograph against the bank, before any switch; None without an object."""
+        """The photograph against the bank, before any option is applied; None without an object."""
         features = self.teacher(prepare_picture(photo.image, self.side))[0].float().cpu()
         with torch.inference_mode():
             return compare(features, self._foreground(photo, features), self.bank)

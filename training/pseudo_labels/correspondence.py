@@ -3,8 +3,9 @@
 
 Local: every mesh vertex is compared with every cell of the object over all template views. To global: the views vote
 for an orientation (:mod:`dinemo_training.pseudo_labels.view_vote`). To local: vertices that the voted orientation
-cannot see are suppressed and the rest matches again, now only against the views around that orientation. Formalised as
-in the project's fact sheet, section 1.2; every part can be switched off.
+cannot see are suppressed and the rest matches again, now only against the views around that orientation. The
+paper publishes no code and no formula of the vote; the softmax over views is this project's. Every part can be turned
+off.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _CYCLE = 0.12         # of the object's length: how far there-and-back may miss 
 
 @dataclass(frozen=True)
 class MatchConfig:
-    """The switches of the ablation (:mod:`dinemo_training.evaluation.ablation`); as they stand, everything is on."""
+    """The options that the ablation varies (:mod:`dinemo_training.evaluation.ablation`); as they stand, everything is
+    on."""
 
     vote: bool = True                # one orientation for all matches; off: every vertex keeps its own best view
     suppress: bool = True            # drop the vertices that the voted orientation cannot see
@@ -70,7 +72,7 @@ class Matches:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every vertex of every view against every cell of one picture's object: what all switches start from.
+    """Every vertex of every view against every cell of one picture's object: what every variant starts from.
 
     Attributes:
         similarity: [K, V, P] cosines; displacement: [K, V, P] squared distance between a vertex's place in its view's

@@ -42,7 +42,7 @@ from ..data.posed_crops import load_posed_crops, save_labels
 from ..models.category_shape import CategoryShape
 from ..models.teachers import create_teacher
 from ..run.arguments import parsed
-from ..run.dataclass_cli import add_switches, switches_from
+from ..run.dataclass_cli import add_dataclass_options, dataclass_from
 from .bidirectional import BidirectionalLabeller
 from .correspondence import MatchConfig
 from .mirror_check import AGREE_DEG, MODES, Candidate, Label, reconcile
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--symmetry", type=_symmetry,
                         metavar="'none' or '{axis: z, order: N}'",
                         help="turns of the category that are one pose (default: what the bundle declares, else none)")
-    add_switches(parser, MatchConfig)
+    add_dataclass_options(parser, MatchConfig)
     parser.add_argument("--min-score", type=float, default=0.2)
     parser.add_argument("--min-margin", type=float, default=0.02)
     parser.add_argument("--previous", type=Path, help="select: labels npz of the round before, which must agree")
@@ -205,7 +205,7 @@ def main() -> None:
         labellers.append(render_labeller(PoseEstimator(bundle, threads=args.threads)))
     if args.method in ("correspondence", "confirmed"):
         labellers.append(correspondence_labeller(args.teacher, CategoryShape.load(args.shape), args.templates,
-                                                 config=switches_from(args, MatchConfig)))
+                                                 config=dataclass_from(args, MatchConfig)))
     symmetry = symmetry or NO_SYMMETRY
     labeller = confirmed_labeller(*labellers, symmetry) if len(labellers) == 2 else labellers[0]
     names = sorted(p.stem for p in (args.photos / "images").glob("*.jpg"))[:: args.every]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of frames that were taken in order around one object: neighbours turn by about the same step, the same way.
+"""Temporal consistency: frames taken in order around one object turn by about the same step, in the same direction.
 
 The votes of all frames together decide on one path of azimuths (:mod:`dinemo_training.sequences.posed_templates`: a
 full turn in equal steps, or a smooth path); each frame then takes its own candidate nearest to that path, or gets no
@@ -30,7 +30,7 @@ def _histogram(vote: Vote) -> np.ndarray:
     return np.bincount(bins, weights=vote.share, minlength=BINS)
 
 
-def labels_in_order(candidates: list[list[Candidate]], votes: np.ndarray) -> list[Candidate | None]:
+def temporally_consistent_labels(candidates: list[list[Candidate]], votes: np.ndarray) -> list[Candidate | None]:
     """One candidate per frame, or None.
 
     Args:

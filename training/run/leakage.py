@@ -71,12 +71,12 @@ def mean_files(recipe: Recipe) -> tuple[list[Path], list[Path]]:
 
 def _require_separate_pictures(recipe: Recipe) -> None:
     data = recipe.data
-    if not data.spins or not Path(data.spins).is_dir():
+    if not data.turntables or not Path(data.turntables).is_dir():
         return  # of a run that was moved: told when it is read
     try:
-        frames = read_spins(Path(data.spins), data.spin_names or None)
+        frames = read_spins(Path(data.turntables), data.turntable_names or None)
     except DatasetError as error:
-        raise RecipeError(f"data.spins: {error}") from error
+        raise RecipeError(f"data.turntables: {error}") from error
     measured = [frame.path for frame in frames]
     options = {f"synthetic.options.{key}": value for key, value in recipe.resolved(recipe.synthetic.options).items()
                if isinstance(value, str) and Path(value).is_dir()}
@@ -86,9 +86,9 @@ def _require_separate_pictures(recipe: Recipe) -> None:
     for key, folder in sources.items():
         pair = _common(_pictures(folder), measured) if folder else None
         if pair is not None:
-            raise RecipeError(f"{key}: {pair[0]} is trained on and {_also(*pair)} in data.spins ({data.spins}) to "
-                              "measure on; take it out of one of them, or name the sequences to measure on in "
-                              "data.spin_names")
+            raise RecipeError(f"{key}: {pair[0]} is trained on and {_also(*pair)} in data.turntables "
+                              f"({data.turntables}) to measure on; take it out of one of them, or name the "
+                              "sequences to measure on in data.turntable_names")
 
 
 def _pictures(folder: str) -> list[Path]:

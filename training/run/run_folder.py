@@ -54,6 +54,7 @@ class Stage:
         needs: names of the stages whose results it reads.
         inputs: files and folders from outside the run folder that it reads.
         outputs: files and folders in the run folder that it makes; they are removed when it starts over.
+        formerly: what an earlier release called it; its key is made of that, so that finished runs stay finished.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     inputs: tuple[Path, ...] = ()
     outputs: tuple[Path, ...] = ()
+    formerly: str = ""
 
 
 class RunFolder:
@@ -127,7 +129,8 @@ class RunFolder:
 
     def key(self, stage: Stage) -> str:
         """The hash that decides whether a finished stage may be kept; stages are asked for in order."""
-        content = {"name": stage.name, "settings": stage.settings, "needs": [self._keys[n] for n in stage.needs],
+        content = {"name": stage.formerly or stage.name, "settings": stage.settings,
+            "needs": [self._keys[n] for n in stage.needs],
                    "inputs": [self._fingerprint(path) for path in stage.inputs]}
         self._keys[stage.name] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
         return self._keys[stage.name]
@@ -139,7 +142,7 @@ class RunFolder:
 
     def state(self, stage: Stage) -> str:
         """"new", "changed" (made with other settings or inputs), "half" (was interrupted) or "done"."""
-        stamp = self.stamp(stage.name)
+        stamp = self.stamp(stage.name) or (self.stamp(stage.formerly) if stage.formerly else {})
         if not stamp:
             return "new"
         if stamp.get("key") != self.key(stage):

@@ -55,11 +55,11 @@ class Example:
         return azimuth_error_deg(float(np.rad2deg(viewpoint_from_rotation(R)[0])), self.azimuth_deg)
 
 
-def spin_examples(spin: Path, names: list[str], every: int, cache: Path) -> list[Example]:
-    """Every n-th frame of spins with known azimuth; the object is found by saliency."""
+def turntable_examples(turntable: Path, names: list[str], every: int, cache: Path) -> list[Example]:
+    """Every n-th frame of turntables with known azimuth; the object is found by saliency."""
     masks, examples = _Masks(cache / "masks"), []
-    frames = [f for name in names for f in list(read_spins(spin, [name]))[::every]]
-    for frame in tqdm(frames, desc="spins", mininterval=5):
+    frames = [f for name in names for f in list(read_spins(turntable, [name]))[::every]]
+    for frame in tqdm(frames, desc="turntables", mininterval=5):
         image = np.ascontiguousarray(imread(frame.path)[..., ::-1])
         mask = masks(image)
         photo = crop_photo(image, mask) if mask.any() else None

@@ -47,7 +47,7 @@ def render_turntable(asset: Asset, seed: int, frames: int = 24, tilt_deg: float 
     """
     rng = np.random.default_rng([seed, 7])
     asset = asset.scaled(np.exp(rng.normal(0, [0.04, 0.03, 0.04])))
-    look = repainted(material_table(asset.materials), asset.materials, rng)
+    table = repainted(material_table(asset.materials), asset.materials, rng)
     environment, colour = random_environment(rng), random_colour(rng)
     elevation, lengths = np.radians(rng.uniform(4, 22)), rng.uniform(2.5, 6)
     azimuths = (rng.uniform(0, 2 * np.pi) + rng.choice([-1, 1]) * 2 * np.pi * np.arange(frames) / frames) % (2 * np.pi)
@@ -57,7 +57,7 @@ def render_turntable(asset: Asset, seed: int, frames: int = 24, tilt_deg: float 
     images, masks, poses = [], [], []
     for azimuth in azimuths:
         T = se3(rotation_from_viewpoint(azimuth, elevation, 0.0), [0, 0, distance])
-        picture, mask = _frame(asset, look, environment, colour, Pose(K, T))
+        picture, mask = _frame(asset, table, environment, colour, Pose(K, T))
         images.append(picture), masks.append(mask), poses.append(T)
     own = random_own_frame(rng, tilt_deg, float(asset.size[0]))
     cut = crop_frames(asset.name, [f"{i:03d}.png" for i in range(frames)], images, masks, side)
@@ -81,9 +81,9 @@ def camera_in_own_frame(T_cam_obj: np.ndarray, own: Similarity) -> np.ndarray:
     return se3(R, own.scale * T_cam_obj[:3, 3] - R @ own.t)
 
 
-def _frame(asset: Asset, look, environment, background: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+def _frame(asset: Asset, table, environment, background: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
     """RGB uint8 [H, W, 3] before a plain background with the car's shadow, and its mask uint8 [H, W]."""
-    colour, coverage = draw(asset, look, pose, _PICTURE, environment)
+    colour, coverage = draw(asset, table, pose, _PICTURE, environment)
     shadow = contact_shadow(View(pose.K, pose.T_cam_obj, _PICTURE, asset.ground), asset.size, 0.4, 0.7)
     picture = background * shadow[..., None] * (1 - coverage[..., None]) + colour
     return displayed(picture), np.where(coverage >= 0.5, 255, 0).astype(np.uint8)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cameras of a walk around an object, in a frame of its own, from order, silhouettes and features alone.
 
-UOP3D takes videos whose cameras structure from motion has found. Spins of a few dozen frames in a studio give it
+UOP3D takes videos whose cameras structure from motion has found. Turntables of a few dozen frames in a studio give it
 nothing to hold on to, but they have order: a full turn in about equal steps. What is left is found so:
 
 * height and distance of the camera: silhouette coherence (Hernandez, Schmitt and Cipolla, PAMI 2007): with the right

@@ -35,7 +35,7 @@ from dinemo_training.synthetic.assets.car_catalogue import FLEET, HELD_OUT, load
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
 from .environment import Environment, random_environment
 from .rasterizer import rasterize
-from .shading import Look, displayed, film_curve, material_table, repainted, shade
+from .shading import MaterialTable, displayed, film_curve, material_table, repainted, shade
 
 SUPERSAMPLING = 2
 COVERED = 64  # mask value of hidden parts
@@ -93,12 +93,12 @@ def supersampled(K: np.ndarray, factor: int) -> np.ndarray:
     return scaled
 
 
-def draw(asset: Asset, look: Look, pose: Pose, size: tuple[int, int], environment: Environment,
+def draw(asset: Asset, table: MaterialTable, pose: Pose, size: tuple[int, int], environment: Environment,
          factor: int = SUPERSAMPLING) -> tuple[np.ndarray, np.ndarray]:
     """Anti-aliased car: premultiplied linear RGB [H, W, 3] and coverage [H, W] in [0, 1]; ``size`` (W, H) pixels."""
     K = supersampled(pose.K, factor)
     fragments = rasterize(asset.vertices, asset.faces, K, pose.T_cam_obj, (size[0] * factor, size[1] * factor))
-    colour = shade(asset, look, fragments, K, pose.T_cam_obj, environment)
+    colour = shade(asset, table, fragments, K, pose.T_cam_obj, environment)
     colour = film_curve(colour)
     return (cv2.resize(colour, size, interpolation=cv2.INTER_AREA),
             cv2.resize(fragments.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA))
@@ -116,7 +116,7 @@ class Synthesizer:
 
     def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos) -> None:
         self._assets, self._weights, self._seed, self._photos = assets, weights, seed, photos
-        self._looks = [material_table(asset.materials) for asset in assets]
+        self._tables = [material_table(asset.materials) for asset in assets]
 
     def _begin(self, k: int) -> tuple[int, Asset, Pose, np.random.Generator]:
         rng = np.random.default_rng([self._seed, k])
@@ -146,8 +146,8 @@ class Synthesizer:
                 picture *= 1 - shadow[..., None]
         if rng.random() < 0.15:
             self._add_car(picture, view, environment, rng, behind=True)
-        look = repainted(self._looks[index], asset.materials, rng)
-        colour, coverage = draw(asset, look, pose, (CROP_SIDE, CROP_SIDE), environment)
+        table = repainted(self._tables[index], asset.materials, rng)
+        colour, coverage = draw(asset, table, pose, (CROP_SIDE, CROP_SIDE), environment)
         picture = picture * (1 - coverage[..., None]) + colour
         visible = np.ones_like(coverage)
         if rng.random() < 0.3:
@@ -167,9 +167,8 @@ class Synthesizer:
         turn = rng.uniform(0, 2 * np.pi)
         R = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1.0]])
         T_obj_other = se3(R, np.array([*place, view.ground - other.ground]))
-        look = repainted(self._looks[index], other.materials, rng)
-        colour, coverage = draw(other, look, Pose(view.K, T_cam_obj @ T_obj_other), view.size,
-                                environment, factor=1)
+        table = repainted(self._tables[index], other.materials, rng)
+        colour, coverage = draw(other, table, Pose(view.K, T_cam_obj @ T_obj_other), view.size, environment, factor=1)
         picture *= 1 - coverage[..., None]
         picture += colour
         return coverage
