@@ -153,7 +153,7 @@ def test_the_read_out_learns_from_tokens_and_the_transformer_stays(stored, tmp_p
     model, _ = load_student(final)
     before = transformer().trunk.state_dict()
     assert all(torch.equal(value, before[key]) for key, value in model.trunk.state_dict().items())
-    with pytest.raises(ValueError, match="stay true only while the transformer is frozen"):
+    with pytest.raises(ValueError, match="hold only while the transformer is frozen"):
         train([], car_shape(), tmp_path, replace(config, freeze=False), feature_cache=stored)
 
 

@@ -164,6 +164,7 @@ def _write_progress(folder: Path, identity: str, done: int) -> None:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.data.feature_cache``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=Path, required=True, help="npz of the category mesh "
                                                                   "(dinemo_training.synthetic.shape.mean_mesh)")

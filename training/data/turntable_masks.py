@@ -36,6 +36,7 @@ def write_masks(frames: list[SpinFrame], out: Path, saliency: SaliencyMask) -> N
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.data.turntable_masks``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("turntables", type=Path, metavar="TURNTABLE_DIR")
     parser.add_argument("out", type=Path, metavar="MASKS")

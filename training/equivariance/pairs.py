@@ -59,6 +59,7 @@ class PairSynthesizer:
         self._tables = [material_table(asset.materials) for asset in assets]
 
     def pair(self, k: int) -> Pair:
+        """Pair k: two views of one object with links between them; depends on the seed and ``k`` alone."""
         rng = np.random.default_rng([self._seed, k])
         index = int(rng.choice(len(self._assets), p=self._weights))
         asset = self._assets[index]
@@ -74,7 +75,7 @@ class PairSynthesizer:
         return Pair(self._picture(asset, table, a, rng), self._picture(asset, table, b, rng), pixels_a, pixels_b, points
                     / asset.size[0], extent, asset.name)
 
-    def _picture(self, asset: Asset, table: MaterialTable, pose: Pose, rng) -> np.ndarray:
+    def _picture(self, asset: Asset, table: MaterialTable, pose: Pose, rng: np.random.Generator) -> np.ndarray:
         environment = random_environment(rng)
         view = View(pose.K, pose.T_cam_obj, (CROP_SIDE, CROP_SIDE), asset.ground)
         picture, _ = random_background(view, environment, rng, self._photos)
@@ -89,7 +90,8 @@ def _angle_deg(a: Pose, b: Pose) -> float:
     return float(np.degrees(np.arccos(first @ second / np.linalg.norm(first) / np.linalg.norm(second))))
 
 
-def _links(asset: Asset, a: Pose, b: Pose, rng):
+def _links(asset: Asset, a: Pose, b: Pose,
+           rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
     """Points [N, 3] metres seen in both views, their pixels in each [N, 2], box side in b; None: too few."""
     seen_a, seen_b = (rasterize(asset.vertices, asset.faces, p.K, p.T_cam_obj, (CROP_SIDE, CROP_SIDE)) for p in (a, b))
     points, pixels_a = _surface(asset, seen_a)
@@ -145,6 +147,7 @@ def load_pairs(folder: Path) -> list[Pair]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.equivariance.pairs``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)

@@ -51,6 +51,7 @@ def _score(frame: dict) -> float:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.evaluation.model_complementarity``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path, help="--json of dinemo eval with two models, without --brief")
     parser.add_argument("--within", type=float, default=RIGHT_DEG, metavar="DEG", help="counts as right (%(default)s)")

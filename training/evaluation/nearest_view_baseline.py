@@ -26,12 +26,12 @@ from dinemo_ros.process.console import command_main
 
 from ..data.foreground import SaliencyMask
 from ..data.posed_crops import load_posed_crops
-from ..models.teachers import CnnTeacher
+from ..models.teachers import CnnTeacher, Teacher
 from ..run.arguments import parsed
 from ..sequences.posed_templates import BINS, azimuth_votes, describe
 
 
-def template_views(folder: Path, names: list[str], teacher) -> tuple[torch.Tensor, np.ndarray]:
+def template_views(folder: Path, names: list[str], teacher: Teacher) -> tuple[torch.Tensor, np.ndarray]:
     """Descriptors [2N, C] of the named sequences and their mirror images, azimuths [2N] in radians."""
     crops = [c for c in load_posed_crops(folder) if c.name.rsplit("_", 1)[0] in names]
     plain, mirrored = describe([c.image() for c in crops], [c.foreground() for c in crops], teacher)
@@ -40,8 +40,13 @@ def template_views(folder: Path, names: list[str], teacher) -> tuple[torch.Tenso
     return torch.cat([plain, mirrored]), np.concatenate([azimuth, -azimuth])
 
 
-def evaluate(turntables: Path, bank: torch.Tensor, azimuths: np.ndarray, teacher, only: list[str] | None) -> dict:
-    """The result of ``dinemo eval turntable``, for the nearest-view vote."""
+def evaluate(turntables: Path, bank: torch.Tensor, azimuths: np.ndarray, teacher: Teacher,
+             only: list[str] | None) -> dict:
+    """The result of ``dinemo eval turntable``, for the nearest-view vote.
+
+    Args:
+        bank, azimuths: [M, C] descriptors and [M] radians, see :func:`template_views`. only: sequences; None for all.
+    """
     saliency, errors = SaliencyMask(), {}
     for frame in read_spins(turntables, only):
         image = np.ascontiguousarray(imread(frame.path)[..., ::-1])
@@ -55,6 +60,7 @@ def evaluate(turntables: Path, bank: torch.Tensor, azimuths: np.ndarray, teacher
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.evaluation.nearest_view_baseline``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--templates", type=Path, required=True, help="folder written by "
                                                                       "dinemo_training.sequences.posed_templates")

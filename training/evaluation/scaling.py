@@ -110,6 +110,9 @@ def write_subset(setting: Setting, folder: Path, count: int) -> int:
     """The first ``count`` photographs of one random order as posed crops in ``folder``; returns how many are trusted.
 
     The order does not depend on the count, so larger sets hold the smaller ones.
+
+    Raises:
+        RecipeError: more photographs are wanted than were labelled, or none has a trusted label.
     """
     found = read_labels(setting.labels)
     if count > len(found):
@@ -235,6 +238,11 @@ def _pool(text: str) -> tuple[Path, float]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.evaluation.scaling``.
+
+    Raises:
+        SystemExit: something is missing or cannot be used; the message says what.
+    """
     default = TrainConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for every point and the results")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def measure(bundle: Bundle, crops: list[PosedCrop]) -> AzimuthErrors:
     return AzimuthErrors(*np.array(rows).T)
 
 
-def _handle_visibility(bundle: Bundle):
+def _handle_visibility(bundle: Bundle) -> Callable[[PosedCrop], float]:
     """Function of a crop: share of the handle's vertices that its camera sees, the vessel itself considered."""
     mesh = bundle.mesh
     vertices = mesh.vertices.astype(np.float64)
@@ -116,6 +117,7 @@ def _with_scale(bundle: Bundle, scale: float) -> Bundle:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.export.azimuth_uncertainty``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--renders", type=Path, required=True, help="posed crops with masks, rendered with exact poses")

@@ -13,6 +13,7 @@ import io
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,8 +75,13 @@ def export_onnx(backbone: nn.Module) -> bytes:
     return stream.getvalue()
 
 
-def parity(onnx: bytes, backbone: nn.Module, sizes=((224, 224), (448, 448), (224, 672)), seed: int = 0) -> Parity:
-    """Compare over random pictures of several sizes: noise, and smooth ones as cameras deliver them."""
+def parity(onnx: bytes, backbone: nn.Module, sizes: Sequence[tuple[int, int]] = ((224, 224), (448, 448), (224, 672)),
+           seed: int = 0) -> Parity:
+    """Compare over random pictures of several ``sizes`` (height, width): noise, and smooth ones like a camera's.
+
+    Raises:
+        ValueError: the two give features of different shapes.
+    """
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     model, cosines, differences = _DeployedBackbone(backbone.eval()), [], []
     rng = np.random.default_rng(seed)
@@ -183,6 +189,7 @@ def trained_temperature(checkpoint: Path) -> float:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.export.bundle_export``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--shape", type=Path, required=True)

@@ -101,7 +101,7 @@ def object_box(crop: PosedCrop, unit: np.ndarray, image: np.ndarray) -> tuple[fl
 
 
 def rough_box(rng: np.random.Generator, box: tuple[float, float, float, float], camera: Camera) -> np.ndarray:
-    """[4] ``box`` with sides as inexact as those of a proposal, inside the image."""
+    """[4] ``box`` in pixels with sides as inexact as those of a proposal, inside the image."""
     low, high = np.array(box[:2]), np.array(box[2:])
     low, high = (side + _ROUGH * (high - low) * rng.normal(size=2) for side in (low, high))
     low = np.clip(low, 0.0, np.array([camera.width, camera.height]) - 2.0)
@@ -195,7 +195,12 @@ def sure_score(bundle: Bundle, crops: list[PosedCrop]) -> float:
 
 
 def accepted_score(scores: np.ndarray, without: np.ndarray, photographs: bool) -> float:
-    """The score to ask of a proposal, see the head of this file. ``without``: scores of pictures without the object."""
+    """The score to ask of a proposal, see the head of this file.
+
+    Args:
+        scores: [N] of pictures with the object. without: [M] of pictures without it. photographs: the model was trained
+            on photographs.
+    """
     reached = float(np.quantile(scores, _ACCEPTED))
     if not photographs and len(without):
         reached = min(reached, 0.5 * (reached + float(np.quantile(without, _REFUSED))))
@@ -215,6 +220,7 @@ def _chosen(folder: Path, count: int) -> list[PosedCrop]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.export.calibrate``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--renders", type=Path, required=True, help="posed crops that were not trained on")

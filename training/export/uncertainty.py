@@ -198,7 +198,10 @@ def _starts(K: int, functions: int) -> list[list[np.ndarray]]:
 
 
 def moved(function: np.ndarray, k: int, by: float) -> np.ndarray:
-    """[K + 1] ``function`` with entry k moved; other knots give way as far as they must, so that none ever rises."""
+    """[K + 1] ``function`` with entry k moved ``by`` so much; other knots give way as needed, so that none ever rises.
+
+    The entries are logarithms of K factors and of a floor.
+    """
     result = function.copy()
     factors = result[:-1]
     if k == len(factors):
@@ -330,6 +333,7 @@ def _measured(bundle: Bundle, folders: Sequence[Path], count: int, file: Path | 
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.export.uncertainty``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--renders", type=Path, action="append", required=True, help="posed crops of objects that the "

@@ -22,6 +22,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -76,8 +77,12 @@ class ContrastiveModel(nn.Module):
         self.register_buffer("neighbours", neighbours, persistent=False)
 
     def forward(self, example: dict[str, Tensor]) -> dict[str, Tensor]:
-        """``example``: a collated batch of :class:`CorrespondenceSampler`, or of :class:`CachedFeatures`, which has
-        tokens instead of pictures; see :func:`contrastive_loss`."""
+        """Losses (scalars) by name of a collated batch, see :func:`contrastive_loss`.
+
+        Args:
+            example: of :class:`CorrespondenceSampler`, with ``image`` [N, H, W, 3] uint8, or of
+                :class:`CachedFeatures`, with ``tokens`` [N, C, h, w] instead.
+        """
         if "tokens" in example:
             found = self.backbone.read_out(example["tokens"].float())
         else:
@@ -183,7 +188,7 @@ def _optimizer(model: ContrastiveModel, lr: float) -> torch.optim.AdamW:
         {"params": list(model.features.parameters()), "peak": 10 * lr, "weight_decay": 0.0}], lr=lr, weight_decay=1e-4)
 
 
-def _running_mean(decay: float):
+def _running_mean(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Exponential mean that forgets its start: the first weights of a run are worth nothing."""
     def update(mean: Tensor, value: Tensor, seen: Tensor) -> Tensor:
         if mean.data_ptr() == value.data_ptr():
@@ -193,7 +198,8 @@ def _running_mean(decay: float):
     return update
 
 
-def _resume(path: Path, model: ContrastiveModel, mean: AveragedModel, optimizer) -> int:
+def _resume(path: Path, model: ContrastiveModel, mean: AveragedModel,
+            optimizer: torch.optim.Optimizer) -> int:
     if not path.is_file():
         return 0
     state = load_checkpoint(path, model.backbone, model.features)
@@ -223,6 +229,7 @@ class _Log:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.models.contrastive``."""
     default = TrainConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=Path, required=True, help="npz of the category mesh "

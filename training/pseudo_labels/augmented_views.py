@@ -33,7 +33,11 @@ class View:
 
 
 def augmented_views(photo: Photo, count: int) -> list[View]:
-    """``count`` versions, the photograph itself first, each followed by its mirror image."""
+    """``count`` versions, the photograph itself first, each followed by its mirror image.
+
+    Raises:
+        ValueError: ``count`` is not 1 to ``MOST``.
+    """
     if not 1 <= count <= MOST:
         raise ValueError(f"{count} augmented views; allowed: 1 to {MOST}")
     found = []

@@ -74,7 +74,7 @@ class BidirectionalLabeller:
         mask = photo.mask if photo.mask is not None else photo.box_mask()
         return torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask)[None].float() / 255, (h, w))[0]
 
-    def _candidates(self, matches: Matches, grid) -> list[tuple[Candidate, Matches]]:
+    def _candidates(self, matches: Matches, grid: tuple[int, int]) -> list[tuple[Candidate, Matches]]:
         if np.count_nonzero(matches.weights) < _MIN_MATCHES:
             return []
         pixels = self.pixels(matches, grid)

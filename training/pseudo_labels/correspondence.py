@@ -141,8 +141,12 @@ def _both_halves_lead_to(rotation: np.ndarray, evidence: Tensor, bank: TemplateB
 def nearer_of_pairs(evidence: Tensor, mirrored: np.ndarray) -> Tensor:
     """[K] bool: of a view and its mirror image, the next in line, the one that is nearer to the picture.
 
-    Adaptive pose alignment of Telling Left from Right (CVPR 2024): source or mirrored source, whichever has the smaller
-    mean distance within the object.
+    Adaptive pose alignment of Telling Left from Right (Zhang et al., CVPR 2024): source or mirrored source, whichever
+    has the smaller mean distance within the object.
+
+    Args:
+        evidence: [K] mean similarity of each view.
+        mirrored: [K] bool, the view is the mirror image of the one before it.
     """
     keep = torch.ones(len(evidence), dtype=torch.bool)
     for second in np.flatnonzero(mirrored):

@@ -39,7 +39,13 @@ def lead_over_views(R: np.ndarray, candidates: list[list[Candidate]], rotations:
 
 
 def half_turn_by_score(R: np.ndarray, candidates: list[Candidate], rotations: np.ndarray) -> float:
-    """Lead of the pose ``R`` over its half turn alone, of one view; a half turn that is no candidate scores 0."""
+    """Lead of the pose ``R`` over its half turn alone, of one view, as a difference of scores.
+
+    A half turn that is no candidate scores 0.
+
+    Args:
+        R: [3, 3] along the ray. candidates: of the view; rotations: theirs, [N, 3, 3], as the photograph shows them.
+    """
     own = turned = 0.0
     for candidate, Q in zip(candidates, rotations, strict=True):
         if np.rad2deg(rotation_angle(R, Q)) < AGREE_DEG:

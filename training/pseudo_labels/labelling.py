@@ -19,7 +19,7 @@ makes the mirrored mistake, so disagreement rejects a label, and a runner-up tha
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +152,7 @@ def _surest(labels: dict[str, Label], drop: float) -> dict[str, Label]:
     return {name: label for (name, label), b in zip(labels.items(), bins, strict=True) if label.margin >= least[b]}
 
 
-def _azimuth_bins(labels) -> np.ndarray:
+def _azimuth_bins(labels: Iterable[Label]) -> np.ndarray:
     """Ten-degree bin of each label's azimuth [N], 0 front to 17 rear, left and right sides together."""
     azimuth = np.array([viewpoint_from_rotation(label.T_cam_obj[:3, :3])[0] for label in labels])
     folded = np.minimum(np.abs(azimuth), 2 * np.pi - np.abs(azimuth))
@@ -168,6 +168,7 @@ def _symmetry(text: str) -> Symmetry:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.pseudo_labels.labelling``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=["correspondence", "render", "confirmed", "select"])
     parser.add_argument("--photos", type=Path, required=True, help="folder written by dinemo_training.data.photographs")

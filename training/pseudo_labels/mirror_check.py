@@ -51,6 +51,9 @@ def reconcile(original: list[Candidate], mirrored: list[Candidate], mode: str = 
         original, mirrored: candidates, best first; the mirrored ones are mirrored back here.
         mode: "correct" lets any two candidates agree, "reject" only the best ones, "off" asks the picture alone.
         symmetry: of the category; poses that it makes one agree, and are no others.
+
+    Raises:
+        ValueError: there is no such mode.
     """
     if mode not in MODES:
         raise ValueError(f"mirror check {mode!r}; give one of {', '.join(MODES)}")

@@ -111,6 +111,7 @@ def _nearness(own: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.pseudo_labels.neighbour_consistency``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder written by dinemo_training.data.photographs")
     parser.add_argument("--labels", type=Path, required=True, help="npz written by "

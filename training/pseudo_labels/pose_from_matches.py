@@ -63,7 +63,8 @@ def fit_pose(points: np.ndarray, pixels: np.ndarray, weights: np.ndarray, K: np.
     return MatchedPose(se3(R, t), mean_size * np.exp(log_size), inliers, float(np.median(error)))
 
 
-def _start_translation(points, pixels, weights, K, R):
+def _start_translation(points: np.ndarray, pixels: np.ndarray, weights: np.ndarray, K: np.ndarray,
+                       R: np.ndarray) -> np.ndarray:
     """Weak-perspective fit: scale from the spread of points and pixels, then the centres."""
     p = points @ R.T
     focal = K[0, 0]
@@ -75,7 +76,8 @@ def _start_translation(points, pixels, weights, K, R):
     return np.array([centre[0], centre[1], z])
 
 
-def _linearise(points, pixels, K, R, t, log_size):
+def _linearise(points: np.ndarray, pixels: np.ndarray, K: np.ndarray, R: np.ndarray, t: np.ndarray,
+               log_size: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Residuals [N, 2] px, their Jacobian [N, 2, 9] and the points [N, 3] in the camera.
 
     Columns: rotation about the object's origin (left perturbation, camera axes), translation, log-size.

@@ -34,7 +34,7 @@ def temporally_consistent_labels(candidates: list[list[Candidate]], votes: np.nd
     """One candidate per frame, or None.
 
     Args:
-        candidates: of every frame, in order. votes: [N, BINS] of every frame (:func:`azimuth_histogram`).
+        candidates: of every frame, in order. votes: [N, BINS] shares of every frame (:func:`azimuth_histogram`).
     """
     _, path, _ = settled_path(votes)
     return [_nearest(found, azimuth) for found, azimuth in zip(candidates, path, strict=True)]

@@ -109,7 +109,11 @@ def _from_command_line(data: Data, arguments: Namespace, draw_shape: bool) -> Da
 
 
 def sequences_of(folder: Path, reference: str | None) -> dict:
-    """Keys ``reference``, ``azimuths`` and ``sequences`` of a folder with a sub-folder per sequence."""
+    """Keys ``reference``, ``azimuths`` and ``sequences`` of a folder with a sub-folder per sequence.
+
+    Raises:
+        RecipeError: there are no sequences, or nothing says which way one of them faces.
+    """
     if not folder.is_dir():
         raise RecipeError(f"--sequences {folder}: no such folder")
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and _has_pictures(p))
@@ -204,7 +208,7 @@ def _here(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
 
-def _listed(value) -> list:
+def _listed(value: object) -> list:
     return value if isinstance(value, list) else [value]
 
 

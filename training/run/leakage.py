@@ -140,6 +140,6 @@ def _digest(path: Path) -> str:
 
 
 @lru_cache(maxsize=100_000)
-def _sha256(path: Path, *_) -> str:
+def _sha256(path: Path, *_: int) -> str:
     """Of the content, once while the file stays what it is."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

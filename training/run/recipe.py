@@ -12,6 +12,7 @@ import math
 import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 
@@ -23,6 +24,8 @@ from dinemo_ros.model.bundle import Card, parse_card
 from dinemo_ros.model.symmetry import NO_SYMMETRY
 
 from .old_names import KEYS, present_keys
+
+Part = TypeVar("Part")
 
 _OURS = ("out", "count", "seed")  # options of a renderer that the run itself gives
 _OPTION = re.compile(r"[a-z][a-z0-9_-]*")
@@ -263,8 +266,12 @@ class Recipe:
         except BundleError as error:
             raise RecipeError(f"card: {error}") from None
 
-    def value(self, key: str):
-        """What a dotted key holds: ``data.photographs``, ``size``."""
+    def value(self, key: str) -> Any:
+        """What a dotted key holds: ``data.photographs``, ``size``.
+
+        Raises:
+            RecipeError: there is no such key.
+        """
         found = self
         key = KEYS.get(key, key)
         for name in key.split("."):
@@ -341,7 +348,11 @@ def load_recipe(path: str | Path) -> Recipe:
 
 
 def read_yaml(path: str | Path) -> dict:
-    """A YAML mapping, as it is written."""
+    """A YAML mapping, as it is written.
+
+    Raises:
+        RecipeError: the file cannot be read, or is no mapping.
+    """
     try:
         data = read_document(path, RECIPE)
     except DocumentError as error:
@@ -372,7 +383,7 @@ _SECTIONS = {Data: "data", Round: "rounds"}
 _KINDS = {"bool": bool, "int": int, "float": (int, float), "str": str, "list": list, "dict": dict}
 
 
-def _build(kind, data, where: str):
+def _build(kind: type[Part], data: Any, where: str) -> Part:
     if not isinstance(data, dict):
         raise RecipeError(f"{where} must be a mapping of keys to values, got {_quoted(data)}")
     try:
@@ -396,7 +407,7 @@ def _build(kind, data, where: str):
         raise RecipeError(f"{where}: {error}") from None
 
 
-def _check_type(item: dataclasses.Field, value, where: str) -> None:
+def _check_type(item: dataclasses.Field, value: Any, where: str) -> None:
     """``value`` against the annotation of a field, which is a string here (postponed evaluation)."""
     name, optional = str(item.type).removesuffix(" | None"), str(item.type).endswith("| None")
     expected = _KINDS.get(name.split("[")[0])
@@ -408,17 +419,17 @@ def _check_type(item: dataclasses.Field, value, where: str) -> None:
                           f"{' or nothing' if optional else ''}")
 
 
-def _require(condition: bool, key: str, value, allowed: str) -> None:
+def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
     if not condition:
         raise RecipeError(f"{key} is {_quoted(value)}; allowed: {allowed}")
 
 
-def _quoted(value) -> str:
+def _quoted(value: Any) -> str:
     """A value of somebody's recipe in a sentence."""
     return shown(repr(value), 200)
 
 
-def _finite(value) -> bool:
+def _finite(value: Any) -> bool:
     """Whether no number in a value, or in a list or mapping of values, is infinite or none."""
     if isinstance(value, dict):
         return all(map(_finite, value.values()))
@@ -448,5 +459,5 @@ def _check_options(key: str, options: dict) -> None:
                      "texts that do not begin with - (that would be another option)")
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -84,7 +84,11 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs out; a process that dies, however it does, leaves the folder free."""
+        """Keep other runs out; a process that dies, however it does, leaves the folder free.
+
+        Raises:
+            RunError: another run is at work there, or the folder cannot be locked.
+        """
         self._make()
         try:
             handle = open_lock(self.path / "lock")
@@ -215,7 +219,7 @@ class RunFolder:
             else:
                 path.unlink(missing_ok=True)
 
-    def log(self, name: str, event: str, **details) -> None:
+    def log(self, name: str, event: str, **details: object) -> None:
         """One line in stages.jsonl."""
         _append(self.path / "stages.jsonl", {"time": now(), "stage": name, "event": event, **details})
 
@@ -281,6 +285,7 @@ def _commit() -> str | None:
 
 
 def now() -> str:
+    """The time in UTC, ISO 8601 to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 

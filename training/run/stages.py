@@ -37,7 +37,14 @@ from ..models.contrastive import TrainConfig, train
 from ..models.student import create_student, is_transformer, load_pretrained
 from ..models.teachers import create_teacher
 from ..pseudo_labels.correspondence import ONE_WAY
-from ..pseudo_labels.labelling import confirmed_labeller, correspondence_labeller, label_photos, render_labeller, select
+from ..pseudo_labels.labelling import (
+    Labeller,
+    confirmed_labeller,
+    correspondence_labeller,
+    label_photos,
+    render_labeller,
+    select,
+)
 from ..pseudo_labels.neighbour_consistency import with_neighbour_consistency
 from ..sequences.posed_templates import align, read_reference_azimuths, read_sequence, write_templates
 from ..synthetic.assets.vessel_catalogue import VesselCatalogue
@@ -94,7 +101,11 @@ class Work:
         return {"vertices": len(shape.vertices), "faces": len(shape.faces), "size_m": shape.size.round(4).tolist()}
 
     def photographs(self) -> dict:
-        """Square crops of the photographs."""
+        """Square crops of the photographs.
+
+        Raises:
+            RecipeError: not one photograph is usable.
+        """
         data = self.recipe.data
         kept = prepare(Path(data.photographs), self.pool("photographs"), data.find_object)
         if not kept:
@@ -133,7 +144,7 @@ class Work:
         return {"renders": count}
 
     @staticmethod
-    def _option(name: str, value) -> list[str]:
+    def _option(name: str, value: object) -> list[str]:
         """``--name value``, see :class:`dinemo_training.run.recipe.Synthetic`."""
         if value is None or value is False:
             return []
@@ -165,7 +176,7 @@ class Work:
         prepared = json.loads((self.pool("photographs") / "prepared.json").read_text())
         return sorted(name for name, kept in prepared.items() if kept)
 
-    def _labeller(self, spec: Round, number: int):
+    def _labeller(self, spec: Round, number: int) -> Labeller:
         labellers = []
         if spec.labels in ("render", "confirmed"):
             bundle = load_bundle(self.round(number - 1) / "bundle")
@@ -329,7 +340,7 @@ class Work:
         return CategoryShape.load(self.run / "shape.npz")
 
 
-def command(*arguments) -> None:
+def command(*arguments: object) -> None:
     """Run another part of this package as a process of this Python, without a shell or what lies in the current folder.
 
     Args:

@@ -38,7 +38,11 @@ from .variants import BIDIRECTIONAL, PARTS, Variant
 
 
 def template_crops(folders: list[Path], names: list[str], every: int) -> list[PosedCrop]:
-    """Every n-th view of the named objects, in the order of ``names``; without names all views of the folders."""
+    """Every n-th view of the named objects, in the order of ``names``; without names all views of the folders.
+
+    Raises:
+        ValueError: a named object has no views in the folders.
+    """
     crops = [crop for folder in folders for crop in load_posed_crops(folder)]
     if not names:
         return crops[::every]
@@ -50,7 +54,11 @@ def template_crops(folders: list[Path], names: list[str], every: int) -> list[Po
 
 
 def collect(args: argparse.Namespace) -> list[Example]:
-    """All examples that the command line asks for."""
+    """All examples that the command line asks for.
+
+    Raises:
+        ValueError: an object is a template as well, or there is nothing to measure on.
+    """
     examples = []
     if args.turntables:
         if set(args.only) & set(args.names):
@@ -66,7 +74,11 @@ def collect(args: argparse.Namespace) -> list[Example]:
 
 
 def wanted(rows: list[str], first: bool) -> list[Variant]:
-    """The rows that ``--rows`` names; ``first``: for the first teacher, which alone gets all of them."""
+    """The rows that ``--rows`` names; ``first``: for the first teacher, which alone gets all of them.
+
+    Raises:
+        ValueError: no row has such a name.
+    """
     if rows == ["bidirectional"]:
         return BIDIRECTIONAL
     if rows == ["all"]:
@@ -79,6 +91,7 @@ def wanted(rows: list[str], first: bool) -> list[Variant]:
 
 
 def parse() -> argparse.Namespace:
+    """Options of ``python -m dinemo_training.evaluation.ablation``."""
     parser = argparse.ArgumentParser(prog="python -m dinemo_training.evaluation.ablation", description=__doc__,
                                      epilog=GRAMMAR, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--templates", type=Path, nargs="+", required=True, help="folders of posed crops")
@@ -103,6 +116,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.evaluation.ablation``."""
     args = parse()
     single_threaded()
     shape = CategoryShape.load(args.shape)

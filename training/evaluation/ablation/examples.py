@@ -85,10 +85,12 @@ def posed_examples(folder: Path, count: int, group: str = "synthetic", names: li
 
 
 def labelled_examples(photos: Path, labels: Path, count: int, min_margin: float) -> list[Example]:
-    """Photographs whose render-and-compare label (:mod:`dinemo_training.pseudo_labels.labelling`) leads by
-    ``min_margin``.
+    """Photographs with a trusted render-and-compare label (:mod:`dinemo_training.pseudo_labels.labelling`).
 
     Those poses are no truth: what is measured on them is agreement.
+
+    Args:
+        count: how many, evenly chosen. min_margin: least difference of a label's score to that of the next orientation.
     """
     sure = {name: label for name, label in read_labels(labels).items() if label and label.margin >= min_margin}
     names = sorted(sure)[:: max(1, len(sure) // count)][:count]

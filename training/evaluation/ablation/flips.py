@@ -151,6 +151,7 @@ def occluded(example: Example, level: str, occluder: Occluder) -> Photo:
 
 
 def parse() -> argparse.Namespace:
+    """Options of ``python -m dinemo_training.evaluation.ablation.flips``."""
     parser = argparse.ArgumentParser(prog="python -m dinemo_training.evaluation.ablation.flips", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--posed", type=Path, required=True, help="posed crops to measure on")
@@ -184,6 +185,7 @@ def labeller_of(args: argparse.Namespace) -> Callable[[Photo], Asked]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.evaluation.ablation.flips``."""
     args = parse()
     single_threaded()
     ask, occluder = labeller_of(args), Occluder(DrawnCutOuts())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -94,7 +95,8 @@ def _together(frames: list[_Frame]) -> list[Outcome]:
     return outcomes
 
 
-def _correspondence_truth(example: Example, matches: Matches, labeller, grid, sampler) -> dict[str, float]:
+def _correspondence_truth(example: Example, matches: Matches, labeller: BidirectionalLabeller, grid: tuple[int, int],
+                          sampler: CorrespondenceSampler) -> dict[str, float]:
     """Are matched vertices visible, and do they lie where the render's own pose projects them?"""
     crop, S = example.crop, labeller.side
     ids = labeller.bank.vertices[matches.vertices]
@@ -123,7 +125,7 @@ def summarise(outcomes: list[Outcome]) -> dict:
     return row
 
 
-def _share(values, holds) -> float | None:
+def _share(values: list[float], holds: Callable[[float], bool]) -> float | None:
     return float(np.mean([holds(v) for v in values])) if values else None
 
 

@@ -12,8 +12,8 @@ from dinemo_training.data.posed_crops import CROP_SIDE
 from dinemo_training.synthetic.assets.asset import Asset
 from dinemo_training.synthetic.render.background import View, contact_shadow, random_colour
 from dinemo_training.synthetic.render.dataset import Pose, draw
-from dinemo_training.synthetic.render.environment import random_environment
-from dinemo_training.synthetic.render.shading import displayed, material_table, repainted
+from dinemo_training.synthetic.render.environment import Environment, random_environment
+from dinemo_training.synthetic.render.shading import MaterialTable, displayed, material_table, repainted
 
 from .object_sequence import ObjectSequence, crop_frames
 from .similarity import Similarity
@@ -43,7 +43,8 @@ def render_turntable(asset: Asset, seed: int, frames: int = 24, tilt_deg: float 
                      side: int = CROP_SIDE) -> TrueSequence:
     """One turn around ``asset``: random start, sense, height, distance, paint, light and own frame.
 
-    The own frame is turned by any angle about the vertical, tilted by up to ``tilt_deg``, moved and scaled.
+    The own frame is turned by any angle about the vertical, tilted by up to ``tilt_deg`` degrees, moved and scaled.
+    ``side``: of the crops in pixels.
     """
     rng = np.random.default_rng([seed, 7])
     asset = asset.scaled(np.exp(rng.normal(0, [0.04, 0.03, 0.04])))
@@ -67,7 +68,11 @@ def render_turntable(asset: Asset, seed: int, frames: int = 24, tilt_deg: float 
 
 
 def random_own_frame(rng: np.random.Generator, tilt_deg: float, length: float) -> Similarity:
-    """Object frame to an own frame as structure from motion would choose it, its z axis within ``tilt_deg`` of up."""
+    """Object frame to an own frame as structure from motion would choose it.
+
+    Args:
+        tilt_deg: its z axis is within so many degrees of up. length: of the object, in metres.
+    """
     yaw = so3_exp([0, 0, rng.uniform(-np.pi, np.pi)])
     direction = rng.uniform(0, 2 * np.pi)
     tilt = np.radians(rng.uniform(0, tilt_deg)) * np.array([np.cos(direction), np.sin(direction), 0])
@@ -81,7 +86,8 @@ def camera_in_own_frame(T_cam_obj: np.ndarray, own: Similarity) -> np.ndarray:
     return se3(R, own.scale * T_cam_obj[:3, 3] - R @ own.t)
 
 
-def _frame(asset: Asset, table, environment, background: np.ndarray, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+def _frame(asset: Asset, table: MaterialTable, environment: Environment, background: np.ndarray,
+           pose: Pose) -> tuple[np.ndarray, np.ndarray]:
     """RGB uint8 [H, W, 3] before a plain background with the car's shadow, and its mask uint8 [H, W]."""
     colour, coverage = draw(asset, table, pose, _PICTURE, environment)
     shadow = contact_shadow(View(pose.K, pose.T_cam_obj, _PICTURE, asset.ground), asset.size, 0.4, 0.7)

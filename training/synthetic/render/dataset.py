@@ -86,7 +86,7 @@ def _bounds(vertices: np.ndarray, T_cam_obj: np.ndarray) -> tuple[np.ndarray, np
 
 
 def supersampled(K: np.ndarray, factor: int) -> np.ndarray:
-    """Intrinsics of the same picture with ``factor`` times as many pixels per side (pixel centres at integers)."""
+    """Intrinsics [3, 3] in pixels with ``factor`` times as many of them per side (pixel centres at integers)."""
     scaled = K * factor
     scaled[:2, 2] += 0.5 * (factor - 1)
     scaled[2, 2] = 1.0
@@ -105,7 +105,11 @@ def draw(asset: Asset, table: MaterialTable, pose: Pose, size: tuple[int, int], 
 
 
 def sun_shadow(asset: Asset, view: View, sun: np.ndarray) -> np.ndarray:
-    """Coverage [H, W] of the shadow that the car throws on the ground."""
+    """Coverage [H, W], 0 to 1, of the shadow that the object throws on the ground.
+
+    Args:
+        sun: [3] direction to the sun in the object frame, any length.
+    """
     flat = asset.vertices - (asset.vertices[:, 2:] - asset.ground) * (sun / sun[2])
     mask = rasterize(flat, asset.faces, view.K, view.T_cam_obj, view.size).mask
     return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.2)
@@ -129,6 +133,10 @@ class Synthesizer:
         return index, self._assets[index].scaled(np.exp(rng.normal(0, [0.05, 0.04, 0.06])))
 
     def label(self, k: int) -> dict[str, np.ndarray | str]:
+        """What ``labels.npz`` holds of sample k, by name.
+
+        K [3, 3] in pixels, T_cam_obj [4, 4] and size [3] in metres, the picture's and the asset's name.
+        """
         _, asset, pose, _ = self._begin(k)
         return {"names": f"{k:06d}", "K": pose.K, "T_cam_obj": pose.T_cam_obj, "size": asset.size, "asset": asset.name}
 
@@ -190,7 +198,11 @@ class Synthesizer:
 
 
 def draw_blob(layer: np.ndarray, covered: np.ndarray, rng: np.random.Generator) -> None:
-    """Paint a post, a block or a bush over ``layer`` [S, S, 3]; what it hides is added to ``covered`` [S, S]."""
+    """Paint a post, a block or a bush over a picture; what it hides is added to a mask.
+
+    Args:
+        layer: [S, S, 3] linear RGB, changed. covered: [S, S] 0 to 1, changed.
+    """
     side = len(layer)
     shape = np.zeros((side, side), np.float32)
     kind = rng.integers(3)
@@ -270,6 +282,7 @@ def model_files(options: dict) -> list[Path]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.render.dataset``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)

@@ -48,6 +48,7 @@ terms. The car appears in no training set of this project.
 
 
 def camera_matrix() -> np.ndarray:
+    """Intrinsics [3, 3] in pixels of the demo's camera."""
     focal = 0.5 * SIZE[0] / np.tan(np.radians(HFOV_DEG) / 2)
     return pinhole_matrix(focal, (SIZE[0] - 1) / 2, (SIZE[1] - 1) / 2)
 
@@ -84,7 +85,10 @@ def _looking_along(eye: np.ndarray, forward: np.ndarray, roll: float) -> np.ndar
 
 
 def street(ground: float) -> Asset:
-    """Houses, a wall and parked blocks around the place, all farther from the car than any camera position."""
+    """Houses, a wall and parked blocks around the place, all farther from the car than any camera position.
+
+    ``ground``: height of the ground in metres, in the object frame.
+    """
     rng = np.random.default_rng(1)
     parts = []
     for bearing in np.arange(0, 360, 14.0):
@@ -163,6 +167,7 @@ def render_frame(car: Asset, table: MaterialTable, houses: Asset, environment: E
 
 
 def write_sequence(out: Path, gazebo: Path) -> None:
+    """Write all frames, ``ground_truth.json``, calibration and attribution; ``gazebo``: folder of the car models."""
     out.mkdir(parents=True, exist_ok=True)
     car = load_fleet({"gazebo": gazebo}, [CAR])[0][0]
     table = material_table(car.materials)
@@ -194,6 +199,7 @@ def _matrix(values: np.ndarray) -> dict:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.render.demo_sequence``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gazebo", type=Path, required=True, help="folder gazebo_cars")
     parser.add_argument("--out", type=Path, required=True)

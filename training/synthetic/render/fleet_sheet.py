@@ -67,6 +67,7 @@ def _draw_axis(picture: np.ndarray, depth: np.ndarray, K: np.ndarray, T: np.ndar
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.render.fleet_sheet``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--assets", nargs="*", help="names of cars; default: all")

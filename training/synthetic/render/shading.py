@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dinemo_ros.solver.jit import kept
 from dinemo_training.synthetic.assets.asset import Asset, Material
@@ -67,8 +68,8 @@ class View(NamedTuple):
     ground: float
 
 
-def linear(srgb) -> np.ndarray:
-    """sRGB in [0, 1] to linear light, by the exponent 2.2."""
+def linear(srgb: ArrayLike) -> np.ndarray:
+    """sRGB colours [...] in [0, 1] to linear light, by the exponent 2.2."""
     return np.clip(np.asarray(srgb, dtype=np.float32), 0, None) ** 2.2
 
 
@@ -78,7 +79,7 @@ def displayed(picture: np.ndarray) -> np.ndarray:
 
 
 def film_curve(colour: np.ndarray) -> np.ndarray:
-    """Linear light of any shape with the shoulder of a film: from 0.6 on highlights approach 1."""
+    """Linear light [...] (colours of any shape) with the shoulder of a film: from 0.6 on highlights approach 1."""
     return np.where(colour > 0.6, 0.6 + 0.4 * np.tanh((colour - 0.6) / 0.6), colour)
 
 

@@ -169,6 +169,7 @@ def model_files(options: dict) -> list[Path]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.render.shapes``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)
