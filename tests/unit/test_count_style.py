@@ -82,6 +82,13 @@ def test_types_are_asked_of_all_but_kernels(style, tmp_path):
     assert count.good == 1 and [miss.split()[-1] for miss in count.misses] == ["d", "e"]
 
 
+def test_what_falls_below_the_bar_of_its_half_is_told(style, monkeypatch, capsys):
+    monkeypatch.setitem(style.HALF_BARS["training"], "unit", 100.1)
+    assert style.main([]) == 1
+    assert "unit in training: " in capsys.readouterr().err
+    assert style.main(["scripts"]) == 0, "a bar of one half is none of other folders"
+
+
 def test_what_falls_below_its_bar_is_told(style, monkeypatch, capsys):
     monkeypatch.setitem(style.BARS, "types", 100.1)
     assert style.main(["scripts"]) == 1

@@ -51,7 +51,7 @@ class EquivariantTransformer(nn.Module):
         return F.normalize(self.conv(tokens), dim=1)
 
     def adaptation(self) -> dict[str, Tensor]:
-        """State dict of what training changes, by name: factors [2, r, C], [2, C, r] of low rank, and the convolution."""
+        """State dict of what training changes, by name: factors [2, r, C], [2, C, r] of low rank; the convolution."""
         learnt = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         return {name: value for name, value in self.state_dict().items() if name in learnt}
 

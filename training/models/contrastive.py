@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Contrastive training of a backbone and the neural mesh on posed crops.
+r"""Contrastive training of a backbone and the neural mesh on posed crops (NeMo, arXiv 2101.12378; DINeMo, 2503.20220).
 
     python -m dinemo_training.models.contrastive --shape car_mean.npz --data runs/car/synthetic --data \
         runs/car/photos:2 \

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainable neural mesh: a feature per vertex and a few clutter features, all learnt by back-propagation.
 
-NeMo keeps vertex features as a moving average; learning them by gradient measured better (FACTS 2.11).
+NeMo (Wang et al., arXiv 2101.12378) keeps vertex features as a moving average; UOP3D (Sommer et al., CVPR 2024) learns
+them by gradient, as is done here.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class NeuralMeshFeatures(nn.Module):
 def contrastive_loss(features: Tensor, mesh: NeuralMeshFeatures, pixels: Tensor, vertex_ids: Tensor, weights: Tensor,
                      neighbours: Tensor, background: Tensor, background_weight: Tensor,
                      temperature: float = 0.07) -> dict[str, Tensor]:
-    """Part-contrastive loss of the NeMo family with soft targets over near places.
+    """Part-contrastive loss of NeMo (Wang et al., arXiv 2101.12378, section 3) with soft targets over near places.
 
     Every sampled vertex looks up the image feature at its projection and must be classified as its place among all
     places and the clutter. NeMo removes near vertices from the denominator; here they share the target by

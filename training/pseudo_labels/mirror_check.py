@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A photograph and its mirror image must have mirrored poses: the cheapest detector of left/right and front/rear flips.
+"""A photograph and its mirror image must have mirrored poses: a cheap test for left/right and front/rear flips.
 
 A model that takes left for right or front for rear rarely makes the mirrored mistake. Disagreement rejects a label, or
 a runner-up on which both agree corrects it.

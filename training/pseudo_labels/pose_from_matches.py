@@ -32,6 +32,8 @@ def fit_pose(points: np.ndarray, pixels: np.ndarray, weights: np.ndarray, K: np.
              mean_size: np.ndarray, side: float) -> MatchedPose:
     """Fit from a start orientation.
 
+    Iteratively reweighted least squares with the Cauchy weight, its scale narrowed step by step.
+
     Args:
         points: [N, 3] vertices at mean size, metres; pixels: [N, 2]; weights: [N] trust.
         K: [3, 3] of an assumed camera; R: [3, 3] start; side: crop side in pixels, the unit of the residual scale.

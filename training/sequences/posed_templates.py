@@ -4,8 +4,8 @@
 One reference sequence says which way is front (the one human choice per category). Every other sequence is aligned to
 it: each frame and its mirror image vote for an azimuth by teacher similarity to all template views *and their mirror
 images*; then the whole sequence decides, because neighbouring frames turn by about the same step in the same sense.
-Aligned sequences join the templates and the rest votes again, which is how UOP3D's lesson (several videos beat one)
-enters here.
+Aligned sequences join the templates and the rest votes again, which is how UOP3D's result (several videos beat one;
+Sommer et al., CVPR 2024) enters here.
 
     python -m dinemo_training.sequences.posed_templates --reference DIR/kadjar --azimuths DIR/azimuth.json --sequence \
         DIR/a DIR/b \

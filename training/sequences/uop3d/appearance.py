@@ -58,7 +58,7 @@ def cyclic_distance(vertices: np.ndarray, there: np.ndarray, back: np.ndarray) -
 
 
 def cyclic_weights(distance: np.ndarray, extent: float, temperature: float = TEMPERATURE) -> np.ndarray:
-    """Weights [V]: softmax of -d_cycle [V] / (tau * extent), normalised to mean 1 (UOP3D's sigma)."""
+    """Weights [V]: softmax of -d_cycle [V] / (tau * extent), normalised to mean 1 (UOP3D's sigma, without unit)."""
     logit = -distance / (temperature * extent)
     weight = np.exp(logit - logit.max())
     return weight / weight.mean()

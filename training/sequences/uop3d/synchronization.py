@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One canonical frame for many instances from their pairwise alignments, of which some are wrong.
 
-UOP3D aligns every video to one reference and keeps what scores well. Here all pairs vote: each pair offers several
-hypotheses (a car and the same car turned round, mostly), and the instances' transforms are chosen so that as much
-weight as possible agrees (consistency voting by coordinate ascent, restarted from every instance as the reference).
+UOP3D (Sommer et al., CVPR 2024) aligns every video to one reference and keeps what scores well. Here all pairs vote:
+each pair offers several hypotheses (a car and the same car turned round, mostly), and the instances' transforms are
+chosen so that as much weight as possible agrees (consistency voting by coordinate ascent, restarted from every instance
+as the reference).
 """
 
 from __future__ import annotations
