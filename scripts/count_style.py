@@ -60,7 +60,7 @@ class Count(NamedTuple):
 
     @property
     def percent(self) -> float:
-        return 100.0 * self.good / max(self.good + len(self.misses), 1)
+        return 100.0 * self.good / (self.good + len(self.misses)) if self.good or self.misses else 100.0
 
 
 def functions(path: Path, root: Path = ROOT) -> list[Function]:

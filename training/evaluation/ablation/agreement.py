@@ -2,7 +2,7 @@
 r"""Label files of the same photographs against those of a better model, as a table.
 
     python -m dinemo_training.evaluation.ablation.agreement --reference render_labels.npz --labels matched.npz \
-        settled.npz --out table
+        consistent.npz --out table
 
 The reference is no truth: what is counted is disagreement with it, where it is sure itself. Of every file the surest
 labels are taken, by its own margins. Writes ``<out>.json`` and ``<out>.md``.
