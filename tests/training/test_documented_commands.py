@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every command of the training half that a document, or the head of a module, names can be given as it stands there."""
+"""Every command of the training half that a document, or the head of a module, names parses as it stands there."""
 
 import argparse
 import importlib

@@ -10,7 +10,7 @@ as float16, with the links between pixels and vertices of the same augmented vie
 new: ``views`` of them are gone through again and again.
 
 Goes on where it was killed. ``tokens.npy`` [views, C, h, w] float16 and one file per kind of link are written in place;
-``progress.json`` says how many views are whole.
+``progress.json`` holds the number of whole views.
 """
 
 from __future__ import annotations

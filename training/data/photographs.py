@@ -44,7 +44,7 @@ _LENGTHS_AWAY = 4.0  # photographs tell nothing of their lens: the object is tak
 class Photo:
     """A prepared photograph: image uint8 [S, S, 3] RGB; box (x_min, y_min, x_max, y_max) of the object, pixel edges.
 
-    mask: uint8 [S, S], 255 on the object, or None where nobody looked for it.
+    mask: uint8 [S, S], 255 on the object, or None where it was not searched for.
     """
 
     image: np.ndarray

@@ -41,7 +41,7 @@ class PosedCrop:
         return cv2.cvtColor(cv2.imdecode(np.frombuffer(self.picture, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
     def foreground(self) -> np.ndarray | None:
-        """uint8 [H, W], 255 on the object, or None where nobody knows."""
+        """uint8 [H, W], 255 on the object, or None where it is unknown."""
         return None if self.mask is None else cv2.imdecode(np.frombuffer(self.mask, np.uint8), cv2.IMREAD_GRAYSCALE)
 
 

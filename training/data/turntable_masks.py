@@ -3,8 +3,8 @@
 
     python -m dinemo_training.data.turntable_masks TURNTABLE_DIR MASKS [--sequence NAME ...]
 
-Writes MASKS/SEQUENCE/FRAME.png, 255 on the object. No bundle has a say in them, so tables of different bundles see the
-same occluders. The evaluation alone uses them; nothing is trained on them.
+Writes MASKS/SEQUENCE/FRAME.png, 255 on the object. They do not depend on a bundle, so tables of different bundles see
+the same occluders. The evaluation alone uses them; nothing is trained on them.
 """
 
 from __future__ import annotations

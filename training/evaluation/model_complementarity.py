@@ -4,7 +4,7 @@ r"""What a second model adds: how often each of two is right alone, from the fra
     dinemo eval synthetic HELDOUT --bundle A --compare B --occlusion all --json report.json
     python -m dinemo_training.evaluation.model_complementarity report.json
 
-``higher score`` believes of both poses the one with the higher score; ``either`` is what a perfect choice would reach.
+``higher score`` takes of both poses the one with the higher score; ``either`` is what a perfect choice would reach.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ r"""How accuracy grows with the number of photographs: one training on nested su
 
 Every point trains for the same number of steps from the same start, with the same shares of pools; only the photographs
 differ: the first N of one random order, of which those are used whose labels are trusted. The labels come from a model
-that has seen no photograph, so they do not depend on N. 0 stands for no photographs. What --run would say can also be
-given one by one. A point that is done is kept, a killed one goes on; writes scaling.csv, scaling.md and scaling.png.
+that has seen no photograph, so they do not depend on N. 0 stands for no photographs. What --run would supply can also
+be given one by one. A point that is done is kept, a killed one goes on; writes scaling.csv, scaling.md and scaling.png.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def write_subset(setting: Setting, folder: Path, count: int) -> int:
     """
     found = read_labels(setting.labels)
     if count > len(found):
-        raise RecipeError(f"{setting.labels}: {len(found)} photographs were asked for a label, {count} are wanted; "
+        raise RecipeError(f"{setting.labels}: {len(found)} photographs were labelled or tried, {count} are wanted; "
                           "label more of them, or give smaller --counts")
     names = sorted(found)
     order = np.random.default_rng(0).permutation(len(names))[:count]
@@ -194,7 +194,7 @@ def _plot(path: Path, lines: list[dict]) -> None:
 
 
 def setting_of(args: argparse.Namespace) -> Setting:
-    """What the options and the run folder say together; RecipeError names what is missing."""
+    """The setting that options and run folder give together; RecipeError names what is missing."""
     run, spec, card, pools = args.run, None, None, []
     if run is not None:
         recipe = load_recipe(run / "config.yaml")

@@ -38,7 +38,7 @@ _MIN_COSINE = 0.9999     # fp32 against fp32: anything less is a broken graph
 _MAX_DIFFERENCE = 0.01   # of features of unit norm; the same graph in another order of summation stays below 1e-3
 _MAX_BYTES = 20_000_000  # of a bundle that ships with the package
 _MAX_TRANSFORMER_BYTES = 150_000_000  # of one for GPUs; a ViT-S in fp32 has 88 MB
-_VERTICES = (50, 4000)   # fewer tell no pose, more cost time without telling more
+_VERTICES = (50, 4000)   # fewer determine no pose, more cost time and gain nothing
 
 
 class _DeployedBackbone(nn.Module):
@@ -120,7 +120,7 @@ def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path)
                          "written")
     out = own_place(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".draft", dir=out.parent))  # nobody else's before
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".draft", dir=out.parent))  # a new folder
     try:
         write_bundle(draft, card, engine_ready(onnx), mesh)  # compared with its original in there
         check_bundle(draft, backbone.architecture)
@@ -139,7 +139,7 @@ def _neural_mesh(checkpoint: Path, shape: CategoryShape, features: nn.Module, ca
         raise ValueError(f"{checkpoint}: has features of {learnt} vertices, the shape has {len(shape.vertices)}; give "
                          "the shape that the run was trained with")
     if dim != card.features.dim:
-        raise ValueError(f"{checkpoint}: features have {dim} channels, the card says {card.features.dim}")
+        raise ValueError(f"{checkpoint}: features have {dim} channels, the card has {card.features.dim}")
     return NeuralMesh(vertices=shape.vertices.astype(np.float32), faces=shape.faces,
                       normals=shape.normals.astype(np.float32),
                       features=features.vertices.detach().numpy(),

@@ -6,9 +6,11 @@ r"""Measure on posed pictures what a bundle gets systematically wrong, and write
 
 * ``calibration.depth_scale``: median of true over estimated distance, the estimated size taken out. Needs exact poses;
   with posed sequences instead of renders it stays 1.
-* ``score.covariance_scale``: what the covariance has to be multiplied by for half of the rightly turned poses to lie
+* ``score.covariance_scale``: what the covariance has to be multiplied by for half of the poses of right orientation to
+lie
   inside its 50 % ellipsoid. Needs exact poses too.
-* ``score.sure``: what four of five objects reach in their own boxes without a second opinion, where the bundle has one
+* ``score.sure``: what four of five objects reach in their own boxes without flip test-time augmentation, where the
+bundle uses it
   (``features.mirrored``).
 * ``score.accept``: what the model's own proposals must score. It is what 97 of 100 objects reach in boxes as rough as
   proposals are, if the model was trained on photographs. A model that has seen renders alone scores lower on
@@ -39,12 +41,12 @@ from ..data.evenly import some_of
 from ..data.foreground import mask_box
 from ..data.posed_crops import PosedCrop, load_posed_crops
 
-_RIGHT_DEG = 20.0    # only distances of rightly turned poses say something about distance
-_FEWEST = 5          # rightly turned poses that a median is taken of
+_RIGHT_DEG = 20.0    # distances are compared where the rotation is off by less than this
+_FEWEST = 5          # least poses of right orientation that a median is taken of
 _ACCEPTED = 0.03     # quantile of the scores of pictures with the object
 _ROUGH_BOXES = 4     # of every picture: the lowest three of a hundred are few, and hang on how the boxes fell
 _ROUGH = 0.1         # standard deviation of a proposal's sides, as a share of the object's box
-_SURE = 0.2          # the same in the object's own box, of a first look alone
+_SURE = 0.2          # the same in the object's own box, without flip test-time augmentation
 _REFUSED = 0.95      # quantile of the scores of pictures without it
 _MEDIAN_CHI2 = {6: 5.348, 5: 4.351}  # by degrees of freedom; a bottle has no turn about its axis
 
@@ -56,7 +58,7 @@ class Calibration:
     Attributes:
         scores: [4 N] of pictures with the object in rough boxes, 0 without a pose. negatives: [4 M] of pictures without
             it. pictures: N.
-        ratios: [R] true over estimated distance of the rightly turned poses.
+        ratios: [R] true over estimated distance of the poses of right orientation.
         accept, sure, depth_scale, covariance_scale: as written into the card.
     """
 
@@ -84,7 +86,7 @@ class Calibration:
 
 
 def object_box(crop: PosedCrop, unit: np.ndarray, image: np.ndarray) -> tuple[float, float, float, float]:
-    """Box of the object as pixel edges: of its mask, or where nobody drew one of the posed mesh; the whole picture of
+    """Box of the object as pixel edges: of its mask, or without one of the posed mesh; the whole picture of
     one that shows no object.
 
     Args:
@@ -111,8 +113,8 @@ def rough_box(rng: np.random.Generator, box: tuple[float, float, float, float], 
 @dataclass(frozen=True)
 class Measured:
     """scores [4 N] and in_box [N] of all pictures in rough boxes and in the object's own (0 without a pose); of those
-    rightly turned in the latter the true over the estimated distance ratios [R] and the squared errors in units of the
-    covariance squares [R]."""
+    right orientation in the latter the true over the estimated distance ratios [R] and the squared errors in units of
+    the covariance squares [R]."""
 
     scores: np.ndarray
     in_box: np.ndarray
@@ -189,7 +191,7 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
 
 
 def sure_score(bundle: Bundle, crops: list[PosedCrop]) -> float:
-    """The score from which on a bundle's first look needs no second opinion, see the head of this file."""
+    """The score from which on a pose needs no flip test-time augmentation, see the head of this file."""
     alone = replace(bundle.card, features=replace(bundle.card.features, mirrored=False))
     return round(float(np.quantile(measure(PoseEstimator(replace(bundle, card=alone)), crops).in_box, _SURE)), 3)
 

@@ -189,7 +189,7 @@ def _optimizer(model: ContrastiveModel, lr: float) -> torch.optim.AdamW:
 
 
 def _running_mean(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Exponential mean that forgets its start: the first weights of a run are worth nothing."""
+    """Exponential moving average with a warm-up: the first weights of a run hardly count."""
     def update(mean: Tensor, value: Tensor, seen: Tensor) -> Tensor:
         if mean.data_ptr() == value.data_ptr():
             return mean

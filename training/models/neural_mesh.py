@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 class NeuralMeshFeatures(nn.Module):
-    """Features of the P places that can be told apart [P, D] and of clutter [K, D], unit norm when read.
+    """Features of the P distinguishable places [P, D] and of clutter [K, D], unit norm when read.
 
     Args:
         vertices: V. dim: D. clutter: K.

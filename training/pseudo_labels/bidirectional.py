@@ -19,7 +19,7 @@ from .template_bank import SIDE, TemplateBank
 from .view_vote import Vote, view_evidence, vote
 
 _MIN_MATCHES = 6     # a pose and three lengths of the box from fewer points would only repeat the priors
-_STARTS = 8          # azimuths from which a pose is fitted where no vote says where to start
+_STARTS = 8          # azimuths from which a pose is fitted where there is no vote
 _SEPARATE_DEG = 40.0
 
 

@@ -124,8 +124,8 @@ def _both_halves_lead_to(rotation: np.ndarray, evidence: Tensor, bank: TemplateB
                          config: MatchConfig) -> bool:
     """Do the views and their mirror images each vote for ``rotation`` [3, 3] by themselves?
 
-    The mirror image of a picture asks nearly the same question of the mirrored views as the picture asks of the plain
-    ones, so agreement between the two pictures says little once both kinds of views vote; the two kinds are
+    The mirror image of a picture is compared with the mirrored views nearly as the picture is with the plain
+    ones, so agreement between the two pictures means little once both kinds of views vote; the two kinds are
     independent opinions.
     """
     for half in (~bank.mirrored, bank.mirrored):
@@ -185,7 +185,7 @@ class _Links:
         if not len(vertices):
             return Matches(rotation, share, np.empty(0, np.int64), np.empty((0, 2)), np.empty(0))
         rows = scores[view[vertices], vertices]                     # [N, P]
-        weights = (rows.max(1).values - rows.mean(1)).clamp(min=0)  # a vertex that is like every cell says nothing
+        weights = (rows.max(1).values - rows.mean(1)).clamp(min=0)  # a vertex that is like every cell gets no weight
         if self.config.cycle:
             back = scores.masked_fill(~allowed[:, :, None], -torch.inf).amax(0).argmax(0)  # [P] best vertex per cell
             weights = weights * self._near(vertices, back[rows.argmax(1)])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Poses for unlabelled photographs, found by the method itself and believed only where the mirror image agrees.
+r"""Poses for unlabelled photographs, found by the method itself and trusted only where the mirror image agrees.
 
 Two ways to a pose, the same way to trust it:
 
@@ -89,7 +89,7 @@ def confirmed_labeller(render: Labeller, correspondence: Labeller, symmetry: Sym
 
 def label_photo(photo: Photo, labeller: Labeller, mirror: str = "correct",
                 symmetry: Symmetry = NO_SYMMETRY) -> Label | None:
-    """The label of one photograph, its mirror image asked as well unless ``mirror`` is "off"."""
+    """The label of one photograph, its mirror image labelled as well unless ``mirror`` is "off"."""
     return reconcile(labeller(photo), [] if mirror == "off" else labeller(photo.mirrored()), mirror, symmetry)
 
 

@@ -36,7 +36,7 @@ class Candidate:
 class Label(Candidate):
     """The chosen pose; ``margin``: how far the best consistent pose leads over the next different one.
 
-    agreement_deg: turn between the two pictures' poses; NaN where the mirror image was not asked.
+    agreement_deg: turn between the two pictures' poses; NaN where the mirror image was not used.
     """
 
     margin: float
@@ -49,7 +49,7 @@ def reconcile(original: list[Candidate], mirrored: list[Candidate], mode: str = 
 
     Args:
         original, mirrored: candidates, best first; the mirrored ones are mirrored back here.
-        mode: "correct" lets any two candidates agree, "reject" only the best ones, "off" asks the picture alone.
+        mode: "correct" lets any two candidates agree, "reject" only the best ones, "off" uses the picture alone.
         symmetry: of the category; poses that it makes one agree, and are no others.
 
     Raises:

@@ -10,7 +10,7 @@ loses its margin, one that they confirm gains; which labels are trusted is then 
         --out labels.npz
 
 For the labels of a teacher that was not trained on the category, which takes fronts for rears in many photographs.
-A trained model's own margin is the better witness (training/docs/bidirectional.md).
+A trained model's own margin is more reliable (training/docs/bidirectional.md).
 """
 
 from __future__ import annotations

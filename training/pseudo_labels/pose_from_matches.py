@@ -12,7 +12,7 @@ from dinemo_ros.geometry import se3, so3_exp
 _ITERATIONS = 12
 _CAUCHY = 0.05        # residual scale as a share of the crop side, where a match counts half
 _SIZE_SIGMA = np.array([0.12, 0.06, 0.10])
-_DEPTH_SIGMA = 0.4    # of log distance: pictures of unknown focal length say little about it
+_DEPTH_SIGMA = 0.4    # of log distance: pictures of unknown focal length hardly determine it
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """Column heads, rows of text, and what they say."""
+    """Column heads, rows of text, and a caption."""
 
     heads: list[str]
     rows: list[list[str]]

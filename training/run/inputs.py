@@ -163,7 +163,7 @@ def located(data: Data, base: Path) -> Data:
 
 
 def _turntables(data: Data, base: Path) -> str | None:
-    """The folder, read once: hours later, when it is evaluated on, would be late to say that it cannot be."""
+    """The folder, read once now: an error at the evaluation, hours later, would come too late."""
     folder = _existing("data.turntables", data.turntables, base)
     if folder is not None:
         try:

@@ -42,15 +42,15 @@ def require_separate(recipe: Recipe) -> None:
 
 
 def notes(recipe: Recipe) -> list[str]:
-    """What the figures of a run do not say, a sentence each."""
+    """Limits of a run's figures, a sentence each."""
     found = []
     train, held_out = _models(recipe)
     if held_out and _same_models(train, held_out):
         found.append(f"held-out renders show the {len(held_out)} models that training draws, too, in other views: what "
-                     "is measured on them says nothing about other objects; give four models or more, or others in "
+                     "is measured on them does not carry over to other objects; give four models or more, or others in "
                      "synthetic.held_out_options")
     elif held_out and any(str(s).endswith(".npz") for s in recipe.data.shape):
-        found.append("the mesh is a finished one, so nobody knows whether the held-out models went into it")
+        found.append("the mesh is a finished one, so it is unknown whether the held-out models went into it")
     elif mean_files(recipe)[1] and not mean_files(recipe)[0]:
         found.append("every model of the mean mesh is a held-out one: its outline is known to the bundle")
     if "synthetic" in recipe.sources() and not held_out and _model_files(recipe, {}) == []:
@@ -72,7 +72,7 @@ def mean_files(recipe: Recipe) -> tuple[list[Path], list[Path]]:
 def _require_separate_pictures(recipe: Recipe) -> None:
     data = recipe.data
     if not data.turntables or not Path(data.turntables).is_dir():
-        return  # of a run that was moved: told when it is read
+        return  # of a run that was moved: reported when it is read
     try:
         frames = read_spins(Path(data.turntables), data.turntable_names or None)
     except DatasetError as error:
@@ -110,7 +110,7 @@ def _model_files(recipe: Recipe, more: dict) -> list[Path] | None:
     try:
         module = importlib.import_module(f"dinemo_training.synthetic.render.{spec.renderer}")
     except ModuleNotFoundError:
-        return None  # told when it is to draw
+        return None  # reported when it is to draw
     if not hasattr(module, "model_files"):
         return None
     options = {**recipe.data.renders, **recipe.resolved({**spec.options, **more})}

@@ -35,7 +35,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 class RecipeError(DinemoError):
-    """A recipe, or an input that it names, that training cannot work with; the message says what to change."""
+    """A recipe, or an input that it names, that training cannot work with; the message names what to change."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Data:
     Attributes:
         shape: folders or files of CAD models in one pose, an npz of a finished mesh, or ``box:LxWxH`` in metres.
         photographs: folder of unlabelled photographs; find_object: the object does not fill them, find it first.
-        reference, azimuths: the sequence that says where front is, and the JSON with its azimuths.
+        reference, azimuths: the sequence that defines where front is, and the JSON with its azimuths.
         sequences: folders of unposed sequences.
         renders: folders of models to draw, by the name of the renderer's option.
         negatives: folder of photographs without the object.
@@ -425,7 +425,7 @@ def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
 
 
 def _quoted(value: Any) -> str:
-    """A value of somebody's recipe in a sentence."""
+    """A value of a recipe as text for a message."""
     return shown(repr(value), 200)
 
 

@@ -6,7 +6,7 @@
     stages/NAME.json the stamp of a stage          metrics.jsonl   figures, one line per stage
     report/          the HTML report
 
-A stage is skipped when its stamp says that it ended with the same key. The key is a hash of the stage's settings, of
+A stage is skipped when its stamp records that it ended with the same key. The key is a hash of the stage's settings, of
 the files that it reads from outside the run, and of the keys of the stages that it builds on. A stage that was killed
 goes on where it was; one whose key changed starts over.
 """
@@ -40,7 +40,7 @@ _PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "numba", "torch",
 
 
 class RunError(DinemoError):
-    """A run folder that cannot be used, or a stage that failed; the message says what to do."""
+    """A run folder that cannot be used, or a stage that failed; the message names what to do."""
 
 
 @dataclass(frozen=True)

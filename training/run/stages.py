@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each stage of a run does. :mod:`dinemo_training.run.main` says in which order, and which ones may be skipped."""
+"""What each stage of a run does. :mod:`dinemo_training.run.main` decides the order, and which ones are skipped."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Object-centric sequences become posed templates, without pose labels.
 
-One reference sequence says which way is front (the one human choice per category). Every other sequence is aligned to
-it: each frame and its mirror image vote for an azimuth by teacher similarity to all template views *and their mirror
+One reference sequence defines which way is front (the one human choice per category). Every other sequence is aligned
+to it: each frame and its mirror image vote for an azimuth by teacher similarity to all template views *and their mirror
 images*; then the whole sequence decides, because neighbouring frames turn by about the same step in the same sense.
 Aligned sequences join the templates and the rest votes again, which is how UOP3D's result (several videos beat one;
 Sommer et al., CVPR 2024) enters here.
@@ -122,7 +122,7 @@ def agreed_votes(pictures: torch.Tensor, mirrored: torch.Tensor, bank: torch.Ten
 def agreement(votes: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
     """Votes [..., BINS] of pictures times those of their mirror images, turned back: both have to like a direction.
 
-    Straight from behind a teacher hesitates between front and rear, and one picture alone may tip to the wrong side.
+    Straight from behind, a teacher's votes for front and rear are nearly equal, and one picture alone may be wrong.
     """
     both = votes * mirrored[..., -np.arange(BINS) % BINS] + 1e-9
     return both / both.sum(axis=-1, keepdims=True)

@@ -8,7 +8,7 @@ r"""How well different checks tell right labels from turned ones, as a table.
         --templates \
         runs/car/sequences --template-names kadjar ruf thar --shape runs/car/shape.npz --out table
 
-Every picture gets its label as always (mirror check ``correct``). Each check then says how sure it is of it, and the
+Every picture gets its label as always (mirror check ``correct``). Each check then gives its confidence in it, and the
 table lists what is wrong among the surest of them. A check helps if that is less than by the margin alone, which costs
 nothing. Writes ``<out>.json`` and ``<out>.md``.
 """
@@ -52,13 +52,13 @@ from .measure import single_threaded
 
 MARGIN = "margin (as it is)"
 SHARES = (0.8, 0.6, 0.4)
-# Candidates of a photograph, and how surely a pose of it is right and not its half turn.
+# Candidates of a photograph, and the confidence that a pose of it is right and not its half turn.
 Asked = tuple[list[Candidate], Callable[[np.ndarray], float] | None]
 
 
 @dataclass(frozen=True)
 class EvaluatedLabel:
-    """A label: its error in degrees, its rotation [3, 3] along the ray, and how sure each check is of it."""
+    """A label: its error in degrees, its rotation [3, 3] along the ray, and the confidence of each check."""
 
     error_deg: float
     rotation: np.ndarray

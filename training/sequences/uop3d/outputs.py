@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an aligned collection leaves on disk: posed crops (templates of a bank) and a sheet to look at."""
+"""What an aligned collection leaves on disk: posed crops (templates of a bank) and a sheet of pictures."""
 
 from __future__ import annotations
 

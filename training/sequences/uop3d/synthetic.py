@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turntable sequences of CAD cars with exact truth, each in an own frame that nobody told the aligner about."""
+"""Turntable sequences of CAD cars with exact truth, each in an own frame that is unknown to the aligner."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _description(file: BinaryIO, kind: str) -> dict:
     try:
         found = json.loads(file.read(min(length, _DESCRIPTION_BYTES)))
     except (ValueError, RecursionError):
-        return {}  # trimesh says what is wrong with it
+        return {}  # trimesh reports what is wrong with it
     return found if isinstance(found, dict) else {}
 
 

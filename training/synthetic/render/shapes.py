@@ -55,7 +55,7 @@ def read_model(path: Path, axes: str, size: np.ndarray) -> Asset:
     rank[np.argsort(-area)] = np.arange(len(area))
     group = np.minimum(rank, _PIECES - 1)[piece]
     parts = [Part(mesh.vertices, mesh.faces[group == k], Material()) for k in np.unique(group)]
-    for k, part in enumerate(parts):  # materials are told apart by identity
+    for k, part in enumerate(parts):  # materials are distinguished by identity
         parts[k] = replace(part, material=replace(part.material, gloss=0.001 * k))
     asset = assemble(path.stem, parts, np.eye(3))
     asset = asset.scaled(np.full(3, np.cbrt(np.prod(size) / np.prod(asset.size))))
@@ -122,7 +122,7 @@ class ShapeSynthesizer:
         return asset, scale, framed_pose(asset.vertices, rotation_from_viewpoint(*viewpoint), distance, rng), rng
 
     def label(self, k: int) -> dict[str, np.ndarray | str]:
-        """What labels.npz says of sample k."""
+        """What labels.npz holds of sample k: K [3, 3] pixels, T_cam_obj [4, 4] and size [3] metres."""
         asset, scale, pose, _ = self._begin(k)
         T = pose.T_cam_obj.copy()
         T[:3, 3] *= scale
