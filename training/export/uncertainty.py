@@ -344,8 +344,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300, help="pictures of each (default: %(default)s)")
     parser.add_argument("--measured", type=Path, help="keep what was measured in this file (.npz), and of "
                         "--shapes in NAME_shapes.npz; if it is there, nothing is measured again")
-    parser.add_argument("--left-out", action="append", default=[], metavar="MODEL", help="a model that is evaluated with a "
-                        "fit to all others; may be given several times (default: each in turn)")
+    parser.add_argument("--left-out", action="append", default=[], metavar="MODEL", help="a model that is evaluated "
+                        "with a fit to all others; may be given several times (default: each in turn)")
     parser.add_argument("--version", help="write this version into the card, too")
     parser.add_argument("--json", type=Path, help="write the report of the fit here")
     args = parser.parse_args()
