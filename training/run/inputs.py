@@ -94,7 +94,7 @@ def _from_command_line(data: Data, arguments: Namespace, draw_shape: bool) -> Da
         changes["find_object"] = True
     if arguments.negatives:
         changes["negatives"] = _here(arguments.negatives)
-    if arguments.spins:
+    if getattr(arguments, "spins", None):
         if arguments.turntables:
             raise RecipeError("--spins is the old name of --turntables, and both are given; leave --spins out")
         note("--spins", OPTIONS["--spins"])
