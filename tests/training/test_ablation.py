@@ -81,7 +81,7 @@ def test_a_table_of_every_switch(folders, tmp_path, monkeypatch):
 def test_a_template_is_not_measured_on(folders, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="painted: a template cannot be measured on"):
         run(monkeypatch, "--templates", folders / "templates", "--names", "painted", "--shape", folders / "shape.npz",
-            "--spin", tmp_path, "--only", "painted", "--cache", tmp_path, "--out", tmp_path / "table")
+            "--turntables", tmp_path, "--only", "painted", "--cache", tmp_path, "--out", tmp_path / "table")
 
 
 def test_unknown_templates_and_nothing_to_measure_on_are_told(folders, tmp_path, monkeypatch):
@@ -94,16 +94,18 @@ def test_unknown_templates_and_nothing_to_measure_on_are_told(folders, tmp_path,
 
 
 def test_rows_are_chosen_by_their_words():
-    assert [v.name for v in ablation.wanted(["decide together", "mirror check rejects"], False)] == [
-        "no mirrored templates, mirror check rejects", "mirror check rejects", "the frames of a spin decide together"]
+    assert [v.name for v in ablation.wanted(["temporal consistency", "mirror check rejects"],
+                                            False)] == ["no mirrored templates, mirror check rejects",
+                                                        "mirror check rejects",
+                                                        "temporal consistency of the turntable's frames"]
     assert ablation.wanted(["all"], False) == BIDIRECTIONAL
     with pytest.raises(ValueError, match="no row named nothing; there are: bidirectional on;"):
         ablation.wanted(["nothing"], True)
 
 
-def test_frames_of_a_spin_are_labelled_together(folders):
-    """What is known of a spin is the azimuth; the frames, a third of a turn apart, come in order."""
-    frames = [replace(e, group="spin", rotation=None, crop=None) for e in posed_examples(folders / "renders", 3)]
+def test_frames_of_a_turntable_are_labelled_together(folders):
+    """What is known of a turntable is the azimuth; the frames, a third of a turn apart, come in order."""
+    frames = [replace(e, group="turntable", rotation=None, crop=None) for e in posed_examples(folders / "renders", 3)]
     sampler = CorrespondenceSampler(SHAPE, AugmentConfig())
 
     def same_on_both_sides(images):  # green tells left from right on this car; folded, a mirror image is as good
@@ -112,9 +114,9 @@ def test_frames_of_a_spin_are_labelled_together(folders):
 
     bank = build_bank(load_posed_crops(folders / "templates"), sampler, same_on_both_sides)
     labeller = BidirectionalLabeller(same_on_both_sides, bank, SHAPE)
-    row = Variant("together", in_order=True)
+    row = Variant("together", temporal=True)
     outcomes = measure(labeller, frames, [row], sampler, "test")[row.name]
-    assert [o.group for o in outcomes] == ["spin"] * 3
+    assert [o.group for o in outcomes] == ["turntable"] * 3
     assert all(o.error_deg is not None and o.error_deg < 15 for o in outcomes)
 
 
@@ -122,7 +124,7 @@ def test_an_example_knows_its_error(folders):
     example = posed_examples(folders / "renders", 3)[0]
     assert example.error_deg(Candidate(look_at(33, 10), SIZE, 1.0)) == pytest.approx(0, abs=1e-3)
     assert example.error_deg(Candidate(look_at(53, 10, centre=(3, 1, 12)), SIZE, 1.0)) == pytest.approx(20, abs=1)
-    known_azimuth = type(example)("spin", "x", example.photo, 33.0)
+    known_azimuth = type(example)("turntable", "x", example.photo, 33.0)
     assert known_azimuth.error_deg(Candidate(look_at(350, 40), SIZE, 1.0)) == pytest.approx(43, abs=1e-6)
     assert example.to_photo.shape == (2, 3)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: E402  (imports after importorskip)
-"""Checks that tell a label from its half turn: looks, the half turn itself, look-alikes, frames in order."""
+"""Checks that tell a label from its half turn: augmented views, the half turn itself, neighbour and temporal
+consistency."""
 
 import json
 import sys
@@ -23,13 +24,13 @@ from dinemo_training.data.photographs import crop_photo
 from dinemo_training.data.posed_crops import CROP_SIDE, save_labels, save_picture
 from dinemo_training.evaluation.ablation import agreement, flips
 from dinemo_training.models.teachers import prepare_picture
-from dinemo_training.pseudo_labels.augmented_views import MOST, looks
+from dinemo_training.pseudo_labels.augmented_views import MOST, augmented_views
 from dinemo_training.pseudo_labels.correspondence import compare
-from dinemo_training.pseudo_labels.flip_checks import HALF_TURN, half_turn_by_cells, half_turn_by_score, lead_over_looks
+from dinemo_training.pseudo_labels.flip_checks import HALF_TURN, half_turn_by_cells, half_turn_by_score, lead_over_views
 from dinemo_training.pseudo_labels.mirror_check import Candidate, Label
-from dinemo_training.pseudo_labels.neighbour_consistency import look_alike_odds, settle
+from dinemo_training.pseudo_labels.neighbour_consistency import neighbour_odds, with_neighbour_consistency
 from dinemo_training.pseudo_labels.template_bank import build_bank
-from dinemo_training.pseudo_labels.temporal_consistency import azimuth_histogram, labels_in_order
+from dinemo_training.pseudo_labels.temporal_consistency import azimuth_histogram, temporally_consistent_labels
 from dinemo_training.pseudo_labels.view_vote import ViewGrid, Vote
 from dinemo_training.sequences.posed_templates import BINS
 
@@ -63,8 +64,8 @@ def overlap(a, b):
 def test_a_look_shows_what_its_turn_says():
     """The car drawn with the pose turned forth is the look; turned the wrong way it is not."""
     T = look_at(35, 12, centre=(0, 0, 12.0))
-    seen = looks(photo_of(T), 3)
-    assert [look.mirrored for look in seen] == [False, True] * 3
+    seen = augmented_views(photo_of(T), 3)
+    assert [view.mirrored for view in seen] == [False, True] * 3
     turned = seen[4]
     assert rotation_angle(turned.turn, np.eye(3)) == pytest.approx(np.deg2rad(5))
 
@@ -80,18 +81,18 @@ def test_a_look_shows_what_its_turn_says():
 
 def test_every_look_leads_back_to_the_photograph():
     R = rotation(50)
-    for look in looks(photo_of(look_at(50, 8)), MOST):
-        shown = look.turn.T @ R
-        shown = mirror_rotation(shown) if look.mirrored else shown
-        np.testing.assert_allclose(look.back(shown), R, atol=1e-12)
-    with pytest.raises(ValueError, match="0 looks; give 1 to 5"):
-        looks(photo_of(look_at(50, 8)), 0)
+    for view in augmented_views(photo_of(look_at(50, 8)), MOST):
+        shown = view.turn.T @ R
+        shown = mirror_rotation(shown) if view.mirrored else shown
+        np.testing.assert_allclose(view.back(shown), R, atol=1e-12)
+    with pytest.raises(ValueError, match="0 augmented views; allowed: 1 to 5"):
+        augmented_views(photo_of(look_at(50, 8)), 0)
 
 
 def test_the_lead_is_a_mean_over_looks():
     candidates = [[candidate(40, 0.6), candidate(220, 0.5)], [candidate(220, 0.7)], []]
     rotations = [[c.rotation for c in found] for found in candidates]
-    assert lead_over_looks(candidate(42, 0).rotation, candidates, rotations) == pytest.approx((0.1 - 0.7 + 0) / 3)
+    assert lead_over_views(candidate(42, 0).rotation, candidates, rotations) == pytest.approx((0.1 - 0.7 + 0) / 3)
 
 
 def test_the_half_turn_by_score():
@@ -116,7 +117,7 @@ def test_the_half_turn_by_cells():
         assert half_turn_by_cells(R @ HALF_TURN, scores, bank) == pytest.approx(-sure, rel=1e-4)
 
 
-def test_look_alikes_overrule_an_unsure_label():
+def test_neighbours_overrule_an_unsure_label():
     """Two kinds of pictures; the third of each kind was taken for its half turn, one of them seen in a mirror."""
     rng = np.random.default_rng(1)
     kinds = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(2, 40))), dim=1)
@@ -129,11 +130,11 @@ def test_look_alikes_overrule_an_unsure_label():
     rotations[2], margins[2] = rotations[2] @ HALF_TURN, 0.05
     rotations[8], margins[8] = mirror_rotation(rotations[8]) @ HALF_TURN, 0.05
     descriptors[8], mirrored[8] = mirrored[8], descriptors[8].clone()  # picture 8 is the mirror image of its kind
-    odds = look_alike_odds(rotations, margins, descriptors, mirrored)
+    odds = neighbour_odds(rotations, margins, descriptors, mirrored)
     assert set(np.flatnonzero(odds < 0)) == {2, 8}
     margins[2] = 0.9  # what is sure of itself stays
-    assert look_alike_odds(rotations, margins, descriptors, mirrored)[2] > 0
-    alone = look_alike_odds(rotations[:1], np.array([0.2]), descriptors[:1], mirrored[:1])
+    assert neighbour_odds(rotations, margins, descriptors, mirrored)[2] > 0
+    alone = neighbour_odds(rotations[:1], np.array([0.2]), descriptors[:1], mirrored[:1])
     assert alone == pytest.approx([2.0])  # nobody to ask: its own margin
 
 
@@ -144,12 +145,12 @@ def test_labels_of_a_collection_are_settled(tmp_path):
         photo, name = photo_of(look_at(azimuth + 0.5 * i, 8)), f"{i}"
         save_picture(tmp_path, name, photo.image, photo.mask)
         labels[name] = Label(look_at(label_deg, 8.0), SIZE, 0.5, margin, 1.0)
-    settled = settle(tmp_path, labels | {"none": None}, colour_teacher)
+    settled = with_neighbour_consistency(tmp_path, labels | {"none": None}, colour_teacher)
     assert settled["none"] is None and list(settled) == [*labels, "none"]
     assert [name for name, label in settled.items() if label and label.margin < 0] == ["5"]
     assert settled["1"].margin > labels["1"].margin
     np.testing.assert_array_equal(settled["5"].T_cam_obj, labels["5"].T_cam_obj)
-    assert settle(tmp_path, {"none": None}, colour_teacher) == {"none": None}
+    assert with_neighbour_consistency(tmp_path, {"none": None}, colour_teacher) == {"none": None}
 
 
 def vote_for(*azimuths_deg):
@@ -173,7 +174,7 @@ def test_frames_in_order_overrule_one_that_is_turned_round():
         votes.append(azimuth_histogram(vote_for(azimuth + 180) if turned else vote_for(azimuth)))
         found.append([candidate(azimuth + 180, 0.6), candidate(azimuth, 0.3)] if turned else [candidate(azimuth, 0.5)])
     found[7] = [candidate(true[7] + 180, 0.5)]  # the right pose is not on offer
-    labels = labels_in_order(found, np.array(votes))
+    labels = temporally_consistent_labels(found, np.array(votes))
     assert labels[7] is None
     for i, label in enumerate(labels):
         if i != 7:
@@ -195,17 +196,18 @@ def folders(tmp_path_factory):
 
 
 def test_a_table_of_every_check(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["flips", *map(str, [
-        "--posed", folders / "renders", "--names", "painted", "--looks", 2, "--occlusion", "L1", "--teacher", "cnn",
-        "--templates", folders / "templates", "--template-every", 1, "--shape", folders / "shape.npz",
-        "--out", tmp_path / "table"])])
+    monkeypatch.setattr(sys, "argv", ["flips", *map(str, ["--posed", folders / "renders", "--names", "painted",
+                                                          "--views", 2, "--occlusion", "L1", "--teacher", "cnn",
+                                                          "--templates", folders / "templates", "--template-every", 1,
+                                                          "--shape", folders / "shape.npz", "--out", tmp_path
+                                                          / "table"])])
     monkeypatch.setattr(flips, "create_teacher", lambda text: colour_teacher)
     monkeypatch.setattr(flips, "CnnTeacher", lambda: colour_teacher)
     flips.main()
     result = json.loads((tmp_path / "table.json").read_text())
     assert result["split"]["pictures"] == 6 and result["split"]["labels"] == "correspondence"
     assert 3 <= result["split"]["labelled"] <= 6
-    checks = ["score", "margin (as it is)", "half turn", "lead over 2 looks", "look-alikes"]
+    checks = ["score", "margin (as it is)", "half turn", "lead over 2 augmented views", "neighbour consistency"]
     assert [row["check"] for row in result["rows"]] == checks
     kept = min(round(0.8 * 6), result["split"]["labelled"])
     assert all(row["80%"]["kept"] == kept and row["80%"]["flips"] <= row["80%"]["wrong"] for row in result["rows"])

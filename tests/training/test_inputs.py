@@ -96,7 +96,7 @@ def test_models_of_the_command_line_are_drawn_where_a_recipe_names_none(place):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    ([*CAD, "--spins", "photos"], "data.spins: .*azimuth.json: cannot be read"),
+    ([*CAD, "--turntables", "photos"], "data.turntables: .*azimuth.json: cannot be read"),
     (["--category", "mug", "--shape", "nix", "--size", "1x1x1"], "^shape: .*nix does not exist"),
     ([], "no category: give --category NAME, a --config, or the --run folder"),
     (["--category", "mug", "--shape", "cad"], "no size known.*give --size LENGTHxWIDTHxHEIGHT"),

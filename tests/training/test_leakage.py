@@ -42,11 +42,11 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for k in range(5):
         model(tmp_path / "cad" / f"{k}.obj", k + 1)
-    for k, name in enumerate(("photos/0", "none/0", "seq/a/0", "seq/b/0", "spins/x/0", "spins/y/0")):
+    for k, name in enumerate(("photos/0", "none/0", "seq/a/0", "seq/b/0", "turntables/x/0", "turntables/y/0")):
         picture(tmp_path / f"{name}.png", k)
     (tmp_path / "seq" / "azimuth.json").write_text(json.dumps({"a": {"azimuth_deg": {"0.png": 0.0}}}))
     table = {name: {"azimuth_deg": {"0.png": 0.0}} for name in ("x", "y")}
-    (tmp_path / "spins" / "azimuth.json").write_text(json.dumps(table))
+    (tmp_path / "turntables" / "azimuth.json").write_text(json.dumps(table))
     return tmp_path
 
 
@@ -55,14 +55,14 @@ WORDS = ["--category", "mug", "--shape", "cad", "--size", "1x1x1", "--sequences"
 
 
 def test_sequences_of_their_own_are_fine(place):
-    require_separate(resolve(options(*WORDS, "--spins", "spins")))
+    require_separate(resolve(options(*WORDS, "--turntables", "turntables")))
 
 
 def test_the_folder_that_is_trained_on_is_not_measured_on(place):
-    with pytest.raises(RecipeError, match="data.reference: .*seq/a/0.png is trained on and stands in data.spins"):
-        require_separate(resolve(options(*WORDS, "--spins", "seq")))
-    with pytest.raises(RecipeError, match="is trained on and stands in data.spins"):
-        command.run(options(*WORDS, "--spins", "seq", "--run", "run", "--dry-run"))
+    with pytest.raises(RecipeError, match="data.reference: .*seq/a/0.png is trained on and stands in data.turntables"):
+        require_separate(resolve(options(*WORDS, "--turntables", "seq")))
+    with pytest.raises(RecipeError, match="is trained on and stands in data.turntables"):
+        command.run(options(*WORDS, "--turntables", "seq", "--run", "run", "--dry-run"))
     assert not (place / "run").exists()
 
 
@@ -70,25 +70,26 @@ def test_the_folder_that_is_trained_on_is_not_measured_on(place):
 @pytest.mark.parametrize("kind", ["copy", "symbolic link", "hard link"])
 def test_doubles_by_any_name_are_found(place, folder, kind):
     double = place / folder / "innocent.PNG"
-    frame = place / "spins" / "y" / "0.png"
+    frame = place / "turntables" / "y" / "0.png"
     {"copy": shutil.copyfile, "symbolic link": os.symlink, "hard link": os.link}[kind](frame, double)
-    with pytest.raises(RecipeError, match="innocent.PNG is trained on and its double .*spins/y/0.png stands") as caught:
-        require_separate(resolve(options(*WORDS, "--spins", "spins")))
+    with pytest.raises(RecipeError,
+                       match="innocent.PNG is trained on and its double .*turntables/y/0.png stands") as caught:
+        require_separate(resolve(options(*WORDS, "--turntables", "turntables")))
     assert "\n" not in str(caught.value)
 
 
 def test_only_the_sequences_that_are_measured_on_count(place):
-    shutil.copyfile(place / "spins" / "y" / "0.png", place / "photos" / "1.png")
-    recipe = resolve(options(*WORDS, "--spins", "spins"))
+    shutil.copyfile(place / "turntables" / "y" / "0.png", place / "photos" / "1.png")
+    recipe = resolve(options(*WORDS, "--turntables", "turntables"))
     data = recipe.data
     require_separate(Recipe("mug", [1, 1, 1], data=Data(shape=data.shape, photographs=data.photographs,
-                                                        spins=data.spins, spin_names=["x"])))
+                                                        turntables=data.turntables, turntable_names=["x"])))
 
 
 def test_pictures_that_renders_are_made_with_count(place):
     """Backgrounds for instance; a folder below another one, too."""
-    picture(place / "walls" / "deep" / "0.png", 4)  # that of spins/x
-    data = resolve(options(*WORDS, "--spins", "spins")).data
+    picture(place / "walls" / "deep" / "0.png", 4)  # that of turntables/x
+    data = resolve(options(*WORDS, "--turntables", "turntables")).data
     recipe = Recipe("mug", [1, 1, 1], data=data, synthetic=Synthetic(options={"backgrounds": str(place / "walls")}))
     with pytest.raises(RecipeError, match="synthetic.options.backgrounds: .*deep/0.png is trained on"):
         require_separate(recipe)
@@ -172,7 +173,7 @@ def test_renderers_that_know_their_models(place):
 
 
 def test_negatives_count_where_no_render_shows_them(place):
-    picture(place / "none" / "1.png", 4)  # that of spins/x
-    data = resolve(options(*WORDS, "--spins", "spins")).data
+    picture(place / "none" / "1.png", 4)  # that of turntables/x
+    data = resolve(options(*WORDS, "--turntables", "turntables")).data
     with pytest.raises(RecipeError, match="data.negatives: .*none/1.png is trained on"):
         require_separate(Recipe("mug", [1, 1, 1], data=data, synthetic=Synthetic(options={})))

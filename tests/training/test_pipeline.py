@@ -223,7 +223,7 @@ class Page(html.parser.HTMLParser):
 def test_the_report_shows_every_part_and_every_picture_is_there(finished):
     page = Page()
     page.feed((finished / "report" / "index.html").read_text())
-    assert page.headings == ["At a glance", "Shape and pictures", "Pseudo-labels of round 1", "Training", "Features",
+    assert page.headings == ["Overview", "Mesh and pictures", "Pseudo-labels of round 1", "Training", "Features",
                              "Evaluation", "Calibration", "Settings and versions"]
     assert len(set(page.pictures)) == len(page.pictures) >= 20
     for name in page.pictures:

@@ -47,7 +47,7 @@ def test_larger_sets_hold_the_smaller_ones(setting, tmp_path):
 
 
 def test_more_photographs_than_were_labelled_are_refused(setting, tmp_path):
-    with pytest.raises(RecipeError, match="40 photographs were asked for a label, 41 are wanted"):
+    with pytest.raises(RecipeError, match="40 photographs were labelled or tried, 41 are wanted"):
         write_subset(setting, tmp_path / "x", 41)
 
 

@@ -190,10 +190,10 @@ def test_camera_height_and_box_come_out_of_silhouettes(turntable):
 def test_templates_lie_on_their_pictures(turntable, tmp_path):
     _, azimuths, _, masks, _ = turntable
     images = [np.repeat(m[..., None], 3, 2) for m in masks]
-    one = Sequence("spin", [Path(f"{i:03d}.jpg") for i in range(8)], images, masks, torch.empty(0), torch.empty(0))
-    write_templates([one], {"spin": azimuths}, "spin", SHAPE, tmp_path)
+    one = Sequence("turntable", [Path(f"{i:03d}.jpg") for i in range(8)], images, masks, torch.empty(0), torch.empty(0))
+    write_templates([one], {"turntable": azimuths}, "turntable", SHAPE, tmp_path)
     crops = load_posed_crops(tmp_path)
-    assert [c.name for c in crops] == [f"spin_{i:03d}" for i in range(8)]
+    assert [c.name for c in crops] == [f"turntable_{i:03d}" for i in range(8)]
     for crop, azimuth in zip(crops, azimuths, strict=True):
         R = ray_rotation(crop.T_cam_obj[:3, 3]).T @ crop.T_cam_obj[:3, :3]
         assert error_deg(viewpoint_from_rotation(R)[0], azimuth) < 3  # the reference keeps its azimuths

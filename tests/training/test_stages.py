@@ -108,7 +108,7 @@ def test_a_round_can_label_without_the_bidirectional_step(tmp_path, monkeypatch,
 def test_switching_the_step_off_labels_anew_and_leaves_other_runs_alone(tmp_path):
     """A run folder from before the key existed must not start over."""
     round_on = Round({"photographs": 1.0}, 5, labels="correspondence")
-    recipe = replace(RECIPE, data=replace(RECIPE.data, photographs="photos", reference="spin", azimuths="a.json"))
+    recipe = replace(RECIPE, data=replace(RECIPE.data, photographs="photos", reference="turntable", azimuths="a.json"))
     labels = {}
     for spec in (round_on, replace(round_on, bidirectional=False)):
         found = stages_of(replace(recipe, rounds=[spec]), RunFolder(tmp_path), tmp_path)
@@ -117,10 +117,10 @@ def test_switching_the_step_off_labels_anew_and_leaves_other_runs_alone(tmp_path
     assert labels[False] == labels[True] | {"bidirectional": False}
 
 
-def test_look_alikes_have_a_say_in_labels_by_correspondence_alone():
+def test_neighbours_count_in_labels_by_correspondence_alone():
     spec = Round({"photographs": 1.0}, 5, labels="correspondence")
-    assert RECIPE.settles(spec)
-    assert not RECIPE.settles(replace(spec, look_alikes=False))
-    assert not RECIPE.settles(replace(spec, labels="render"))
+    assert RECIPE.uses_neighbours(spec)
+    assert not RECIPE.uses_neighbours(replace(spec, neighbour_consistency=False))
+    assert not RECIPE.uses_neighbours(replace(spec, labels="render"))
     bottle = replace(RECIPE, card={"symmetry": {"axis": "z", "order": 0}})
-    assert not bottle.settles(spec)  # turned round, a bottle is the same
+    assert not bottle.uses_neighbours(spec)  # turned round, a bottle is the same

@@ -69,7 +69,7 @@ def test_keys_of_a_recipe_are_those_that_are_written_in_it(key):
 
 
 @pytest.mark.parametrize("name", ["synthetic", "stages", "round0", "synthetic/images/000000.jpg", "report", "lock",
-                                  "config.yaml", "round0/tokens/tokens.npy"])
+                                  "config.yaml", "round0/features/tokens.npy"])
 @pytest.mark.parametrize("there", [True, False])
 def test_a_run_folder_with_a_link_that_leads_out_of_it(folder, tmp_path, name, there):
     """As an archive may bring it, whose links are those of whoever unpacks it."""

@@ -111,6 +111,11 @@ def test_types_are_asked_of_all_but_kernels(style, tmp_path):
 def test_a_source_is_a_paper_or_a_standard(style, tmp_path, sentence, names):
     (tmp_path / "code.py").write_text(f'"""{sentence}"""\n')
     assert style.citing([tmp_path / "code.py"]) == names
+def test_what_falls_below_the_bar_of_its_half_is_told(style, monkeypatch, capsys):
+    monkeypatch.setitem(style.HALF_BARS["training"], "unit", 100.1)
+    assert style.main([]) == 1
+    assert "unit in training: " in capsys.readouterr().err
+    assert style.main(["scripts"]) == 0, "a bar of one half is none of other folders"
 
 
 def test_what_falls_below_its_bar_is_told(style, monkeypatch, capsys):

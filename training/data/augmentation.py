@@ -31,7 +31,8 @@ class AugmentConfig:
 
 
 def random_view(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray | None, K: np.ndarray, T: np.ndarray,
-                outline: np.ndarray, background: np.ndarray, config: AugmentConfig):
+                outline: np.ndarray, background: np.ndarray,
+                config: AugmentConfig) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
     """Warp a picture to a random framing.
 
     Args:
@@ -69,7 +70,7 @@ def random_view(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray | 
     return warped, mask, K_new, T
 
 
-def _surroundings(rng, background: np.ndarray) -> np.ndarray:
+def _surroundings(rng: np.random.Generator, background: np.ndarray) -> np.ndarray:
     """What lies around a picture: another one, the grey of crops beyond an image, or any plain colour."""
     kind = rng.random()
     if kind < 0.5:
@@ -83,7 +84,7 @@ def replace_background(image: np.ndarray, mask: np.ndarray, other: np.ndarray) -
     return (image * alpha + other * (1 - alpha)).astype(np.uint8)
 
 
-def add_neighbour(rng, image: np.ndarray, mask: np.ndarray, other: np.ndarray,
+def add_neighbour(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, other: np.ndarray,
                   other_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Put another object of the category beside this one, behind it or, less often, partly in front.
 
@@ -120,10 +121,13 @@ def add_neighbour(rng, image: np.ndarray, mask: np.ndarray, other: np.ndarray,
     return image, seen, np.where(mask > 127, seen, 0).astype(np.uint8)
 
 
-def occlude(rng, image: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Paste shapes cut from another picture; returns the picture and the mask of what is hidden.
+def occlude(rng: np.random.Generator, image: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Paste shapes cut from another picture over a picture; both [S, S, 3] uint8 RGB.
 
     Mostly a few, sometimes so many that little of the object is left (Occluded PASCAL3D+ hides up to 80 %).
+
+    Returns:
+        The picture [S, S, 3], and the mask [S, S] uint8 of what is hidden, 255 there.
     """
     S = image.shape[0]
     heavy = rng.random() < 0.35
@@ -135,7 +139,7 @@ def occlude(rng, image: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.n
     return np.where(hidden[..., None] > 0, fill, image), hidden
 
 
-def _outline(rng, centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
+def _outline(rng: np.random.Generator, centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Closed outline [P, 2] int32 of a random thing: a box, or a round or ragged blob."""
     kind = rng.random()
     if kind < 0.35:
@@ -152,7 +156,7 @@ def _outline(rng, centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
     return (centre + points @ np.array([[c, s], [-s, c]])).astype(np.int32)
 
 
-def photometric(rng, image: np.ndarray, low_resolution: float) -> np.ndarray:
+def photometric(rng: np.random.Generator, image: np.ndarray, low_resolution: float) -> np.ndarray:
     """Light, colour, blur, noise, resolution and JPEG changes of one crop [S, S, 3] uint8."""
     S = image.shape[0]
     if rng.random() < low_resolution:
@@ -180,7 +184,7 @@ def photometric(rng, image: np.ndarray, low_resolution: float) -> np.ndarray:
     return image
 
 
-def _motion_blur(rng, image: np.ndarray) -> np.ndarray:
+def _motion_blur(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     length = int(rng.integers(3, 9))
     kernel = np.zeros((length, length), np.float32)
     angle = rng.uniform(0, np.pi)

@@ -80,7 +80,8 @@ class CorrespondenceSampler:
         return {"image": image, **self._pick_vertices(rng, candidates, uv, crop.weight, a.size),
                 **self._pick_background(rng, off, a.size)}
 
-    def _pick_vertices(self, rng, candidates, uv, weight, S):
+    def _pick_vertices(self, rng: np.random.Generator, candidates: np.ndarray, uv: np.ndarray, weight: float,
+                       S: int) -> dict[str, np.ndarray]:
         n = self.config.vertices
         ids, w = np.zeros(n, np.int64), np.zeros(n, np.float32)
         if len(candidates):
@@ -89,8 +90,8 @@ class CorrespondenceSampler:
             ids[: len(chosen)], w[: len(chosen)] = chosen, weight
         return {"vertex_ids": ids, "weights": w, "pixels": grid_coordinates(uv[ids], S)}
 
-    def _silhouette(self, uv, mask):
-        """Pixels that may belong to the object: its hull, and the mask where one exists, with a rim nobody judges."""
+    def _silhouette(self, uv: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        """Pixels that may belong to the object: its hull, and the mask where one exists, with a rim."""
         S = self.augmentation.size
         filled = np.zeros((S, S), np.uint8)
         hull = cv2.convexHull(np.clip(uv, -4 * S, 4 * S).astype(np.float32)).astype(np.int32)
@@ -100,7 +101,7 @@ class CorrespondenceSampler:
             filled[cv2.dilate(mask, np.ones((9, 9))) == 0] = 0
         return filled
 
-    def _pick_background(self, rng, off, S):
+    def _pick_background(self, rng: np.random.Generator, off: np.ndarray, S: int) -> dict[str, np.ndarray]:
         """Points where no vertex is seen: off the object, or on what was pasted over it. ``off``: [S, S] bool."""
         m = self.config.background
         rows, columns = np.nonzero(off)
@@ -112,7 +113,7 @@ class CorrespondenceSampler:
 
 
 def project(points: np.ndarray, K: np.ndarray, T_cam_obj: np.ndarray) -> np.ndarray:
-    """Pixels [V, 2] of object points [V, 3]; points behind the camera land far outside."""
+    """Pixels [V, 2] of object points [V, 3] in metres; points behind the camera land far outside."""
     p = points @ T_cam_obj[:3, :3].T + T_cam_obj[:3, 3]
     q = p @ K.T
     return q[:, :2] / np.maximum(q[:, 2:], 1e-3)

@@ -36,11 +36,11 @@ class ExampleStream(Dataset):
         neighbour = self.neighbours[rng.integers(len(self.neighbours))] if self.neighbours else None
         return self.sampler.sample(rng, crop, self._texture(rng), self._texture(rng), neighbour)
 
-    def _pick(self, rng) -> PosedCrop:
+    def _pick(self, rng: np.random.Generator) -> PosedCrop:
         crops = self.pools[rng.choice(len(self.pools), p=self.share)][0]
         return crops[rng.integers(len(crops))]
 
-    def _texture(self, rng) -> np.ndarray:
+    def _texture(self, rng: np.random.Generator) -> np.ndarray:
         """Background or occluder: a picture without the object, or the corner of one with it."""
         size = self.sampler.augmentation.size
         if self.clutter and rng.random() < 0.6:
@@ -48,7 +48,7 @@ class ExampleStream(Dataset):
         return _corner(rng, self._pick(rng).image(), size)
 
 
-def _corner(rng, image: np.ndarray, size: int) -> np.ndarray:
+def _corner(rng: np.random.Generator, image: np.ndarray, size: int) -> np.ndarray:
     """A small piece from a corner, scaled up; the middle shows another object of the category, no background."""
     height, width = image.shape[:2]
     side = int(rng.integers(min(height, width) // 8, min(height, width) // 4))
@@ -58,7 +58,7 @@ def _corner(rng, image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(piece, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
-def _window(rng, image: np.ndarray, size: int) -> np.ndarray:
+def _window(rng: np.random.Generator, image: np.ndarray, size: int) -> np.ndarray:
     """A random square of at least half the picture."""
     side = int(rng.uniform(0.5, 1.0) * min(image.shape[:2]))
     y, x = rng.integers(0, image.shape[0] - side + 1), rng.integers(0, image.shape[1] - side + 1)

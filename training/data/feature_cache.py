@@ -3,14 +3,14 @@ r"""What a frozen transformer makes of training examples, computed once and kept
 
     python -m dinemo_training.data.feature_cache --shape car_mean.npz --data runs/car/synthetic --data \
         runs/car/photos:2 \
-        --backbone vit_small_patch14_dinov2.lvd142m --views 12000 --out runs/car/tokens
+        --backbone vit_small_patch14_dinov2.lvd142m --views 12000 --out runs/car/features
 
 Nearly all the time of a training step with a frozen transformer goes into tokens that no step changes. They are stored
 as float16, with the links between pixels and vertices of the same augmented view. What is lost is that every view is
 new: ``views`` of them are gone through again and again.
 
 Goes on where it was killed. ``tokens.npy`` [views, C, h, w] float16 and one file per kind of link are written in place;
-``progress.json`` says how many views are whole.
+``progress.json`` holds the number of whole views.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _BATCH = 16
 _PROGRESS = "progress.json"
 
 
-def write_tokens(out: Path, stream: ExampleStream, backbone: ViTStudent, *, workers: int = 0,
-                 bf16: bool = False) -> int:
+def write_features(out: Path, stream: ExampleStream, backbone: ViTStudent, *, workers: int = 0,
+                   bf16: bool = False) -> int:
     """Tokens of every example of ``stream`` in the folder ``out``; returns how many views lie there.
 
     Args:
@@ -62,7 +62,7 @@ def write_tokens(out: Path, stream: ExampleStream, backbone: ViTStudent, *, work
                          "the settings that it was made with")
     rest = ExampleStream(stream.pools, stream.sampler, stream.seed, stream.first + done, len(stream) - done)
     files: dict[str, np.memmap] = {}
-    bar = tqdm(total=len(stream), initial=done, desc="tokens", unit="view", mininterval=5)
+    bar = tqdm(total=len(stream), initial=done, desc="features", unit="view", mininterval=5)
     for example in DataLoader(rest, _BATCH, num_workers=workers) if len(rest) else ():
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16 or device.type == "cuda"):
             example["tokens"] = backbone.tokens(_pictures(example.pop("image")).to(device)).half().cpu()
@@ -77,8 +77,8 @@ def write_tokens(out: Path, stream: ExampleStream, backbone: ViTStudent, *, work
     return done
 
 
-class TokenStream(Dataset):
-    """Views of a token folder in an endless shuffled order; example n depends on the seed and n alone.
+class CachedFeatures(Dataset):
+    """Views of a feature cache in an endless shuffled order; example n depends on the seed and n alone.
 
     Args:
         first, count: which part of that order, so that a killed run goes on with what it would have seen.
@@ -99,8 +99,7 @@ class TokenStream(Dataset):
         self.views = _done(folder)
         if not self.views:
             raise ValueError(f"{folder}: holds no tokens; write them first (python -m "
-                             "dinemo_training.data.feature_cache, or dinemo "
-                             "train tokens)")
+                             "dinemo_training.data.feature_cache, or dinemo train features)")
 
     def __len__(self) -> int:
         return self.count
@@ -165,6 +164,7 @@ def _write_progress(folder: Path, identity: str, done: int) -> None:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.data.feature_cache``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=Path, required=True, help="npz of the category mesh "
                                                                   "(dinemo_training.synthetic.shape.mean_mesh)")
@@ -182,7 +182,7 @@ def main() -> None:
     load_pretrained(backbone, args.weights)
     sampler = CorrespondenceSampler(CategoryShape.load(args.shape), AugmentConfig(size=args.size), LINKS)
     stream = ExampleStream([parse_pool(d) for d in args.data], sampler, args.seed, 0, args.views)
-    print(f"{args.out}: {write_tokens(args.out, stream, backbone, workers=args.workers, bf16=args.bf16)} views")
+    print(f"{args.out}: {write_features(args.out, stream, backbone, workers=args.workers, bf16=args.bf16)} views")
 
 
 if __name__ == "__main__":

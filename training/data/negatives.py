@@ -115,6 +115,7 @@ def write_negatives(out: Path, count: int, photographs: Path | None, seed: int =
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.data.negatives``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=1500)

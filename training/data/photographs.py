@@ -44,7 +44,7 @@ _LENGTHS_AWAY = 4.0  # photographs tell nothing of their lens: the object is tak
 class Photo:
     """A prepared photograph: image uint8 [S, S, 3] RGB; box (x_min, y_min, x_max, y_max) of the object, pixel edges.
 
-    mask: uint8 [S, S], 255 on the object, or None where nobody looked for it.
+    mask: uint8 [S, S], 255 on the object, or None where it was not searched for.
     """
 
     image: np.ndarray
@@ -72,7 +72,7 @@ def photo_camera(side: int = CROP_SIDE) -> Camera:
 
 
 def crop_photo(image: np.ndarray, mask: np.ndarray | None = None) -> Photo:
-    """A picture (RGB uint8) as a prepared photograph, around its mask or, without one, as a whole."""
+    """A picture [H, W, 3] uint8 RGB as a prepared photograph, around its mask [H, W] or, without one, as a whole."""
     box = (0.0, 0.0, float(image.shape[1]), float(image.shape[0])) if mask is None else mask_box(mask)
     A = square_around(box, CROP_SIDE, PHOTO_MARGIN)
     crop = cv2.warpAffine(image, A, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA, borderValue=BORDER_GREY)
@@ -83,7 +83,11 @@ def crop_photo(image: np.ndarray, mask: np.ndarray | None = None) -> Photo:
 
 
 def load_photo(folder: Path, name: str) -> Photo:
-    """One photograph that :func:`prepare` wrote to ``folder``."""
+    """One photograph that :func:`prepare` wrote to ``folder``.
+
+    Raises:
+        FileNotFoundError: there is none of this name.
+    """
     image = imread(folder / "images" / f"{name}.jpg")
     if image is None:
         raise FileNotFoundError(f"{folder}: no photograph {name}; prepare it with python -m "
@@ -105,7 +109,10 @@ def _recorded_box(folder: Path, name: str) -> tuple[float, float, float, float]:
 def prepare(images: Path, out: Path, find_object: bool = False, limit: int | None = None) -> list[str]:
     """Write ``out/images``, perhaps ``out/masks``, and ``out/prepared.json``; returns the kept names.
 
-    The record holds the object's box per name, null for a photograph that was left out.
+    The record holds the object's box per name in pixels, null for a photograph that was left out.
+
+    Raises:
+        FileNotFoundError: the folder ``images`` holds no photographs.
     """
     files = sorted(p for p in images.iterdir() if p.suffix.lower() in _EXTENSIONS and not is_overlay(p))[:limit]
     if not files:
@@ -155,6 +162,7 @@ def _write(path: Path, data: dict) -> None:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.data.photographs``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

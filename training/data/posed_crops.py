@@ -8,6 +8,7 @@ optional ``weight`` [N] trust in the pose.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +41,12 @@ class PosedCrop:
         return cv2.cvtColor(cv2.imdecode(np.frombuffer(self.picture, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
     def foreground(self) -> np.ndarray | None:
-        """uint8 [H, W], 255 on the object, or None where nobody knows."""
+        """uint8 [H, W], 255 on the object, or None where it is unknown."""
         return None if self.mask is None else cv2.imdecode(np.frombuffer(self.mask, np.uint8), cv2.IMREAD_GRAYSCALE)
 
 
 def save_picture(folder: Path, name: str, image: np.ndarray, mask: np.ndarray | None = None) -> None:
-    """Store one picture (RGB uint8) and, where known, its mask under their place in ``folder``."""
+    """Store one picture [H, W, 3] uint8 RGB and, where known, its mask [H, W] under their place in ``folder``."""
     for sub in ("images", "masks"):
         (folder / sub).mkdir(parents=True, exist_ok=True)
     write_picture(folder / "images" / f"{name}.jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 93])
@@ -55,14 +56,23 @@ def save_picture(folder: Path, name: str, image: np.ndarray, mask: np.ndarray | 
 
 def save_labels(folder: Path, names: list[str], K: np.ndarray, T_cam_obj: np.ndarray, size: np.ndarray,
                 weight: np.ndarray | None = None) -> None:
-    """Write ``labels.npz`` of pictures that are already in ``folder``; atomic, so a kill leaves the old one."""
+    """Write ``labels.npz`` of N pictures that are already in ``folder``; atomic, so a kill leaves the old one.
+
+    Args:
+        K: [N, 3, 3] intrinsics in pixels. T_cam_obj: [N, 4, 4] object to camera, metres. size: [N, 3] length, width and
+            height in metres. weight: [N] of each picture in training; 1 for all by default.
+    """
     write_arrays(folder / "labels.npz", names=np.array(names), K=K.astype(np.float64),
                  T_cam_obj=T_cam_obj.astype(np.float64), size=size.astype(np.float64),
                  weight=np.ones(len(names)) if weight is None else weight)
 
 
 def load_posed_crops(folder: str | Path, limit: int | None = None) -> list[PosedCrop]:
-    """Read a folder of posed crops; pictures are kept compressed."""
+    """Read a folder of posed crops; pictures are kept compressed.
+
+    Raises:
+        DatasetError: its ``labels.npz`` is missing or damaged.
+    """
     folder = Path(folder)
     path = folder / "labels.npz"
     try:
@@ -79,8 +89,13 @@ def load_posed_crops(folder: str | Path, limit: int | None = None) -> list[Posed
     return crops
 
 
-def square_around(box, side: int, margin: float) -> np.ndarray:
-    """Affine [2, 3] that puts a box into the middle of a square picture."""
+def square_around(box: Sequence[float], side: int, margin: float) -> np.ndarray:
+    """Affine [2, 3] that puts a box into the middle of a square picture.
+
+    Args:
+        box: x_min, y_min, x_max, y_max in pixels, as pixel edges. side: of the square in pixels. margin: side of the
+            square over the larger side of the box, both after the transform.
+    """
     x0, y0, x1, y1 = box
     s = side / (margin * max(x1 - x0, y1 - y0))
     return np.array([[s, 0, 0.5 * (side - 1) - s * (0.5 * (x0 + x1) - 0.5)],

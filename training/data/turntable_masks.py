@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks of turntable frames from a saliency network: what ``dinemo eval spin --occlusion`` measures coverage against.
+"""Masks of turntable frames from a saliency network; ``dinemo eval turntable --occlusion`` measures coverage on them.
 
-    python -m dinemo_training.data.turntable_masks SPIN_DIR MASKS [--sequence NAME ...]
+    python -m dinemo_training.data.turntable_masks TURNTABLE_DIR MASKS [--sequence NAME ...]
 
-Writes MASKS/SEQUENCE/FRAME.png, 255 on the object. No bundle has a say in them, so tables of different bundles see the
-same occluders. The evaluation alone uses them; nothing is trained on them.
+Writes MASKS/SEQUENCE/FRAME.png, 255 on the object. They do not depend on a bundle, so tables of different bundles see
+the same occluders. The evaluation alone uses them; nothing is trained on them.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ def write_masks(frames: list[SpinFrame], out: Path, saliency: SaliencyMask) -> N
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.data.turntable_masks``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("spins", type=Path, metavar="SPIN_DIR")
+    parser.add_argument("turntables", type=Path, metavar="TURNTABLE_DIR")
     parser.add_argument("out", type=Path, metavar="MASKS")
     parser.add_argument("--sequence", action="append", metavar="NAME", help="only this one; may be given several times")
     args = parsed(parser)
-    write_masks(read_spins(args.spins, args.sequence), args.out, SaliencyMask())
+    write_masks(read_spins(args.turntables, args.sequence), args.out, SaliencyMask())
 
 
 if __name__ == "__main__":

@@ -50,7 +50,16 @@ def evaluate(model: EquivariantTransformer, pairs: list[Pair], side: int) -> Equ
 
 def finetune(model: EquivariantTransformer, pairs: list[Pair], out: Path, *, steps: int, lr: float, side: int,
              seed: int = 0) -> list[float]:
-    """One pair per step; returns the losses of the steps made now. Step n depends on the seed and n alone."""
+    """Fine-tune on one pair of pictures per step with the SmoothAP loss (Brown et al., ECCV 2020).
+
+    Step n depends on the seed and n alone, and a run that was killed goes on where it stopped.
+
+    Args:
+        out: folder of the checkpoint. lr: learning rate. side: of the pictures in pixels.
+
+    Returns:
+        The losses of the steps made now, 0 to 1, one per step.
+    """
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=1e-4)
     first = _resume(out / "last.pt", model, optimizer)
     losses = []
@@ -91,12 +100,12 @@ def _augmented(pair: Pair, rng: np.random.Generator, side: int) -> tuple[Tensor,
             torch.from_numpy(pair.points[inside]).float())
 
 
-def _save(path: Path, model: EquivariantTransformer, optimizer, step: int) -> None:
+def _save(path: Path, model: EquivariantTransformer, optimizer: torch.optim.Optimizer, step: int) -> None:
     with completed(path) as part:
         torch.save({"adaptation": model.adaptation(), "optimizer": optimizer.state_dict(), "step": step}, part)
 
 
-def _resume(path: Path, model: EquivariantTransformer, optimizer) -> int:
+def _resume(path: Path, model: EquivariantTransformer, optimizer: torch.optim.Optimizer) -> int:
     if not path.is_file():
         return 0
     state = read_weights(path)
@@ -106,6 +115,11 @@ def _resume(path: Path, model: EquivariantTransformer, optimizer) -> int:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.equivariance.finetune``.
+
+    Raises:
+        SystemExit: an object is in the training pairs and in the held-out ones.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=Path, required=True, help="training pairs (dinemo_training.equivariance.pairs)")
     parser.add_argument("--held-out", type=Path, required=True, help="pairs of objects that are not trained on")

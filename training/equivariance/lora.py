@@ -27,6 +27,7 @@ class QueryValueLora(nn.Module):
         self.up = nn.Parameter(torch.zeros(2, width, rank))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features [..., C] to queries, keys and values [..., 3 C] of that place, side by side."""
         query, value = (F.linear(F.linear(x, self.down[i]), self.up[i]) for i in range(2))
         return self.qkv(x) + torch.cat([query, torch.zeros_like(query), value], dim=-1)
 

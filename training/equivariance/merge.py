@@ -29,7 +29,8 @@ from .model import EquivariantTransformer
 def merged_weights(model: EquivariantTransformer) -> dict[str, Tensor]:
     """State dict of the transformer in ``model``, in timm's names, that computes the same without low-rank layers.
 
-    ``model`` is used up: its layers are replaced.
+    Each adapted weight [3 C, C] becomes W + up @ down (Hu et al., arXiv 2106.09685, section 4.1). ``model`` is used up:
+    its layers are replaced.
     """
     for block in model.trunk.blocks:
         if isinstance(block.attn.qkv, QueryValueLora):
@@ -46,6 +47,7 @@ def _merged(layer: QueryValueLora) -> nn.Linear:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.equivariance.merge``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adaptation", type=Path, required=True, help="written by "
                                                                        "dinemo_training.equivariance.finetune")

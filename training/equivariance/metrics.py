@@ -50,5 +50,5 @@ def sample(maps: Tensor, pixels: Tensor, side: int) -> Tensor:
 
 
 def summarise(errors: np.ndarray) -> Equivariance:
-    """From errors [N] in units of the normaliser."""
+    """Mean and shares in percent, from errors [N] in units of the normaliser."""
     return Equivariance(100 * float(np.mean(errors)), tuple(100 * float(np.mean(errors < s)) for s in SHARES))

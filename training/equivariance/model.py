@@ -28,7 +28,7 @@ class EquivariantTransformer(nn.Module):
     """
 
     def __init__(self, name: str = VIT, weights: str | Path | None = None, blocks: int = 4, rank: int = 4,
-                 pretrained: bool = True, **timm_options) -> None:
+                 pretrained: bool = True, **timm_options: object) -> None:
         super().__init__()
         overlay = local_weights(name, weights) if weights else None
         self.trunk = timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, num_classes=0,
@@ -51,7 +51,7 @@ class EquivariantTransformer(nn.Module):
         return F.normalize(self.conv(tokens), dim=1)
 
     def adaptation(self) -> dict[str, Tensor]:
-        """What training changes: a few hundred thousand numbers."""
+        """State dict of what training changes, by name: factors [2, r, C], [2, C, r] of low rank; the convolution."""
         learnt = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         return {name: value for name, value in self.state_dict().items() if name in learnt}
 

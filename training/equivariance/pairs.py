@@ -29,7 +29,7 @@ from dinemo_training.synthetic.render.background import Photos, View, random_bac
 from dinemo_training.synthetic.render.dataset import Pose, add_source_arguments, draw, random_pose, source_folders
 from dinemo_training.synthetic.render.environment import random_environment
 from dinemo_training.synthetic.render.rasterizer import Fragments, rasterize, visible_vertices
-from dinemo_training.synthetic.render.shading import Look, displayed, material_table, repainted
+from dinemo_training.synthetic.render.shading import MaterialTable, displayed, material_table, repainted
 
 from ..data.picture_file import write_picture
 
@@ -56,13 +56,14 @@ class PairSynthesizer:
 
     def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos) -> None:
         self._assets, self._weights, self._seed, self._photos = assets, weights, seed, photos
-        self._looks = [material_table(asset.materials) for asset in assets]
+        self._tables = [material_table(asset.materials) for asset in assets]
 
     def pair(self, k: int) -> Pair:
+        """Pair k: two views of one object with links between them; depends on the seed and ``k`` alone."""
         rng = np.random.default_rng([self._seed, k])
         index = int(rng.choice(len(self._assets), p=self._weights))
         asset = self._assets[index]
-        look = repainted(self._looks[index], asset.materials, rng)
+        table = repainted(self._tables[index], asset.materials, rng)
         while True:
             a, b = random_pose(asset, rng), random_pose(asset, rng)
             if _angle_deg(a, b) > _MAX_ANGLE_DEG:
@@ -71,14 +72,14 @@ class PairSynthesizer:
             if links is not None:
                 break
         points, pixels_a, pixels_b, extent = links
-        return Pair(self._picture(asset, look, a, rng), self._picture(asset, look, b, rng), pixels_a, pixels_b,
-                    points / asset.size[0], extent, asset.name)
+        return Pair(self._picture(asset, table, a, rng), self._picture(asset, table, b, rng), pixels_a, pixels_b, points
+                    / asset.size[0], extent, asset.name)
 
-    def _picture(self, asset: Asset, look: Look, pose: Pose, rng) -> np.ndarray:
+    def _picture(self, asset: Asset, table: MaterialTable, pose: Pose, rng: np.random.Generator) -> np.ndarray:
         environment = random_environment(rng)
         view = View(pose.K, pose.T_cam_obj, (CROP_SIDE, CROP_SIDE), asset.ground)
         picture, _ = random_background(view, environment, rng, self._photos)
-        colour, coverage = draw(asset, look, pose, (CROP_SIDE, CROP_SIDE), environment)
+        colour, coverage = draw(asset, table, pose, (CROP_SIDE, CROP_SIDE), environment)
         picture = picture * (1 - coverage[..., None]) + colour
         return displayed(picture)
 
@@ -89,7 +90,8 @@ def _angle_deg(a: Pose, b: Pose) -> float:
     return float(np.degrees(np.arccos(first @ second / np.linalg.norm(first) / np.linalg.norm(second))))
 
 
-def _links(asset: Asset, a: Pose, b: Pose, rng):
+def _links(asset: Asset, a: Pose, b: Pose,
+           rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
     """Points [N, 3] metres seen in both views, their pixels in each [N, 2], box side in b; None: too few."""
     seen_a, seen_b = (rasterize(asset.vertices, asset.faces, p.K, p.T_cam_obj, (CROP_SIDE, CROP_SIDE)) for p in (a, b))
     points, pixels_a = _surface(asset, seen_a)
@@ -145,6 +147,7 @@ def load_pairs(folder: Path) -> list[Pair]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.equivariance.pairs``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)

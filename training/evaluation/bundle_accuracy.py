@@ -42,16 +42,16 @@ class Measurement:
         write_file(path, json.dumps({"rows": self.rows, "records": self.records}, indent=1))
 
 
-def evaluate_bundle(bundle: Path, renders: Path | None = None, limit: int | None = None, spins: Path | None = None,
+def evaluate_bundle(bundle: Path, renders: Path | None = None, limit: int | None = None, turntables: Path | None = None,
                     names: list[str] | None = None, worst: Path | None = None) -> Measurement:
-    """Estimate every render (boxes of their masks), or every frame of the spins (whole frame), and compare.
+    """Estimate every render (boxes of their masks), or every frame of the turntables (whole frame), and compare.
 
     Args:
         limit: only the first so many renders. names: only these sequences. worst: folder for pictures of the worst.
     """
     loaded = load_bundle(bundle)
     entries = (synthetic_entries(read_synthetic(renders, limit)) if renders is not None
-               else spin_entries(read_spins(spins, names), DEFAULT_HFOV_DEG))
+               else spin_entries(read_spins(turntables, names), DEFAULT_HFOV_DEG))
     keeper = WorstFrames("bundle", loaded.mesh, _WORST) if worst is not None else None
     estimator = PoseEstimator(loaded, threads=available_cpus())
     setting = Setting([Competitor("bundle", estimator)], ReferenceObject.of(loaded), worst=keeper)

@@ -4,7 +4,7 @@ r"""What a second model adds: how often each of two is right alone, from the fra
     dinemo eval synthetic HELDOUT --bundle A --compare B --occlusion all --json report.json
     python -m dinemo_training.evaluation.model_complementarity report.json
 
-``higher score`` believes of both poses the one with the higher score; ``either`` is what a perfect choice would reach.
+``higher score`` takes of both poses the one with the higher score; ``either`` is what a perfect choice would reach.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def _score(frame: dict) -> float:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.evaluation.model_complementarity``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path, help="--json of dinemo eval with two models, without --brief")
     parser.add_argument("--within", type=float, default=RIGHT_DEG, metavar="DEG", help="counts as right (%(default)s)")

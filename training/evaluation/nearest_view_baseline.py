@@ -2,7 +2,7 @@
 """The baseline every table carries: untrained features, nearest template view, vote by azimuth.
 
     python -m dinemo_training.evaluation.nearest_view_baseline --templates runs/car/sequences --names kadjar omoda \
-        --spin DIR --json FILE
+        --turntables DIR --json FILE
 
 Nothing is learnt here: ImageNet features of the masked object against two aligned sequences and their mirror images.
 """
@@ -26,12 +26,12 @@ from dinemo_ros.process.console import command_main
 
 from ..data.foreground import SaliencyMask
 from ..data.posed_crops import load_posed_crops
-from ..models.teachers import CnnTeacher
+from ..models.teachers import CnnTeacher, Teacher
 from ..run.arguments import parsed
 from ..sequences.posed_templates import BINS, azimuth_votes, describe
 
 
-def template_views(folder: Path, names: list[str], teacher) -> tuple[torch.Tensor, np.ndarray]:
+def template_views(folder: Path, names: list[str], teacher: Teacher) -> tuple[torch.Tensor, np.ndarray]:
     """Descriptors [2N, C] of the named sequences and their mirror images, azimuths [2N] in radians."""
     crops = [c for c in load_posed_crops(folder) if c.name.rsplit("_", 1)[0] in names]
     plain, mirrored = describe([c.image() for c in crops], [c.foreground() for c in crops], teacher)
@@ -40,10 +40,15 @@ def template_views(folder: Path, names: list[str], teacher) -> tuple[torch.Tenso
     return torch.cat([plain, mirrored]), np.concatenate([azimuth, -azimuth])
 
 
-def evaluate(spin: Path, bank: torch.Tensor, azimuths: np.ndarray, teacher, only: list[str] | None) -> dict:
-    """The result of ``dinemo eval spin``, for the nearest-view vote."""
+def evaluate(turntables: Path, bank: torch.Tensor, azimuths: np.ndarray, teacher: Teacher,
+             only: list[str] | None) -> dict:
+    """The result of ``dinemo eval turntable``, for the nearest-view vote.
+
+    Args:
+        bank, azimuths: [M, C] descriptors and [M] radians, see :func:`template_views`. only: sequences; None for all.
+    """
     saliency, errors = SaliencyMask(), {}
-    for frame in read_spins(spin, only):
+    for frame in read_spins(turntables, only):
         image = np.ascontiguousarray(imread(frame.path)[..., ::-1])
         mask, error = saliency(image), 180.0  # a frame without an object counts as wrong
         if mask.any():
@@ -55,18 +60,19 @@ def evaluate(spin: Path, bank: torch.Tensor, azimuths: np.ndarray, teacher, only
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.evaluation.nearest_view_baseline``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--templates", type=Path, required=True, help="folder written by "
                                                                       "dinemo_training.sequences.posed_templates")
     parser.add_argument("--names", nargs="+", default=["kadjar", "omoda"], help="sequences used as templates")
-    parser.add_argument("--spin", type=Path, required=True)
+    parser.add_argument("--turntables", type=Path, required=True)
     parser.add_argument("--only", nargs="+", help="sequences to evaluate")
     parser.add_argument("--json", type=Path)
     args = parsed(parser)
     check_output_file(args.json)
     teacher = CnnTeacher()
     bank, azimuths = template_views(args.templates, args.names, teacher)
-    result = evaluate(args.spin, bank, azimuths, teacher, args.only)
+    result = evaluate(args.turntables, bank, azimuths, teacher, args.only)
     for name, row in {**result["sequences"], "all": result["all"]}.items():
         print(f"{name:12s} n {row['n']:3d}  Acc@30 {row['acc30']:.3f}  Acc@10 {row['acc10']:.3f}  "
               f"median {row['median_deg']:.1f}  flips {row['flips']:.3f}")

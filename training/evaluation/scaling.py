@@ -2,12 +2,12 @@
 r"""How accuracy grows with the number of photographs: one training on nested subsets, one set of pictures to measure.
 
     python -m dinemo_training.evaluation.scaling --run runs/car --round 1 --counts 1000 2000 4000 6000 --steps 1400 \
-        --out runs/car/scaling --spins DIR --only cx5 subaru
+        --out runs/car/scaling --turntables DIR --only cx5 subaru
 
 Every point trains for the same number of steps from the same start, with the same shares of pools; only the photographs
 differ: the first N of one random order, of which those are used whose labels are trusted. The labels come from a model
-that has seen no photograph, so they do not depend on N. 0 stands for no photographs. What --run would say can also be
-given one by one. A point that is done is kept, a killed one goes on; writes scaling.csv, scaling.md and scaling.png.
+that has seen no photograph, so they do not depend on N. 0 stands for no photographs. What --run would supply can also
+be given one by one. A point that is done is kept, a killed one goes on; writes scaling.csv, scaling.md and scaling.png.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from ..models.contrastive import TrainConfig, train
 from ..pseudo_labels.labelling import select
 from ..report.figures import plt
 from ..run.arguments import parsed
+from ..run.old_names import FIGURES
 from ..run.recipe import RecipeError, load_recipe
 from ..run.run_folder import RunFolder, Stage, write_text
 from .bundle_accuracy import evaluate_bundle
@@ -51,7 +52,7 @@ class Setting:
         shape: npz of the mesh. card: of the bundles that are measured. photographs: prepared folder. labels: npz.
         share: of photographs in a batch. pools: (folder, share) of everything else. init: checkpoint to start from.
         min_score, min_margin: which labels are trusted. config: of the training, but for the seed.
-        held_out, spins: what is measured on, or None. only: names of spins, None for all.
+        held_out, turntables: what is measured on, or None. only: names of turntables, None for all.
         keep: at most so many labels, those of the largest margin; 0: all that are trusted.
     """
 
@@ -67,7 +68,7 @@ class Setting:
     config: TrainConfig
     held_out: Path | None
     limit: int
-    spins: Path | None
+    turntables: Path | None
     only: tuple[str, ...] | None
     workers: int
     keep: int = 0
@@ -80,8 +81,8 @@ def point_stage(setting: Setting, folder: RunFolder, count: int, seed: int) -> S
                 "min_margin": setting.min_margin, "pools": [[str(p), s] for p, s in setting.pools],
                 "config": repr(setting.config), "card": repr(setting.card), "limit": setting.limit,
                 "only": setting.only, **({"keep": setting.keep} if setting.keep else {})}
-    inputs = [setting.shape, setting.labels, setting.init, setting.spins,
-              setting.held_out and setting.held_out / "labels.npz", *(p / "labels.npz" for p, _ in setting.pools)]
+    inputs = [setting.shape, setting.labels, setting.init, setting.turntables, setting.held_out and setting.held_out
+              / "labels.npz", *(p / "labels.npz" for p, _ in setting.pools)]
     return Stage(out.name, f"{count} photographs, seed {seed}", lambda: measure_point(setting, out, count, seed),
                  settings, (), tuple(p for p in inputs if p is not None), (out,))
 
@@ -99,9 +100,9 @@ def measure_point(setting: Setting, out: Path, count: int, seed: int) -> dict:
     figures = {"photographs": count, "labels": used, "seed": seed}
     if setting.held_out is not None:
         figures["held_out"] = evaluate_bundle(out / "bundle", setting.held_out, limit=setting.limit).summary()
-    if setting.spins is not None:
+    if setting.turntables is not None:
         only = list(setting.only) if setting.only else None
-        figures["spins"] = evaluate_bundle(out / "bundle", spins=setting.spins, names=only).summary()
+        figures["turntables"] = evaluate_bundle(out / "bundle", turntables=setting.turntables, names=only).summary()
     return figures
 
 
@@ -109,10 +110,13 @@ def write_subset(setting: Setting, folder: Path, count: int) -> int:
     """The first ``count`` photographs of one random order as posed crops in ``folder``; returns how many are trusted.
 
     The order does not depend on the count, so larger sets hold the smaller ones.
+
+    Raises:
+        RecipeError: more photographs are wanted than were labelled, or none has a trusted label.
     """
     found = read_labels(setting.labels)
     if count > len(found):
-        raise RecipeError(f"{setting.labels}: {len(found)} photographs were asked for a label, {count} are wanted; "
+        raise RecipeError(f"{setting.labels}: {len(found)} photographs were labelled or tried, {count} are wanted; "
                           "label more of them, or give smaller --counts")
     names = sorted(found)
     order = np.random.default_rng(0).permutation(len(names))[:count]
@@ -131,7 +135,7 @@ def write_subset(setting: Setting, folder: Path, count: int) -> int:
 def table(rows: list[dict]) -> list[dict]:
     """Mean over seeds per count and set of pictures, with the largest difference between seeds."""
     lines = []
-    for name in ("held_out", "spins"):
+    for name in ("held_out", "turntables"):
         for count in sorted({row["photographs"] for row in rows if name in row}):
             chosen = [row for row in rows if row["photographs"] == count and name in row]
             line = {"pictures": name, "photographs": count, "labels": round(np.mean([r["labels"] for r in chosen])),
@@ -190,7 +194,7 @@ def _plot(path: Path, lines: list[dict]) -> None:
 
 
 def setting_of(args: argparse.Namespace) -> Setting:
-    """What the options and the run folder say together; RecipeError names what is missing."""
+    """The setting that options and run folder give together; RecipeError names what is missing."""
     run, spec, card, pools = args.run, None, None, []
     if run is not None:
         recipe = load_recipe(run / "config.yaml")
@@ -213,16 +217,16 @@ def setting_of(args: argparse.Namespace) -> Setting:
         if not value or (isinstance(value, Path) and not value.exists()):
             raise RecipeError(f"{value or 'no ' + name}: not there; give --{name}, or --run with a run that has it")
     held_out = args.held_out or (run / "held_out" if run is not None and (run / "held_out").is_dir() else None)
-    if held_out is None and args.spins is None:
-        raise RecipeError("nothing to measure on: give --held-out, --spins or both")
+    if held_out is None and args.turntables is None:
+        raise RecipeError("nothing to measure on: give --held-out, --turntables or both")
     share = args.share if args.share is not None else spec.pools.get("photographs", 0.4) if spec else 0.4
     score = args.min_score if args.min_score is not None else spec.min_score if spec else 0.33
     margin = args.min_margin if args.min_margin is not None else spec.min_margin if spec else 0.03
     config = TrainConfig(steps=args.steps, batch=args.batch, lr=args.lr, temperature=card.features.temperature,
                          augmentation=AugmentConfig(size=args.size))
-    return Setting(found["shape"], card, found["photographs"], found["labels"], share, tuple(pools),
-                   args.init or before, score, margin, config, held_out, args.limit, args.spins,
-                   tuple(args.only) if args.only else None, args.workers, args.keep)
+    return Setting(found["shape"], card, found["photographs"], found["labels"], share, tuple(pools), args.init
+                   or before, score, margin, config, held_out, args.limit, args.turntables, tuple(args.only)
+                   if args.only else None, args.workers, args.keep)
 
 
 def _pool(text: str) -> tuple[Path, float]:
@@ -234,6 +238,11 @@ def _pool(text: str) -> tuple[Path, float]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.evaluation.scaling``.
+
+    Raises:
+        SystemExit: something is missing or cannot be used; the message says what.
+    """
     default = TrainConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for every point and the results")
@@ -260,8 +269,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--held-out", type=Path, help="renders with exact poses, none of them trained on")
     parser.add_argument("--limit", type=int, default=300, help="how many of them")
-    parser.add_argument("--spins", type=Path, help="sequences with known azimuth, none of them trained on")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="which of the spins")
+    parser.add_argument("--turntables", type=Path, help="sequences with known azimuth, none of them trained on")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="which of the turntables")
     args = parsed(parser)
     try:
         setting, folder = setting_of(args), RunFolder(args.out)
@@ -282,7 +291,8 @@ def measure_all(setting: Setting, folder: RunFolder, args: argparse.Namespace) -
         stage = point_stage(setting, folder, count, seed)
         print(f"[{number}/{len(points)}] {stage.about}, {folder.state(stage)}", flush=True)
         folder.execute(stage)
-        rows.append(folder.stamp(stage.name)["metrics"])
+        metrics = folder.stamp(stage.name)["metrics"]
+        rows.append({FIGURES.get(name, name): value for name, value in metrics.items()})
         write_results(args.out, table(rows), command)
 
 

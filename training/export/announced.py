@@ -152,7 +152,8 @@ def announced(pose: ObjectPose, T_true: np.ndarray, size_true: np.ndarray, symme
 
     Args:
         pose: with the covariance of the solver, that is, of a bundle without ``uncertainty``.
-        box: see :func:`dinemo_ros.uncertainty.evidence_of`.
+        T_true: [4, 4] object to camera, metres. size_true: [3] metres.
+        box: [4] pixels, see :func:`dinemo_ros.uncertainty.evidence_of`.
     """
     R, ray = pose.T_cam_obj[:3, :3], pose.T_cam_obj[:3, 3] / np.linalg.norm(pose.T_cam_obj[:3, 3])
     found = errors(pose, T_true, size_true, symmetry)

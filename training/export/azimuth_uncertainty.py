@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,7 +41,7 @@ _AXIS = Symmetry("z", 0)  # two poses that differ by a turn are one
 
 
 @dataclass(frozen=True)
-class Doubt:
+class AzimuthErrors:
     """Arrays [N], one value per render: share of the handle seen, errors and announced deviation in radians."""
 
     seen: np.ndarray
@@ -68,7 +69,7 @@ class Doubt:
                 "within_two_deviations_pct": round(100 * float(np.mean(turn < 2 * deviation)), 1)}
 
 
-def measure(bundle: Bundle, crops: list[PosedCrop]) -> Doubt:
+def measure(bundle: Bundle, crops: list[PosedCrop]) -> AzimuthErrors:
     """Estimate every render in the box of its mask; renders without a pose are left out."""
     estimator, rows = PoseEstimator(bundle), []
     handle_seen = _handle_visibility(bundle)
@@ -81,10 +82,10 @@ def measure(bundle: Bundle, crops: list[PosedCrop]) -> Doubt:
             turn = abs(float(so3_log(_AXIS.nearest(R, R_true).T @ R)[2]))
             rows.append((handle_seen(crop), turn, _AXIS.distance(R, R_true),
                          np.sqrt(axis_variance(poses[0].covariance, R))))
-    return Doubt(*np.array(rows).T)
+    return AzimuthErrors(*np.array(rows).T)
 
 
-def _handle_visibility(bundle: Bundle):
+def _handle_visibility(bundle: Bundle) -> Callable[[PosedCrop], float]:
     """Function of a crop: share of the handle's vertices that its camera sees, the vessel itself considered."""
     mesh = bundle.mesh
     vertices = mesh.vertices.astype(np.float64)
@@ -101,14 +102,14 @@ def _handle_visibility(bundle: Bundle):
     return share
 
 
-def fitted(bundle: Bundle, crops: list[PosedCrop]) -> tuple[Bundle, Doubt]:
+def fitted(bundle: Bundle, crops: list[PosedCrop]) -> tuple[Bundle, AzimuthErrors]:
     """``bundle`` with the likeliest of ``SCALES`` as covariance scale, and what was measured with it."""
     candidates = [_with_scale(bundle, scale) for scale in SCALES]
-    doubts = [measure(candidate, crops) for candidate in candidates]
-    best = int(np.argmax([doubt.log_likelihood() for doubt in doubts]))
-    for scale, doubt in zip(SCALES, doubts, strict=True):
-        print(f"covariance_scale {scale:g}: mean log-likelihood {doubt.log_likelihood():.2f}")
-    return candidates[best], doubts[best]
+    measured = [measure(candidate, crops) for candidate in candidates]
+    best = int(np.argmax([errors.log_likelihood() for errors in measured]))
+    for scale, errors in zip(SCALES, measured, strict=True):
+        print(f"covariance_scale {scale:g}: mean log-likelihood {errors.log_likelihood():.2f}")
+    return candidates[best], measured[best]
 
 
 def _with_scale(bundle: Bundle, scale: float) -> Bundle:
@@ -116,6 +117,7 @@ def _with_scale(bundle: Bundle, scale: float) -> Bundle:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.export.azimuth_uncertainty``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--renders", type=Path, required=True, help="posed crops with masks, rendered with exact poses")
@@ -125,10 +127,10 @@ def main() -> None:
     args = parsed(parser)
     check_output_file(args.json)
     bundle, crops = load_bundle(args.bundle), load_posed_crops(args.renders, args.count)
-    bundle, doubt = fitted(bundle, crops) if args.fit else (bundle, measure(bundle, crops))
+    bundle, errors = fitted(bundle, crops) if args.fit else (bundle, measure(bundle, crops))
     if args.fit:
         rewrite_card(bundle, bundle.card)
-    summary = {"covariance_scale": bundle.card.score.covariance_scale, **doubt.summary()}
+    summary = {"covariance_scale": bundle.card.score.covariance_scale, **errors.summary()}
     print(json.dumps(summary, indent=1))
     if args.json:
         write_file(args.json, json.dumps(summary, indent=1) + "\n")

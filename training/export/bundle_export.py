@@ -13,6 +13,7 @@ import io
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ _MIN_COSINE = 0.9999     # fp32 against fp32: anything less is a broken graph
 _MAX_DIFFERENCE = 0.01   # of features of unit norm; the same graph in another order of summation stays below 1e-3
 _MAX_BYTES = 20_000_000  # of a bundle that ships with the package
 _MAX_TRANSFORMER_BYTES = 150_000_000  # of one for GPUs; a ViT-S in fp32 has 88 MB
-_VERTICES = (50, 4000)   # fewer tell no pose, more cost time without telling more
+_VERTICES = (50, 4000)   # fewer determine no pose, more cost time and gain nothing
 
 
 class _DeployedBackbone(nn.Module):
@@ -74,8 +75,13 @@ def export_onnx(backbone: nn.Module) -> bytes:
     return stream.getvalue()
 
 
-def parity(onnx: bytes, backbone: nn.Module, sizes=((224, 224), (448, 448), (224, 672)), seed: int = 0) -> Parity:
-    """Compare over random pictures of several sizes: noise, and smooth ones as cameras deliver them."""
+def parity(onnx: bytes, backbone: nn.Module, sizes: Sequence[tuple[int, int]] = ((224, 224), (448, 448), (224, 672)),
+           seed: int = 0) -> Parity:
+    """Compare over random pictures of several ``sizes`` (height, width): noise, and smooth ones like a camera's.
+
+    Raises:
+        ValueError: the two give features of different shapes.
+    """
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     model, cosines, differences = _DeployedBackbone(backbone.eval()), [], []
     rng = np.random.default_rng(seed)
@@ -114,7 +120,7 @@ def export_bundle(checkpoint: Path, shape: CategoryShape, card: Card, out: Path)
                          "written")
     out = own_place(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".draft", dir=out.parent))  # nobody else's before
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".draft", dir=out.parent))  # a new folder
     try:
         write_bundle(draft, card, engine_ready(onnx), mesh)  # compared with its original in there
         check_bundle(draft, backbone.architecture)
@@ -133,7 +139,7 @@ def _neural_mesh(checkpoint: Path, shape: CategoryShape, features: nn.Module, ca
         raise ValueError(f"{checkpoint}: has features of {learnt} vertices, the shape has {len(shape.vertices)}; give "
                          "the shape that the run was trained with")
     if dim != card.features.dim:
-        raise ValueError(f"{checkpoint}: features have {dim} channels, the card says {card.features.dim}")
+        raise ValueError(f"{checkpoint}: features have {dim} channels, the card has {card.features.dim}")
     return NeuralMesh(vertices=shape.vertices.astype(np.float32), faces=shape.faces,
                       normals=shape.normals.astype(np.float32),
                       features=features.vertices.detach().numpy(),
@@ -183,6 +189,7 @@ def trained_temperature(checkpoint: Path) -> float:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.export.bundle_export``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--shape", type=Path, required=True)

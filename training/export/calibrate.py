@@ -6,7 +6,8 @@ r"""Measure on posed pictures what a bundle gets systematically wrong, and write
 
 * ``calibration.depth_scale``: median of true over estimated distance, the estimated size taken out. Needs exact poses;
   with posed sequences instead of renders it stays 1.
-* ``score.covariance_scale``: what the covariance has to be multiplied by for half of the rightly turned poses to lie
+* ``score.covariance_scale``: what the covariance has to be multiplied by for half of the poses of right orientation to
+lie
   inside its 50 % ellipsoid. Needs exact poses too.
 * ``score.tta_threshold``: what four of five objects reach in their own boxes without flip test-time augmentation, where
   the bundle has it (``features.flip_tta``).
@@ -39,8 +40,8 @@ from ..data.evenly import some_of
 from ..data.foreground import mask_box
 from ..data.posed_crops import PosedCrop, load_posed_crops
 
-_RIGHT_DEG = 20.0    # only distances of rightly turned poses say something about distance
-_FEWEST = 5          # rightly turned poses that a median is taken of
+_RIGHT_DEG = 20.0    # distances are compared where the rotation is off by less than this
+_FEWEST = 5          # least poses of right orientation that a median is taken of
 _ACCEPTED = 0.03     # quantile of the scores of pictures with the object
 _ROUGH_BOXES = 4     # of every picture: the lowest three of a hundred are few, and hang on how the boxes fell
 _ROUGH = 0.1         # standard deviation of a proposal's sides, as a share of the object's box
@@ -56,7 +57,7 @@ class Calibration:
     Attributes:
         scores: [4 N] of pictures with the object in rough boxes, 0 without a pose. negatives: [4 M] of pictures without
             it. pictures: N.
-        ratios: [R] true over estimated distance of the rightly turned poses.
+        ratios: [R] true over estimated distance of the poses of right orientation.
         accept, tta_threshold, depth_scale, covariance_scale: as written into the card.
     """
 
@@ -85,7 +86,7 @@ class Calibration:
 
 
 def object_box(crop: PosedCrop, unit: np.ndarray, image: np.ndarray) -> tuple[float, float, float, float]:
-    """Box of the object as pixel edges: of its mask, or where nobody drew one of the posed mesh; the whole picture of
+    """Box of the object as pixel edges: of its mask, or without one of the posed mesh; the whole picture of
     one that shows no object.
 
     Args:
@@ -102,7 +103,7 @@ def object_box(crop: PosedCrop, unit: np.ndarray, image: np.ndarray) -> tuple[fl
 
 
 def rough_box(rng: np.random.Generator, box: tuple[float, float, float, float], camera: Camera) -> np.ndarray:
-    """[4] ``box`` with sides as inexact as those of a proposal, inside the image."""
+    """[4] ``box`` in pixels with sides as inexact as those of a proposal, inside the image."""
     low, high = np.array(box[:2]), np.array(box[2:])
     low, high = (side + _ROUGH * (high - low) * rng.normal(size=2) for side in (low, high))
     low = np.clip(low, 0.0, np.array([camera.width, camera.height]) - 2.0)
@@ -112,8 +113,8 @@ def rough_box(rng: np.random.Generator, box: tuple[float, float, float, float], 
 @dataclass(frozen=True)
 class Measured:
     """scores [4 N] and in_box [N] of all pictures in rough boxes and in the object's own (0 without a pose); of those
-    rightly turned in the latter the true over the estimated distance ratios [R] and the squared errors in units of the
-    covariance squares [R]."""
+    right orientation in the latter the true over the estimated distance ratios [R] and the squared errors in units of
+    the covariance squares [R]."""
 
     scores: np.ndarray
     in_box: np.ndarray
@@ -152,7 +153,7 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
 
     Args:
         posed, negatives: folders of posed crops with and without the object. count: pictures of each, evenly chosen.
-        exact: the poses are exact, so that distance can be judged.
+        exact: the poses are exact, so that distance can be evaluated.
         photographs: the model was trained on photographs.
 
     Raises:
@@ -160,9 +161,9 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
     """
     loaded = load_bundle(bundle)
     symmetry = loaded.card.symmetry
-    # Of a handle dinemo_training.export.azimuth_uncertainty fits the uncertainty.
-    judged = exact and not symmetry.uncertain_azimuth
-    scale = ScoreSpec().covariance_scale if judged else loaded.card.score.covariance_scale
+    # Of a handle dinemo_training.export.azimuth_uncertainty fits the scale of the covariance.
+    evaluated = exact and not symmetry.uncertain_azimuth
+    scale = ScoreSpec().covariance_scale if evaluated else loaded.card.score.covariance_scale
     card = replace(loaded.card, calibration=CalibrationSpec(),
                    score=replace(loaded.card.score, accept=0.0, tta_threshold=1.0, covariance_scale=scale))
     crops = _chosen(posed, count)
@@ -180,7 +181,7 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
     result = Calibration(scores, without, ratios, len(crops), accepted_score(scores, without, photographs),
                          card.score.tta_threshold,
                          round(float(np.clip(np.median(ratios), 0.5, 2.0)), 4) if exact else 1.0,
-                         _widened(scale, measured.squares, 5 if symmetry.continuous else 6) if judged else scale)
+                         _widened(scale, measured.squares, 5 if symmetry.continuous else 6) if evaluated else scale)
     card = replace(card, calibration=CalibrationSpec(result.depth_scale),
                    score=replace(card.score, accept=result.accept, covariance_scale=result.covariance_scale))
     rewrite_card(loaded, card)
@@ -199,7 +200,12 @@ def tta_threshold(bundle: Bundle, crops: list[PosedCrop]) -> float:
 
 
 def accepted_score(scores: np.ndarray, without: np.ndarray, photographs: bool) -> float:
-    """The score to ask of a proposal, see the head of this file. ``without``: scores of pictures without the object."""
+    """The score to ask of a proposal, see the head of this file.
+
+    Args:
+        scores: [N] of pictures with the object. without: [M] of pictures without it. photographs: the model was trained
+            on photographs.
+    """
     reached = float(np.quantile(scores, _ACCEPTED))
     if not photographs and len(without):
         reached = min(reached, 0.5 * (reached + float(np.quantile(without, _REFUSED))))
@@ -219,6 +225,7 @@ def _chosen(folder: Path, count: int) -> list[PosedCrop]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.export.calibrate``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--renders", type=Path, required=True, help="posed crops that were not trained on")

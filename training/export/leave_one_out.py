@@ -16,7 +16,7 @@ from .announced import Announced, Errors
 
 def left_out(announced: Announced, fit: Callable[[Announced], UncertaintySpec],
              assets: Sequence[str] = ()) -> list[dict]:
-    """Records for ``coverage_rows`` and ``reliability_rows``: of each model, under what was fitted to all others.
+    """Records for ``coverage_rows`` and ``reliability_rows``: of each model, with a fit to all others.
 
     With a single model there are no others, and no records. ``assets``: only these models; none are all.
     """

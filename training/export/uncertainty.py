@@ -11,7 +11,8 @@ network and level, and for each fifth of the probability. A factor never rises w
 
 What is wrong with position and size is a matter of shape, so there every model counts the same; in the rotation every
 picture does. ``--shapes`` are renders of other models, such as the network's own: odd ones teach how far the position
-across the ray is off for a body unlike the mean one, and nothing else (how long a racing car is says nothing of a car).
+across the ray is off for a body unlike the mean one, and nothing else (the length of a racing car is no evidence for
+that of a car).
 
 Take renders of objects that the network was not trained on, and evaluate on others again. Poses stay what they are.
 """
@@ -198,7 +199,10 @@ def _starts(K: int, functions: int) -> list[list[np.ndarray]]:
 
 
 def moved(function: np.ndarray, k: int, by: float) -> np.ndarray:
-    """[K + 1] ``function`` with entry k moved; other knots give way as far as they must, so that none ever rises."""
+    """[K + 1] ``function`` with entry k moved ``by`` so much; other knots give way as needed, so that none ever rises.
+
+    The entries are logarithms of K factors and of a floor.
+    """
     result = function.copy()
     factors = result[:-1]
     if k == len(factors):
@@ -277,8 +281,8 @@ def _short(value: float) -> float:
 
 def report(announced: Announced, uncertainty: UncertaintySpec, assets: Sequence[str] = (),
            shapes: Announced | None = None) -> dict:
-    """What the fit says of itself: ``fitted``, how many ``pictures`` (estimates) of which ``assets`` it saw, what other
-    ``shapes``, ``ece`` on the pictures; and of every model under what was fitted to the others ``coverage`` and
+    """Report of the fit: ``fitted``, how many ``pictures`` (estimates) of which ``assets`` it saw, what other
+    ``shapes``, ``ece`` on the pictures; and of every model, with a fit to the others, ``coverage`` and
     ``reliability`` (rows of :mod:`dinemo_ros.evaluation`), empty where there is one only. ``assets``: only of these.
     """
     records = left_out(announced, partial(fit, shapes=shapes), assets)
@@ -303,7 +307,7 @@ def calibrate(bundle: Path, renders: Sequence[Path], count: int, version: str | 
 
     Raises:
         ValueError: too few pictures, or all of them right or wrong, so that no probability can be fitted; a model that
-            is among the shapes as well, and so would be judged by what was fitted to itself.
+            is among the shapes as well, and so would be evaluated with a fit to itself.
     """
     loaded = load_bundle(bundle)
     announced = _measured(loaded, renders, count, measured)
@@ -330,6 +334,7 @@ def _measured(bundle: Bundle, folders: Sequence[Path], count: int, file: Path | 
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.export.uncertainty``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--renders", type=Path, action="append", required=True, help="posed crops of objects that the "
@@ -339,20 +344,19 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300, help="pictures of each (default: %(default)s)")
     parser.add_argument("--measured", type=Path, help="keep what was measured in this file (.npz), and of "
                         "--shapes in NAME_shapes.npz; if it is there, nothing is measured again")
-    parser.add_argument("--left-out", action="append", default=[], metavar="MODEL", help="a model that is judged by "
-                        "what is fitted to all others; may be given several times (default: each in turn)")
+    parser.add_argument("--left-out", action="append", default=[], metavar="MODEL", help="a model that is evaluated "
+                        "with a fit to all others; may be given several times (default: each in turn)")
     parser.add_argument("--version", help="write this version into the card, too")
-    parser.add_argument("--json", type=Path, help="write what the fit says of itself here")
+    parser.add_argument("--json", type=Path, help="write the report of the fit here")
     args = parser.parse_args()
-    told = calibrate(args.bundle, args.renders, args.count, args.version, args.measured, args.left_out,
-                     args.shapes)
-    print(f"{args.bundle}: fitted to {told['pictures']} estimates of {', '.join(told['assets'])}; probability of a "
-          f"rotation within 30 degrees {told['right']:.3f}, ECE {told['ece']:.3f}")
-    if told["coverage"]:
-        print(f"each model under what was fitted to the others:\n\n{coverage_markdown(told['coverage'])}\n\n"
-              f"{reliability_markdown(told['reliability'])}")
+    summary = calibrate(args.bundle, args.renders, args.count, args.version, args.measured, args.left_out, args.shapes)
+    print(f"{args.bundle}: fitted to {summary['pictures']} estimates of {', '.join(summary['assets'])}; probability "
+          f"of a rotation within 30 degrees {summary['right']:.3f}, ECE {summary['ece']:.3f}")
+    if summary["coverage"]:
+        print(f"each model with a fit to the others:\n\n{coverage_markdown(summary['coverage'])}\n\n"
+              f"{reliability_markdown(summary['reliability'])}")
     if args.json:
-        write_file(args.json, json.dumps(told, indent=1) + "\n")
+        write_file(args.json, json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class CategoryShape:
 
     @classmethod
     def load(cls, path: str | Path) -> CategoryShape:
-        """Read what ``dinemo_training.synthetic.shape`` wrote, or somebody's finished mesh; DatasetError if it is
+        """Read what ``dinemo_training.synthetic.shape`` wrote, or a finished mesh; DatasetError if it is
         none."""
         try:
             data = read_arrays(path, ("vertices", "faces", "normals"), ("places",), _LARGEST)

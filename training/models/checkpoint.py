@@ -16,7 +16,7 @@ from .student import CNN, create_student
 from .weights_file import WeightsError, read_weights
 
 
-def save_checkpoint(path: Path, backbone: nn.Module, features: nn.Module, step: int = 0, **extra) -> None:
+def save_checkpoint(path: Path, backbone: nn.Module, features: nn.Module, step: int = 0, **extra: dict) -> None:
     """Atomic: a kill during the write leaves the previous checkpoint. ``extra``: further state dicts (optimiser)."""
     with completed(path) as part:
         torch.save({"architecture": getattr(backbone, "architecture", CNN), "backbone": backbone.state_dict(),
@@ -44,7 +44,11 @@ def load_checkpoint(path: Path, backbone: nn.Module, features: nn.Module) -> dic
 
 
 def load_student(path: Path) -> tuple[nn.Module, NeuralMeshFeatures]:
-    """Backbone and vertex features of a checkpoint, built as it says, in evaluation mode."""
+    """Backbone and vertex features of a checkpoint, built as it says, in evaluation mode.
+
+    Raises:
+        WeightsError: the file is no checkpoint of a student.
+    """
     state = _read(path)
     try:
         places, dim = state["features"]["raw_vertices"].shape

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Contrastive training of a backbone and the neural mesh on posed crops.
+r"""Contrastive training of a backbone and the neural mesh on posed crops (NeMo, arXiv 2101.12378; DINeMo, 2503.20220).
 
     python -m dinemo_training.models.contrastive --shape car_mean.npz --data runs/car/synthetic --data \
         runs/car/photos:2 \
@@ -12,7 +12,7 @@ killed run ends with the same weights as one that was left alone. On CUDA the fo
 
     python -m dinemo_training.models.contrastive --shape car_mean.npz --backbone vit_small_patch14_dinov2.lvd142m \
         --freeze \
-        --tokens runs/car/tokens --out runs/car/train      # the read-out alone, on what \
+        --feature-cache runs/car/features --out runs/car/train      # the read-out alone, on what \
         dinemo_training.data.feature_cache kept
 """
 
@@ -22,6 +22,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from dinemo_ros.process.console import command_main
 from ..data.augmentation import AugmentConfig
 from ..data.batches import CorrespondenceSampler
 from ..data.example_stream import ExampleStream, Pool, parse_pool
-from ..data.feature_cache import TokenStream
+from ..data.feature_cache import CachedFeatures
 from ..data.memory import keep_memory
 from ..run.arguments import parsed
 from .category_shape import CategoryShape
@@ -76,8 +77,12 @@ class ContrastiveModel(nn.Module):
         self.register_buffer("neighbours", neighbours, persistent=False)
 
     def forward(self, example: dict[str, Tensor]) -> dict[str, Tensor]:
-        """``example``: a collated batch of :class:`CorrespondenceSampler`, or of :class:`TokenStream`, which has tokens
-        instead of pictures; see :func:`contrastive_loss`."""
+        """Losses (scalars) by name of a collated batch, see :func:`contrastive_loss`.
+
+        Args:
+            example: of :class:`CorrespondenceSampler`, with ``image`` [N, H, W, 3] uint8, or of
+                :class:`CachedFeatures`, with ``tokens`` [N, C, h, w] instead.
+        """
         if "tokens" in example:
             found = self.backbone.read_out(example["tokens"].float())
         else:
@@ -97,7 +102,7 @@ def learning_rate(step: int, total: int, peak: float, warmup: int = 100) -> floa
 
 
 def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfig = TrainConfig(), *,
-          init: Path | None = None, weights: Path | None = None, tokens: Path | None = None, workers: int = 1,
+          init: Path | None = None, weights: Path | None = None, feature_cache: Path | None = None, workers: int = 1,
           checkpoint_every: int = 200) -> Path:
     """Train, or go on training; returns the path of the result (``student.pt``).
 
@@ -105,15 +110,14 @@ def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfi
         pools: posed crops and the share of examples each gives.
         init: checkpoint of an earlier round to start from.
         weights: pretrained trunk, if not the architecture's own default.
-        tokens: folder of :mod:`dinemo_training.data.feature_cache` to learn from instead of ``pools``, with a frozen
-        transformer.
+        feature_cache: features of a frozen transformer to learn from, instead of ``pools``.
 
     Raises:
         ValueError: tokens of a network that is not frozen; weights or a checkpoint of another network.
     """
-    if tokens and not config.freeze:
-        raise ValueError(f"{tokens}: tokens stay true only while the transformer is frozen; set freeze, or leave the "
-                         "tokens out")
+    if feature_cache and not config.freeze:
+        raise ValueError(f"{feature_cache}: cached features hold only while the transformer is frozen; set freeze, or "
+                         "leave the feature cache out")
     accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no",
                               cpu=not torch.cuda.is_available())
     keep_memory()
@@ -126,7 +130,7 @@ def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfi
     first = _resume(out / "last.pt", model, mean, optimizer)
     per_step = config.batch * accelerator.num_processes
     part = (config.seed, first * per_step, max(config.steps - first, 0) * per_step)
-    stream = (TokenStream(tokens, *part) if tokens else
+    stream = (CachedFeatures(feature_cache, *part) if feature_cache else
               ExampleStream(pools, CorrespondenceSampler(shape, config.augmentation), *part))
     loader = DataLoader(stream, config.batch, num_workers=workers, prefetch_factor=4 if workers else None)
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
@@ -184,8 +188,8 @@ def _optimizer(model: ContrastiveModel, lr: float) -> torch.optim.AdamW:
         {"params": list(model.features.parameters()), "peak": 10 * lr, "weight_decay": 0.0}], lr=lr, weight_decay=1e-4)
 
 
-def _running_mean(decay: float):
-    """Exponential mean that forgets its start: the first weights of a run are worth nothing."""
+def _running_mean(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Exponential moving average with a warm-up: the first weights of a run hardly count."""
     def update(mean: Tensor, value: Tensor, seen: Tensor) -> Tensor:
         if mean.data_ptr() == value.data_ptr():
             return mean
@@ -194,7 +198,8 @@ def _running_mean(decay: float):
     return update
 
 
-def _resume(path: Path, model: ContrastiveModel, mean: AveragedModel, optimizer) -> int:
+def _resume(path: Path, model: ContrastiveModel, mean: AveragedModel,
+            optimizer: torch.optim.Optimizer) -> int:
     if not path.is_file():
         return 0
     state = load_checkpoint(path, model.backbone, model.features)
@@ -224,13 +229,15 @@ class _Log:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.models.contrastive``."""
     default = TrainConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=Path, required=True, help="npz of the category mesh "
                                                                   "(dinemo_training.synthetic.shape.mean_mesh)")
     parser.add_argument("--data", action="append", default=[], metavar="FOLDER[:SHARE]", help="posed crops; repeat")
-    parser.add_argument("--tokens", type=Path, help="folder of dinemo_training.data.feature_cache instead of --data, "
-                                                    "with --freeze")
+    parser.add_argument("--feature-cache", type=Path,
+                        help="folder of dinemo_training.data.feature_cache instead of --data, "
+                        "with --freeze")
     parser.add_argument("--out", type=Path, required=True, help="run folder (checkpoints, metrics.jsonl)")
     parser.add_argument("--init", type=Path, help="student.pt to start from instead of pretrained weights")
     parser.add_argument("--backbone", default=default.architecture,
@@ -248,8 +255,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--workers", type=int, default=1)
     args = parsed(parser)
-    if not args.data and not args.tokens:
-        parser.error("nothing to learn from: give --data, or --tokens with --freeze")
+    if not args.data and not args.feature_cache:
+        parser.error("nothing to learn from: give --data, or --feature-cache with --freeze")
     pools = [parse_pool(d) for d in args.data]
     for argument, (crops, share) in zip(args.data, pools, strict=True):
         print(f"{argument}: {len(crops)} crops, share {share:g}")
@@ -257,7 +264,7 @@ def main() -> None:
                          seed=args.seed, architecture=args.backbone, freeze=args.freeze,
                          augmentation=AugmentConfig(size=args.size))
     print(train(pools, CategoryShape.load(args.shape), args.out, config, init=args.init, weights=args.weights,
-                tokens=args.tokens, workers=args.workers))
+                feature_cache=args.feature_cache, workers=args.workers))
 
 
 if __name__ == "__main__":

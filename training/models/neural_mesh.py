@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 class NeuralMeshFeatures(nn.Module):
-    """Features of the P places that can be told apart [P, D] and of clutter [K, D], unit norm when read.
+    """Features of the P distinguishable places [P, D] and of clutter [K, D], unit norm when read.
 
     Args:
         vertices: V. dim: D. clutter: K.
@@ -54,7 +54,7 @@ class NeuralMeshFeatures(nn.Module):
 def contrastive_loss(features: Tensor, mesh: NeuralMeshFeatures, pixels: Tensor, vertex_ids: Tensor, weights: Tensor,
                      neighbours: Tensor, background: Tensor, background_weight: Tensor,
                      temperature: float = 0.07) -> dict[str, Tensor]:
-    """Part-contrastive loss of the NeMo family with soft targets over near places.
+    """Part-contrastive loss of NeMo (Wang et al., arXiv 2101.12378, section 3) with soft targets over near places.
 
     Every sampled vertex looks up the image feature at its projection and must be classified as its place among all
     places and the clutter. NeMo removes near vertices from the denominator; here they share the target by

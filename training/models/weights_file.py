@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints and weights of strangers: tensors and plain values, no code, no more than their size says."""
+"""Untrusted checkpoints and weights: tensors and plain values, no code, no more memory than their size."""
 
 from __future__ import annotations
 

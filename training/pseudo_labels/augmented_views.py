@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same photograph a little different: a pose that is right is found in all of them, a flip often in some only."""
+"""Test-time augmentation: a right pose is found in all slightly changed views of a photograph, a flip in some only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST = len(_CHANGES)
 
 
 @dataclass(frozen=True)
-class Look:
+class View:
     """A changed photograph. turn: [3, 3] that brings a rotation found in it back to the photograph; mirrored: bool."""
 
     photo: Photo
@@ -28,19 +28,23 @@ class Look:
     mirrored: bool
 
     def back(self, R: np.ndarray) -> np.ndarray:
-        """Rotation [3, 3] found in this look, as the photograph itself shows it."""
+        """Rotation [3, 3] found in this view, as the photograph itself shows it."""
         return self.turn @ (mirror_rotation(R) if self.mirrored else R)
 
 
-def looks(photo: Photo, count: int) -> list[Look]:
-    """``count`` versions, the photograph itself first, each followed by its mirror image."""
+def augmented_views(photo: Photo, count: int) -> list[View]:
+    """``count`` versions, the photograph itself first, each followed by its mirror image.
+
+    Raises:
+        ValueError: ``count`` is not 1 to ``MOST``.
+    """
     if not 1 <= count <= MOST:
-        raise ValueError(f"{count} looks; give 1 to {MOST}")
+        raise ValueError(f"{count} augmented views; allowed: 1 to {MOST}")
     found = []
     for degrees, scale, gain, blur in _CHANGES[:count]:
         changed = photo if (degrees, scale, gain, blur) == _CHANGES[0] else _change(photo, degrees, scale, gain, blur)
         turn = so3_exp([0.0, 0.0, np.deg2rad(degrees)])
-        found += [Look(changed, turn, False), Look(changed.mirrored(), turn, True)]
+        found += [View(changed, turn, False), View(changed.mirrored(), turn, True)]
     return found
 
 

@@ -19,7 +19,7 @@ from .template_bank import SIDE, TemplateBank
 from .view_vote import Vote, view_evidence, vote
 
 _MIN_MATCHES = 6     # a pose and three lengths of the box from fewer points would only repeat the priors
-_STARTS = 8          # azimuths from which a pose is fitted where no vote says where to start
+_STARTS = 8          # azimuths from which a pose is fitted where there is no vote
 _SEPARATE_DEG = 40.0
 
 
@@ -42,7 +42,7 @@ class BidirectionalLabeller:
         return [candidate for candidate, _ in self.explain(self.compare(photo))]
 
     def compare(self, photo: Photo) -> Comparison | None:
-        """The photograph against the bank, before any switch; None without an object."""
+        """The photograph against the bank, before any option is applied; None without an object."""
         features = self.teacher(prepare_picture(photo.image, self.side))[0].float().cpu()
         with torch.inference_mode():
             return compare(features, self._foreground(photo, features), self.bank)
@@ -74,7 +74,7 @@ class BidirectionalLabeller:
         mask = photo.mask if photo.mask is not None else photo.box_mask()
         return torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask)[None].float() / 255, (h, w))[0]
 
-    def _candidates(self, matches: Matches, grid) -> list[tuple[Candidate, Matches]]:
+    def _candidates(self, matches: Matches, grid: tuple[int, int]) -> list[tuple[Candidate, Matches]]:
         if np.count_nonzero(matches.weights) < _MIN_MATCHES:
             return []
         pixels = self.pixels(matches, grid)

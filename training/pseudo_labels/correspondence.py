@@ -31,7 +31,8 @@ _CYCLE = 0.12         # of the object's length: how far there-and-back may miss 
 
 @dataclass(frozen=True)
 class MatchConfig:
-    """The switches of the ablation (:mod:`dinemo_training.evaluation.ablation`); as they stand, everything is on."""
+    """The options that the ablation varies (:mod:`dinemo_training.evaluation.ablation`); as they stand, everything is
+    on."""
 
     vote: bool = True                # one orientation for all matches; off: every vertex keeps its own best view
     suppress: bool = True            # drop the vertices that the voted orientation cannot see
@@ -72,7 +73,7 @@ class Matches:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every vertex of every view against every cell of one picture's object: what all switches start from.
+    """Every vertex of every view against every cell of one picture's object: what every variant starts from.
 
     Attributes:
         similarity: [K, V, P] cosines; displacement: [K, V, P] squared distance between a vertex's place in its view's
@@ -124,8 +125,8 @@ def _both_halves_lead_to(rotation: np.ndarray, evidence: Tensor, bank: TemplateB
                          config: MatchConfig) -> bool:
     """Do the views and their mirror images each vote for ``rotation`` [3, 3] by themselves?
 
-    The mirror image of a picture asks nearly the same question of the mirrored views as the picture asks of the plain
-    ones, so agreement between the two pictures says little once both kinds of views vote; the two kinds are
+    The mirror image of a picture is compared with the mirrored views nearly as the picture is with the plain
+    ones, so agreement between the two pictures means little once both kinds of views vote; the two kinds are
     independent opinions.
     """
     for half in (~bank.mirrored, bank.mirrored):
@@ -141,8 +142,12 @@ def _both_halves_lead_to(rotation: np.ndarray, evidence: Tensor, bank: TemplateB
 def nearer_of_pairs(evidence: Tensor, mirrored: np.ndarray) -> Tensor:
     """[K] bool: of a view and its mirror image, the next in line, the one that is nearer to the picture.
 
-    Adaptive pose alignment of Telling Left from Right (CVPR 2024): source or mirrored source, whichever has the smaller
-    mean distance within the object.
+    Adaptive pose alignment of Telling Left from Right (Zhang et al., CVPR 2024): source or mirrored source, whichever
+    has the smaller mean distance within the object.
+
+    Args:
+        evidence: [K] mean similarity of each view.
+        mirrored: [K] bool, the view is the mirror image of the one before it.
     """
     keep = torch.ones(len(evidence), dtype=torch.bool)
     for second in np.flatnonzero(mirrored):
@@ -181,7 +186,7 @@ class _Links:
         if not len(vertices):
             return Matches(rotation, share, np.empty(0, np.int64), np.empty((0, 2)), np.empty(0))
         rows = scores[view[vertices], vertices]                     # [N, P]
-        weights = (rows.max(1).values - rows.mean(1)).clamp(min=0)  # a vertex that is like every cell says nothing
+        weights = (rows.max(1).values - rows.mean(1)).clamp(min=0)  # a vertex that is like every cell gets no weight
         if self.config.cycle:
             back = scores.masked_fill(~allowed[:, :, None], -torch.inf).amax(0).argmax(0)  # [P] best vertex per cell
             weights = weights * self._near(vertices, back[rows.argmax(1)])

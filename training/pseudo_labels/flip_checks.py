@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Front taken for rear: what tells a label from its half turn, besides the mirror image.
 
-* over looks (:mod:`dinemo_training.pseudo_labels.augmented_views`): a right pose leads in every slightly changed copy
-of the photograph;
+* over augmented views (:mod:`dinemo_training.pseudo_labels.augmented_views`): a right pose leads in every slightly
+changed copy of the photograph;
 * half turn: the pose against the one turned round, cell by cell (correspondences) or by score (render-and-compare).
 
 What they are worth, and what the other photographs (:mod:`dinemo_training.pseudo_labels.neighbour_consistency`) or
@@ -24,11 +24,11 @@ from .template_bank import TemplateBank
 _OTHER_DEG = 2 * AGREE_DEG
 
 
-def lead_over_looks(R: np.ndarray, candidates: list[list[Candidate]], rotations: list[np.ndarray]) -> float:
+def lead_over_views(R: np.ndarray, candidates: list[list[Candidate]], rotations: list[np.ndarray]) -> float:
     """Mean lead of the pose ``R`` over others.
 
     Args:
-        R: [3, 3] along the ray. candidates: of every look; rotations: theirs, [N, 3, 3] each, brought back.
+        R: [3, 3] along the ray. candidates: of every view; rotations: theirs, [N, 3, 3] each, brought back.
     """
     leads = []
     for found, turned in zip(candidates, rotations, strict=True):
@@ -39,7 +39,13 @@ def lead_over_looks(R: np.ndarray, candidates: list[list[Candidate]], rotations:
 
 
 def half_turn_by_score(R: np.ndarray, candidates: list[Candidate], rotations: np.ndarray) -> float:
-    """Lead of the pose ``R`` over its half turn alone, of one look; a half turn that is no candidate scores 0."""
+    """Lead of the pose ``R`` over its half turn alone, of one view, as a difference of scores.
+
+    A half turn that is no candidate scores 0.
+
+    Args:
+        R: [3, 3] along the ray. candidates: of the view; rotations: theirs, [N, 3, 3], as the photograph shows them.
+    """
     own = turned = 0.0
     for candidate, Q in zip(candidates, rotations, strict=True):
         if np.rad2deg(rotation_angle(R, Q)) < AGREE_DEG:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Poses for unlabelled photographs, found by the method itself and believed only where the mirror image agrees.
+r"""Poses for unlabelled photographs, found by the method itself and trusted only where the mirror image agrees.
 
 Two ways to a pose, the same way to trust it:
 
@@ -19,7 +19,7 @@ makes the mirrored mistake, so disagreement rejects a label, and a runner-up tha
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ from ..data.posed_crops import load_posed_crops, save_labels
 from ..models.category_shape import CategoryShape
 from ..models.teachers import create_teacher
 from ..run.arguments import parsed
-from ..run.dataclass_cli import add_switches, switches_from
+from ..run.dataclass_cli import add_dataclass_options, dataclass_from
 from .bidirectional import BidirectionalLabeller
 from .correspondence import MatchConfig
 from .mirror_check import AGREE_DEG, MODES, Candidate, Label, reconcile
@@ -89,7 +89,7 @@ def confirmed_labeller(render: Labeller, correspondence: Labeller, symmetry: Sym
 
 def label_photo(photo: Photo, labeller: Labeller, mirror: str = "correct",
                 symmetry: Symmetry = NO_SYMMETRY) -> Label | None:
-    """The label of one photograph, its mirror image asked as well unless ``mirror`` is "off"."""
+    """The label of one photograph, its mirror image labelled as well unless ``mirror`` is "off"."""
     return reconcile(labeller(photo), [] if mirror == "off" else labeller(photo.mirrored()), mirror, symmetry)
 
 
@@ -152,7 +152,7 @@ def _surest(labels: dict[str, Label], drop: float) -> dict[str, Label]:
     return {name: label for (name, label), b in zip(labels.items(), bins, strict=True) if label.margin >= least[b]}
 
 
-def _azimuth_bins(labels) -> np.ndarray:
+def _azimuth_bins(labels: Iterable[Label]) -> np.ndarray:
     """Ten-degree bin of each label's azimuth [N], 0 front to 17 rear, left and right sides together."""
     azimuth = np.array([viewpoint_from_rotation(label.T_cam_obj[:3, :3])[0] for label in labels])
     folded = np.minimum(np.abs(azimuth), 2 * np.pi - np.abs(azimuth))
@@ -168,6 +168,7 @@ def _symmetry(text: str) -> Symmetry:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.pseudo_labels.labelling``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", choices=["correspondence", "render", "confirmed", "select"])
     parser.add_argument("--photos", type=Path, required=True, help="folder written by dinemo_training.data.photographs")
@@ -182,7 +183,7 @@ def main() -> None:
     parser.add_argument("--symmetry", type=_symmetry,
                         metavar="'none' or '{axis: z, order: N}'",
                         help="turns of the category that are one pose (default: what the bundle declares, else none)")
-    add_switches(parser, MatchConfig)
+    add_dataclass_options(parser, MatchConfig)
     parser.add_argument("--min-score", type=float, default=0.2)
     parser.add_argument("--min-margin", type=float, default=0.02)
     parser.add_argument("--previous", type=Path, help="select: labels npz of the round before, which must agree")
@@ -205,7 +206,7 @@ def main() -> None:
         labellers.append(render_labeller(PoseEstimator(bundle, threads=args.threads)))
     if args.method in ("correspondence", "confirmed"):
         labellers.append(correspondence_labeller(args.teacher, CategoryShape.load(args.shape), args.templates,
-                                                 config=switches_from(args, MatchConfig)))
+                                                 config=dataclass_from(args, MatchConfig)))
     symmetry = symmetry or NO_SYMMETRY
     labeller = confirmed_labeller(*labellers, symmetry) if len(labellers) == 2 else labellers[0]
     names = sorted(p.stem for p in (args.photos / "images").glob("*.jpg"))[:: args.every]

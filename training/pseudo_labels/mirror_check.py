@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A photograph and its mirror image must have mirrored poses: the cheapest detector of left/right and front/rear flips.
+"""A photograph and its mirror image must have mirrored poses: a cheap test for left/right and front/rear flips.
 
 A model that takes left for right or front for rear rarely makes the mirrored mistake. Disagreement rejects a label, or
 a runner-up on which both agree corrects it.
@@ -36,7 +36,7 @@ class Candidate:
 class Label(Candidate):
     """The chosen pose; ``margin``: how far the best consistent pose leads over the next different one.
 
-    agreement_deg: turn between the two pictures' poses; NaN where the mirror image was not asked.
+    agreement_deg: turn between the two pictures' poses; NaN where the mirror image was not used.
     """
 
     margin: float
@@ -49,8 +49,11 @@ def reconcile(original: list[Candidate], mirrored: list[Candidate], mode: str = 
 
     Args:
         original, mirrored: candidates, best first; the mirrored ones are mirrored back here.
-        mode: "correct" lets any two candidates agree, "reject" only the best ones, "off" asks the picture alone.
+        mode: "correct" lets any two candidates agree, "reject" only the best ones, "off" uses the picture alone.
         symmetry: of the category; poses that it makes one agree, and are no others.
+
+    Raises:
+        ValueError: there is no such mode.
     """
     if mode not in MODES:
         raise ValueError(f"mirror check {mode!r}; give one of {', '.join(MODES)}")

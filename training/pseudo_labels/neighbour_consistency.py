@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Photographs that look alike face the same way: labels of a whole collection, synchronised.
+r"""Neighbour consistency: photographs that look alike face the same way, so their labels are synchronised.
 
-Every photograph, and its mirror image, tells those that look like it which way it faces, and all change their minds
-together: binary synchronisation by mean field, where each label is right or turned round by half a turn and the
-relative pose of two look-alikes is none. A label that the others contradict loses its margin, one that they confirm
-gains; which labels are trusted is then decided as before.
+The neighbours of a photograph are the photographs, and mirror images of photographs, whose descriptors are most
+similar. Each label is either right or turned by half a turn, two neighbours have the same orientation, and all these
+binary variables are estimated together by mean field (binary synchronisation). A label that its neighbours contradict
+loses its margin, one that they confirm gains; which labels are trusted is then decided as before.
 
     python -m dinemo_training.pseudo_labels.neighbour_consistency --photos runs/car/photographs --labels found.npz \
         --out labels.npz
 
 For the labels of a teacher that was not trained on the category, which takes fronts for rears in many photographs.
-A trained model's own margin is the better witness (training/docs/bidirectional.md).
+A trained model's own margin is more reliable (training/docs/bidirectional.md).
 """
 
 from __future__ import annotations
@@ -35,25 +35,26 @@ from ..sequences.posed_templates import describe
 from .mirror_check import Label
 
 _SIDE = 128         # pixels that photographs are described at
-_NEIGHBOURS = 8     # look-alikes that are asked
+_NEIGHBOURS = 8     # neighbours of a photograph
 _ALIKE = 0.03       # temperature of their weights, cosine units
 _SPREAD_DEG = 20.0  # two that face the same way differ by so much
 _SWEEPS = 5
 _SURE = 10.0        # a margin of 0.1 is odds of e to one
-_WEIGHT = 4.0       # log odds that the look-alikes can give or take, all of one mind
+_WEIGHT = 4.0       # log odds that the neighbours add or take away, if all agree
 _BATCH = 32
 _BLOCK = 1024       # rows and columns of the table of similarities that are held at once
 
 
-def settle(photos: Path, labels: dict[str, Label | None], teacher: Teacher) -> dict[str, Label | None]:
+def with_neighbour_consistency(photos: Path, labels: dict[str, Label | None],
+                               teacher: Teacher) -> dict[str, Label | None]:
     """The same labels with the margin that they have in the collection; ``photos``: prepared photographs."""
     given = [name for name, label in labels.items() if label is not None]
     if not given:
         return dict(labels)
     batches = [given[i : i + _BATCH] for i in range(0, len(given), _BATCH)]
     described = [describe_photos([load_photo(photos, name) for name in batch], teacher)
-                 for batch in tqdm(batches, desc="look-alikes", mininterval=5)]
-    odds = look_alike_odds(np.array([labels[name].rotation for name in given]),
+                 for batch in tqdm(batches, desc="neighbours", mininterval=5)]
+    odds = neighbour_odds(np.array([labels[name].rotation for name in given]),
                            np.array([labels[name].margin for name in given]),
                            *(torch.cat(side) for side in zip(*described, strict=True)))
     return dict(labels) | {name: replace(labels[name], margin=float(o) / _SURE)
@@ -68,7 +69,7 @@ def describe_photos(photos: list[Photo], teacher: Teacher) -> tuple[Tensor, Tens
     return plain.half(), mirrored.half()
 
 
-def look_alike_odds(rotations: np.ndarray, margins: np.ndarray, descriptors: Tensor, mirrored: Tensor) -> np.ndarray:
+def neighbour_odds(rotations: np.ndarray, margins: np.ndarray, descriptors: Tensor, mirrored: Tensor) -> np.ndarray:
     """Log odds [N] that a label is right and not turned round.
 
     Args:
@@ -83,13 +84,13 @@ def look_alike_odds(rotations: np.ndarray, margins: np.ndarray, descriptors: Ten
     leaning = _nearness(rotations, known) - _nearness(rotations, known @ HALF_TURN)  # 1: faces the same way, -1: turned
     odds = own
     for _ in range(_SWEEPS):
-        belief = np.tanh(0.5 * odds)[others % len(own)]  # 1: a look-alike's label is right, -1: it is turned round
+        belief = np.tanh(0.5 * odds)[others % len(own)]  # 1: a neighbour's label is right, -1: it is turned round
         odds = own + _WEIGHT * (weight * belief * leaning).sum(1)
     return odds
 
 
 def _nearest(descriptors: Tensor, mirrored: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The look-alikes of every picture: indices [N, k] into all pictures and then their mirror images, and weights."""
+    """Nearest neighbours of every picture: indices [N, k] into all pictures, then their mirror images; weights."""
     bank, count = torch.cat([descriptors, mirrored]), len(descriptors)
     found = []
     for start in range(0, count, _BLOCK):
@@ -110,6 +111,7 @@ def _nearness(own: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.pseudo_labels.neighbour_consistency``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder written by dinemo_training.data.photographs")
     parser.add_argument("--labels", type=Path, required=True, help="npz written by "
@@ -119,13 +121,13 @@ def main() -> None:
     if not args.labels.is_file():
         parser.error(f"--labels {args.labels}: no such file; write it with python -m "
                      "dinemo_training.pseudo_labels.labelling")
-    if args.out == args.labels:  # settled twice, every look-alike would count twice
+    if args.out == args.labels:  # applied twice, every neighbour would count twice
         parser.error("--out must not be --labels")
     before = read_labels(args.labels)
-    after = settle(args.photos, before, CnnTeacher())
+    after = with_neighbour_consistency(args.photos, before, CnnTeacher())
     write_labels(args.out, after)
     lost = sum(label is not None and label.margin < 0 <= before[name].margin for name, label in after.items())
-    print(f"{args.out}: {lost} of {len(after)} labels are overruled by look-alikes")
+    print(f"{args.out}: {lost} of {len(after)} labels are overruled by their neighbours")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dinemo_ros.geometry import se3, so3_exp
 _ITERATIONS = 12
 _CAUCHY = 0.05        # residual scale as a share of the crop side, where a match counts half
 _SIZE_SIGMA = np.array([0.12, 0.06, 0.10])
-_DEPTH_SIGMA = 0.4    # of log distance: pictures of unknown focal length say little about it
+_DEPTH_SIGMA = 0.4    # of log distance: pictures of unknown focal length hardly determine it
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class MatchedPose:
 def fit_pose(points: np.ndarray, pixels: np.ndarray, weights: np.ndarray, K: np.ndarray, R: np.ndarray,
              mean_size: np.ndarray, side: float) -> MatchedPose:
     """Fit from a start orientation.
+
+    Iteratively reweighted least squares with the Cauchy weight, its scale narrowed step by step.
 
     Args:
         points: [N, 3] vertices at mean size, metres; pixels: [N, 2]; weights: [N] trust.
@@ -63,7 +65,8 @@ def fit_pose(points: np.ndarray, pixels: np.ndarray, weights: np.ndarray, K: np.
     return MatchedPose(se3(R, t), mean_size * np.exp(log_size), inliers, float(np.median(error)))
 
 
-def _start_translation(points, pixels, weights, K, R):
+def _start_translation(points: np.ndarray, pixels: np.ndarray, weights: np.ndarray, K: np.ndarray,
+                       R: np.ndarray) -> np.ndarray:
     """Weak-perspective fit: scale from the spread of points and pixels, then the centres."""
     p = points @ R.T
     focal = K[0, 0]
@@ -75,7 +78,8 @@ def _start_translation(points, pixels, weights, K, R):
     return np.array([centre[0], centre[1], z])
 
 
-def _linearise(points, pixels, K, R, t, log_size):
+def _linearise(points: np.ndarray, pixels: np.ndarray, K: np.ndarray, R: np.ndarray, t: np.ndarray,
+               log_size: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Residuals [N, 2] px, their Jacobian [N, 2, 9] and the points [N, 3] in the camera.
 
     Columns: rotation about the object's origin (left perturbation, camera axes), translation, log-size.

@@ -66,6 +66,9 @@ def build_bank(crops: list[PosedCrop], sampler: CorrespondenceSampler, teacher: 
     Args:
         vertices: how many of the mesh are used, spread evenly; the same ones in every view, so that a vertex is absent
             from a view only if the view cannot see it.
+
+    Raises:
+        ValueError: there are no views.
     """
     if not crops:
         raise ValueError("no template views; give a folder of posed crops that has some")
@@ -92,7 +95,7 @@ def instance_name(name: str) -> str:
 
 
 def spread_vertices(points: np.ndarray, count: int) -> np.ndarray:
-    """Sorted ids of ``count`` points [V, 3] spread evenly: each one farthest from those before it."""
+    """Sorted indices of ``count`` points [V, 3] spread evenly: each one farthest from those before it."""
     if len(points) <= count:
         return np.arange(len(points))
     chosen = [int(np.argmax(np.linalg.norm(points - points.mean(0), axis=1)))]
@@ -103,7 +106,9 @@ def spread_vertices(points: np.ndarray, count: int) -> np.ndarray:
     return np.sort(chosen)
 
 
-def _look_up(image, mask, K, T, size, ids, sampler, teacher, side):
+def _look_up(image: np.ndarray, mask: np.ndarray | None, K: np.ndarray, T: np.ndarray, size: np.ndarray,
+             ids: np.ndarray, sampler: CorrespondenceSampler, teacher: Teacher,
+             side: int) -> tuple[Tensor, np.ndarray, np.ndarray, np.ndarray]:
     """One view: features [V, D], visible [V], layout [V, 2], rotation [3, 3]."""
     S = image.shape[0]
     points = project(sampler.shape.at_size(size), K, T)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of frames that were taken in order around one object: neighbours turn by about the same step, the same way.
+"""Temporal consistency: frames taken in order around one object turn by about the same step, in the same direction.
 
 The votes of all frames together decide on one path of azimuths (:mod:`dinemo_training.sequences.posed_templates`: a
 full turn in equal steps, or a smooth path); each frame then takes its own candidate nearest to that path, or gets no
@@ -30,11 +30,11 @@ def _histogram(vote: Vote) -> np.ndarray:
     return np.bincount(bins, weights=vote.share, minlength=BINS)
 
 
-def labels_in_order(candidates: list[list[Candidate]], votes: np.ndarray) -> list[Candidate | None]:
+def temporally_consistent_labels(candidates: list[list[Candidate]], votes: np.ndarray) -> list[Candidate | None]:
     """One candidate per frame, or None.
 
     Args:
-        candidates: of every frame, in order. votes: [N, BINS] of every frame (:func:`azimuth_histogram`).
+        candidates: of every frame, in order. votes: [N, BINS] shares of every frame (:func:`azimuth_histogram`).
     """
     _, path, _ = settled_path(votes)
     return [_nearest(found, azimuth) for found, azimuth in zip(candidates, path, strict=True)]

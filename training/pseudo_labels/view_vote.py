@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Local to global: the views that explain a picture best vote for one orientation on a grid of viewing directions."""
+"""Local to global: the views that explain a picture best vote for one orientation on a grid of viewing directions.
+
+The majority vote of DINeMo (Guo et al., arXiv 2503.20220, figure 2), over whole views and not over single matches.
+"""
 
 from __future__ import annotations
 

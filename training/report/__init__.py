@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTML report of a run folder: what went in, what the labels look like, how training went, where the model fails.
+"""The HTML report of a run folder: training data, pseudo-labels, course of the training, and errors of the bundle.
 
 ``report/index.html`` stands alone with the pictures beside it; nothing is loaded from anywhere else.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ _INK, _SOFT = "#24435c", "#9fb6c9"
 _ACCENT = "#d9772b"
 
 
-def _figure(width: float, height: float, columns: int = 1, **options):
+def _figure(width: float, height: float, columns: int = 1, **options: Any) -> tuple[plt.Figure, np.ndarray]:
     figure, axes = plt.subplots(1, columns, figsize=(width, height), squeeze=False, **options)
     for ax in axes[0]:
         if "polar" not in ax.name:
@@ -26,7 +27,7 @@ def _figure(width: float, height: float, columns: int = 1, **options):
     return figure, axes[0]
 
 
-def _save(figure, path: Path) -> str:
+def _save(figure: plt.Figure, path: Path) -> str:
     figure.tight_layout()
     with completed(path) as part:
         figure.savefig(part, dpi=110)
@@ -51,7 +52,7 @@ def training_curves(path: Path, rounds: dict[str, list[dict]]) -> str:
 
 
 def azimuth_roses(path: Path, groups: dict[str, np.ndarray]) -> str:
-    """How often each azimuth occurs, one rose per group of angles in radians; front is up, the left side is left."""
+    """How often each azimuth occurs, a rose per group of angles [N] in radians; front is up, the left side is left."""
     figure, axes = _figure(3.1 * len(groups), 3.2, len(groups), subplot_kw={"projection": "polar"})
     edges = np.linspace(0, 2 * np.pi, 37)
     for ax, (name, angles) in zip(axes, groups.items(), strict=True):
@@ -74,7 +75,7 @@ def vote_roses(path: Path, votes: Sequence[tuple[np.ndarray, np.ndarray, float |
     return _save(figure, path)
 
 
-def _compass(ax, title: str, small: bool = False) -> None:
+def _compass(ax: plt.Axes, title: str, small: bool = False) -> None:
     ax.set_theta_zero_location("N")
     ax.set_xticks(np.arange(4) * np.pi / 2, ["", "", "", ""] if small else ["front", "left", "rear", "right"])
     ax.set_yticklabels([])
@@ -85,7 +86,11 @@ def _compass(ax, title: str, small: bool = False) -> None:
 
 def score_histograms(path: Path, panels: dict[str, dict[str, np.ndarray]], lines: dict[str, float],
                      bins: np.ndarray | None = None) -> str:
-    """One panel per entry, each with histograms by name; ``lines``: vertical lines by the panel's name."""
+    """One panel per entry, each with histograms of values [N] (scores or ratios) by name.
+
+    Args:
+        lines: vertical lines, by the panel's name. bins: [B + 1] edges; None for 30 bins over all values.
+    """
     figure, axes = _figure(4.2 * len(panels), 2.8, len(panels))
     for ax, (title, groups) in zip(axes, panels.items(), strict=True):
         values = np.concatenate([v for v in groups.values() if len(v)] or [np.zeros(1)])
@@ -137,7 +142,7 @@ def error_plots(path: Path, errors: np.ndarray, azimuths: np.ndarray | None) -> 
 
 
 def stage_times(path: Path, seconds: dict[str, float]) -> str:
-    """Time of every stage in minutes."""
+    """Time of every stage as bars in minutes; ``seconds`` by the stage's name."""
     figure, (ax,) = _figure(9.0, 0.5 + 0.24 * len(seconds))
     names = list(seconds)[::-1]
     values = [seconds[name] / 60 for name in names]

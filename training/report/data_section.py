@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the model was trained on, with the poses it was told."""
+"""Training data: the mesh, and pictures of every pool with their poses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dinemo_ros.geometry import allocentric, viewpoint_from_rotation
+from dinemo_ros.model.neural_mesh import NeuralMesh
 from dinemo_training.data.evenly import some_of
 
 from ..data.posed_crops import PosedCrop, load_posed_crops
@@ -23,8 +24,8 @@ _POSED = {"synthetic": "rendered pictures with exact poses", "held_out": "render
 
 
 def data(recipe: Recipe, run: Path, out: Path) -> Section:
-    """The mesh, and pictures of every pool with the mesh drawn at the pose that training is told."""
-    section = Section("Shape and pictures")
+    """The mesh, and pictures of every pool with the mesh drawn at their labelled poses."""
+    section = Section("Mesh and pictures")
     if not (run / "shape.npz").is_file():
         return section
     shape = CategoryShape.load(run / "shape.npz")
@@ -41,24 +42,24 @@ def data(recipe: Recipe, run: Path, out: Path) -> Section:
         rows.append([name, str(len(crops)), what])
         azimuths[name] = np.array([azimuth(crop.T_cam_obj) for crop in crops])
         section.pictures.append(Picture(save_sheet(out / f"{name}.jpg", _sheet(crops, mesh), _SHOWN // 2),
-                                        f"{name}: {what}. The mesh is drawn at the pose and size that are told; "
-                                        "where it misses the object, the labels are wrong."))
+                                        f"{name}: {what}. The mesh is drawn at the labelled pose and size; where it "
+                                        "does not cover the object, the label is wrong."))
     for name, what in (("photographs", "unlabelled photographs"), ("negatives", "pictures without the object")):
         files = sorted((run / name / "images").glob("*.jpg"))
         if files:
             rows.append([name, str(len(files)), what])
-    section.tables.append(Table(["pool", "pictures", "what"], rows))
+    section.tables.append(Table(["pool", "pictures", "content"], rows))
     if azimuths:
         section.pictures.append(Picture(azimuth_roses(out / "azimuths_data.png", azimuths),
-                                        "How often each azimuth occurs."))
+                                        "Histogram of the azimuths."))
     return section
 
 
 def azimuth(T_cam_obj: np.ndarray) -> float:
-    """Azimuth in radians along the ray to the object."""
+    """Azimuth in radians along the ray to the object, of a transform [4, 4]."""
     return viewpoint_from_rotation(allocentric(T_cam_obj))[0]
 
 
-def _sheet(crops: list[PosedCrop], mesh) -> list[np.ndarray]:
+def _sheet(crops: list[PosedCrop], mesh: NeuralMesh) -> list[np.ndarray]:
     chosen = some_of(crops, _SHOWN)
     return [tile(posed(crop.image(), crop.K, crop.T_cam_obj, crop.size, mesh)) for crop in chosen]

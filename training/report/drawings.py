@@ -31,13 +31,17 @@ def overlay_mesh(shape: CategoryShape) -> NeuralMesh:
 
 
 def posed(image: np.ndarray, K: np.ndarray, T_cam_obj: np.ndarray, size: np.ndarray, mesh: NeuralMesh) -> np.ndarray:
-    """The picture with the mesh, its box and its axes drawn at a pose (front warm, rear cool)."""
+    """The picture [H, W, 3] uint8 RGB with the mesh, its box and its axes drawn at a pose (front warm, rear cool).
+
+    Args:
+        K: [3, 3] pixels. T_cam_obj: [4, 4] object to camera, metres. size: [3] metres.
+    """
     camera = Camera(image.shape[1], image.shape[0], K)
     return draw_poses(image, camera, [ObjectPose(T_cam_obj, 0.0, size)], mesh)
 
 
 def tile(image: np.ndarray, text: str = "", side: int = TILE) -> np.ndarray:
-    """A picture [side, side, 3] on grey, with one line of text below it."""
+    """A picture scaled to [side, side, 3] pixels on grey, with one line of text below it."""
     scale = side / max(image.shape[:2])
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     canvas = np.full((side, side, 3), 228, np.uint8)
@@ -51,7 +55,7 @@ def tile(image: np.ndarray, text: str = "", side: int = TILE) -> np.ndarray:
 
 
 def save_sheet(path: Path, tiles: Sequence[np.ndarray], columns: int) -> str:
-    """Write tiles of one size row by row (JPEG); returns the file's name."""
+    """Write tiles [h, w, 3] uint8 RGB of one size row by row (JPEG); returns the file's name."""
     rows = []
     for start in range(0, len(tiles), columns):
         row = list(tiles[start : start + columns])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""matplotlib without a screen, and without what a ``matplotlibrc`` in the current folder or at home says."""
+"""matplotlib without a screen, and without what a ``matplotlibrc`` in the current folder or at home sets."""
 
 from dinemo_ros.process.library_cache import set_cache
 

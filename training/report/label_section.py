@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pseudo-labels of one round: which were believed and which not, how the views voted, where mirrors disagree."""
+"""The pseudo-labels of one round: which are trusted, how the views voted, where picture and mirror image disagree."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import mirror_rotation, se3
 from dinemo_ros.model.bundle import load_bundle
+from dinemo_ros.model.neural_mesh import NeuralMesh
 from dinemo_training.data.evenly import evenly_spread, some_of
 
 from ..data.label_store import read_labels
@@ -37,12 +38,12 @@ def labels(recipe: Recipe, run: Path, number: int, out: Path) -> Section:
     trusted = {n: label for n, label in given.items() if label.score >= spec.min_score
                and label.margin >= spec.min_margin}
     rejected = [name for name, label in found.items() if label is None]
-    section.tables.append(Table(["photographs", "", ""], [
-        ["asked", str(len(found)), ""],
-        ["picture and mirror image agree", str(len(given)), percent(len(given) / len(found))],
-        ["score and margin suffice", str(len(trusted)), percent(len(trusted) / len(found))],
-    ], f"Method: {spec.labels}. A label must also have survived the round before, where there is one; of every ten "
-       f"degrees of azimuth {spec.drop:.0%} are left out, those of the smallest margin."))
+    section.tables.append(Table(["labels", "number", "share"], [
+        ["photographs", str(len(found)), ""],
+        ["poses of picture and mirror image agree", str(len(given)), percent(len(given) / len(found))],
+        ["score and margin are large enough", str(len(trusted)), percent(len(trusted) / len(found))],
+    ], f"Method: {spec.labels}. A label must also agree with that of the round before, if there is one. In every ten "
+       f"degrees of azimuth, the {spec.drop:.0%} of the labels with the smallest margins are left out."))
     mesh = overlay_mesh(CategoryShape.load(run / "shape.npz"))
     photos = run / "photographs"
     ranked = _by_score(trusted)
@@ -50,20 +51,21 @@ def labels(recipe: Recipe, run: Path, number: int, out: Path) -> Section:
         if names:
             tiles = [_labelled(photos, name, given[name], mesh) for name in names]
             section.pictures.append(Picture(save_sheet(out / f"labels{number}_{title.split()[0]}.jpg", tiles, 6),
-                                            f"Trusted labels, {title}: score, margin over the next orientation, turn "
-                                            "between the picture's and the mirror image's pose."))
+                                            f"Trusted labels, {title}. Below each: score, margin over the next "
+                                            "orientation, and angle "
+                                            "between the poses of the picture and of its mirror image."))
     if given:
         groups = {"all that agree": given, "trusted": trusted}
         section.pictures.append(Picture(
             azimuth_roses(out / f"labels{number}_azimuths.png",
                           {k: np.array([azimuth(v.T_cam_obj) for v in g.values()]) for k, g in groups.items() if g}),
-            "Azimuths of the labels. Photographs of a kind of object rarely show all sides alike."))
+            "Histogram of the azimuths of the labels. Photographs rarely show all sides of an object equally often."))
         section.pictures.append(Picture(
             score_histograms(out / f"labels{number}_scores.png", {
                 "score": {"labels": np.array([v.score for v in given.values()])},
                 "margin": {"labels": np.array([v.margin for v in given.values()])}},
                 {"score": spec.min_score, "margin": spec.min_margin}),
-            "Scores and margins of the labels; dashed: what is needed to be trusted."))
+            "Scores and margins of the labels. Dashed: the least that a trusted label needs."))
     _add_votes(section, recipe, run, number, given, out)
     _add_disagreements(section, spec, run, number, rejected, mesh, out)
     return section
@@ -73,7 +75,7 @@ def _by_score(labels: dict[str, Label]) -> list[str]:
     return sorted(labels, key=lambda name: -labels[name].score)
 
 
-def _labelled(photos: Path, name: str, label: Label, mesh) -> np.ndarray:
+def _labelled(photos: Path, name: str, label: Label, mesh: NeuralMesh) -> np.ndarray:
     photo = load_photo(photos, name)
     picture = posed(photo.image, photo_camera().K, label.T_cam_obj, label.size, mesh)
     return tile(picture, f"{label.score:.2f}, {label.margin:+.2f}, {label.agreement_deg:.0f} deg")
@@ -97,15 +99,15 @@ def _add_votes(section: Section, recipe: Recipe, run: Path, number: int, given: 
     tiles = [tile(photo.image) for photo, _, _ in found]
     votes = [(result.grid.azimuths, result.share, azimuth(given[name].T_cam_obj)) for _, result, name in found]
     section.pictures += [
-        Picture(save_sheet(out / f"labels{number}_voters.jpg", tiles, _VOTES), "Photographs of the votes below."),
+        Picture(save_sheet(out / f"labels{number}_voters.jpg", tiles, _VOTES), "The photographs of the votes below."),
         Picture(vote_roses(out / f"labels{number}_votes.png", votes),
                 "How the template views vote for an orientation (azimuth; front is up, the object's left side left). "
-                "Orange: the label. Two opposite lobes are a front/rear doubt.")]
+                "Orange: the label. Two opposite lobes mean that front and rear are confused.")]
 
 
-def _add_disagreements(section: Section, spec: Round, run: Path, number: int, rejected: list[str], mesh,
+def _add_disagreements(section: Section, spec: Round, run: Path, number: int, rejected: list[str], mesh: NeuralMesh,
                        out: Path) -> None:
-    """What render-and-compare says of rejected photographs and of their mirror images, side by side."""
+    """Poses by render-and-compare of rejected photographs and of their mirror images, side by side."""
     bundle = run / f"round{number - 1}" / "bundle"
     if not rejected or not (bundle / "model.yaml").is_file():
         return
@@ -122,7 +124,8 @@ def _add_disagreements(section: Section, spec: Round, run: Path, number: int, re
     if tiles:
         section.pictures.append(Picture(
             save_sheet(out / f"labels{number}_mirror.jpg", tiles, 6),
-            f"Rejected ({len(rejected)} in all): the best pose of a picture, and of its mirror image (turned back)."))
+            f"Rejected photographs ({len(rejected)} in all): the best pose of each, and that of its mirror image "
+            "(mirrored back)."))
 
 
 def _mirrored_back(candidate: Candidate) -> Candidate:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How training went, and what the features became."""
+"""Course of the training, and the features that it led to."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def training(recipe: Recipe, run: Path, out: Path) -> Section:
                      number(last.get("clutter"), 3), percent(last.get("accuracy")), duration(last.get("seconds", 0))])
     if rows:
         section.tables.append(Table(["round", "steps", "pictures", "labels", "vertex loss", "clutter loss",
-                                     "vertices found", "time since last start"], rows))
+                                     "share of vertices found", "time since last start"], rows))
         section.pictures.append(Picture(training_curves(out / "training.png", rounds),
-                                        "Running means over the training pictures, augmentation included."))
+                                        "Running means over the augmented training pictures."))
     return section
 
 
@@ -56,8 +56,8 @@ def features(run: Path, out: Path) -> Section:
     section.pictures.append(Picture(
         save_sheet(out / "features_mesh.jpg", mesh_views(vertices, loaded.mesh.faces, colours(loaded.mesh.features)),
                    6),
-        "The first three principal components of the vertex features as red, green and blue. Parts that look alike "
-        "should differ in colour where they tell a view (front from rear, left from right)."))
+        "The first three principal components of the vertex features as red, green and blue. Parts of similar "
+        "shape should differ in colour where they distinguish views (front and rear, left and right)."))
     session = onnxruntime.InferenceSession(str(loaded.backbone_path), providers=["CPUExecutionProvider"])
     for name in ("photographs", "held_out", "sequences"):
         pictures = _pictures(run / name)
@@ -66,7 +66,7 @@ def features(run: Path, out: Path) -> Section:
             tiles = [t for image in pictures
                      for t in (tile(image), tile(_false_colours(image, session, colours, side)))]
             section.pictures.append(Picture(save_sheet(out / f"features_{name}.jpg", tiles, _SHOWN),
-                                            f"{name}: the same components in pictures. The object should show the "
+                                            f"{name}: the same components in pictures. The object should have the "
                                             "colours of the mesh."))
     return section
 
@@ -77,7 +77,8 @@ def _pictures(folder: Path) -> list[np.ndarray]:
     return [np.ascontiguousarray(imread(file)[..., ::-1]) for file in chosen]
 
 
-def _false_colours(image: np.ndarray, session, colours: FalseColours, side: int) -> np.ndarray:
+def _false_colours(image: np.ndarray, session: onnxruntime.InferenceSession, colours: FalseColours,
+                   side: int) -> np.ndarray:
     square = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     F = session.run(["features"], {"image": square[None]})[0][0]
     return cv2.resize(colours(F.transpose(1, 2, 0)), (side, side), interpolation=cv2.INTER_NEAREST)

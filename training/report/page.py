@@ -16,7 +16,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """Column heads, rows of text, and what they say."""
+    """Column heads, rows of text, and a caption."""
 
     heads: list[str]
     rows: list[list[str]]
@@ -44,12 +44,12 @@ def percent(share: float | None) -> str:
 
 
 def number(value: float | None, digits: int = 1, unit: str = "") -> str:
-    """A number that may be missing."""
+    """A number with so many ``digits`` after the point and its unit; a dash where it is missing."""
     return "–" if value is None else f"{value:.{digits}f}{unit}"
 
 
 def duration(seconds: float) -> str:
-    """75 -> 1 min 15 s."""
+    """A number of seconds as text: 75 becomes ``1 min 15 s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(hours or minutes) + [f"{rest} s"] * (not hours)

@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from dinemo_ros.process.input_guard import refuse_inputs
+
+from .old_names import present_words
 
 _OUTPUTS = ("out", "json")
 
 
 def parsed(parser: argparse.ArgumentParser, words: Sequence[str] | None = None,
            endings: Sequence[str] = ("",)) -> argparse.Namespace:
-    """What the command line gives; every path that is not ``out`` or ``json`` counts as an input.
+    """What the command line gives, old names of options understood; every path that is not ``out`` or ``json`` counts
+    as an input.
 
     Args:
         endings: of the files that ``out`` stands for, where it is given without.
@@ -22,7 +26,8 @@ def parsed(parser: argparse.ArgumentParser, words: Sequence[str] | None = None,
     Raises:
         OutputError: an output is an input, too, by whatever name.
     """
-    arguments = parser.parse_args(words)
+    given = sys.argv[1:] if words is None else words
+    arguments = parser.parse_args(present_words(parser, given))
     values = vars(arguments)
     outputs = {f"--{name} {ending}".strip(): Path(values[name]).with_suffix(ending) if ending else Path(values[name])
                for name in _OUTPUTS if values.get(name) is not None for ending in (endings if name == "out" else [""])}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command-line options for a frozen dataclass of switches and numbers."""
+"""Command-line options for a frozen dataclass of booleans and numbers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import argparse
 from dataclasses import fields
 from typing import TypeVar
 
-Switches = TypeVar("Switches")
+Options = TypeVar("Options")
 
 
-def add_switches(parser: argparse.ArgumentParser, kind: type) -> None:
+def add_dataclass_options(parser: argparse.ArgumentParser, kind: type) -> None:
     """``--name`` and ``--no-name`` for booleans, ``--name VALUE`` for numbers, all with the dataclass's defaults."""
-    group = parser.add_argument_group("switches of the matching")
+    group = parser.add_argument_group("options of the matching")
     for field in fields(kind):
         option = "--" + field.name.replace("_", "-")
         if isinstance(field.default, bool):
@@ -21,6 +21,6 @@ def add_switches(parser: argparse.ArgumentParser, kind: type) -> None:
             group.add_argument(option, type=type(field.default), default=field.default, metavar="N")
 
 
-def switches_from(args: argparse.Namespace, kind: type[Switches]) -> Switches:
+def dataclass_from(args: argparse.Namespace, kind: type[Options]) -> Options:
     """The dataclass as the command line set it."""
     return kind(**{field.name: getattr(args, field.name) for field in fields(kind)})

@@ -17,6 +17,7 @@ from dinemo_ros.io.document import read_json
 from dinemo_ros.io.quoting import shown, shown_path
 
 from ..data.photographs import _EXTENSIONS as PICTURES
+from .old_names import OPTIONS, note
 from .recipe import CONFIGS, Data, Recipe, RecipeError, build_recipe, read_yaml
 
 CAD_FILES = {".obj", ".off", ".ply", ".stl", ".glb", ".gltf"}
@@ -93,8 +94,13 @@ def _from_command_line(data: Data, arguments: Namespace, draw_shape: bool) -> Da
         changes["find_object"] = True
     if arguments.negatives:
         changes["negatives"] = _here(arguments.negatives)
-    if arguments.spins:
-        changes["spins"] = _here(arguments.spins)
+    if getattr(arguments, "spins", None):
+        if arguments.turntables:
+            raise RecipeError("--spins is the old name of --turntables, and both are given; leave --spins out")
+        note("--spins", OPTIONS["--spins"])
+        arguments.turntables = arguments.spins
+    if arguments.turntables:
+        changes["turntables"] = _here(arguments.turntables)
     if arguments.sequences:
         changes |= sequences_of(Path(arguments.sequences), arguments.reference)
     elif arguments.reference:
@@ -103,7 +109,11 @@ def _from_command_line(data: Data, arguments: Namespace, draw_shape: bool) -> Da
 
 
 def sequences_of(folder: Path, reference: str | None) -> dict:
-    """Keys ``reference``, ``azimuths`` and ``sequences`` of a folder with a sub-folder per sequence."""
+    """Keys ``reference``, ``azimuths`` and ``sequences`` of a folder with a sub-folder per sequence.
+
+    Raises:
+        RecipeError: there are no sequences, or nothing says which way one of them faces.
+    """
     if not folder.is_dir():
         raise RecipeError(f"--sequences {folder}: no such folder")
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and _has_pictures(p))
@@ -149,17 +159,17 @@ def located(data: Data, base: Path) -> Data:
         azimuths=_existing("data.azimuths", data.azimuths, base),
         sequences=[_pictures("data.sequences", s, base) for s in data.sequences],
         negatives=_existing("data.negatives", data.negatives, base),
-        spins=_spins(data, base))
+        turntables=_turntables(data, base))
 
 
-def _spins(data: Data, base: Path) -> str | None:
-    """The folder, read once: hours later, when it is evaluated on, would be late to say that it cannot be."""
-    folder = _existing("data.spins", data.spins, base)
+def _turntables(data: Data, base: Path) -> str | None:
+    """The folder, read once now: an error at the evaluation, hours later, would come too late."""
+    folder = _existing("data.turntables", data.turntables, base)
     if folder is not None:
         try:
-            read_spins(Path(folder), data.spin_names or None)
+            read_spins(Path(folder), data.turntable_names or None)
         except DatasetError as error:
-            raise RecipeError(f"data.spins: {error}") from error
+            raise RecipeError(f"data.turntables: {error}") from error
     return folder
 
 
@@ -198,7 +208,7 @@ def _here(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
 
-def _listed(value) -> list:
+def _listed(value: object) -> list:
     return value if isinstance(value, list) else [value]
 
 

@@ -42,15 +42,15 @@ def require_separate(recipe: Recipe) -> None:
 
 
 def notes(recipe: Recipe) -> list[str]:
-    """What the figures of a run do not say, a sentence each."""
+    """Limits of a run's figures, a sentence each."""
     found = []
     train, held_out = _models(recipe)
     if held_out and _same_models(train, held_out):
         found.append(f"held-out renders show the {len(held_out)} models that training draws, too, in other views: what "
-                     "is measured on them says nothing about other objects; give four models or more, or others in "
+                     "is measured on them does not carry over to other objects; give four models or more, or others in "
                      "synthetic.held_out_options")
     elif held_out and any(str(s).endswith(".npz") for s in recipe.data.shape):
-        found.append("the mesh is a finished one, so nobody knows whether the held-out models went into it")
+        found.append("the mesh is a finished one, so it is unknown whether the held-out models went into it")
     elif mean_files(recipe)[1] and not mean_files(recipe)[0]:
         found.append("every model of the mean mesh is a held-out one: its outline is known to the bundle")
     if "synthetic" in recipe.sources() and not held_out and _model_files(recipe, {}) == []:
@@ -71,12 +71,12 @@ def mean_files(recipe: Recipe) -> tuple[list[Path], list[Path]]:
 
 def _require_separate_pictures(recipe: Recipe) -> None:
     data = recipe.data
-    if not data.spins or not Path(data.spins).is_dir():
-        return  # of a run that was moved: told when it is read
+    if not data.turntables or not Path(data.turntables).is_dir():
+        return  # of a run that was moved: reported when it is read
     try:
-        frames = read_spins(Path(data.spins), data.spin_names or None)
+        frames = read_spins(Path(data.turntables), data.turntable_names or None)
     except DatasetError as error:
-        raise RecipeError(f"data.spins: {error}") from error
+        raise RecipeError(f"data.turntables: {error}") from error
     measured = [frame.path for frame in frames]
     options = {f"synthetic.options.{key}": value for key, value in recipe.resolved(recipe.synthetic.options).items()
                if isinstance(value, str) and Path(value).is_dir()}
@@ -86,9 +86,9 @@ def _require_separate_pictures(recipe: Recipe) -> None:
     for key, folder in sources.items():
         pair = _common(_pictures(folder), measured) if folder else None
         if pair is not None:
-            raise RecipeError(f"{key}: {pair[0]} is trained on and {_also(*pair)} in data.spins ({data.spins}) to "
-                              "measure on; take it out of one of them, or name the sequences to measure on in "
-                              "data.spin_names")
+            raise RecipeError(f"{key}: {pair[0]} is trained on and {_also(*pair)} in data.turntables "
+                              f"({data.turntables}) to measure on; take it out of one of them, or name the "
+                              "sequences to measure on in data.turntable_names")
 
 
 def _pictures(folder: str) -> list[Path]:
@@ -110,7 +110,7 @@ def _model_files(recipe: Recipe, more: dict) -> list[Path] | None:
     try:
         module = importlib.import_module(f"dinemo_training.synthetic.render.{spec.renderer}")
     except ModuleNotFoundError:
-        return None  # told when it is to draw
+        return None  # reported when it is to draw
     if not hasattr(module, "model_files"):
         return None
     options = {**recipe.data.renders, **recipe.resolved({**spec.options, **more})}
@@ -140,6 +140,6 @@ def _digest(path: Path) -> str:
 
 
 @lru_cache(maxsize=100_000)
-def _sha256(path: Path, *_) -> str:
+def _sha256(path: Path, *_: int) -> str:
     """Of the content, once while the file stays what it is."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

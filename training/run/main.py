@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From photographs and a rough shape to a checked bundle: the command ``dinemo train``.
 
-:mod:`dinemo_training.run.inputs` says what was asked for, :mod:`dinemo_training.run.plan` which stages that needs,
+:mod:`dinemo_training.run.inputs` resolves what was asked for, :mod:`dinemo_training.run.plan` the stages for that,
 :mod:`dinemo_training.run.stages` does the work, :mod:`dinemo_training.run.run_folder` remembers what is done.
 """
 
@@ -71,7 +71,7 @@ def _read_elsewhere(recipe: Recipe, stages: list[Stage], arguments: Namespace) -
 
 
 def _require_own_places(stages: list[Stage], out: Path) -> None:
-    """Results are removed when their stage starts over: none may be, or hold, what somebody brought along.
+    """Results are removed when their stage starts over: none may be, or hold, an input of the user's.
 
     Raises:
         RunError: names the result and the input.
@@ -101,9 +101,9 @@ def _recipe(arguments: Namespace, folder: RunFolder) -> Recipe:
 
 
 def _out_of(path: Path) -> str:
-    """Where the bundle of the run in ``path`` goes, as its last start was told.
+    """Where the bundle of the run in ``path`` goes, as at its last start.
 
-    A folder that was copied here, by whom ever, does not say what is replaced outside of it.
+    A folder that was copied here, by whom ever, does not decide what is replaced outside of it.
     """
     own = path / "out"
     try:

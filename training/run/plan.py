@@ -15,6 +15,7 @@ from dinemo_ros.model.bundle import CARD_FILE
 
 from ..report import write_report
 from .leakage import mean_files
+from .old_names import existing
 from .recipe import Learning, Recipe
 from .run_folder import RunFolder, Stage
 from .stages import Work
@@ -85,9 +86,10 @@ def _round(recipe: Recipe, work: Work, number: int, pools: set[str]) -> list[Sta
     if spec.labels != "none":
         before = (f"train{number - 1}", f"bundle{number - 1}") if number else ()
         settings = {"labels": spec.labels, "every": spec.every, "teacher": recipe.teacher,
-                    # as before these keys existed, where they change nothing
+                    # as before these keys existed, where they change nothing, and by their names of 0.1: finished runs
+                    # stay finished
                     **({} if spec.bidirectional else {"bidirectional": False}),
-                    **({"look_alikes": True} if recipe.settles(spec) else {})}
+                    **({"look_alikes": True} if recipe.uses_neighbours(spec) else {})}
         stages.append(Stage(f"labels{number}", f"round {number}: poses of photographs, by {spec.labels}",
                             partial(work.labels, number), settings,
                             (*before, "photographs", *({recipe.templates()} & pools)), (), (folder / "labels.npz",)))
@@ -98,10 +100,11 @@ def _round(recipe: Recipe, work: Work, number: int, pools: set[str]) -> list[Sta
     taken = (*labelled, *sorted(pools & set(spec.pools)))
     if learning.views:
         settings = {key: getattr(learning, key) for key in ("backbone", "crop", "views")} | examples
-        stages.append(Stage(f"tokens{number}", f"round {number}: {learning.views} views through the frozen transformer",
-                            partial(work.tokens, number), settings, ("shape", *taken), _given(learning.weights),
-                            (folder / "tokens",)))
-        taken += (f"tokens{number}",)
+        stages.append(Stage(f"features{number}",
+                            f"round {number}: {learning.views} views through the frozen transformer",
+                            partial(work.features, number), settings, ("shape", *taken), _given(learning.weights),
+                            (existing(folder, "features"),), formerly=f"tokens{number}"))
+        taken += (f"features{number}",)
     settings = examples | {"steps": spec.steps, "learning": _learning(learning)}
     stages.append(Stage(f"train{number}", f"round {number}: {spec.steps} steps", partial(work.train, number), settings,
                         ("shape", *before, *taken), _given(learning.init, learning.weights),
@@ -134,10 +137,10 @@ def _figures(recipe: Recipe) -> dict:
 
 
 def _result(recipe: Recipe, folder: RunFolder, work: Work, out: Path, pools: set[str]) -> list[Stage]:
-    run, spins = work.run, recipe.data.spins
+    run, turntables = work.run, recipe.data.turntables
     last = f"bundle{len(recipe.rounds) - 1}"
     measured = tuple(sorted(pools & {"held_out", "sequences", "negatives"}))
-    tables = [name for name, there in (("held_out", "held_out" in pools), ("spins", spins)) if there]
+    tables = [name for name, there in (("held_out", "held_out" in pools), ("turntables", turntables)) if there]
     return [
         Stage("export", "mean weights as a checked bundle", work.export,
               {"average": recipe.average, "card": _card(recipe)}, ("shape", last), (),
@@ -145,8 +148,9 @@ def _result(recipe: Recipe, folder: RunFolder, work: Work, out: Path, pools: set
         Stage("calibrate", "distance, accepted score, uncertainty", work.calibrate, {"count": recipe.evaluate},
               ("export", *measured), (), (run / "calibration.npz",)),
         Stage("evaluate", "errors on held-out pictures", work.evaluate,
-              {"count": recipe.evaluate, "spins": recipe.data.spin_names}, ("calibrate", *measured),
-              (Path(spins),) if spins else (), tuple(run / f"evaluation_{name}.json" for name in tables)),
+              {"count": recipe.evaluate, "spins": recipe.data.turntable_names}, ("calibrate", *measured),
+              (Path(turntables),) if turntables else (),
+              tuple(existing(run, f"evaluation_{name}.json") for name in tables)),
         Stage("publish", f"bundle in {out}", partial(work.publish, out), {"out": str(out)}, ("calibrate",), (),
               (out / CARD_FILE,)),
         Stage("report", "report/index.html", partial(write_report, recipe, folder), {}, ("evaluate", "publish"), (),

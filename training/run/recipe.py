@@ -12,6 +12,7 @@ import math
 import re
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 
@@ -22,6 +23,10 @@ from dinemo_ros.io.quoting import shown, shown_path
 from dinemo_ros.model.bundle import Card, parse_card
 from dinemo_ros.model.symmetry import NO_SYMMETRY
 
+from .old_names import KEYS, present_keys
+
+Part = TypeVar("Part")
+
 _OURS = ("out", "count", "seed")  # options of a renderer that the run itself gives
 _OPTION = re.compile(r"[a-z][a-z0-9_-]*")
 POOLS = ("synthetic", "sequences", "photographs", "negatives")
@@ -30,7 +35,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 class RecipeError(DinemoError):
-    """A recipe, or an input that it names, that training cannot work with; the message says what to change."""
+    """A recipe, or an input that it names, that training cannot work with; the message names what to change."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,8 @@ class Round:
             both than views from the side: one number for all leaves a short training without labels, and a long one
             without these views.
         bidirectional: false labels by raw matches alone, the baseline of
-        :mod:`dinemo_training.pseudo_labels.correspondence`. look_alikes: labels by correspondence are settled by the
-        photographs that look alike
+            :mod:`dinemo_training.pseudo_labels.correspondence`.
+        neighbour_consistency: labels by correspondence are synchronised over similar photographs
             (:mod:`dinemo_training.pseudo_labels.neighbour_consistency`); not where the category has a symmetry.
         keep: of the trusted labels only so many, those of the largest margin; 0: all.
     """
@@ -60,14 +65,14 @@ class Round:
     min_margin: float = 0.03
     drop: float = 0.2
     bidirectional: bool = True
-    look_alikes: bool = True
+    neighbour_consistency: bool = True
     keep: int = 0
 
     def __post_init__(self) -> None:
         wrong = set(self.pools) - set(POOLS)
         shares = self.pools.values()
         if wrong or not self.pools or not all(_is_number(s) and s > 0 for s in shares):
-            raise RecipeError(f"rounds.pools is {_told(self.pools)}; allowed: positive shares of {', '.join(POOLS)}")
+            raise RecipeError(f"rounds.pools is {_quoted(self.pools)}; allowed: positive shares of {', '.join(POOLS)}")
         _require(self.labels in LABELS, "rounds.labels", self.labels, ", ".join(LABELS))
         _require(self.steps >= 1, "rounds.steps", self.steps, "1 or more")
         _require(self.every >= 1, "rounds.every", self.every, "1 or more")
@@ -85,11 +90,12 @@ class Data:
     Attributes:
         shape: folders or files of CAD models in one pose, an npz of a finished mesh, or ``box:LxWxH`` in metres.
         photographs: folder of unlabelled photographs; find_object: the object does not fill them, find it first.
-        reference, azimuths: the sequence that says where front is, and the JSON with its azimuths.
+        reference, azimuths: the sequence that defines where front is, and the JSON with its azimuths.
         sequences: folders of unposed sequences.
         renders: folders of models to draw, by the name of the renderer's option.
         negatives: folder of photographs without the object.
-        spins: folder of sequences with known azimuth, for evaluation alone; spin_names: which of them, [] for all.
+        turntables: folder of sequences with known azimuth, for evaluation alone; turntable_names: which of them, [] for
+        all.
     """
 
     shape: list = field(default_factory=list)
@@ -100,12 +106,12 @@ class Data:
     sequences: list = field(default_factory=list)
     renders: dict = field(default_factory=dict)
     negatives: str | None = None
-    spins: str | None = None
-    spin_names: list = field(default_factory=list)
+    turntables: str | None = None
+    turntable_names: list = field(default_factory=list)
 
     def __post_init__(self) -> None:
         _check_options("data.renders", self.renders)
-        for name in ("shape", "sequences", "spin_names"):
+        for name in ("shape", "sequences", "turntable_names"):
             _require(_are_texts(getattr(self, name)), f"data.{name}", getattr(self, name), "a list of texts")
         for name, folders in self.renders.items():
             _require(not folders or _are_texts(folders if isinstance(folders, list) else [folders]),
@@ -253,16 +259,21 @@ class Recipe:
                     "category": self.category,
                     "size_prior": {"mean_m": list(self.size), "log_sigma": list(self.size_log_sigma)}}
         if not isinstance(document.get("features", {}), dict):
-            raise RecipeError(f"card: features must be a mapping, got {_told(document['features'])}")
+            raise RecipeError(f"card: features must be a mapping, got {_quoted(document['features'])}")
         document["features"] = document.get("features", {}) | {"temperature": self.learning.temperature}
         try:
             return parse_card(document)
         except BundleError as error:
             raise RecipeError(f"card: {error}") from None
 
-    def value(self, key: str):
-        """What a dotted key holds: ``data.photographs``, ``size``."""
+    def value(self, key: str) -> Any:
+        """What a dotted key holds: ``data.photographs``, ``size``.
+
+        Raises:
+            RecipeError: there is no such key.
+        """
         found = self
+        key = KEYS.get(key, key)
         for name in key.split("."):
             if not is_dataclass(found) or name not in {item.name for item in fields(found)}:
                 raise RecipeError(f"synthetic.options: ${shown(key)} is no key of the recipe")
@@ -280,9 +291,10 @@ class Recipe:
         return {name for name, there in (("synthetic", data.renders), ("sequences", data.reference),
                                          ("photographs", data.photographs), ("negatives", self.negatives)) if there}
 
-    def settles(self, spec: Round) -> bool:
-        """Do look-alikes have a say in the labels of this round?"""
-        return spec.labels == "correspondence" and spec.look_alikes and self.bundle_card().symmetry == NO_SYMMETRY
+    def uses_neighbours(self, spec: Round) -> bool:
+        """Whether the labels of this round are made consistent with those of similar photographs."""
+        return (spec.labels == "correspondence" and spec.neighbour_consistency
+                and self.bundle_card().symmetry == NO_SYMMETRY)
 
     def templates(self) -> str:
         """The pool whose posed views photographs are compared with."""
@@ -336,7 +348,11 @@ def load_recipe(path: str | Path) -> Recipe:
 
 
 def read_yaml(path: str | Path) -> dict:
-    """A YAML mapping, as it is written."""
+    """A YAML mapping, as it is written.
+
+    Raises:
+        RecipeError: the file cannot be read, or is no mapping.
+    """
     try:
         data = read_document(path, RECIPE)
     except DocumentError as error:
@@ -351,7 +367,7 @@ def build_recipe(data: dict, where: str) -> Recipe:
     data = dict(data)
     if "rounds" in data:
         if not isinstance(data["rounds"], list):
-            raise RecipeError(f"{where}: rounds must be a list, got {_told(data['rounds'])}")
+            raise RecipeError(f"{where}: rounds must be a list, got {_quoted(data['rounds'])}")
         data["rounds"] = [_build(Round, r, f"{where}: rounds") for r in data["rounds"]]
     for name, kind in (("data", Data), ("mesh", Mesh), ("synthetic", Synthetic), ("learning", Learning)):
         data[name] = _build(kind, data.get(name) or {}, f"{where}: {name}")
@@ -363,12 +379,17 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(asdict(recipe), sort_keys=False, default_flow_style=None, width=110)
 
 
+_SECTIONS = {Data: "data", Round: "rounds"}
 _KINDS = {"bool": bool, "int": int, "float": (int, float), "str": str, "list": list, "dict": dict}
 
 
-def _build(kind, data, where: str):
+def _build(kind: type[Part], data: Any, where: str) -> Part:
     if not isinstance(data, dict):
-        raise RecipeError(f"{where} must be a mapping of keys to values, got {_told(data)}")
+        raise RecipeError(f"{where} must be a mapping of keys to values, got {_quoted(data)}")
+    try:
+        data = present_keys(_SECTIONS.get(kind, ""), data, where)
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from None
     known = {f.name: f for f in fields(kind)}
     unknown = set(data) - set(known)
     if unknown:
@@ -386,29 +407,29 @@ def _build(kind, data, where: str):
         raise RecipeError(f"{where}: {error}") from None
 
 
-def _check_type(item: dataclasses.Field, value, where: str) -> None:
+def _check_type(item: dataclasses.Field, value: Any, where: str) -> None:
     """``value`` against the annotation of a field, which is a string here (postponed evaluation)."""
     name, optional = str(item.type).removesuffix(" | None"), str(item.type).endswith("| None")
     expected = _KINDS.get(name.split("[")[0])
     if not _finite(value):
-        raise RecipeError(f"{where}: {item.name} is {_told(value)}; allowed: finite numbers")
+        raise RecipeError(f"{where}: {item.name} is {_quoted(value)}; allowed: finite numbers")
     wrong_bool = isinstance(value, bool) and expected not in (None, bool)
     if not (value is None and optional) and (wrong_bool or (expected and not isinstance(value, expected))):
-        raise RecipeError(f"{where}: {item.name} is {_told(value)}; allowed: {name.split('[')[0]}"
+        raise RecipeError(f"{where}: {item.name} is {_quoted(value)}; allowed: {name.split('[')[0]}"
                           f"{' or nothing' if optional else ''}")
 
 
-def _require(condition: bool, key: str, value, allowed: str) -> None:
+def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
     if not condition:
-        raise RecipeError(f"{key} is {_told(value)}; allowed: {allowed}")
+        raise RecipeError(f"{key} is {_quoted(value)}; allowed: {allowed}")
 
 
-def _told(value) -> str:
-    """A value of somebody's recipe in a sentence."""
+def _quoted(value: Any) -> str:
+    """A value of a recipe as text for a message."""
     return shown(repr(value), 200)
 
 
-def _finite(value) -> bool:
+def _finite(value: Any) -> bool:
     """Whether no number in a value, or in a list or mapping of values, is infinite or none."""
     if isinstance(value, dict):
         return all(map(_finite, value.values()))
@@ -438,5 +459,5 @@ def _check_options(key: str, options: dict) -> None:
                      "texts that do not begin with - (that would be another option)")
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

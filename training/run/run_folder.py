@@ -6,7 +6,7 @@
     stages/NAME.json the stamp of a stage          metrics.jsonl   figures, one line per stage
     report/          the HTML report
 
-A stage is skipped when its stamp says that it ended with the same key. The key is a hash of the stage's settings, of
+A stage is skipped when its stamp records that it ended with the same key. The key is a hash of the stage's settings, of
 the files that it reads from outside the run, and of the keys of the stages that it builds on. A stage that was killed
 goes on where it was; one whose key changed starts over.
 """
@@ -40,7 +40,7 @@ _PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "numba", "torch",
 
 
 class RunError(DinemoError):
-    """A run folder that cannot be used, or a stage that failed; the message says what to do."""
+    """A run folder that cannot be used, or a stage that failed; the message names what to do."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Stage:
         needs: names of the stages whose results it reads.
         inputs: files and folders from outside the run folder that it reads.
         outputs: files and folders in the run folder that it makes; they are removed when it starts over.
+        formerly: what an earlier release called it; its key is made of that, so that finished runs stay finished.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     inputs: tuple[Path, ...] = ()
     outputs: tuple[Path, ...] = ()
+    formerly: str = ""
 
 
 class RunFolder:
@@ -82,7 +84,11 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs out; a process that dies, however it does, leaves the folder free."""
+        """Keep other runs out; a process that dies, however it does, leaves the folder free.
+
+        Raises:
+            RunError: another run is at work there, or the folder cannot be locked.
+        """
         self._make()
         try:
             handle = open_lock(self.path / "lock")
@@ -127,7 +133,8 @@ class RunFolder:
 
     def key(self, stage: Stage) -> str:
         """The hash that decides whether a finished stage may be kept; stages are asked for in order."""
-        content = {"name": stage.name, "settings": stage.settings, "needs": [self._keys[n] for n in stage.needs],
+        content = {"name": stage.formerly or stage.name, "settings": stage.settings,
+            "needs": [self._keys[n] for n in stage.needs],
                    "inputs": [self._fingerprint(path) for path in stage.inputs]}
         self._keys[stage.name] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
         return self._keys[stage.name]
@@ -139,7 +146,7 @@ class RunFolder:
 
     def state(self, stage: Stage) -> str:
         """"new", "changed" (made with other settings or inputs), "half" (was interrupted) or "done"."""
-        stamp = self.stamp(stage.name)
+        stamp = self.stamp(stage.name) or (self.stamp(stage.formerly) if stage.formerly else {})
         if not stamp:
             return "new"
         if stamp.get("key") != self.key(stage):
@@ -212,7 +219,7 @@ class RunFolder:
             else:
                 path.unlink(missing_ok=True)
 
-    def log(self, name: str, event: str, **details) -> None:
+    def log(self, name: str, event: str, **details: object) -> None:
         """One line in stages.jsonl."""
         _append(self.path / "stages.jsonl", {"time": now(), "stage": name, "event": event, **details})
 
@@ -278,6 +285,7 @@ def _commit() -> str | None:
 
 
 def now() -> str:
+    """The time in UTC, ISO 8601 to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each stage of a run does. :mod:`dinemo_training.run.main` says in which order, and which ones may be skipped."""
+"""What each stage of a run does. :mod:`dinemo_training.run.main` decides the order, and which ones are skipped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dinemo_ros.process.child_python import python_command, python_environment
 from ..data.augmentation import AugmentConfig
 from ..data.batches import CorrespondenceSampler
 from ..data.example_stream import ExampleStream, Pool, parse_pool
-from ..data.feature_cache import LINKS, write_tokens
+from ..data.feature_cache import LINKS, write_features
 from ..data.foreground import SaliencyMask
 from ..data.label_store import read_labels, write_labels
 from ..data.negatives import write_negatives
@@ -37,14 +37,22 @@ from ..models.contrastive import TrainConfig, train
 from ..models.student import create_student, is_transformer, load_pretrained
 from ..models.teachers import create_teacher
 from ..pseudo_labels.correspondence import ONE_WAY
-from ..pseudo_labels.labelling import confirmed_labeller, correspondence_labeller, label_photos, render_labeller, select
-from ..pseudo_labels.neighbour_consistency import settle
+from ..pseudo_labels.labelling import (
+    Labeller,
+    confirmed_labeller,
+    correspondence_labeller,
+    label_photos,
+    render_labeller,
+    select,
+)
+from ..pseudo_labels.neighbour_consistency import with_neighbour_consistency
 from ..sequences.posed_templates import align, read_reference_azimuths, read_sequence, write_templates
 from ..synthetic.assets.vessel_catalogue import VesselCatalogue
 from ..synthetic.shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape
 from ..synthetic.shape.vessel_mesh import vessel_mesh
 from .inputs import parse_size
 from .leakage import mean_files, notes
+from .old_names import existing
 from .recipe import Recipe, RecipeError, Round
 
 _TEMPLATES = 72        # posed views that photographs are compared with
@@ -93,7 +101,11 @@ class Work:
         return {"vertices": len(shape.vertices), "faces": len(shape.faces), "size_m": shape.size.round(4).tolist()}
 
     def photographs(self) -> dict:
-        """Square crops of the photographs."""
+        """Square crops of the photographs.
+
+        Raises:
+            RecipeError: not one photograph is usable.
+        """
         data = self.recipe.data
         kept = prepare(Path(data.photographs), self.pool("photographs"), data.find_object)
         if not kept:
@@ -132,7 +144,7 @@ class Work:
         return {"renders": count}
 
     @staticmethod
-    def _option(name: str, value) -> list[str]:
+    def _option(name: str, value: object) -> list[str]:
         """``--name value``, see :class:`dinemo_training.run.recipe.Synthetic`."""
         if value is None or value is False:
             return []
@@ -151,11 +163,12 @@ class Work:
         spec, out = self.recipe.rounds[number], self.round(number) / "labels.npz"
         out.parent.mkdir(parents=True, exist_ok=True)
         names = self._photo_names()[:: spec.every]
-        photos, settled = self.pool("photographs"), self.recipe.settles(spec)
+        photos, settled = self.pool("photographs"), self.recipe.uses_neighbours(spec)
         each = out.with_name("labels_alone.npz") if settled else out
         label_photos(photos, names, self._labeller(spec, number), each, symmetry=self.recipe.bundle_card().symmetry)
         if settled:
-            write_labels(out, settle(photos, read_labels(each), create_teacher(self.recipe.teacher)))
+            write_labels(out, with_neighbour_consistency(photos, read_labels(each),
+                                                         create_teacher(self.recipe.teacher)))
         with np.load(out, allow_pickle=False) as labels:
             return {"asked": len(names), "consistent": len(labels["names"]), "rejected": len(labels["rejected"])}
 
@@ -163,7 +176,7 @@ class Work:
         prepared = json.loads((self.pool("photographs") / "prepared.json").read_text())
         return sorted(name for name, kept in prepared.items() if kept)
 
-    def _labeller(self, spec: Round, number: int):
+    def _labeller(self, spec: Round, number: int) -> Labeller:
         labellers = []
         if spec.labels in ("render", "confirmed"):
             bundle = load_bundle(self.round(number - 1) / "bundle")
@@ -177,7 +190,7 @@ class Work:
         symmetry = self.recipe.bundle_card().symmetry
         return confirmed_labeller(*labellers, symmetry) if len(labellers) == 2 else labellers[0]
 
-    def tokens(self, number: int) -> dict:
+    def features(self, number: int) -> dict:
         """Select labels, and put views of all pools through the frozen transformer."""
         learning, seed = self.recipe.learning, self.recipe.seed + number
         pools, figures = self._pools(number)
@@ -185,7 +198,7 @@ class Work:
         load_pretrained(backbone, learning.weights)
         sampler = CorrespondenceSampler(self._mesh(), AugmentConfig(size=learning.crop), LINKS)
         stream = ExampleStream(_read(pools), sampler, seed, 0, learning.views)
-        views = write_tokens(self.round(number) / "tokens", stream, backbone, workers=learning.workers)
+        views = write_features(existing(self.round(number), "features"), stream, backbone, workers=learning.workers)
         return figures | {"views": views}
 
     def train(self, number: int) -> dict:
@@ -233,12 +246,12 @@ class Work:
         """In this process, or on several GPUs as a command under Accelerate's launcher."""
         spec, learning = self.recipe.rounds[number], self.recipe.learning
         seed, weights = self.recipe.seed + number, learning.weights and Path(learning.weights)
-        tokens = out / "tokens" if learning.views else None
+        cache = existing(out, "features") if learning.views else None
         if torch.cuda.device_count() > 1:
             options = {"shape": self.run / "shape.npz", "out": out, "init": before, "weights": weights,
                        "backbone": learning.backbone, "steps": spec.steps, "batch": learning.batch, "lr": learning.lr,
                        "sigma": learning.sigma, "temperature": learning.temperature, "size": learning.crop,
-                       "seed": seed, "workers": learning.workers, "tokens": tokens}
+                       "seed": seed, "workers": learning.workers, "feature-cache": cache}
             flags = ["--freeze"] if learning.freeze else []
             data = [part for folder, share in pools.items() for part in ("--data", f"{folder}:{share}")]
             command("-m", "accelerate.commands.launch", "--multi_gpu", "-m", "dinemo_training.models.contrastive",
@@ -248,7 +261,7 @@ class Work:
         config = TrainConfig(steps=spec.steps, batch=learning.batch, lr=learning.lr, sigma=learning.sigma,
                              temperature=learning.temperature, seed=seed, architecture=learning.backbone,
                              freeze=learning.freeze, augmentation=AugmentConfig(size=learning.crop))
-        train(_read(pools), self._mesh(), out, config, init=before, weights=weights, tokens=tokens,
+        train(_read(pools), self._mesh(), out, config, init=before, weights=weights, feature_cache=cache,
               workers=learning.workers,
               checkpoint_every=int(np.clip(spec.steps // 20, 10, 200)))  # short runs on slow machines are killed, too
 
@@ -292,26 +305,26 @@ class Work:
         out = self.run / "uncertainty.json"
         out.unlink(missing_ok=True)
         try:
-            told = uncertainty.calibrate(self.bundle, [self.held_out], self.recipe.evaluate)
+            summary = uncertainty.calibrate(self.bundle, [self.held_out], self.recipe.evaluate)
         except ValueError as error:
             print(f"the bundle goes without a probability and with the solver's own covariance: {error}")
             return {}
-        write_file(out, json.dumps(told, indent=1))
-        return {"probability_error": told["ece"]}
+        write_file(out, json.dumps(summary, indent=1))
+        return {"probability_error": summary["ece"]}
 
     def evaluate(self) -> dict:
-        """The finished bundle on held-out renders and, where the recipe names them, on spins."""
+        """The finished bundle on held-out renders and, where the recipe names them, on turntables."""
         data, figures = self.recipe.data, {}
         worst = self.run / "worst"
         if self.held_out.is_dir():
             result = evaluate_bundle(self.bundle, self.held_out, limit=self.recipe.evaluate, worst=worst / "held_out")
             result.save(self.run / "evaluation_held_out.json")
             figures["held_out"] = result.summary() | ({"notes": remarks} if (remarks := notes(self.recipe)) else {})
-        if data.spins:
-            result = evaluate_bundle(self.bundle, spins=Path(data.spins), names=data.spin_names or None,
-                                     worst=worst / "spins")
-            result.save(self.run / "evaluation_spins.json")
-            figures["spins"] = result.summary()
+        if data.turntables:
+            result = evaluate_bundle(self.bundle, turntables=Path(data.turntables), names=data.turntable_names or None,
+                                     worst=worst / "turntables")
+            result.save(self.run / "evaluation_turntables.json")
+            figures["turntables"] = result.summary()
         return figures
 
     def publish(self, out: Path) -> dict:
@@ -327,7 +340,7 @@ class Work:
         return CategoryShape.load(self.run / "shape.npz")
 
 
-def command(*arguments) -> None:
+def command(*arguments: object) -> None:
     """Run another part of this package as a process of this Python, without a shell or what lies in the current folder.
 
     Args:

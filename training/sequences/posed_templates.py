@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Object-centric sequences become posed templates, without pose labels.
 
-One reference sequence says which way is front (the one human choice per category). Every other sequence is aligned to
-it: each frame and its mirror image vote for an azimuth by teacher similarity to all template views *and their mirror
+One reference sequence defines which way is front (the one human choice per category). Every other sequence is aligned
+to it: each frame and its mirror image vote for an azimuth by teacher similarity to all template views *and their mirror
 images*; then the whole sequence decides, because neighbouring frames turn by about the same step in the same sense.
-Aligned sequences join the templates and the rest votes again, which is how UOP3D's lesson (several videos beat one)
-enters here.
+Aligned sequences join the templates and the rest votes again, which is how UOP3D's result (several videos beat one;
+Sommer et al., CVPR 2024) enters here.
 
     python -m dinemo_training.sequences.posed_templates --reference DIR/kadjar --azimuths DIR/azimuth.json --sequence \
         DIR/a DIR/b \
@@ -60,7 +60,11 @@ class Sequence:
 
 
 def read_sequence(folder: Path, saliency: SaliencyMask, teacher: Teacher) -> Sequence:
-    """Read a folder of frames in name order; frames without a salient object are left out and named."""
+    """Read a folder of frames in name order; frames without a salient object are left out and named.
+
+    Raises:
+        FileNotFoundError: no file is a picture with a salient object.
+    """
     files, images, masks = [], [], []
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
     for path in tqdm(paths, desc=folder.name):
@@ -75,7 +79,8 @@ def read_sequence(folder: Path, saliency: SaliencyMask, teacher: Teacher) -> Seq
     return Sequence(folder.name, files, images, masks, *describe(images, masks, teacher))
 
 
-def describe(images, masks, teacher: Teacher, side: int = 224) -> tuple[torch.Tensor, torch.Tensor]:
+def describe(images: list[np.ndarray], masks: list[np.ndarray], teacher: Teacher,
+             side: int = 224) -> tuple[torch.Tensor, torch.Tensor]:
     """Masked teacher features of the box, flattened and normalised: [N, C] of the pictures, [N, C] of their mirrors."""
     crops, weights = [], []
     for image, mask in zip(images, masks, strict=True):
@@ -92,7 +97,11 @@ def describe(images, masks, teacher: Teacher, side: int = 224) -> tuple[torch.Te
 
 
 def azimuth_votes(queries: torch.Tensor, bank: torch.Tensor, bank_azimuths: np.ndarray) -> np.ndarray:
-    """Votes [N, BINS] that sum to one per row: softmax over template views, spread over neighbouring azimuths."""
+    """Votes [N, BINS] that sum to one per row: softmax over template views, spread over neighbouring azimuths.
+
+    Args:
+        queries: [N, C] unit norm. bank: [M, C] unit norm. bank_azimuths: [M] radians.
+    """
     weight = torch.softmax(queries @ bank.T / _SOFTMAX, dim=1).numpy()
     centres = np.arange(BINS) * 2 * np.pi / BINS
     kernel = np.exp(-0.5 * (wrapped(bank_azimuths[:, None] - centres) / np.deg2rad(_KERNEL_DEG)) ** 2)
@@ -102,14 +111,18 @@ def azimuth_votes(queries: torch.Tensor, bank: torch.Tensor, bank_azimuths: np.n
 
 def agreed_votes(pictures: torch.Tensor, mirrored: torch.Tensor, bank: torch.Tensor,
                  bank_azimuths: np.ndarray) -> np.ndarray:
-    """Votes [N, BINS] of pictures that agree with those of their mirror images, see :func:`agreement`."""
+    """Votes [N, BINS] of pictures that agree with those of their mirror images, see :func:`agreement`.
+
+    Args:
+        pictures, mirrored: [N, C] unit norm. bank: [M, C] unit norm. bank_azimuths: [M] radians.
+    """
     return agreement(*(azimuth_votes(queries, bank, bank_azimuths) for queries in (pictures, mirrored)))
 
 
 def agreement(votes: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
     """Votes [..., BINS] of pictures times those of their mirror images, turned back: both have to like a direction.
 
-    Straight from behind a teacher hesitates between front and rear, and one picture alone may tip to the wrong side.
+    Straight from behind, a teacher's votes for front and rear are nearly equal, and one picture alone may be wrong.
     """
     both = votes * mirrored[..., -np.arange(BINS) % BINS] + 1e-9
     return both / both.sum(axis=-1, keepdims=True)
@@ -191,7 +204,13 @@ def align(reference: Sequence, azimuths: np.ndarray, others: list[Sequence]) -> 
 
 def write_templates(sequences: list[Sequence], aligned: dict[str, np.ndarray], reference: str, shape: CategoryShape,
                     out: Path, min_iou: float = 0.72) -> None:
-    """Fit camera and box of every sequence by silhouette and store its frames as posed crops."""
+    """Fit camera and box of every sequence by silhouette and store its frames as posed crops.
+
+    Args:
+        aligned: azimuths [N] in radians of each sequence's frames, by its name.
+        reference: the sequence whose azimuths are exact.
+        min_iou: frames whose silhouette overlaps less than this share (intersection over union) are left out.
+    """
     mean_size = shape.size
     names, Ks, Ts, sizes = [], [], [], []
     for sequence in sequences:
@@ -219,7 +238,11 @@ def write_templates(sequences: list[Sequence], aligned: dict[str, np.ndarray], r
 
 
 def read_reference_azimuths(path: Path, name: str, files: list[Path]) -> np.ndarray:
-    """Azimuths [N] in radians of the reference sequence, the one human choice per category."""
+    """Azimuths [N] in radians of the reference sequence, the one human choice per category.
+
+    Raises:
+        DatasetError: the file has no finite azimuth for each of the frames.
+    """
     try:
         table = read_json(path)[name]["azimuth_deg"]
         azimuths = np.array([table[f.name] for f in files], np.float64)
@@ -232,6 +255,7 @@ def read_reference_azimuths(path: Path, name: str, files: list[Path]) -> np.ndar
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.sequences.posed_templates``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", type=Path, required=True, help="folder of the sequence that defines front")
     parser.add_argument("--azimuths", type=Path, required=True, help="JSON with its azimuths; no other entry is read")

@@ -71,16 +71,20 @@ def fit_sequence(mesh_vertices: np.ndarray, faces: np.ndarray, mean_size: np.nda
     return SequenceFit(elevation, distance, size, offset, np.array(ious))
 
 
-def _unpack(x, mean_size, fit_offset):
+def _unpack(x: np.ndarray, mean_size: np.ndarray, fit_offset: bool) -> tuple[float, float, np.ndarray, float]:
     """x: elevation, log(distance / 3 lengths), log length, log height, azimuth offset."""
     size = mean_size * np.exp([x[2], 0.0, x[3]])
     return float(x[0]), 3.0 * float(np.exp(np.clip(x[1], -0.7, 1.5))), size, float(x[4]) if fit_offset else 0.0
 
 
-def overlap(points, faces, azimuth: float, elevation: float, distance: float, target):
+def overlap(points: np.ndarray, faces: np.ndarray, azimuth: float, elevation: float, distance: float,
+            target: tuple[np.ndarray, np.ndarray]) -> tuple[float, np.ndarray, np.ndarray]:
     """IoU of the rendered silhouette with ``target`` after a per-frame similarity, and the fitted K [3, 3], T [4, 4].
 
     K refers to the raster of ``target`` (see :func:`_normalised`).
+
+    Args:
+        points: [V, 3] metres. faces: [F, 3] indices. azimuth, elevation: radians. distance: metres.
     """
     mask, _ = target
     T = se3(rotation_from_viewpoint(azimuth, elevation, 0.0), [0.0, 0.0, distance])
@@ -97,7 +101,7 @@ def overlap(points, faces, azimuth: float, elevation: float, distance: float, ta
     return float(np.logical_and(drawn, mask > 0).sum() / max(union, 1)), K, T
 
 
-def _normalised(mask: np.ndarray):
+def _normalised(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mask's box scaled into a small square raster, and the matrix from picture to raster pixels."""
     x0, y0, x1, y1 = mask_box(mask)
     scale = 0.86 * _SIDE / max(x1 - x0, y1 - y0)
@@ -107,8 +111,13 @@ def _normalised(mask: np.ndarray):
     return cv2.warpAffine(mask, A[:2], (_SIDE, _SIDE), flags=cv2.INTER_AREA), A
 
 
-def frame_pose(points, faces, azimuth: float, elevation: float, distance: float, mask: np.ndarray):
-    """K [3, 3] in pixels of the picture, T_cam_obj [4, 4] and IoU of one frame."""
+def frame_pose(points: np.ndarray, faces: np.ndarray, azimuth: float, elevation: float, distance: float,
+               mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """K [3, 3] in pixels of the picture, T_cam_obj [4, 4] and IoU of one frame.
+
+    Args:
+        points: [V, 3] metres. faces: [F, 3] indices. azimuth, elevation: radians. distance: metres. mask: [H, W].
+    """
     target = _normalised(mask)
     iou, K, T = overlap(points, faces, azimuth, elevation, distance, target)
     return np.linalg.inv(target[1]) @ K, T, iou

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 
 from ..errors import DinemoError
-from ..train_stages import FAMILIES
+from ..train_stages import FAMILIES, RENAMED
 from . import options
 
 _DESCRIPTION = """\
@@ -24,7 +25,7 @@ What the shape is made of decides what can be learnt:
 
 examples:
   dinemo train --category mug --shape cad/mugs --size 0.12x0.09x0.10 --out engines/mug
-  dinemo train --category car --images photos/ --shape cad/cars --sequences spins/ --out engines/car
+  dinemo train --category car --images photos/ --shape cad/cars --sequences turntables/ --out engines/car
   dinemo train --config training/configs/car.yaml --data DATA --run runs/car --out engines/car
   dinemo train --run runs/car --resume            goes on where it stopped
   dinemo train report --run runs/car              one stage again
@@ -51,7 +52,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--reference", metavar="NAME", help="which sequence that is, if azimuth.json knows several; "
                         "no other entry is read")
     parser.add_argument("--negatives", metavar="DIR", help="photographs without the object (default: drawn ones only)")
-    parser.add_argument("--spins", metavar="DIR", help="sequences with known azimuth to evaluate on, never trained on")
+    parser.add_argument("--turntables", metavar="DIR", help="sequences with known azimuth to evaluate on, never "
+                        "trained on")
+    parser.add_argument("--spins", metavar="DIR", help=argparse.SUPPRESS)  # the name of version 0.1
     parser.add_argument("--renders", action="append", metavar="NAME=DIR", help="models to draw, by the name of the "
                         "renderer's option; may be given several times")
     parser.add_argument("--config", metavar="YAML", help="recipe (default: the category's shipped settings, where "
@@ -70,7 +73,12 @@ def add_parser(subparsers) -> None:
 
 
 def _stage(text: str) -> str:
-    if text.rstrip("0123456789") not in FAMILIES:
+    family = text.rstrip("0123456789")
+    if family in RENAMED:
+        print(f"note: the stage {family} is now called {RENAMED[family]}; the old name is understood in "
+              "this release only", file=sys.stderr)
+        return RENAMED[family] + text[len(family):]
+    if family not in FAMILIES:
         raise argparse.ArgumentTypeError(f"{text!r} is no stage; there are {', '.join(FAMILIES)}")
     return text
 

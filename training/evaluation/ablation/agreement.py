@@ -2,7 +2,7 @@
 r"""Label files of the same photographs against those of a better model, as a table.
 
     python -m dinemo_training.evaluation.ablation.agreement --reference render_labels.npz --labels matched.npz \
-        settled.npz --out table
+        consistent.npz --out table
 
 The reference is no truth: what is counted is disagreement with it, where it is sure itself. Of every file the surest
 labels are taken, by its own margins. Writes ``<out>.json`` and ``<out>.md``.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,13 @@ from .flips import SHARES, markdown
 _EXACT_DEG = 10.0
 
 
-def compare_labels(found: dict[str, Label | None], reference: dict[str, Label], shares=SHARES) -> dict:
-    """Labelled, near and turned round over all photographs of the reference; the wrong ones among the surest."""
+def compare_labels(found: dict[str, Label | None], reference: dict[str, Label],
+                   shares: Sequence[float] = SHARES) -> dict:
+    """Labelled, near and turned round over all photographs of the reference; the wrong ones among the surest.
+
+    Args:
+        shares: of the photographs, 0 to 1, that the surest labels are.
+    """
     both = [(label, reference[name]) for name, label in found.items() if label is not None and name in reference]
     errors = np.rad2deg([rotation_angle(a.rotation, b.rotation) for a, b in both])
     order = np.argsort([-a.margin for a, _ in both], kind="stable")
@@ -45,6 +51,7 @@ def compare_labels(found: dict[str, Label | None], reference: dict[str, Label], 
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.evaluation.ablation.agreement``."""
     parser = argparse.ArgumentParser(prog="python -m dinemo_training.evaluation.ablation.agreement",
                                      description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", type=Path, required=True, help="npz of dinemo_training.pseudo_labels.labelling")

@@ -55,11 +55,11 @@ class Example:
         return azimuth_error_deg(float(np.rad2deg(viewpoint_from_rotation(R)[0])), self.azimuth_deg)
 
 
-def spin_examples(spin: Path, names: list[str], every: int, cache: Path) -> list[Example]:
-    """Every n-th frame of spins with known azimuth; the object is found by saliency."""
+def turntable_examples(turntable: Path, names: list[str], every: int, cache: Path) -> list[Example]:
+    """Every n-th frame of turntables with known azimuth; the object is found by saliency."""
     masks, examples = _Masks(cache / "masks"), []
-    frames = [f for name in names for f in list(read_spins(spin, [name]))[::every]]
-    for frame in tqdm(frames, desc="spins", mininterval=5):
+    frames = [f for name in names for f in list(read_spins(turntable, [name]))[::every]]
+    for frame in tqdm(frames, desc="turntables", mininterval=5):
         image = np.ascontiguousarray(imread(frame.path)[..., ::-1])
         mask = masks(image)
         photo = crop_photo(image, mask) if mask.any() else None
@@ -85,10 +85,12 @@ def posed_examples(folder: Path, count: int, group: str = "synthetic", names: li
 
 
 def labelled_examples(photos: Path, labels: Path, count: int, min_margin: float) -> list[Example]:
-    """Photographs whose render-and-compare label (:mod:`dinemo_training.pseudo_labels.labelling`) leads by
-    ``min_margin``.
+    """Photographs with a trusted render-and-compare label (:mod:`dinemo_training.pseudo_labels.labelling`).
 
     Those poses are no truth: what is measured on them is agreement.
+
+    Args:
+        count: how many, evenly chosen. min_margin: least difference of a label's score to that of the next orientation.
     """
     sure = {name: label for name, label in read_labels(labels).items() if label and label.margin >= min_margin}
     names = sorted(sure)[:: max(1, len(sure) // count)][:count]

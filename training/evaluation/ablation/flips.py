@@ -8,7 +8,7 @@ r"""How well different checks tell right labels from turned ones, as a table.
         --templates \
         runs/car/sequences --template-names kadjar ruf thar --shape runs/car/shape.npz --out table
 
-Every picture gets its label as always (mirror check ``correct``). Each check then says how sure it is of it, and the
+Every picture gets its label as always (mirror check ``correct``). Each check then gives its confidence in it, and the
 table lists what is wrong among the surest of them. A check helps if that is less than by the margin alone, which costs
 nothing. Writes ``<out>.json`` and ``<out>.md``.
 """
@@ -38,12 +38,12 @@ from ...data.batches import CorrespondenceSampler
 from ...data.photographs import Photo
 from ...models.category_shape import CategoryShape
 from ...models.teachers import CnnTeacher, Teacher, create_teacher
-from ...pseudo_labels.augmented_views import MOST, looks
+from ...pseudo_labels.augmented_views import MOST, augmented_views
 from ...pseudo_labels.bidirectional import BidirectionalLabeller
-from ...pseudo_labels.flip_checks import half_turn_by_cells, half_turn_by_score, lead_over_looks
+from ...pseudo_labels.flip_checks import half_turn_by_cells, half_turn_by_score, lead_over_views
 from ...pseudo_labels.labelling import render_labeller
 from ...pseudo_labels.mirror_check import Candidate, reconcile
-from ...pseudo_labels.neighbour_consistency import describe_photos, look_alike_odds
+from ...pseudo_labels.neighbour_consistency import describe_photos, neighbour_odds
 from ...pseudo_labels.template_bank import build_bank
 from ...run.arguments import parsed
 from .__main__ import template_crops
@@ -52,13 +52,13 @@ from .measure import single_threaded
 
 MARGIN = "margin (as it is)"
 SHARES = (0.8, 0.6, 0.4)
-# Candidates of a photograph, and how surely a pose of it is right and not its half turn.
+# Candidates of a photograph, and the confidence that a pose of it is right and not its half turn.
 Asked = tuple[list[Candidate], Callable[[np.ndarray], float] | None]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A label: its error in degrees, its rotation [3, 3] along the ray, and how sure each check is of it."""
+class EvaluatedLabel:
+    """A label: its error in degrees, its rotation [3, 3] along the ray, and the confidence of each check."""
 
     error_deg: float
     rotation: np.ndarray
@@ -66,7 +66,7 @@ class Judged:
 
 
 def by_correspondence(labeller: BidirectionalLabeller) -> Callable[[Photo], Asked]:
-    """Candidates by matching; the half turn is judged cell by cell."""
+    """Candidates by matching; the half turn is compared cell by cell."""
     def ask(photo: Photo) -> Asked:
         comparison = labeller.compare(photo)
         candidates = [candidate for candidate, _ in labeller.explain(comparison)]
@@ -79,7 +79,7 @@ def by_correspondence(labeller: BidirectionalLabeller) -> Callable[[Photo], Aske
 
 
 def by_rendering(bundle: Path) -> Callable[[Photo], Asked]:
-    """Candidates by render-and-compare; the half turn is judged by its score."""
+    """Candidates by render-and-compare; the half turn is compared by its score."""
     label = render_labeller(PoseEstimator(load_bundle(bundle), threads=1))
 
     def ask(photo: Photo) -> Asked:
@@ -90,39 +90,39 @@ def by_rendering(bundle: Path) -> Callable[[Photo], Asked]:
     return ask
 
 
-def judge(example: Example, ask: Callable[[Photo], Asked], count: int) -> Judged | None:
+def evaluate(example: Example, ask: Callable[[Photo], Asked], count: int) -> EvaluatedLabel | None:
     """Label one picture and ask every check that needs no other picture; None without a label."""
-    seen = looks(example.photo, count)
-    answers = [ask(look.photo) for look in seen]
+    views = augmented_views(example.photo, count)
+    answers = [ask(view.photo) for view in views]
     candidates = [found for found, _ in answers]
     label = reconcile(*candidates[:2])
     if label is None:
         return None
     R = label.rotation
-    rotations = [[look.back(c.rotation) for c in found]
-                 for look, found in zip(seen, candidates, strict=True)]
-    # The first two looks are the photograph and its mirror image: there, back is also forth.
-    half = [check(look.back(R)) for look, (_, check) in zip(seen[:2], answers[:2], strict=True) if check]
+    rotations = [[view.back(c.rotation) for c in found] for view, found in zip(views, candidates, strict=True)]
+    # The first two views are the photograph and its mirror image: there, back is also forth.
+    half = [check(view.back(R)) for view, (_, check) in zip(views[:2], answers[:2], strict=True) if check]
     sure = {"score": label.score, MARGIN: label.margin, "half turn": float(np.mean(half)),
-            f"lead over {count} looks": lead_over_looks(R, candidates, rotations)}
-    return Judged(example.error_deg(label), R, sure)
+            f"lead over {count} augmented views": lead_over_views(R, candidates, rotations)}
+    return EvaluatedLabel(example.error_deg(label), R, sure)
 
 
-def with_look_alikes(judged: list[Judged], photos: list[Photo], teacher: Teacher) -> list[Judged]:
-    """The same, with what those that look alike say."""
+def with_neighbour_consistency(evaluated: list[EvaluatedLabel], photos: list[Photo],
+                               teacher: Teacher) -> list[EvaluatedLabel]:
+    """The same, with what the labels of similar photographs add."""
     described = [describe_photos([photo], teacher) for photo in photos]
-    odds = look_alike_odds(np.array([j.rotation for j in judged]), np.array([j.sure[MARGIN] for j in judged]),
-                           *(torch.cat(side) for side in zip(*described, strict=True)))
-    return [Judged(j.error_deg, j.rotation, j.sure | {"look-alikes": float(o)})
-            for j, o in zip(judged, odds, strict=True)]
+    odds = neighbour_odds(np.array([j.rotation for j in evaluated]), np.array([j.sure[MARGIN] for j in evaluated]),
+                          *(torch.cat(side) for side in zip(*described, strict=True)))
+    return [EvaluatedLabel(j.error_deg, j.rotation, j.sure | {"neighbour consistency": float(o)}) for j, o
+            in zip(evaluated, odds, strict=True)]
 
 
-def tabulate(judged: list[Judged], asked: int) -> list[dict]:
+def tabulate(evaluated: list[EvaluatedLabel], asked: int) -> list[dict]:
     """Per check and share: how many of the surest labels are wrong, and how many of them are turned round."""
-    errors = np.array([j.error_deg for j in judged])
+    errors = np.array([j.error_deg for j in evaluated])
     rows = []
-    for name in judged[0].sure:
-        order = np.argsort([-j.sure[name] for j in judged], kind="stable")
+    for name in evaluated[0].sure:
+        order = np.argsort([-j.sure[name] for j in evaluated], kind="stable")
         row = {"check": name}
         for share in SHARES:
             kept = errors[order[: round(share * asked)]]
@@ -151,13 +151,14 @@ def occluded(example: Example, level: str, occluder: Occluder) -> Photo:
 
 
 def parse() -> argparse.Namespace:
+    """Options of ``python -m dinemo_training.evaluation.ablation.flips``."""
     parser = argparse.ArgumentParser(prog="python -m dinemo_training.evaluation.ablation.flips", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--posed", type=Path, required=True, help="posed crops to measure on")
     parser.add_argument("--names", nargs="*", default=[], help="only these objects of them")
     parser.add_argument("--count", type=int, default=100, help="evenly chosen pictures")
     parser.add_argument("--occlusion", choices=("L0", *LEVELS), default="L0", help="cut-outs pasted over them")
-    parser.add_argument("--looks", type=int, choices=range(1, MOST + 1), default=3)
+    parser.add_argument("--views", type=int, choices=range(1, MOST + 1), default=3)
     parser.add_argument("--bundle", type=Path, help="label by render-and-compare of this bundle")
     parser.add_argument("--teacher", help="label by correspondence with this teacher")
     parser.add_argument("--templates", type=Path, nargs="+", help="correspondence: folders of posed crops")
@@ -184,23 +185,24 @@ def labeller_of(args: argparse.Namespace) -> Callable[[Photo], Asked]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.evaluation.ablation.flips``."""
     args = parse()
     single_threaded()
     ask, occluder = labeller_of(args), Occluder(DrawnCutOuts())
     examples = posed_examples(args.posed, args.count, names=args.names)
-    judged, photos = [], []
+    evaluated, photos = [], []
     for example in tqdm(examples, mininterval=10):
         example = example.showing(occluded(example, args.occlusion, occluder))
-        found = judge(example, ask, args.looks)
+        found = evaluate(example, ask, args.views)
         if found is not None:
-            judged.append(found)
+            evaluated.append(found)
             photos.append(example.photo)
-    judged = with_look_alikes(judged, photos, CnnTeacher())
-    rows = tabulate(judged, len(examples))
-    errors = np.array([j.error_deg for j in judged])
+    evaluated = with_neighbour_consistency(evaluated, photos, CnnTeacher())
+    rows = tabulate(evaluated, len(examples))
+    errors = np.array([j.error_deg for j in evaluated])
     split = {"measured on": args.names or [args.posed.name], "occlusion": args.occlusion, "pictures": len(examples),
-             "labelled": len(judged), "wrong": int((errors > RIGHT_DEG).sum()),
-             "flips": int((errors > FLIP_DEG).sum()), "looks": args.looks,
+             "labelled": len(evaluated), "wrong": int((errors > RIGHT_DEG).sum()),
+             "flips": int((errors > FLIP_DEG).sum()), "views": args.views,
              "labels": "render-and-compare" if args.bundle else "correspondence"}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_file(args.out.with_suffix(".json"), json.dumps({"split": split, "rows": rows}, indent=1) + "\n")

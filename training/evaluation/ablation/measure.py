@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from ...data.posed_crops import CROP_SIDE
 from ...pseudo_labels.bidirectional import BidirectionalLabeller
 from ...pseudo_labels.correspondence import Matches
 from ...pseudo_labels.mirror_check import Candidate, reconcile
-from ...pseudo_labels.temporal_consistency import azimuth_histogram, labels_in_order
+from ...pseudo_labels.temporal_consistency import azimuth_histogram, temporally_consistent_labels
 from ...sequences.posed_templates import BINS
 from .examples import Example
 from .variants import Variant
@@ -51,7 +52,7 @@ def measure(labeller: BidirectionalLabeller, examples: list[Example], variants: 
         for variant in variants:
             labeller.config = variant.config
             original, mirrored = (labeller.explain(c) for c in pair)
-            if variant.in_order and example.rotation is None:  # a frame of a spin; labelled when all were seen
+            if variant.temporal and example.rotation is None:  # a frame of a turntable; labelled when all were seen
                 frames.setdefault(variant.name, []).append(_Frame(example, [c for c, _ in original],
                                                                   _azimuths(labeller, pair)))
                 continue
@@ -68,7 +69,7 @@ def measure(labeller: BidirectionalLabeller, examples: list[Example], variants: 
 
 @dataclass(frozen=True)
 class _Frame:
-    """A frame of a spin: its candidates, and its vote per azimuth [BINS]."""
+    """A frame of a turntable: its candidates, and its vote per azimuth [BINS]."""
 
     example: Example
     candidates: list[Candidate]
@@ -83,17 +84,19 @@ def _azimuths(labeller: BidirectionalLabeller, pair: tuple) -> np.ndarray:
 
 
 def _together(frames: list[_Frame]) -> list[Outcome]:
-    """Outcomes of the frames of every spin, labelled together."""
+    """Outcomes of the frames of every turntable, labelled together."""
     outcomes = []
     for group in dict.fromkeys(frame.example.group for frame in frames):
-        spin = [frame for frame in frames if frame.example.group == group]
-        labels = labels_in_order([frame.candidates for frame in spin], np.array([frame.votes for frame in spin]))
-        outcomes += [Outcome(group, None if label is None else frame.example.error_deg(label))
-                     for frame, label in zip(spin, labels, strict=True)]
+        turntable = [frame for frame in frames if frame.example.group == group]
+        labels = temporally_consistent_labels([frame.candidates for frame in turntable],
+            np.array([frame.votes for frame in turntable]))
+        outcomes += [Outcome(group, None if label is None else frame.example.error_deg(label)) for frame, label
+                     in zip(turntable, labels, strict=True)]
     return outcomes
 
 
-def _correspondence_truth(example: Example, matches: Matches, labeller, grid, sampler) -> dict[str, float]:
+def _correspondence_truth(example: Example, matches: Matches, labeller: BidirectionalLabeller, grid: tuple[int, int],
+                          sampler: CorrespondenceSampler) -> dict[str, float]:
     """Are matched vertices visible, and do they lie where the render's own pose projects them?"""
     crop, S = example.crop, labeller.side
     ids = labeller.bank.vertices[matches.vertices]
@@ -122,7 +125,7 @@ def summarise(outcomes: list[Outcome]) -> dict:
     return row
 
 
-def _share(values, holds) -> float | None:
+def _share(values: list[float], holds: Callable[[float], bool]) -> float | None:
     return float(np.mean([holds(v) for v in values])) if values else None
 
 

@@ -30,7 +30,7 @@ def markdown(split: dict, rows: list[dict]) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Per cent without decimals; a dash where there is nothing."""
+    """A share of 0 to 1 in percent without decimals; a dash where there is none."""
     return "-" if share is None else f"{100 * share:.0f}"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of the ablation: one switch at a time, everything else as it is."""
+"""The rows of the ablation: one option at a time, everything else as it is."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ FULL = MatchConfig()
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: the switches, what is done with the mirror image, and whether the frames of a spin decide together."""
+    """One row: the options of the matching, what is done with the mirror image, and whether temporal consistency of a
+    turntable's frames is used."""
 
     name: str
     config: MatchConfig = FULL
     mirror: str = "correct"
-    in_order: bool = False
+    temporal: bool = False
 
 
 BIDIRECTIONAL = [
@@ -42,5 +43,5 @@ PARTS = [
     Variant("flip alignment per template (GeoAware-SC)", replace(FULL, flip_alignment=True)),
     Variant("plain arg-max read-out", replace(FULL, window=0)),
     Variant("no there-and-back weight", replace(FULL, cycle=False)),
-    Variant("the frames of a spin decide together", FULL, in_order=True),
+    Variant("temporal consistency of the turntable's frames", FULL, temporal=True),
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Teachers: networks that were trained on other data and say which image patches look alike.
+"""Teachers: networks trained on other data, whose features of similar image patches are similar.
 
 One protocol (:class:`Teacher`): RGB pictures -> unit-norm feature maps; :func:`create_teacher` builds any of them from
 one line of text. Measured on cars, an ImageNet CNN with features of stride 16 tells views apart better than the small

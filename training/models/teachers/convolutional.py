@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import timm
@@ -17,7 +18,8 @@ from .local_weights import local_weights
 class StageTeacher:
     """Feature maps of chosen stages, each of unit norm, so that none drowns the others, and then together."""
 
-    def __init__(self, trunk: nn.Module, stages: tuple[int, ...], mean, std, device: str = "cpu") -> None:
+    def __init__(self, trunk: nn.Module, stages: tuple[int, ...], mean: Sequence[float], std: Sequence[float],
+                 device: str = "cpu") -> None:
         self.trunk = trunk.eval().to(device, memory_format=torch.channels_last)
         self.stages, self.device = stages, device
         self.mean = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
@@ -60,7 +62,11 @@ class TimmCnnTeacher(StageTeacher):
 
     @staticmethod
     def load_stages(name: str, model: nn.Module) -> nn.Module:
-        """timm's feature extractor of a network, with the weights of ``model``; it may name them differently."""
+        """timm's feature extractor of a network, with the weights of ``model``; it may name them differently.
+
+        Raises:
+            ValueError: the extractor has weights that ``model`` lacks.
+        """
         trunk = timm.create_model(name, pretrained=False, features_only=True)
         flat = {key.replace(".", "_"): value for key, value in model.state_dict().items()}
         own = trunk.state_dict()

@@ -17,10 +17,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -47,14 +48,19 @@ class DiffusionFeatures:
         seed: of the noise, which is the same for every picture.
     """
 
-    def __init__(self, vae, unet, scheduler, prompt: Tensor, timestep: int = 100, side: int = 960,
-                 seed: int = 0) -> None:
+    def __init__(self, vae: nn.Module, unet: nn.Module, scheduler: Any, prompt: Tensor, timestep: int = 100,
+                 side: int = 960, seed: int = 0) -> None:
         self.vae, self.unet, self.scheduler, self.prompt = vae.eval(), unet.eval(), scheduler, prompt
         self.timestep, self.side, self.seed = timestep, side, seed
 
     @classmethod
-    def from_pretrained(cls, name: str = STABLE_DIFFUSION, device: str = "cpu", **options) -> DiffusionFeatures:
-        """From the hub or a local folder in the layout of diffusers; only safetensors are loaded."""
+    def from_pretrained(cls, name: str = STABLE_DIFFUSION, device: str = "cpu",
+                        **options: int) -> DiffusionFeatures:
+        """From the hub or a local folder in the layout of diffusers; only safetensors are loaded.
+
+        Raises:
+            ImportError: diffusers is not installed.
+        """
         try:
             from diffusers import StableDiffusionPipeline
         except ImportError as error:
@@ -125,6 +131,7 @@ def diffusion_teacher(name: str, fitted: str | Path, device: str = "cpu") -> Dif
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.models.teachers.diffusion``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, nargs="+", required=True, help="folders: templates, photographs")
     parser.add_argument("--count", type=int, default=100, help="pictures taken from each folder")

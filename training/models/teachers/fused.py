@@ -30,7 +30,7 @@ class FusedTeacher:
         return F.normalize(torch.cat([self.alpha * _on_grid(a, grid), (1 - self.alpha) * _on_grid(b, grid)], 1), dim=1)
 
 
-def _on_grid(maps: Tensor, grid) -> Tensor:
+def _on_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     if maps.shape[-2:] == grid:
         return maps
     return F.normalize(F.interpolate(maps, size=grid, mode="bilinear", align_corners=False), dim=1)

@@ -28,6 +28,7 @@ from .turntable import ORDERS
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.sequences.uop3d``."""
     parser = argparse.ArgumentParser(prog="python -m dinemo_training.sequences.uop3d", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)

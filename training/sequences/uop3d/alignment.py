@@ -10,7 +10,7 @@ distances in units of the extent. Candidates come from RANSAC: four appearance m
 (Umeyama).
 
 What the paper leaves open is decided here: half turns of a car cost little in D_geo, so the best candidate of every
-direction is kept as a hypothesis and judged once more by how alike vertices look *that came to lie together*, seen
+direction is kept as a hypothesis and compared once more by how alike vertices look *that came to lie together*, seen
 from the same side (:func:`view_similarity`).
 """
 
@@ -35,13 +35,14 @@ class AlignConfig:
     samples: int = 1000                        # RANSAC candidates; 0: one Umeyama fit to all matches
     sample_size: int = 4
     upright: bool = True                       # gravity-aligned: rotation about z only
-    hypotheses: int = 4                        # candidates of different direction that are judged by appearance
+    hypotheses: int = 4                        # candidates of different direction that appearance decides between
     apart_deg: float = 40.0                    # what counts as a different direction
-    view_weight: float = 1.0                   # weight of the view-wise appearance in that judgement; 0: UOP3D's alone
+    view_weight: float = 1.0                   # weight of the view-wise appearance in it; 0: UOP3D's cost alone
     seed: int = 0
 
 
 DEFAULT = AlignConfig()
+Similarities = tuple[np.ndarray, np.ndarray, np.ndarray]  # scale [B], R [B, 3, 3], t [B, 3]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Hypothesis:
     score: float
 
     def inverse(self) -> Hypothesis:
+        """The same alignment, of target to source."""
         return replace(self, transform=self.transform.inverse())
 
 
@@ -76,7 +78,8 @@ def align(source: Instance, target: Instance, config: AlignConfig = DEFAULT) -> 
     return sorted(found, key=lambda h: -h.score)
 
 
-def candidates(source: Instance, target: Instance, matching: Matching, config: AlignConfig):
+def candidates(source: Instance, target: Instance, matching: Matching,
+               config: AlignConfig) -> Similarities:
     """Similarities (scale [B], R [B, 3, 3], t [B, 3]) from random samples of matches, or from all of them."""
     p = np.concatenate([source.vertices, source.vertices[matching.backward]])
     q = np.concatenate([target.vertices[matching.forward], target.vertices])
@@ -94,8 +97,14 @@ def candidates(source: Instance, target: Instance, matching: Matching, config: A
     return scale[fair], R[fair], t[fair]
 
 
-def objective(source: Instance, target: Instance, matching: Matching, transforms, alpha: float) -> np.ndarray:
-    """UOP3D's objective [B] of similarities, in extents of the target, mean over both directions."""
+def objective(source: Instance, target: Instance, matching: Matching, transforms: Similarities,
+              alpha: float) -> np.ndarray:
+    """UOP3D's objective [B] of similarities (CVPR 2024, section 3): mean of both directions, in units of the extents.
+
+    Args:
+        transforms: B similarities, source to target.
+        alpha: weight of the appearance, 0 to 1; the rest is geometry.
+    """
     scale, R, t = transforms
     moved = scale[:, None, None] * np.einsum("vc,bdc->bvd", source.vertices, R) + t[:, None]
     tree = cKDTree(target.vertices)

@@ -36,7 +36,7 @@ class Matching:
 
 
 def best_view_similarity(source: Instance, target: Instance, block: int = 4096) -> np.ndarray:
-    """Cosine [V_s, V_t] of the most similar pair of views of each two vertices."""
+    """Cosine similarity [V_s, V_t] of the most similar pair of views of each two vertices."""
     out = torch.full((len(source.vertices), len(target.vertices)), -1.0)
     target_ids = torch.from_numpy(target.feature_vertex)
     source_ids = torch.from_numpy(source.feature_vertex)
@@ -49,12 +49,16 @@ def best_view_similarity(source: Instance, target: Instance, block: int = 4096) 
 
 
 def cyclic_distance(vertices: np.ndarray, there: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """[V] distance from each vertex [V, 3] to where ``there`` [V] and then ``back`` [W] lead (UOP3D's d_cycle)."""
+    """Cyclic distance [V] (UOP3D's d_cycle), in the unit of the vertices.
+
+    Args:
+        vertices: [V, 3]. there: [V] index of each one's target vertex. back: [W] index of each target vertex's match.
+    """
     return np.linalg.norm(vertices - vertices[back[there]], axis=1)
 
 
 def cyclic_weights(distance: np.ndarray, extent: float, temperature: float = TEMPERATURE) -> np.ndarray:
-    """Softmax of -d_cycle / (tau * extent), renormalised to mean 1 (UOP3D's sigma)."""
+    """Weights [V]: softmax of -d_cycle [V] / (tau * extent), normalised to mean 1 (UOP3D's sigma, without unit)."""
     logit = -distance / (temperature * extent)
     weight = np.exp(logit - logit.max())
     return weight / weight.mean()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
 from dinemo_ros.geometry import rotation_angle
@@ -46,7 +47,7 @@ def summary(errors_deg: np.ndarray) -> dict[str, float]:
 
 
 def true_rotation(sequence: ObjectSequence, T_cam_obj: np.ndarray) -> np.ndarray:
-    """R_own_obj [3, 3] that explains the true poses [N, 4, 4] best (chordal mean over the frames).
+    """Rotation R_own_obj [3, 3] that explains the true poses [N, 4, 4] best (chordal mean over the frames).
 
     For cameras that were estimated this is what an aligner of the sequence can at best find.
     """
@@ -62,19 +63,31 @@ def camera_errors(sequence: ObjectSequence, T_cam_obj: np.ndarray) -> np.ndarray
 
 
 def pair_errors(pairs: Pairs, truth: list[np.ndarray]) -> np.ndarray:
-    """Rotation error in degrees of the best hypothesis of every pair; ``truth``: R_own_obj of every instance."""
+    """Rotation errors [P] in degrees of the best hypothesis of every pair.
+
+    Args:
+        truth: R_own_obj [3, 3] of every instance.
+    """
     return np.rad2deg([rotation_angle(h[0].transform.R, truth[j] @ truth[i].T) for (i, j), h in pairs.items()])
 
 
 def canonical_errors(rotations: list[np.ndarray], truth: list[np.ndarray], reference: int) -> np.ndarray:
-    """Rotation errors in degrees of all instances but the reference, in the reference's frame."""
+    """Rotation errors [N - 1] in degrees of all instances but the reference, in the reference's frame.
+
+    Args:
+        rotations, truth: [3, 3] of each of the N instances: found, own frame to canonical; true, R_own_obj.
+    """
     home = truth[reference]
     return np.rad2deg([rotation_angle(R @ truth[i], rotations[reference] @ home)
                        for i, R in enumerate(rotations) if i != reference])
 
 
 def evaluate_alignment(instances: list[Instance], truth: list[np.ndarray], config: AlignConfig) -> dict[str, dict]:
-    """Pairwise, all to one reference, and synchronised, for one setting."""
+    """Errors in degrees under one setting: pairwise, all to one reference, and synchronised.
+
+    Args:
+        truth: R_own_obj [3, 3] of every instance.
+    """
     pairs = align_pairs(instances, config)
     reference = pick_reference(pairs, len(instances))
     alone = [T.R for T in to_reference(pairs, len(instances), reference)]
@@ -110,7 +123,7 @@ def synthetic_command(args: argparse.Namespace) -> None:
             print(f"{name:40s} {stage:14s} " + ", ".join(f"{k} {v}" for k, v in figures.items()))
 
 
-def _estimated(true: TrueSequence, maps) -> tuple[TrueSequence, dict]:
+def _estimated(true: TrueSequence, maps: Tensor) -> tuple[TrueSequence, dict]:
     """The sequence with cameras found from its frames, and how good they are."""
     found = pose_turntable(true.sequence, maps, "equal")
     error = np.rad2deg(camera_errors(found.sequence, true.T_cam_obj))
@@ -146,6 +159,6 @@ def check_command(args: argparse.Namespace) -> None:
     _write_json(args.out, table)
 
 
-def _write_json(path: Path, value) -> None:
+def _write_json(path: Path, value: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, json.dumps(value, indent=1))

@@ -53,7 +53,11 @@ class ObjectSequence(Frames):
 
 def crop_frames(name: str, files: list[str], images: list[np.ndarray], masks: list[np.ndarray],
                 side: int = CROP_SIDE) -> Frames:
-    """Square crops of ``side`` pixels in which the mask's larger side takes 1/1.3."""
+    """Square crops of ``side`` pixels in which the mask's larger side takes 1/1.3.
+
+    Args:
+        images: [H, W, 3] uint8 RGB each. masks: [H, W] uint8 each, above 127 on the object.
+    """
     crops, cuts, matrices = [], [], []
     for image, mask in zip(images, masks, strict=True):
         A = square_around(mask_box(mask), side, _MARGIN)
@@ -65,7 +69,11 @@ def crop_frames(name: str, files: list[str], images: list[np.ndarray], masks: li
 
 
 def read_frames(folder: Path, saliency: SaliencyMask) -> Frames:
-    """Pictures of a folder in name order; those without a salient object are left out and named."""
+    """Pictures of a folder in name order; those without a salient object are left out and named.
+
+    Raises:
+        SystemExit: fewer than eight pictures show an object.
+    """
     files, images, masks = [], [], []
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
     for path in tqdm(paths, desc=folder.name, leave=False):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an aligned collection leaves on disk: posed crops (templates of a bank) and a sheet to look at."""
+"""What an aligned collection leaves on disk: posed crops (templates of a bank) and a sheet of pictures."""
 
 from __future__ import annotations
 
@@ -22,8 +22,14 @@ def write_posed_crops(sequences: list[Frames], azimuths: list[np.ndarray], shape
                       min_iou: float = 0.72) -> dict[str, dict]:
     """Store the frames as posed crops; height, distance and box of each sequence are fitted to the category's shape.
 
-    ``dinemo_training.pseudo_labels.template_bank.build_bank`` makes a template bank of the folder. Returns a line of
-    figures per sequence.
+    ``dinemo_training.pseudo_labels.template_bank.build_bank`` makes a template bank of the folder.
+
+    Args:
+        azimuths: [N] radians of the frames of each sequence.
+        min_iou: frames whose silhouette overlaps less than this share (intersection over union) are left out.
+
+    Returns:
+        Figures per sequence, by its name.
     """
     names, Ks, Ts, sizes, report = [], [], [], [], {}
     for sequence, azimuth in zip(sequences, azimuths, strict=True):
@@ -46,7 +52,11 @@ def write_posed_crops(sequences: list[Frames], azimuths: list[np.ndarray], shape
 
 
 def write_sheet(path: Path, sequences: list[Frames], azimuths: list[np.ndarray], rows: int = 8) -> None:
-    """One column per instance, one row per azimuth (0 on top, then 45 degrees and so on), the nearest frame each."""
+    """One column per instance, one row per azimuth (0 on top, then 45 degrees and so on), the nearest frame each.
+
+    Args:
+        azimuths: [N] radians of the frames of each sequence.
+    """
     columns = []
     for sequence, azimuth in zip(sequences, azimuths, strict=True):
         tiles = [_label(np.full((24, _TILE, 3), 255, np.uint8), sequence.name, 16)]

@@ -45,7 +45,11 @@ def read_sequence(frames: Frames, teacher: Teacher, order: str = "auto") -> Read
 
 
 def frame_votes(frames: Frames, teacher: Teacher, aligned: list[Frames], azimuths: list[np.ndarray]) -> np.ndarray:
-    """Votes [N, BINS] for the azimuth of each frame by itself, from all aligned views and their mirror images."""
+    """Votes [N, BINS] for the azimuth of each frame by itself, from all aligned views and their mirror images.
+
+    Args:
+        azimuths: [M] radians of the frames of each aligned sequence.
+    """
     bank = torch.cat([view for known in aligned for view in describe(known.images, known.masks, teacher)])
     angles = np.concatenate([np.concatenate([a, -a]) for a in azimuths])
     return agreed_votes(*describe(frames.images, frames.masks, teacher), bank, angles)
@@ -77,7 +81,11 @@ def settle_azimuths(collection: Collection, readings: list[Reading], teacher: Te
 
 
 def align_command(args: argparse.Namespace) -> None:
-    """``python -m dinemo_training.sequences.uop3d align``."""
+    """``python -m dinemo_training.sequences.uop3d align``.
+
+    Raises:
+        SystemExit: options that belong together are not given together, or there are fewer than two sequences.
+    """
     if (args.reference is None) != (args.azimuths is None):
         raise SystemExit("--reference and --azimuths belong together: the one sequence whose heading is known")
     folders = ([args.reference] if args.reference else []) + args.sequence

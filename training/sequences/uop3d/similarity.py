@@ -18,6 +18,7 @@ class Similarity:
 
     @staticmethod
     def identity() -> Similarity:
+        """The transform that changes nothing."""
         return Similarity(1.0, np.eye(3), np.zeros(3))
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
@@ -25,6 +26,7 @@ class Similarity:
         return self.scale * points @ self.R.T + self.t
 
     def inverse(self) -> Similarity:
+        """Target to source."""
         return Similarity(1.0 / self.scale, self.R.T, -self.R.T @ self.t / self.scale)
 
     def __matmul__(self, first: Similarity) -> Similarity:

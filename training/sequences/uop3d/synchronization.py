@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One canonical frame for many instances from their pairwise alignments, of which some are wrong.
 
-UOP3D aligns every video to one reference and keeps what scores well. Here all pairs vote: each pair offers several
-hypotheses (a car and the same car turned round, mostly), and the instances' transforms are chosen so that as much
-weight as possible agrees (consistency voting by coordinate ascent, restarted from every instance as the reference).
+UOP3D (Sommer et al., CVPR 2024) aligns every video to one reference and keeps what scores well. Here all pairs vote:
+each pair offers several hypotheses (a car and the same car turned round, mostly), and the instances' transforms are
+chosen so that as much weight as possible agrees (consistency voting by coordinate ascent, restarted from every instance
+as the reference).
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def _weights(hypotheses: list[Hypothesis]) -> np.ndarray:
 
 
 def _predictions(pairs: Pairs, transforms: list[Similarity], i: int) -> tuple[np.ndarray, list[Similarity]]:
-    """What all others say about instance ``i``: weights [M] and transforms, one per hypothesis of every pair."""
+    """Votes of all others for instance ``i``: weights [M] and transforms, one per hypothesis of every pair."""
     weights, predicted = [], []
     for j, T_j in enumerate(transforms):
         if j != i:
@@ -126,7 +127,7 @@ def _average(pairs: Pairs, transforms: list[Similarity], i: int) -> Similarity:
     weights, predicted = _predictions(pairs, transforms, i)
     rotations = np.stack([p.R for p in predicted])
     w = weights * _closeness(np.einsum("kcd,cd->k", rotations, transforms[i].R))
-    if w.sum() < 1e-6:  # nobody agrees: it stays where it is
+    if w.sum() < 1e-6:  # no other agrees: it stays where it is
         return transforms[i]
     w /= w.sum()
     R = nearest_rotation(np.einsum("k,kcd->cd", w, rotations))

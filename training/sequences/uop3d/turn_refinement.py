@@ -46,7 +46,8 @@ def refine_turn(sequence: ObjectSequence, maps: Tensor, azimuths: np.ndarray) ->
     return azimuths - azimuths[0]
 
 
-def _look(sequence: ObjectSequence, maps: Tensor, model, i: int, step: float) -> tuple[Tensor, float]:
+def _look(sequence: ObjectSequence, maps: Tensor, model: tuple[np.ndarray, np.ndarray], i: int,
+          step: float) -> tuple[Tensor, float]:
     """Features [V, D] of the vertices in frame ``i`` turned by ``step`` radians, zero where hidden, and its IoU."""
     vertices, faces = model
     K, T, mask = sequence.K[i].copy(), _turn_object(sequence.T_cam_own[i], step), sequence.masks[i]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cameras of a walk around an object, in a frame of its own, from order, silhouettes and features alone.
 
-UOP3D takes videos whose cameras structure from motion has found. Spins of a few dozen frames in a studio give it
+UOP3D takes videos whose cameras structure from motion has found. Turntables of a few dozen frames in a studio give it
 nothing to hold on to, but they have order: a full turn in about equal steps. What is left is found so:
 
 * height and distance of the camera: silhouette coherence (Hernandez, Schmitt and Cipolla, PAMI 2007): with the right
@@ -69,11 +69,14 @@ def pose_turntable(frames: Frames, maps: Tensor, order: str = "auto") -> Turntab
 
     Args:
         order: ``equal`` steps, ``uneven`` steps in capture order, or ``auto``: uneven where that explains clearly more.
+
+    Raises:
+        ValueError: there is no such order.
     """
     if order not in ORDERS:
         raise ValueError(f"order {order!r} is none of {', '.join(ORDERS)}")
     steps = 2 * np.pi * np.arange(len(frames.masks)) / len(frames.masks)
-    both = [_judge(frames, maps, sense * steps, *_TYPICAL, _RESOLUTION) for sense in (1, -1)]
+    both = [_scored(frames, maps, sense * steps, *_TYPICAL, _RESOLUTION) for sense in (1, -1)]
     equal = fit_cameras(frames, maps, max(both, key=lambda t: t.score).azimuths)
     if order == "equal":
         return equal
@@ -94,10 +97,10 @@ def fit_cameras(frames: Frames, maps: Tensor, azimuths: np.ndarray) -> Turntable
     elevation = max(_ELEVATIONS, key=lambda e: coherence(e, _TYPICAL[1]))
     distance = max(_DISTANCES, key=lambda d: coherence(elevation, d))
     elevation = max(np.maximum(elevation + np.radians([-2, 0, 2]), 0), key=lambda e: coherence(e, distance))
-    return _judge(frames, maps, azimuths, float(elevation), distance, 48)
+    return _scored(frames, maps, azimuths, float(elevation), distance, 48)
 
 
-def _judge(frames: Frames, maps: Tensor, azimuths: np.ndarray, elevation: float, distance: float,
+def _scored(frames: Frames, maps: Tensor, azimuths: np.ndarray, elevation: float, distance: float,
            resolution: int) -> Turntable:
     """The sequence with these cameras, and the evidence for them."""
     sequence, iou = _settle(frames, azimuths, elevation, distance, resolution)

@@ -19,7 +19,15 @@ _SMOOTHING = 1.0  # voxels
 
 def visual_hull(sequence: ObjectSequence, vertex_count: int = 400, resolution: int = 56,
                 misses: float = MISSES) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [V, 3] in the own frame and outward faces [F, 3] of the hull, about ``vertex_count`` vertices."""
+    """Vertices [V, 3] in the own frame, in its unit, and outward faces [F, 3] of the hull (Laurentini, PAMI 1994).
+
+    Args:
+        vertex_count: about so many vertices. resolution: voxels per side. misses: share of the frames that may miss a
+            point of the object.
+
+    Raises:
+        ValueError: no point lies inside the silhouettes.
+    """
     centre, radius = bounding_sphere(sequence)
     axis = np.linspace(-radius, radius, resolution)
     grid = centre + np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
@@ -50,7 +58,10 @@ def inside_share(sequence: ObjectSequence, points: np.ndarray) -> np.ndarray:
 
 
 def bounding_sphere(sequence: ObjectSequence) -> tuple[np.ndarray, float]:
-    """Centre [3] and radius of a ball that holds the object: where the rays to the boxes' centres meet."""
+    """Centre [3] and radius of a ball that holds the object: where the rays to the boxes' centres meet.
+
+    Both in the unit of the sequence's own frame.
+    """
     A, b, spread = np.zeros((3, 3)), np.zeros(3), []
     for K, T, mask in zip(sequence.K, sequence.T_cam_own, sequence.masks, strict=True):
         x0, y0, x1, y1 = mask_box(mask)

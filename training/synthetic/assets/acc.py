@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def _read_objects(path: Path) -> list[Part]:
     return parts
 
 
-def _read_surfaces(lines, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _read_surfaces(lines: Iterator[str], count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Triangles [F, 3] into per-corner vertex ids [C] and texture coordinates [C, 2] of ``count`` surfaces."""
     faces, vertex, uv = [], [], []
     for _ in range(count):

@@ -7,6 +7,7 @@ They are drawn for y >= 0 and mirrored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,12 +143,13 @@ def _drawing(car: CadCar) -> np.ndarray:
     return np.vstack([np.hstack([side, front]), np.hstack([rear, plain])])
 
 
-def _pixels(outline, scale: float) -> np.ndarray:
+def _pixels(outline: Sequence[tuple[float, float]], scale: float) -> np.ndarray:
     """Tile pixels [N, 2] of (horizontal, z) box coordinates; scale 2 when the tile shows the half y >= 0 only."""
     points = np.asarray(outline, dtype=np.float64)
     column = scale * points[:, 0] + (0.5 if scale == 1.0 else 0.0)
     return np.round(np.stack([column, 0.5 - points[:, 1]], axis=1) * _TILE).astype(np.int32)
 
 
-def _rectangle(tile: np.ndarray, box: tuple[float, float, float, float], colour) -> None:
+def _rectangle(tile: np.ndarray, box: tuple[float, float, float, float],
+               colour: tuple[int, ...]) -> None:
     cv2.rectangle(tile, *_pixels([(box[0], box[1]), (box[2], box[3])], 2.0), colour, -1)

@@ -120,6 +120,9 @@ def load_fleet(sources: dict[str, Path | None], names: list[str] | None = None) 
     """Assets and their drawing weights [A] (sum 1) of all cars whose source folder is given.
 
     ``sources`` maps gazebo, torcs, metadrive, cad to folders or None; ``names`` picks cars by name.
+
+    Raises:
+        SystemExit: a car that was asked for is not available, or no source is given.
     """
     entries = [e for e in FLEET if sources.get(e.source) and (names is None or e.name in names)]
     missing = set(names or ()) - {e.name for e in entries}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import trimesh
@@ -27,7 +28,7 @@ _KINDS = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
 _NODES, _DESCRIPTION_BYTES = 10_000, 16 << 20  # of a glTF scene
 
 
-def load_mesh_file(path: Path, **options) -> trimesh.Trimesh | trimesh.Scene:
+def load_mesh_file(path: Path, **options: object) -> trimesh.Trimesh | trimesh.Scene:
     """``trimesh.load`` without merging of vertices.
 
     Raises:
@@ -82,7 +83,7 @@ def _stated(path: Path, size: int) -> int:
     return max((int(number) for numbers in found for number in numbers), default=0)
 
 
-def _description(file, kind: str) -> dict:
+def _description(file: BinaryIO, kind: str) -> dict:
     """The JSON of a glTF file, or of a binary one the first chunk."""
     length = MOST_BYTES
     if kind == ".glb":
@@ -92,7 +93,7 @@ def _description(file, kind: str) -> dict:
     try:
         found = json.loads(file.read(min(length, _DESCRIPTION_BYTES)))
     except (ValueError, RecursionError):
-        return {}  # trimesh says what is wrong with it
+        return {}  # trimesh reports what is wrong with it
     return found if isinstance(found, dict) else {}
 
 

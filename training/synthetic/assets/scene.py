@@ -60,7 +60,7 @@ def read_gltf_car(path: Path, material_of: Callable[[str], Material | None], ski
     return parts
 
 
-def _own_material(source) -> Material:
+def _own_material(source: object) -> Material:
     factor = getattr(source, "baseColorFactor", None)
     albedo = (1.0, 1.0, 1.0) if factor is None else tuple(float(c) / 255 for c in factor[:3])
     picture = getattr(source, "baseColorTexture", None)

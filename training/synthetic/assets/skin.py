@@ -39,7 +39,7 @@ class Skin:
 
 
 def colour(rng: np.random.Generator) -> np.ndarray:
-    """sRGB [3] in [0, 1]: white, grey and black ware as often as coloured ware."""
+    """sRGB colour [3] in [0, 1]: white, grey and black ware as often as coloured ware."""
     kind = rng.random()
     if kind < 0.28:
         return np.clip(rng.uniform(0.8, 0.97) + rng.normal(0, 0.02, 3), 0, 1)
@@ -50,7 +50,7 @@ def colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def cup_skin(rng: np.random.Generator, photo: np.ndarray | None = None) -> Skin:
-    """Ceramic, enamel, paper or plastic: opaque; ``photo`` uint8 RGB may be printed on it."""
+    """Ceramic, enamel, paper or plastic: opaque; ``photo`` [H, W, 3] uint8 RGB may be printed on it."""
     base = colour(rng)
     canvas = _pattern(rng, base)
     for _ in range(rng.choice([0, 1, 2, 3], p=[0.4, 0.35, 0.15, 0.1])):
@@ -66,7 +66,7 @@ def cup_skin(rng: np.random.Generator, photo: np.ndarray | None = None) -> Skin:
 
 
 def bottle_skin(rng: np.random.Generator, photo: np.ndarray | None = None) -> Skin:
-    """Glass or plastic, clear or opaque, with label and cap."""
+    """Glass or plastic, clear or opaque, with label and cap; ``photo`` [H, W, 3] uint8 RGB may be on the label."""
     clear = rng.random() < 0.55
     base = colour(rng)
     opacity = np.zeros((HEIGHT, WIDTH), np.float32)

@@ -74,7 +74,7 @@ def read_vessel(path: Path, height: float) -> Vessel:
 
 
 def measured(name: str, vertices: np.ndarray, faces: np.ndarray) -> Vessel:
-    """A vessel of vertices [V, 3] on their axis: finds its profile, its handle and its inner wall."""
+    """A vessel of vertices [V, 3] in metres on their axis: finds its profile, its handle and its inner wall."""
     points = surface_points(vertices, faces, 60_000)
     azimuth = np.abs(np.arctan2(points[:, 1], points[:, 0]))
     points = points[azimuth > _HANDLE_SIDE]
@@ -95,7 +95,7 @@ def measured(name: str, vertices: np.ndarray, faces: np.ndarray) -> Vessel:
 def deformed(vessel: Vessel, rng: np.random.Generator, strength: float = 1.0) -> Vessel:
     """Another vessel of the same kind: other proportions, another profile, another handle. Height is kept.
 
-    ``strength`` 0 keeps it as it is.
+    ``strength``: factor of all changes; 0 keeps it as it is.
     """
     vertices, H = vessel.vertices.copy(), vessel.height
     reach = vertices[:, 0] - vessel.radius(vertices[:, 2])
@@ -148,7 +148,11 @@ def with_handle(vessel: Vessel, rng: np.random.Generator | None = None) -> Vesse
 
 
 def sweep(line: np.ndarray, thick: float, wide: float, corners: int = 10) -> tuple[np.ndarray, np.ndarray]:
-    """Tube along ``line`` [N, 3] in the plane y = 0: half axes ``thick`` / 2 in that plane and ``wide`` / 2 along y."""
+    """Tube along a line in the plane y = 0: vertices [N * corners, 3] and faces [F, 3].
+
+    Args:
+        line: [N, 3]. thick, wide: whole axes in that plane and along y, in the line's unit. corners: of each ring.
+    """
     tangent = np.gradient(line, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     across = np.stack([-tangent[:, 2], np.zeros(len(line)), tangent[:, 0]], axis=1)
@@ -159,7 +163,11 @@ def sweep(line: np.ndarray, thick: float, wide: float, corners: int = 10) -> tup
 
 
 def lathe(radius: np.ndarray, z: np.ndarray, corners: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    """Surface of revolution of the line ``radius`` [N], ``z`` [N] about object z, seen from its left side outwards."""
+    """Surface of revolution about object z: vertices [N * corners, 3] and outward faces [F, 3].
+
+    Args:
+        radius, z: [N] of the line that is turned, in one unit of length. corners: of each ring.
+    """
     angle = 2 * np.pi * np.arange(corners) / corners
     points = np.stack([radius[:, None] * np.cos(angle), radius[:, None] * np.sin(angle),
                        np.repeat(z[:, None], corners, 1)], axis=-1).reshape(-1, 3)
@@ -167,7 +175,7 @@ def lathe(radius: np.ndarray, z: np.ndarray, corners: int = 40) -> tuple[np.ndar
 
 
 def grid_faces(rows: int, corners: int) -> np.ndarray:
-    """Triangles of ``rows`` closed rings of ``corners`` points each, vertex row * corners + corner."""
+    """Faces [F, 3], as indices, between closed rings of ``corners`` points; vertex = row * corners + corner."""
     row, corner = np.mgrid[:rows - 1, :corners]
     a, b = row * corners + corner, row * corners + (corner + 1) % corners
     quads = np.stack([a, b, b + corners, a + corners], axis=-1).reshape(-1, 4)

@@ -39,7 +39,8 @@ class Category:
     Attributes:
         entries: CAD files. invent: makes a vessel up; invented: share of the training samples (0 to 1) that it makes.
         length: of the labelled box, times the body's width: where the neural mesh has the handle's end. The label is
-            not the box of the very vessel, because it says how the mesh is to be stretched, and the body decides that.
+            not the box of the very vessel, because it decides how the mesh is stretched, and only the body counts for
+            that.
         skin: random look. symmetry: poses are labelled by their canonical representative. open: an open vessel.
     """
 

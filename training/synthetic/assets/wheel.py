@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .asset import DARK_PLASTIC, RIM, RUBBER, Part
+from .asset import DARK_PLASTIC, RIM, RUBBER, Material, Part
 
 _SEGMENTS = 40
 _SPOKES = 5
@@ -29,7 +29,7 @@ def wheel_parts(centre: np.ndarray, radius: float, width: float, axle: int, outw
     return placed
 
 
-def _revolve(profile: list[tuple[float, float]], material) -> Part:
+def _revolve(profile: list[tuple[float, float]], material: Material) -> Part:
     """Surface of revolution of (radius, height) pairs about the third axis."""
     angle = np.linspace(0, 2 * np.pi, _SEGMENTS, endpoint=False)
     rings = [np.stack([r * np.cos(angle), r * np.sin(angle), np.full(_SEGMENTS, h)], axis=1) for r, h in profile]

@@ -35,7 +35,7 @@ from dinemo_training.synthetic.assets.car_catalogue import FLEET, HELD_OUT, load
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
 from .environment import Environment, random_environment
 from .rasterizer import rasterize
-from .shading import Look, displayed, film_curve, material_table, repainted, shade
+from .shading import MaterialTable, displayed, film_curve, material_table, repainted, shade
 
 SUPERSAMPLING = 2
 COVERED = 64  # mask value of hidden parts
@@ -86,26 +86,30 @@ def _bounds(vertices: np.ndarray, T_cam_obj: np.ndarray) -> tuple[np.ndarray, np
 
 
 def supersampled(K: np.ndarray, factor: int) -> np.ndarray:
-    """Intrinsics of the same picture with ``factor`` times as many pixels per side (pixel centres at integers)."""
+    """Intrinsics [3, 3] in pixels with ``factor`` times as many of them per side (pixel centres at integers)."""
     scaled = K * factor
     scaled[:2, 2] += 0.5 * (factor - 1)
     scaled[2, 2] = 1.0
     return scaled
 
 
-def draw(asset: Asset, look: Look, pose: Pose, size: tuple[int, int], environment: Environment,
+def draw(asset: Asset, table: MaterialTable, pose: Pose, size: tuple[int, int], environment: Environment,
          factor: int = SUPERSAMPLING) -> tuple[np.ndarray, np.ndarray]:
     """Anti-aliased car: premultiplied linear RGB [H, W, 3] and coverage [H, W] in [0, 1]; ``size`` (W, H) pixels."""
     K = supersampled(pose.K, factor)
     fragments = rasterize(asset.vertices, asset.faces, K, pose.T_cam_obj, (size[0] * factor, size[1] * factor))
-    colour = shade(asset, look, fragments, K, pose.T_cam_obj, environment)
+    colour = shade(asset, table, fragments, K, pose.T_cam_obj, environment)
     colour = film_curve(colour)
     return (cv2.resize(colour, size, interpolation=cv2.INTER_AREA),
             cv2.resize(fragments.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA))
 
 
 def sun_shadow(asset: Asset, view: View, sun: np.ndarray) -> np.ndarray:
-    """Coverage [H, W] of the shadow that the car throws on the ground."""
+    """Coverage [H, W], 0 to 1, of the shadow that the object throws on the ground.
+
+    Args:
+        sun: [3] direction to the sun in the object frame, any length.
+    """
     flat = asset.vertices - (asset.vertices[:, 2:] - asset.ground) * (sun / sun[2])
     mask = rasterize(flat, asset.faces, view.K, view.T_cam_obj, view.size).mask
     return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.2)
@@ -116,7 +120,7 @@ class Synthesizer:
 
     def __init__(self, assets: list[Asset], weights: np.ndarray, seed: int, photos: Photos) -> None:
         self._assets, self._weights, self._seed, self._photos = assets, weights, seed, photos
-        self._looks = [material_table(asset.materials) for asset in assets]
+        self._tables = [material_table(asset.materials) for asset in assets]
 
     def _begin(self, k: int) -> tuple[int, Asset, Pose, np.random.Generator]:
         rng = np.random.default_rng([self._seed, k])
@@ -129,6 +133,10 @@ class Synthesizer:
         return index, self._assets[index].scaled(np.exp(rng.normal(0, [0.05, 0.04, 0.06])))
 
     def label(self, k: int) -> dict[str, np.ndarray | str]:
+        """What ``labels.npz`` holds of sample k, by name.
+
+        K [3, 3] in pixels, T_cam_obj [4, 4] and size [3] in metres, the picture's and the asset's name.
+        """
         _, asset, pose, _ = self._begin(k)
         return {"names": f"{k:06d}", "K": pose.K, "T_cam_obj": pose.T_cam_obj, "size": asset.size, "asset": asset.name}
 
@@ -146,8 +154,8 @@ class Synthesizer:
                 picture *= 1 - shadow[..., None]
         if rng.random() < 0.15:
             self._add_car(picture, view, environment, rng, behind=True)
-        look = repainted(self._looks[index], asset.materials, rng)
-        colour, coverage = draw(asset, look, pose, (CROP_SIDE, CROP_SIDE), environment)
+        table = repainted(self._tables[index], asset.materials, rng)
+        colour, coverage = draw(asset, table, pose, (CROP_SIDE, CROP_SIDE), environment)
         picture = picture * (1 - coverage[..., None]) + colour
         visible = np.ones_like(coverage)
         if rng.random() < 0.3:
@@ -167,9 +175,8 @@ class Synthesizer:
         turn = rng.uniform(0, 2 * np.pi)
         R = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1.0]])
         T_obj_other = se3(R, np.array([*place, view.ground - other.ground]))
-        look = repainted(self._looks[index], other.materials, rng)
-        colour, coverage = draw(other, look, Pose(view.K, T_cam_obj @ T_obj_other), view.size,
-                                environment, factor=1)
+        table = repainted(self._tables[index], other.materials, rng)
+        colour, coverage = draw(other, table, Pose(view.K, T_cam_obj @ T_obj_other), view.size, environment, factor=1)
         picture *= 1 - coverage[..., None]
         picture += colour
         return coverage
@@ -191,7 +198,11 @@ class Synthesizer:
 
 
 def draw_blob(layer: np.ndarray, covered: np.ndarray, rng: np.random.Generator) -> None:
-    """Paint a post, a block or a bush over ``layer`` [S, S, 3]; what it hides is added to ``covered`` [S, S]."""
+    """Paint a post, a block or a bush over a picture; what it hides is added to a mask.
+
+    Args:
+        layer: [S, S, 3] linear RGB, changed. covered: [S, S] 0 to 1, changed.
+    """
     side = len(layer)
     shape = np.zeros((side, side), np.float32)
     kind = rng.integers(3)
@@ -271,6 +282,7 @@ def model_files(options: dict) -> list[Path]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.render.dataset``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)

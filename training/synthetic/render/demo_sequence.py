@@ -29,7 +29,7 @@ from dinemo_training.synthetic.assets.car_catalogue import load_fleet
 from .background import View, contact_shadow, ground_points, noise_at
 from .dataset import Pose, draw, sun_shadow, supersampled
 from .environment import Environment, random_environment
-from .shading import Look, linear, material_table
+from .shading import MaterialTable, linear, material_table
 
 CAR = "hatchback"
 SIZE = (960, 540)  # pixels
@@ -48,6 +48,7 @@ terms. The car appears in no training set of this project.
 
 
 def camera_matrix() -> np.ndarray:
+    """Intrinsics [3, 3] in pixels of the demo's camera."""
     focal = 0.5 * SIZE[0] / np.tan(np.radians(HFOV_DEG) / 2)
     return pinhole_matrix(focal, (SIZE[0] - 1) / 2, (SIZE[1] - 1) / 2)
 
@@ -68,11 +69,11 @@ def camera_path(ground: float) -> list[np.ndarray]:
         aside = np.radians(17 * np.sin(2 * np.pi * (1.4 * s + 0.1))) * (1 - 0.5 * s)
         down = 0.02 + (height - ground) / distance / 3
         forward = np.array([-np.cos(bearing + aside), -np.sin(bearing + aside), -down])
-        poses.append(_look(eye, forward, roll=np.radians(1.5 * np.sin(7 * s))))
+        poses.append(_looking_along(eye, forward, roll=np.radians(1.5 * np.sin(7 * s))))
     return poses
 
 
-def _look(eye: np.ndarray, forward: np.ndarray, roll: float) -> np.ndarray:
+def _looking_along(eye: np.ndarray, forward: np.ndarray, roll: float) -> np.ndarray:
     """Camera at ``eye`` [3] looking along ``forward`` [3], z of the object frame upward in the picture."""
     z = forward / np.linalg.norm(forward)
     x = np.cross(z, [0, 0, 1.0])
@@ -84,7 +85,10 @@ def _look(eye: np.ndarray, forward: np.ndarray, roll: float) -> np.ndarray:
 
 
 def street(ground: float) -> Asset:
-    """Houses, a wall and parked blocks around the place, all farther from the car than any camera position."""
+    """Houses, a wall and parked blocks around the place, all farther from the car than any camera position.
+
+    ``ground``: height of the ground in metres, in the object frame.
+    """
     rng = np.random.default_rng(1)
     parts = []
     for bearing in np.arange(0, 360, 14.0):
@@ -143,7 +147,7 @@ def scenery(view: View, environment: Environment) -> np.ndarray:
     return np.where(on_ground[..., None], floor, sky * (1 + clouds[..., None])).astype(np.float32)
 
 
-def render_frame(car: Asset, look: Look, houses: Asset, environment: Environment,
+def render_frame(car: Asset, table: MaterialTable, houses: Asset, environment: Environment,
                  T_cam_obj: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Picture [H, W, 3] uint8 RGB and coverage of the car [H, W]."""
     pose = Pose(camera_matrix(), T_cam_obj)
@@ -154,7 +158,7 @@ def render_frame(car: Asset, look: Look, houses: Asset, environment: Environment
     _, _, on_ground = ground_points(view, view.rays())
     picture *= contact_shadow(view, car.size, 0.25, 0.75)[..., None]
     picture *= 1 - 0.6 * (sun_shadow(car, view, environment.sun) * on_ground)[..., None]
-    for asset, materials in ((houses, material_table(houses.materials)), (car, look)):
+    for asset, materials in ((houses, material_table(houses.materials)), (car, table)):
         colour, coverage = draw(asset, materials, pose, SIZE, environment)
         picture = picture * (1 - coverage[..., None]) + colour
     picture = np.clip(np.where(picture > 0.5, 0.5 + 0.5 * np.tanh(2 * picture - 1), picture), 0, 1) ** (1 / 2.2)
@@ -163,15 +167,16 @@ def render_frame(car: Asset, look: Look, houses: Asset, environment: Environment
 
 
 def write_sequence(out: Path, gazebo: Path) -> None:
+    """Write all frames, ``ground_truth.json``, calibration and attribution; ``gazebo``: folder of the car models."""
     out.mkdir(parents=True, exist_ok=True)
     car = load_fleet({"gazebo": gazebo}, [CAR])[0][0]
-    look = material_table(car.materials)
-    look.paint[:, :3] = linear(np.array(_PAINT) ** (1 / 2.2))
+    table = material_table(car.materials)
+    table.paint[:, :3] = linear(np.array(_PAINT) ** (1 / 2.2))
     houses = street(car.ground)
     environment = random_environment(np.random.default_rng(_SUNNY_DAY))
     truth = {}
     for k, T_cam_obj in enumerate(tqdm(camera_path(car.ground), unit="frame")):
-        picture, coverage = render_frame(car, look, houses, environment, T_cam_obj)
+        picture, coverage = render_frame(car, table, houses, environment, T_cam_obj)
         name = f"{k:03d}.jpg"
         write_picture(out / name, picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
         rows, columns = np.nonzero(coverage > 0.5)
@@ -194,6 +199,7 @@ def _matrix(values: np.ndarray) -> dict:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.render.demo_sequence``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gazebo", type=Path, required=True, help="folder gazebo_cars")
     parser.add_argument("--out", type=Path, required=True)

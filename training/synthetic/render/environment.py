@@ -32,7 +32,7 @@ class Environment(NamedTuple):
 
 
 def directions(height: int, width: int) -> np.ndarray:
-    """Unit vectors [height, width, 3] of a latitude-longitude picture."""
+    """Unit vectors [height, width, 3] in the object frame of the pixels of a latitude-longitude picture."""
     polar = (np.arange(height) + 0.5) / height * np.pi
     azimuth = (np.arange(width) + 0.5) / width * 2 * np.pi
     sin = np.sin(polar)[:, None]

@@ -43,9 +43,9 @@ def portrait(asset: Asset, azimuth_deg: float) -> np.ndarray:
     T = se3(rotation_from_viewpoint(np.radians(azimuth_deg), np.radians(14), 0.0), np.array([0, 0, 3 * asset.size[0]]))
     focal = 2.3 * _TILE[0]
     K = pinhole_matrix(focal, (_TILE[0] - 1) / 2, (_TILE[1] - 1) / 2)
-    look = material_table(asset.materials)
-    look.paint[:, 3] = 0.0  # luma 0: textures as they are
-    colour, coverage = draw(asset, look, Pose(K, T), _TILE, _daylight())
+    table = material_table(asset.materials)
+    table.paint[:, 3] = 0.0  # luma 0: textures as they are
+    colour, coverage = draw(asset, table, Pose(K, T), _TILE, _daylight())
     picture = 0.2 * (1 - coverage[..., None]) + colour
     picture = np.ascontiguousarray((np.clip(picture, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8))
     depth = rasterize(asset.vertices, asset.faces, K, T, _TILE).depth
@@ -67,6 +67,7 @@ def _draw_axis(picture: np.ndarray, depth: np.ndarray, K: np.ndarray, T: np.ndar
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.render.fleet_sheet``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--assets", nargs="*", help="names of cars; default: all")

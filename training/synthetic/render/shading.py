@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dinemo_ros.solver.jit import kept
 from dinemo_training.synthetic.assets.asset import Asset, Material
@@ -27,7 +28,7 @@ _PAINTS = np.array([[0.93, 0.93, 0.92], [0.06, 0.06, 0.07], [0.35, 0.36, 0.38], 
 _PAINT_SHARES = np.array([0.22, 0.17, 0.13, 0.14, 0.10, 0.10, 0.04, 0.03, 0.03, 0.02, 0.02])
 
 
-class Look(NamedTuple):
+class MaterialTable(NamedTuple):
     """The asset's materials as flat arrays for the kernel, after repainting.
 
     Attributes:
@@ -67,8 +68,8 @@ class View(NamedTuple):
     ground: float
 
 
-def linear(srgb) -> np.ndarray:
-    """sRGB in [0, 1] to linear light, by the exponent 2.2."""
+def linear(srgb: ArrayLike) -> np.ndarray:
+    """sRGB colours [...] in [0, 1] to linear light, by the exponent 2.2."""
     return np.clip(np.asarray(srgb, dtype=np.float32), 0, None) ** 2.2
 
 
@@ -78,11 +79,11 @@ def displayed(picture: np.ndarray) -> np.ndarray:
 
 
 def film_curve(colour: np.ndarray) -> np.ndarray:
-    """Linear light of any shape with the shoulder of a film: from 0.6 on highlights approach 1."""
+    """Linear light [...] (colours of any shape) with the shoulder of a film: from 0.6 on highlights approach 1."""
     return np.where(colour > 0.6, 0.6 + 0.4 * np.tanh((colour - 0.6) / 0.6), colour)
 
 
-def material_table(materials: tuple[Material, ...]) -> Look:
+def material_table(materials: tuple[Material, ...]) -> MaterialTable:
     """Flatten materials once per asset; :func:`repainted` is then cheap."""
     texels, layout, texture, luma = [], [], [], []
     offset = 0
@@ -96,35 +97,36 @@ def material_table(materials: tuple[Material, ...]) -> Look:
         layout.append((offset, *material.texture.shape[:2]))
         texels.append(material.texture.reshape(-1, 4))
         offset += len(texels[-1])
-    return Look(linear([m.albedo for m in materials]), np.array([m.gloss for m in materials], dtype=np.float32),
+    return MaterialTable(linear([m.albedo for m in materials]), np.array([m.gloss for m in materials],
+        dtype=np.float32),
                 np.array(texture, dtype=np.int64),
                 np.concatenate(texels) if texels else np.zeros((1, 4), dtype=np.uint8),
                 np.array(layout or [(0, 1, 1)], dtype=np.int64),
                 np.array([(0.0, 0.0, 0.0, value) for value in luma], dtype=np.float32))
 
 
-def repainted(look: Look, materials: tuple[Material, ...], rng: np.random.Generator) -> Look:
+def repainted(table: MaterialTable, materials: tuple[Material, ...], rng: np.random.Generator) -> MaterialTable:
     """The same car in a random body colour; now and then textured cars keep their own."""
     colour = linear(np.clip(_PAINTS[rng.choice(len(_PAINTS), p=_PAINT_SHARES)] + rng.normal(0, 0.05, 3), 0.02, 0.97))
     keep_texture = rng.random() < 0.2
-    albedo, paint = look.albedo.copy(), look.paint.copy()
-    gloss = look.gloss * rng.uniform(0.6, 1.1)
+    albedo, paint = table.albedo.copy(), table.paint.copy()
+    gloss = table.gloss * rng.uniform(0.6, 1.1)
     for k, material in enumerate(materials):
         if material.texture is None and material.tint > 0:
             albedo[k] = colour
         paint[k, :3] = colour
         if keep_texture:
             paint[k, 3] = 0.0
-    return look._replace(albedo=albedo, paint=paint, gloss=gloss.astype(np.float32))
+    return table._replace(albedo=albedo, paint=paint, gloss=gloss.astype(np.float32))
 
 
-def shade(asset: Asset, look: Look, fragments: Fragments, K: np.ndarray, T_cam_obj: np.ndarray,
+def shade(asset: Asset, table: MaterialTable, fragments: Fragments, K: np.ndarray, T_cam_obj: np.ndarray,
           environment: Environment) -> np.ndarray:
     """Linear RGB [H, W, 3] float32 of the hit pixels, zero elsewhere."""
     R, t = T_cam_obj[:3, :3], T_cam_obj[:3, 3]
     image = np.zeros((*fragments.face.shape, 3), dtype=np.float32)
     view = View(np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]]), R, -R.T @ t, float(asset.ground))
-    _shade(fragments, Corners(asset.normals, asset.uv, asset.material), look, view, environment, image)
+    _shade(fragments, Corners(asset.normals, asset.uv, asset.material), table, view, environment, image)
     return image
 
 
@@ -159,9 +161,9 @@ def _texel(texels, offset, height, width, u, v, out):
 
 
 @kept()
-def _shade(fragments, corners, look, view, environment, image):
+def _shade(fragments, corners, table, view, environment, image):
     face, weights, normals, uv = fragments.face, fragments.weights, corners.normals, corners.uv
-    R, sun, sun_colour, layout, paint = view.R, environment.sun, environment.sun_colour, look.layout, look.paint
+    R, sun, sun_colour, layout, paint = view.R, environment.sun, environment.sun_colour, table.layout, table.paint
     fx, fy, cx, cy = view.intrinsics
     n, v, colour = np.zeros(3), np.zeros(3), np.zeros(3)
     texel, ambient, mirror = np.zeros(4), np.zeros(3), np.zeros(3)
@@ -188,12 +190,12 @@ def _shade(fragments, corners, look, view, environment, image):
                 norm, n_v = -norm, -n_v
             for k in range(3):
                 n[k] /= norm
-                colour[k] = look.albedo[m, k]
-            if look.texture[m] >= 0:
+                colour[k] = table.albedo[m, k]
+            if table.texture[m] >= 0:
                 u_ = (weights[i, j, 0] * uv[f, 0, 0] + weights[i, j, 1] * uv[f, 1, 0] + weights[i, j, 2] * uv[f, 2, 0])
                 v_ = (weights[i, j, 0] * uv[f, 0, 1] + weights[i, j, 1] * uv[f, 1, 1] + weights[i, j, 2] * uv[f, 2, 1])
-                tex = look.texture[m]
-                _texel(look.texels, layout[tex, 0], layout[tex, 1], layout[tex, 2], u_, v_, texel)
+                tex = table.texture[m]
+                _texel(table.texels, layout[tex, 0], layout[tex, 1], layout[tex, 2], u_, v_, texel)
                 luma = 0.299 * texel[0] + 0.587 * texel[1] + 0.114 * texel[2]
                 share = texel[3] if paint[m, 3] > 0 else 0.0
                 for k in range(3):
@@ -208,10 +210,10 @@ def _shade(fragments, corners, look, view, environment, image):
             # Mirror reflection v -> 2 (n.v) n - v; rays that go down meet the car's own shadow.
             rx, ry, rz = 2 * n_v * n[0] - v[0], 2 * n_v * n[1] - v[1], 2 * n_v * n[2] - v[2]
             _panorama(environment.radiance, rx, ry, rz, mirror)
-            fresnel = (0.09 + 0.91 * (1.0 - n_v) ** 4) * look.gloss[m]
+            fresnel = (0.09 + 0.91 * (1.0 - n_v) ** 4) * table.gloss[m]
             if rz < 0:
                 fresnel *= 0.6
-            spot = max(0.0, rx * sun[0] + ry * sun[1] + rz * sun[2]) ** 180 * 6.0 * look.gloss[m]
+            spot = max(0.0, rx * sun[0] + ry * sun[1] + rz * sun[2]) ** 180 * 6.0 * table.gloss[m]
             for k in range(3):
                 light = ambient[k] * occlusion + sun_colour[k] * n_sun * (1.0 - 0.7 * near_ground)
                 image[i, j, k] = colour[k] * light + fresnel * mirror[k] * occlusion + spot * sun_colour[k]

@@ -31,7 +31,7 @@ from dinemo_training.synthetic.shape.mean_mesh import AXES, read_cad
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
 from .dataset import COVERED, Pose, draw, draw_blob, framed_pose, sun_shadow, write_dataset
 from .environment import random_environment
-from .shading import Look, displayed
+from .shading import MaterialTable, displayed
 
 _STUDIO_LENGTH = 4.0  # metres: surroundings are made for cars, so everything is drawn at their scale and shrunk after
 _PIECES = 8           # materials per model
@@ -55,7 +55,7 @@ def read_model(path: Path, axes: str, size: np.ndarray) -> Asset:
     rank[np.argsort(-area)] = np.arange(len(area))
     group = np.minimum(rank, _PIECES - 1)[piece]
     parts = [Part(mesh.vertices, mesh.faces[group == k], Material()) for k in np.unique(group)]
-    for k, part in enumerate(parts):  # materials are told apart by identity
+    for k, part in enumerate(parts):  # materials are distinguished by identity
         parts[k] = replace(part, material=replace(part.material, gloss=0.001 * k))
     asset = assemble(path.stem, parts, np.eye(3))
     asset = asset.scaled(np.full(3, np.cbrt(np.prod(size) / np.prod(asset.size))))
@@ -71,16 +71,16 @@ def _box_coordinates(asset: Asset) -> np.ndarray:
     return np.take_along_axis(corners, columns[:, None, :].repeat(3, 1), axis=2).astype(np.float32)
 
 
-def random_look(asset: Asset, rng: np.random.Generator) -> Look:
+def random_materials(asset: Asset, rng: np.random.Generator) -> MaterialTable:
     """Every piece in a colour of its own or in that of its neighbours, some with a pattern."""
     patterns = [_pattern(rng) for _ in range(_PATTERNS)]
     count, main = len(asset.materials), random_colour(rng)
     albedo = np.array([main if rng.random() < 0.5 else random_colour(rng) for _ in range(count)], np.float32)
     texture = np.where(rng.random(count) < 0.4, rng.integers(0, _PATTERNS, count), -1)
     layout = [(k * _PATTERN_SIDE**2, _PATTERN_SIDE, _PATTERN_SIDE) for k in range(_PATTERNS)]
-    return Look(albedo, rng.choice([0.05, 0.3, 1.0], count).astype(np.float32) * rng.uniform(0.5, 1),
-                texture.astype(np.int64), np.concatenate([p.reshape(-1, 4) for p in patterns]),
-                np.array(layout, np.int64), np.zeros((count, 4), np.float32))
+    return MaterialTable(albedo, rng.choice([0.05, 0.3, 1.0], count).astype(np.float32) * rng.uniform(0.5, 1),
+                         texture.astype(np.int64), np.concatenate([p.reshape(-1, 4) for p in patterns]),
+                         np.array(layout, np.int64), np.zeros((count, 4), np.float32))
 
 
 def _pattern(rng: np.random.Generator) -> np.ndarray:
@@ -122,7 +122,7 @@ class ShapeSynthesizer:
         return asset, scale, framed_pose(asset.vertices, rotation_from_viewpoint(*viewpoint), distance, rng), rng
 
     def label(self, k: int) -> dict[str, np.ndarray | str]:
-        """What labels.npz says of sample k."""
+        """What labels.npz holds of sample k: K [3, 3] pixels, T_cam_obj [4, 4] and size [3] metres."""
         asset, scale, pose, _ = self._begin(k)
         T = pose.T_cam_obj.copy()
         T[:3, 3] *= scale
@@ -139,7 +139,7 @@ class ShapeSynthesizer:
             if environment.sun_colour.max() > 0.3:
                 on_ground = ground_points(view, view.rays())[2]
                 picture *= 1 - (sun_shadow(asset, view, environment.sun) * on_ground * rng.uniform(0.3, 0.7))[..., None]
-        colour, coverage = draw(asset, random_look(asset, rng), pose, (CROP_SIDE, CROP_SIDE), environment)
+        colour, coverage = draw(asset, random_materials(asset, rng), pose, (CROP_SIDE, CROP_SIDE), environment)
         picture = picture * (1 - coverage[..., None]) + colour
         covered = np.zeros_like(coverage)
         if rng.random() < 0.3:
@@ -169,6 +169,7 @@ def model_files(options: dict) -> list[Path]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.render.shapes``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)

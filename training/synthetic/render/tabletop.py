@@ -70,6 +70,10 @@ class TabletopSynthesizer:
         return vessel, scale, framed_pose(vessel.vertices * scale, rotation, distance, rng), rng
 
     def label(self, k: int) -> dict[str, np.ndarray | str]:
+        """What ``labels.npz`` holds of sample k, by name.
+
+        K [3, 3] in pixels, T_cam_obj [4, 4] and size [3] in metres, the picture's and the asset's name.
+        """
         vessel, scale, pose, _ = self._begin(k)
         T, category = pose.T_cam_obj.copy(), self._catalogue.category
         T[:3, 3] /= scale
@@ -135,7 +139,8 @@ class TabletopSynthesizer:
         picture += drawn
         return coverage
 
-    def _occlude(self, picture, coverage, asset, view, environment, rng) -> tuple[np.ndarray, np.ndarray]:
+    def _occlude(self, picture: np.ndarray, coverage: np.ndarray, asset: Asset, view: View, environment: Environment,
+                 rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Cover part of the vessel, at most 60 %; returns picture and visibility [S, S]."""
         covered, layer = np.zeros_like(coverage), picture.copy()
         if rng.random() < 0.3:
@@ -241,6 +246,7 @@ def model_files(options: dict) -> list[Path]:
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.render.tabletop``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
     parser.add_argument("--cad", type=Path, help="folder of the category's CAD files; without it all are invented")

@@ -45,6 +45,7 @@ def portrait(vessel: Vessel, azimuth_deg: float, elevation_deg: float) -> np.nda
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.render.vessel_sheet``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
     parser.add_argument("--cad", type=Path, required=True, help="folder of the category's CAD files")

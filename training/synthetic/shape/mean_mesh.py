@@ -57,7 +57,11 @@ def read_cad(path: Path, axes: str = "pascal3d") -> tuple[np.ndarray, np.ndarray
 
 
 def mean_occupancy(shapes: list[tuple[np.ndarray, np.ndarray]], size: np.ndarray) -> np.ndarray:
-    """Share of ``shapes`` (vertices, faces) that fill each voxel of the box ``size`` [3], left-right symmetric."""
+    """Share (0 to 1) of ``shapes`` that fill each voxel [X, Y, Z] of a box, left-right symmetric.
+
+    Args:
+        shapes: vertices [V, 3] and faces [F, 3] each. size: [3] of the box; only its ratios count.
+    """
     grid = tuple(2 * (size / size.max() * VOXELS / 2).astype(int) + 1)  # odd: a layer lies on the plane of symmetry
     total = np.zeros(grid)
     for vertices, faces in shapes:
@@ -150,6 +154,11 @@ def save_shape(path: Path, vertices: np.ndarray, faces: np.ndarray, places: np.n
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.shape.mean_mesh``.
+
+    Raises:
+        SystemExit: there is no CAD file at the given place.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--cad", type=Path, nargs="+", help="folders or files of CAD models (OBJ, OFF)")

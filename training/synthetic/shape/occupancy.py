@@ -20,7 +20,11 @@ def surface_points(vertices: np.ndarray, faces: np.ndarray, count: int, seed: in
 
 def solid_occupancy(points: np.ndarray, lower: np.ndarray, upper: np.ndarray,
                     shape: tuple[int, int, int]) -> np.ndarray:
-    """Boolean grid ``shape`` over the box [lower, upper]: which voxels the surface ``points`` [N, 3] enclose."""
+    """Mask [X, Y, Z] bool over a box: the voxels that surface points enclose.
+
+    Args:
+        points: [N, 3]. lower, upper: [3] corners of the box, in the points' unit. shape: voxels per axis.
+    """
     index = ((points - lower) / (upper - lower) * np.array(shape)).astype(int)
     index = index[((index >= 0) & (index < np.array(shape))).all(axis=1)]
     surface = np.zeros(shape, dtype=bool)

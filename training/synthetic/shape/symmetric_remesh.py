@@ -16,8 +16,12 @@ def symmetric_remesh(vertices: np.ndarray, faces: np.ndarray, vertex_count: int,
                      iterations: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """Remesh the half y >= 0 of a fine surface and its mirror image to about ``vertex_count`` evenly spread vertices.
 
-    ``vertices`` [V, 3], ``faces`` [F, 3] outward: the half, open on the plane y = 0, its rim exactly on it.
-    Returns (vertices [~vertex_count, 3], faces [_, 3] outward) of the whole closed surface.
+    Args:
+        vertices: [V, 3] in any unit of length, the half, open on the plane y = 0, its rim exactly on it.
+        faces: [F, 3] indices, outward.
+
+    Returns:
+        Vertices [~vertex_count, 3] and faces [_, 3], outward, of the whole closed surface.
     """
     half = trimesh.Trimesh(vertices, faces, process=True)
     points, area = half.vertices.copy(), _vertex_areas(half)

@@ -28,7 +28,7 @@ _FILLED = 0.18  # of the height: how far below the rim a cup is closed
 
 
 def mean_profile(vessels: list[Vessel], samples: int = 48) -> np.ndarray:
-    """[samples] mean radius from bottom to top, of vessels brought to height and width one."""
+    """Mean radius [samples] from bottom to top, of vessels brought to height and width one (lengths without a unit)."""
     relative = [vessel.profile / (2 * vessel.profile.max()) for vessel in vessels]
     mean = np.mean(relative, axis=0)
     return np.interp(np.linspace(0, 1, samples), np.linspace(0, 1, len(mean)), mean / (2 * mean.max()))
@@ -107,7 +107,8 @@ def _outwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return faces[:, ::-1] if np.sum(np.cross(a, b) * c) < 0 else faces
 
 
-def _handle(profile, z, width, height, reach) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _handle(profile: np.ndarray, z: np.ndarray, width: float, height: float,
+            reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """An ear from the wall out to ``reach`` metres from the axis: vertices, faces, the middle of each one's ring."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, 13)
     high, low = 0.33 * height, -0.30 * height
@@ -124,6 +125,7 @@ def _handle(profile, z, width, height, reach) -> tuple[np.ndarray, np.ndarray, n
 
 
 def main() -> None:
+    """The command ``python -m dinemo_training.synthetic.shape.vessel_mesh``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
     parser.add_argument("--cad", type=Path, required=True, help="folder of the category's CAD files")

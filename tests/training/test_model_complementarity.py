@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from dinemo_training.evaluation import model_complementarity as two_models
+from dinemo_training.evaluation import model_complementarity
 
 
 def frame(model, file, error, score, level="L0"):
@@ -20,17 +20,17 @@ FRAMES = [frame("a", "0", 5.0, 0.6), frame("b", "0", 4.0, 0.5),      # both
 
 
 def test_shares_of_each_alone_and_of_both(tmp_path, monkeypatch, capsys):
-    clean, hidden = two_models.compare(FRAMES)
+    clean, hidden = model_complementarity.compare(FRAMES)
     assert clean == {"level": "L0", "n": 4, "a": 0.5, "b": 0.5, "only a": 0.25, "only b": 0.25, "higher score": 0.5,
                      "either": 0.75}
     assert hidden["n"] == 1 and hidden["only a"] == hidden["higher score"] == 1.0
-    assert two_models.compare(FRAMES, 8.0)[0]["only a"] == 0.0
+    assert model_complementarity.compare(FRAMES, 8.0)[0]["only a"] == 0.0
     (tmp_path / "report.json").write_text(json.dumps({"frames": FRAMES}))
-    monkeypatch.setattr("sys.argv", ["two_models", str(tmp_path / "report.json")])
-    two_models.main()
+    monkeypatch.setattr("sys.argv", ["model_complementarity", str(tmp_path / "report.json")])
+    model_complementarity.main()
     assert "| L0 | 4 | 50.0 % | 50.0 % | 25.0 % | 25.0 % | 50.0 % | 75.0 % |" in capsys.readouterr().out
 
 
 def test_one_model_cannot_be_compared():
     with pytest.raises(ValueError, match=r"1 models \(a\); compare two with --compare"):
-        two_models.compare([f for f in FRAMES if f["model"] == "a"])
+        model_complementarity.compare([f for f in FRAMES if f["model"] == "a"])

@@ -24,8 +24,8 @@ SHAPE = (240, 320)
 
 
 @pytest.fixture(scope="module")
-def spins(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("spins")
+def turntables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("turntables")
     (folder / "red").mkdir()
     for name, azimuth in (("000.png", 40.0), ("001.png", 90.0)):
         R = rotation_from_viewpoint(*np.radians([azimuth, 10.0, 0.0]))
@@ -35,8 +35,8 @@ def spins(tmp_path_factory):
     return folder
 
 
-def test_masks_cover_the_object_and_are_kept(spins, tmp_path):
-    frames = read_spins(spins)
+def test_masks_cover_the_object_and_are_kept(turntables, tmp_path):
+    frames = read_spins(turntables)
     write_masks(frames, tmp_path, SaliencyMask(threads=1))
     for frame in frames:
         mask = read_mask(tmp_path / "red" / f"{frame.path.stem}.png", SHAPE)

@@ -15,11 +15,11 @@ for _module in ("timm", "accelerate", "numba", "onnx"):
 from posed_car import car_shape, posed_crop, random_pose
 
 from dinemo_ros.model.bundle import load_bundle
-from dinemo_training.data import feature_cache as token_store
+from dinemo_training.data import feature_cache
 from dinemo_training.data.augmentation import AugmentConfig
 from dinemo_training.data.batches import BatchConfig, CorrespondenceSampler
 from dinemo_training.data.example_stream import ExampleStream
-from dinemo_training.data.feature_cache import TokenStream, write_tokens
+from dinemo_training.data.feature_cache import CachedFeatures, write_features
 from dinemo_training.data.posed_crops import save_labels, save_picture
 from dinemo_training.export import bundle_export as export
 from dinemo_training.models.checkpoint import load_student
@@ -60,7 +60,7 @@ def stream(crops):
 @pytest.fixture(scope="module")
 def stored(stream, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokens")
-    assert write_tokens(folder, stream, transformer()) == VIEWS
+    assert write_features(folder, stream, transformer()) == VIEWS
     return folder
 
 
@@ -77,7 +77,7 @@ def test_stored_tokens_give_the_features_of_the_picture(stored, stream):
     model, pictures = transformer(), examples(stream)
     with torch.inference_mode():
         expected = [model(torch.from_numpy(e["image"]).permute(2, 0, 1)[None].float())[0] for e in pictures]
-        for example in examples(TokenStream(stored, 7, 0, VIEWS)):
+        for example in examples(CachedFeatures(stored, 7, 0, VIEWS)):
             found = model.read_out(torch.from_numpy(example["tokens"])[None].float())[0]
             view = int(np.argmin([float((found - e).abs().max()) for e in expected]))
             assert (found * expected[view]).sum(0).min() > 0.9999
@@ -88,7 +88,7 @@ def test_stored_tokens_give_the_features_of_the_picture(stored, stream):
 
 def test_a_view_that_comes_again_has_other_links(stored):
     def drawn(turn):
-        stream = TokenStream(stored, 7, turn * VIEWS, VIEWS, BatchConfig(16, 8))
+        stream = CachedFeatures(stored, 7, turn * VIEWS, VIEWS, BatchConfig(16, 8))
         return {e["tokens"].tobytes(): e for e in examples(stream)}
 
     first, second = drawn(0), drawn(1)
@@ -99,15 +99,15 @@ def test_a_view_that_comes_again_has_other_links(stored):
 
 
 def test_every_turn_goes_once_through_all_views_and_can_be_entered_anywhere(stored):
-    whole = [e["tokens"].tobytes() for e in examples(TokenStream(stored, 7, 0, 3 * VIEWS))]
+    whole = [e["tokens"].tobytes() for e in examples(CachedFeatures(stored, 7, 0, 3 * VIEWS))]
     turns = [whole[i : i + VIEWS] for i in range(0, len(whole), VIEWS)]
     assert all(len(set(turn)) == VIEWS and set(turn) == set(turns[0]) for turn in turns)
     assert turns[0] != turns[1]
-    assert [e["tokens"].tobytes() for e in examples(TokenStream(stored, 7, 13, 5))] == whole[13:18]
+    assert [e["tokens"].tobytes() for e in examples(CachedFeatures(stored, 7, 13, 5))] == whole[13:18]
 
 
 def test_a_killed_store_goes_on_where_it_was(stored, stream, tmp_path, monkeypatch):
-    monkeypatch.setattr(token_store, "_BATCH", 4)
+    monkeypatch.setattr(feature_cache, "_BATCH", 4)
     model, asked = transformer(), []
     honest = model.tokens
 
@@ -119,10 +119,10 @@ def test_a_killed_store_goes_on_where_it_was(stored, stream, tmp_path, monkeypat
 
     model.tokens = tokens
     with pytest.raises(KeyboardInterrupt):
-        write_tokens(tmp_path, stream, model)
-    assert TokenStream(tmp_path, 0, 0, 1).views == 8  # what is whole can be used already
+        write_features(tmp_path, stream, model)
+    assert CachedFeatures(tmp_path, 0, 0, 1).views == 8  # what is whole can be used already
     model.tokens = lambda pictures: asked.append(len(pictures)) or honest(pictures)
-    assert write_tokens(tmp_path, stream, model) == VIEWS
+    assert write_features(tmp_path, stream, model) == VIEWS
     assert asked == [4, 4, 2]
     for name, expected in arrays(stored).items():
         found = np.load(tmp_path / name)
@@ -136,31 +136,31 @@ def test_tokens_of_another_transformer_or_stream_are_refused(stored, stream, tmp
     other = ExampleStream(stream.pools, stream.sampler, stream.seed + 1, 0, VIEWS)
     for changed, model in ((stream, transformer(seed=1)), (other, transformer())):
         with pytest.raises(ValueError, match="tokens of other examples or of another transformer; remove the folder"):
-            write_tokens(stored, changed, model)
+            write_features(stored, changed, model)
     with pytest.raises(ValueError, match="holds no tokens; write them first"):
-        TokenStream(tmp_path, 0, 0, 1)
+        CachedFeatures(tmp_path, 0, 0, 1)
 
 
 def test_the_read_out_learns_from_tokens_and_the_transformer_stays(stored, tmp_path):
     torch.save(transformer().trunk.state_dict(), tmp_path / "trunk.pt")
     config = TrainConfig(steps=30, batch=5, lr=3e-3, architecture=SMALL, freeze=True)
     torch.set_num_threads(1)
-    train([], car_shape(), tmp_path / "start", replace(config, steps=1), weights=tmp_path / "trunk.pt", tokens=stored,
-          workers=0)
-    final = train([], car_shape(), tmp_path, config, weights=tmp_path / "trunk.pt", tokens=stored, workers=0)
+    train([], car_shape(), tmp_path / "start", replace(config, steps=1), weights=tmp_path / "trunk.pt",
+          feature_cache=stored, workers=0)
+    final = train([], car_shape(), tmp_path, config, weights=tmp_path / "trunk.pt", feature_cache=stored, workers=0)
     start, end = (json.loads((folder / "metrics.jsonl").read_text()) for folder in (tmp_path / "start", tmp_path))
     assert end["vertex"] < start["vertex"] - 0.2 and end["clutter"] < 0.8 * start["clutter"]  # running means
     model, _ = load_student(final)
     before = transformer().trunk.state_dict()
     assert all(torch.equal(value, before[key]) for key, value in model.trunk.state_dict().items())
-    with pytest.raises(ValueError, match="stay true only while the transformer is frozen"):
-        train([], car_shape(), tmp_path, replace(config, freeze=False), tokens=stored)
+    with pytest.raises(ValueError, match="hold only while the transformer is frozen"):
+        train([], car_shape(), tmp_path, replace(config, freeze=False), feature_cache=stored)
 
 
 def test_a_frozen_run_goes_on_with_blocks_that_learn(stored, stream, tmp_path):
     torch.save(transformer().trunk.state_dict(), tmp_path / "trunk.pt")
     config = TrainConfig(steps=2, batch=2, architecture=SMALL, freeze=True, augmentation=AugmentConfig(size=64))
-    frozen = train([], car_shape(), tmp_path, config, weights=tmp_path / "trunk.pt", tokens=stored, workers=0)
+    frozen = train([], car_shape(), tmp_path, config, weights=tmp_path / "trunk.pt", feature_cache=stored, workers=0)
     free = train(stream.pools, car_shape(), tmp_path / "free", replace(config, freeze=False), init=frozen, workers=0)
     before, after = (load_student(path)[0].trunk.state_dict() for path in (frozen, free))
     changed = {key.split(".")[1] for key in before if not torch.equal(before[key], after[key])}
@@ -178,8 +178,8 @@ def test_the_commands_make_a_bundle_of_it(stored, tmp_path, monkeypatch):
         monkeypatch.setattr("sys.argv", ["command", "--shape", *map(str, (tmp_path / "shape.npz", *options))])
         command()
 
-    call(training_command, "--backbone", SMALL, "--weights", tmp_path / "trunk.pt", "--freeze", "--tokens", stored,
-         "--out", tmp_path, "--steps", 2, "--batch", 2, "--workers", 0, "--temperature", 0.06)
+    call(training_command, "--backbone", SMALL, "--weights", tmp_path / "trunk.pt", "--freeze", "--feature-cache",
+         stored, "--out", tmp_path, "--steps", 2, "--batch", 2, "--workers", 0, "--temperature", 0.06)
     call(export.main, "--checkpoint", tmp_path / "student.pt", "--category", "car", "--out", tmp_path / "bundle")
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.card.features.temperature == 0.06 and bundle.card.image.stride == 8
@@ -197,10 +197,10 @@ def test_a_recipe_computes_tokens_before_it_trains_on_them(crops, tmp_path):
     torch.save(transformer().trunk.state_dict(), tmp_path / "trunk.pt")
     recipe = replace(RECIPE, learning=replace(RECIPE.learning, weights=str(tmp_path / "trunk.pt")))
     stages = {stage.name: stage for stage in stages_of(recipe, RunFolder(tmp_path), tmp_path / "out")}
-    assert "tokens0" in stages["train0"].needs and "tokens0" not in {
+    assert "features0" in stages["train0"].needs and "features0" not in {
         s.name for s in stages_of(replace(recipe, learning=Learning()), RunFolder(tmp_path), tmp_path / "out")}
     work = Work(recipe, tmp_path)
-    assert work.tokens(0) == {"views": VIEWS}
+    assert work.features(0) == {"views": VIEWS}
     assert work.train(0)["step"] == 3
 
 
