@@ -45,7 +45,7 @@ def place(tmp_path_factory):
     (["build-engine", "{b}", "--precision", "int8", "--calibration", "{p}/pictures", "--for-arch", "sm87"],
      ["onnx"], "need onnx"),
     (["build-engine", "{b}", "--for-arch", "sm89", "--cache", "{p}/file/x"], ["tensorrt", "tensorrt_rtx"], "tensorrt"),
-    (["eval", "spin", "{p}", "--csv", "{p}/pictures"], [], "is a folder; give the name of a file"),
+    (["eval", "turntable", "{p}", "--csv", "{p}/pictures"], [], "is a folder; give the name of a file"),
     (["estimate", "{p}/pictures", "--json", "{p}/pictures"], [], "is a folder; give the name of a file"),
     (["estimate", "{p}/pictures", "--out", "{p}/file"], [], "cannot be made a folder"),
     (["doctor", "--json", "{p}/file/x"], [], "{p}/file/x: cannot be written (Not a directory)"),

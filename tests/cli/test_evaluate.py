@@ -132,7 +132,7 @@ def test_where_no_frame_can_be_used_there_is_no_table(bundle, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     save(tmp_path / "mine" / "a.png", np.zeros((8, 12, 3), np.uint8))
     (tmp_path / "azimuth.json").write_text('{"mine": {"azimuth_deg": {"a.png": 10}}}')
-    assert main(["eval", "spin", str(tmp_path), "--bundle", str(bundle)]) == 1
+    assert main(["eval", "turntable", str(tmp_path), "--bundle", str(bundle)]) == 1
     captured = capsys.readouterr()
     assert "none of the 1 frames could be used; the first is mine/a.png: image is 12x8 pixels" in captured.err
     assert "Acc@30" not in captured.out
@@ -155,8 +155,8 @@ def test_the_table_is_printed_before_a_report_can_fail(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def spins(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("spins")
+def turntables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("turntables")
     angles = {"fast": (5.0, 95.0, 200.0), "slow": (310.0, 350.0)}
     annotations = {}
     for name, azimuths in angles.items():
@@ -175,8 +175,8 @@ def spins(tmp_path_factory):
 
 
 @pytest.mark.parametrize("rois", ["frame", "auto"])
-def test_spin(bundle, spins, tmp_path, capsys, rois):
-    report = run("eval", "spin", spins, "--bundle", bundle, "--rois", rois, report=tmp_path / "report.json")
+def test_turntable(bundle, turntables, tmp_path, capsys, rois):
+    report = run("eval", "turntable", turntables, "--bundle", bundle, "--rois", rois, report=tmp_path / "report.json")
     assert report["split"] == {"fast": 3, "slow": 3}
     fast, slow, both = report["rows"]
     assert [row["group"] for row in report["rows"]] == ["fast", "slow", "all"]
@@ -191,31 +191,32 @@ def test_spin(bundle, spins, tmp_path, capsys, rois):
     assert len(report["frames"]) == 6
 
 
-def test_a_spin_of_bottles_is_refused(spins, capsys):
-    assert main(["eval", "spin", str(spins), "--bundle", "bottle"]) == 1
+def test_a_turntable_of_bottles_is_refused(turntables, capsys):
+    assert main(["eval", "turntable", str(turntables), "--bundle", "bottle"]) == 1
     assert "every answer would be right" in capsys.readouterr().err
 
 
-def test_spin_of_one_sequence(bundle, spins, tmp_path):
-    report = run("eval", "spin", spins, "--bundle", bundle, "--sequence", "fast", report=tmp_path / "report.json")
+def test_turntable_of_one_sequence(bundle, turntables, tmp_path):
+    report = run("eval", "turntable", turntables, "--bundle", bundle, "--sequence", "fast",
+                 report=tmp_path / "report.json")
     assert [row["group"] for row in report["rows"]] == ["fast"]
 
 
 @pytest.fixture(scope="module")
-def masks(spins, tmp_path_factory):
+def masks(turntables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("masks")
     for name in ("fast", "slow"):
         (folder / name).mkdir()
-        for file in (spins / name).glob("*.png"):
+        for file in (turntables / name).glob("*.png"):
             image = cv2.imread(str(file))
             if image is not None:
                 cv2.imwrite(str(folder / name / file.name), 255 * (image != 114).any(axis=2).astype(np.uint8))
     return folder
 
 
-def test_spin_under_occlusion_against_masks_and_silhouettes(bundle, spins, masks, tmp_path, capsys):
+def test_turntable_under_occlusion_against_masks_and_silhouettes(bundle, turntables, masks, tmp_path, capsys):
     """The same seed covers as much of the mask as of the silhouette of the pose found, for these nearly agree."""
-    arguments = ["eval", "spin", spins, "--bundle", bundle, "--sequence", "fast", "--occlusion", "L1"]
+    arguments = ["eval", "turntable", turntables, "--bundle", bundle, "--sequence", "fast", "--occlusion", "L1"]
     masked = run(*arguments, "--masks", masks, report=tmp_path / "masked.json")
     assert "occlusion is measured against: mask; seed 0" in capsys.readouterr().out
     estimated = run(*arguments, report=tmp_path / "estimated.json")
@@ -227,8 +228,8 @@ def test_spin_under_occlusion_against_masks_and_silhouettes(bundle, spins, masks
         assert all(0.2 <= frame["coverage"] <= 0.4 for frame in report["frames"])
 
 
-def test_masks_that_do_not_fit_are_refused(bundle, spins, masks, tmp_path, capsys):
-    arguments = ["eval", "spin", str(spins), "--bundle", str(bundle), "--occlusion", "L1"]
+def test_masks_that_do_not_fit_are_refused(bundle, turntables, masks, tmp_path, capsys):
+    arguments = ["eval", "turntable", str(turntables), "--bundle", str(bundle), "--occlusion", "L1"]
     assert main([*arguments, "--masks", str(tmp_path)]) == 1
     assert "no such mask; give a folder with SEQUENCE/FRAME.png" in capsys.readouterr().err
     assert main([*arguments, "--occluders", str(tmp_path)]) == 1

@@ -18,6 +18,7 @@ from unit.test_sources import CAMERA_INFO, raw_image, write_bag
 from video_files import VIDEOS
 
 from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.defaults import DEFAULT_HFOV_DEG
 from dinemo_ros.node.conversions import image_to_rgb, nanoseconds
 
 NAMESPACE = "/source_test"
@@ -110,7 +111,7 @@ def test_rate_and_clock_stamps(viewer, folder, tmp_path):
     assert np.diff(view.arrivals) == pytest.approx(0.2, abs=0.12)
     assert np.diff(view.stamps()) == pytest.approx(0.2, abs=0.12)
     assert before <= view.stamps()[0] <= time.time()
-    assert "60 deg is assumed" in source.output
+    assert f"{DEFAULT_HFOV_DEG:g} deg is assumed" in source.output  # as the command assumes
 
 
 def test_loop_goes_on_until_interrupted(viewer, folder, tmp_path):

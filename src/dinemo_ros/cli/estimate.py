@@ -15,16 +15,25 @@ from ..camera.camera_file import file_and_entry
 from ..camera.pinhole import Camera
 from ..defaults import DEFAULT_HFOV_DEG
 from ..drawing.overlay import draw_poses
-from ..errors import DinemoError
+from ..errors import DatasetError, DinemoError
 from ..io.files import readable
 from ..io.overlay_file import is_overlay, write_overlay
 from ..io.quoting import one_line, shown
 from ..io.sources import open_source
-from ..process.console import require_output
-from ..process.input_guard import identity, input_files, refuse_inputs
+from ..io.sources.bag import BagSource
+from ..process.input_guard import identity, input_files
 from . import options
 from .camera_choice import CameraChoice
-from .output import AtomicFile, OutputError, check_output_file, object_entry, output_folder, overlay_name, to_json
+from .output import (
+    STANDARD_OUTPUT,
+    OutputError,
+    check_outputs,
+    object_entry,
+    output_folder,
+    overlay_name,
+    result_file,
+    to_json,
+)
 
 _DESCRIPTION = """\
 Estimate the 6D pose of every object of the bundle's category in an image, a folder of images, a video or a rosbag2.
@@ -81,7 +90,8 @@ def add_parser(subparsers) -> None:
                         "pixels; may be given several times (default: the bundle's own proposals)")
     parser.add_argument("--topic", metavar="NAME", help="image topic of a bag (default: of those that hold "
                         "no depth one with a camera_info, in colour, the first by name)")
-    parser.add_argument("--json", metavar="FILE", help="write the JSON lines here (default: standard output)")
+    parser.add_argument("--json", metavar="FILE", default=STANDARD_OUTPUT, help="write the JSON lines here (default: "
+                        "-, standard output)")
     parser.add_argument("--out", metavar="DIR", help="write every image with the poses drawn into this folder")
     parser.set_defaults(run=run, needs_output=False)
 
@@ -103,14 +113,17 @@ class _Tally:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    source = open_source(arguments.path, topic=arguments.topic)
+    source = open_source(arguments.path, topic=arguments.topic,
+                         camera_given=bool(arguments.camera or arguments.hfov))
+    if arguments.topic and not isinstance(source, BagSource):
+        raise DatasetError(f"--topic chooses an image topic of a bag, and {source.description} is none; leave it out")
     tally = _Tally()
     cameras = CameraChoice(arguments.camera, arguments.hfov, tally.say)
     source.required_camera = cameras.required
     overlays = _check_outputs(arguments)
     estimator = options.make_estimator(arguments)
     with contextlib.ExitStack() as stack:
-        lines = stack.enter_context(AtomicFile(arguments.json)) if arguments.json else sys.stdout
+        lines = stack.enter_context(result_file(arguments.json))
         for frame in tqdm(source, total=len(source) or None, unit="image", file=sys.stderr, disable=None):
             camera, origin = cameras.of(frame)
             entry = {"file": frame.name, "stamp_s": frame.stamp_s, "camera": _camera_entry(camera, origin),
@@ -138,20 +151,16 @@ def _check_outputs(arguments: argparse.Namespace) -> _Overlays | None:
     beside = [path.parent / name for name in ("camera_info.yaml", "metadata.yaml")]
     camera = arguments.camera and file_and_entry(arguments.camera)[0]
     inputs = [path, *beside, camera, options.bundle_folder(arguments.bundle)]
-    refuse_inputs({"--json": arguments.json}, inputs)
-    if arguments.json:
-        check_output_file(arguments.json)
-    else:
-        require_output()
+    check_outputs({"--json": arguments.json}, inputs)
     return _Overlays(arguments.out, inputs, arguments.json) if arguments.out else None
 
 
 class _Overlays:
     """The folder of drawn pictures."""
 
-    def __init__(self, folder: str, inputs: list, json: str | None) -> None:
+    def __init__(self, folder: str, inputs: list, json: str) -> None:
         self._folder = output_folder(folder)
-        self._json = Path(json).resolve() if json else None
+        self._json = None if json == STANDARD_OUTPUT else Path(json).resolve()
         files = list(input_files(inputs))
         self._inputs = {found for file in files if (found := identity(file)) is not None}
         for file in files:  # now and not after hours

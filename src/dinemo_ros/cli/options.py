@@ -49,12 +49,28 @@ def add_cache_option(parser: argparse.ArgumentParser) -> None:
                         "write to (default: dinemo_ros in the user's cache folder)")
 
 
-def make_estimator(arguments: argparse.Namespace) -> PoseEstimator:
-    """The estimator that the options of this module ask for; BundleError if the bundle is no good."""
+def load(name: str, quiet: bool = False) -> Bundle:
+    """The bundle of a folder or a shipped category; what is logged from now on goes to standard error, see below.
+
+    Raises:
+        BundleError: it is no good.
+    """
     from ..model.bundle import load_bundle
 
-    log_to_stderr(arguments.quiet, choices=False)
-    estimator = estimator_of(load_bundle(bundle_folder(arguments.bundle)), arguments)
+    log_to_stderr(quiet, choices=False)
+    return load_bundle(bundle_folder(name))
+
+
+def make_estimator(arguments: argparse.Namespace, bundle: Bundle | None = None) -> PoseEstimator:
+    """The estimator that the options of this module ask for; one line on standard error says what computes.
+
+    Args:
+        bundle: in the place of the one that the options name.
+
+    Raises:
+        BundleError: the bundle is no good.
+    """
+    estimator = estimator_of(bundle or load(arguments.bundle, arguments.quiet), arguments)
     network = estimator.extractor
     _log.info("features: %s in %s on %s, because %s; solver: on %s", network.name, network.precision, network.device,
               network.reason, estimator.pipeline.device)

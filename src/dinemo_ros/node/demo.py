@@ -20,6 +20,7 @@ from ament_index_python.packages import get_package_prefix, get_package_share_di
 from rclpy.executors import ExternalShutdownException
 
 from ..cli.options import bundle_folder
+from ..defaults import DEFAULT_HFOV_DEG
 from ..errors import DinemoError
 from .demo_listener import DemoListener
 
@@ -58,7 +59,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for overlay pictures (default: "
                         "%(default)s)")
     parser.add_argument("--hfov", type=float, default=0.0, metavar="DEG", help="horizontal field of view where PATH "
-                        "has no camera (default: 60)")
+                        f"has no camera (default: the pictures' EXIF data, else {DEFAULT_HFOV_DEG:g})")
     parser.add_argument("--bundle", default="", metavar="DIR", help="model bundle: a folder, or the name of a shipped "
                         "category (default: car)")
     return parser.parse_args(words)
