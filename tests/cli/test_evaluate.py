@@ -3,6 +3,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from argparse import Namespace
 
 import cv2
@@ -16,6 +18,7 @@ from dinemo_ros.cli.main import main
 from dinemo_ros.cli.output import OutputError
 from dinemo_ros.defaults import DEFAULT_HFOV_DEG
 from dinemo_ros.evaluation.kitti_labels import read_labels, read_projection
+from dinemo_ros.evaluation.metrics import wilson_interval
 from dinemo_ros.evaluation.runner import Competitor, Setting, tabulate
 
 from .conftest import CAMERA, pose, save
@@ -90,6 +93,8 @@ def test_kitti_with_own_rois(bundle, kitti, tmp_path):
     assert summary["n"] == 2
     assert summary["recall"] == 1.0
     assert summary["precision"] == 1.0  # the far car is found or not, it counts neither way
+    for key in ("recall", "precision"):
+        assert summary[f"{key}_n"] == 2 and summary[f"{key}_interval"] == pytest.approx(wilson_interval(2, 2))
     assert summary["azimuth_acc30"] == 1.0
 
 
@@ -189,6 +194,66 @@ def test_turntable(bundle, turntables, tmp_path, capsys, rois):
     assert "left out: aside: has 1 pictures and no entry in azimuth.json" in captured.err
     assert f"assumed horizontal field of view: {DEFAULT_HFOV_DEG:g} degrees" in captured.err
     assert len(report["frames"]) == 6
+    for row, within in ((fast, 3), (slow, 2), (both, 5)):
+        assert row["acc30_interval"] == pytest.approx(wilson_interval(within, row["n"]))
+        assert row["flips_interval"] == pytest.approx(wilson_interval(0, row["n"]))
+        assert {f"{key}_interval" for key in ("acc10", "missing")} <= row.keys()
+    assert report["networks"] == {report["bundle"]: "fp32"}
+    head = captured.out.splitlines()[0]
+    assert head.startswith("evaluated on fast (3), slow (3); regions: ")
+    assert f"regions: {rois}; network: fp32; in brackets 95 % intervals" in head
+    line, = [line for line in captured.out.splitlines() if "| all " in line]
+    assert "83.3 % (43.6 to 97.0)" in line  # Acc@30: five of six
+
+
+def test_the_old_name_of_the_command_is_told_and_does_the_same(bundle, turntables, tmp_path, capsys):
+    words = [turntables, "--bundle", bundle, "--sequence", "fast"]
+    new = run("eval", "turntable", *words, report=tmp_path / "new.json")
+    wanted = capsys.readouterr()
+    assert run("eval", "spin", *words, report=tmp_path / "old.json") == new
+    told = capsys.readouterr()
+    assert told.out == wanted.out
+    first, *others = told.err.splitlines()
+    assert first == "dinemo eval spin is called dinemo eval turntable now; the old name goes on working"
+    assert others == wanted.err.splitlines() and first not in others
+    with pytest.raises(SystemExit):
+        main(["eval", "--help"])
+    listed = capsys.readouterr().out
+    assert "turntable" in listed and "spin" not in listed
+
+
+def test_networks_of_several_bundles_are_told_apart(tmp_path, capsys):
+    record = {"model": "ours", "occlusion": "L0", "group": "a", "file": "0.png", "score": 0.5, "error_deg": 3.0}
+    networks = {"ours": "int8", "theirs": "fp32"}
+    competitors = [Competitor(name, Namespace(extractor=Namespace(precision=p))) for name, p in networks.items()]
+    arguments = Namespace(json="-", csv=None, brief=True, rois="labels", worst=None)
+    finish(arguments, Setting([*competitors, Competitor("nearest view", None)], None), [record], tabulate([record]))
+    captured = capsys.readouterr()
+    assert "; network: ours int8, theirs fp32; in brackets" in captured.err
+    assert json.loads(captured.out)["networks"] == networks
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+@pytest.mark.parametrize(("words", "key", "told"), [
+    (["eval", "turntable", "{t}", "--sequence", "fast", "--bundle", "{b}"], "rows", "Acc@30"),
+    (["bench", "{t}/fast", "--frames", "1", "--bundle", "{b}"], "total", "solver alone"),
+    (["doctor", "--bundle", "{b}"], None, "machine")])
+def test_json_to_standard_output_stands_there_alone(bundle, turntables, tmp_path, words, key, told, name):
+    words = [word.format(t=turntables, b=bundle) for word in words]
+    result = subprocess.run([sys.executable, "-m", "dinemo_ros.cli.main", *words, "--json", name], text=True,
+                            capture_output=True, timeout=240, cwd=tmp_path)
+    report = json.loads(result.stdout)
+    assert (key in report if key else report[0]["subject"] == "machine") and told in result.stderr
+    assert not list(tmp_path.iterdir()), "no file called -"
+
+
+def test_csv_to_standard_output_stands_there_alone(bundle, turntables, tmp_path, capsys):
+    words = ["eval", "turntable", turntables, "--sequence", "fast", "--bundle", bundle, "--csv", "-"]
+    assert main([*map(str, words)]) == 0
+    captured = capsys.readouterr()
+    head, *lines = captured.out.splitlines()
+    assert head.startswith("model,occlusion,group,file") and len(lines) == 3
+    assert "Acc@30" in captured.err
 
 
 def test_a_turntable_of_bottles_is_refused(turntables, capsys):

@@ -55,8 +55,8 @@ One JSON line per image:
     size_covariance 3x3 of the size, square metres
     roi         x_min, y_min, x_max, y_max in pixels
     runner_up   the next best hypothesis (score, T_cam_obj, azimuth, elevation, theta, size), or null
-"objects": [] alone says that the image was searched and nothing was found; with "error" beside it nothing was searched,
-and the sentence says why. A file that is no image has no line and is named on stderr.
+Every line has "objects". [] alone says that the image was searched and nothing was found; with "error" beside it nothing
+was searched, and the sentence says why. A file that is no image has no line, so no list, and is named on stderr.
 Bytes of a file name that are no UTF-8 are written as \\xNN, and file_bytes holds the whole name in hexadecimal.
 
 Lines are written as they are found: ended early, --json FILE leaves those that are finished in FILE.part. A link, pipe

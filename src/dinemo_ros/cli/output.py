@@ -25,8 +25,8 @@ from ..pose import Hypothesis, ObjectPose
 from ..process.console import require_output
 from ..process.input_guard import refuse_inputs
 
-__all__ = ["AtomicFile", "OutputError", "check_outputs", "object_entry", "output_folder", "overlay_name",
-           "prose_beside", "result_file", "to_json"]
+__all__ = ["STANDARD_OUTPUT", "AtomicFile", "OutputError", "check_output_file", "check_outputs", "object_entry",
+           "output_folder", "overlay_name", "prose_beside", "result_file", "to_json"]
 
 STANDARD_OUTPUT = "-"  # what --json and --csv take for it
 _LONGEST_NAME = 255  # bytes, of nearly every file system
