@@ -181,8 +181,8 @@ def test_the_help_says_what_an_empty_list_means_and_what_is_answered(command, ca
     with pytest.raises(SystemExit):
         main([command, *(["turntable"] if command == "eval" else []), "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    for sentence in {"estimate": ('Every line has "objects". [] alone says that the image was searched and nothing was found',
-                                  'with "error" beside it nothing was searched', 'has no line, so no list'),
+    for sentence in {"estimate": ('Every line has "objects". [] alone says that the image was searched and nothing was '
+                                  'found', 'with "error" beside it nothing was searched', 'has no line, so no list'),
                      "eval": ('The answer is no pose per line as of dinemo estimate, but "rows"', '"frames" (one per'),
                      }[command]:
         assert sentence in said

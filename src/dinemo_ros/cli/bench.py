@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..estimator import PoseEstimator
     from ..features import FeatureExtractor
     from ..model.bundle import Bundle
+    from .options import Commands
 
 _DISTINCT_FRAMES = 32  # held in memory; more would only measure the disk
 _OBJECTS = 4
@@ -44,7 +45,8 @@ hypotheses per second and every kernel against its twin in torch.
 """
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo bench``."""
     parser = subparsers.add_parser("bench", help="stage times on this machine", description=_DESCRIPTION,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", metavar="PATH", nargs="?", help="image, folder, video or bag to measure on (default: "
@@ -62,6 +64,11 @@ def add_parser(subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Time everything and print the table; returns the exit code.
+
+    Raises:
+        DinemoError: an input or output is no good, or torch is missing for ``--reference``; told before the work.
+    """
     from ..benchmark import stages  # late, as the estimator: they load ONNX Runtime and Numba
     from ..benchmark.demo import demo_sequence
     from ..benchmark.gpu_memory import watched_gpu

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..features.cuda_driver import CudaError, Gpu
     from ..features.engine_cache import EngineCache, EngineKey
     from ..model.bundle import Bundle
+    from .options import Commands
 
 _log = logging.getLogger(__name__)
 _LEAST_SIDE = 16  # pixels
@@ -35,7 +36,8 @@ int8 needs --calibration: pictures of what the camera will see, as regions of in
 """
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo build-engine``."""
     parser = subparsers.add_parser("build-engine", help="build engines ahead of time", description=_DESCRIPTION,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", metavar="BUNDLE", help="a folder, or the name of a shipped category")
@@ -52,6 +54,11 @@ def add_parser(subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Build, check and list what was asked for; returns the exit code.
+
+    Raises:
+        DinemoError: the options exclude each other or something is missing, told before the work; or a build failed.
+    """
     from ..features.engine_cache import EngineCache
     from ..features.variants import quantized, ship_int8, variant_key
     from ..model.bundle import load_bundle

@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..defaults import available_cpus
 from ..errors import BundleError
@@ -20,13 +21,17 @@ from .doctor_kernels import kernel_cache
 from .finding import Finding, installed, version
 from .output import check_outputs, prose_beside, result_file, to_json
 
+if TYPE_CHECKING:
+    from .options import Commands
+
 _DESCRIPTION = """\
 Check the installation. Marks: "ok", "--" (optional, absent; the text says what is lost), "!!" (will not work, with
 what to do). Exit code 1 if there is any "!!".
 """
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo doctor``."""
     parser = subparsers.add_parser("doctor", help="what is installed and what is missing", description=_DESCRIPTION,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", metavar="DIR", default="car", help="bundle to check: a folder, or the name of a "
@@ -38,6 +43,7 @@ def add_parser(subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print all findings; returns 1 if one of them says that something will not work."""
     profiles = [os.environ.get(name) for name in PROFILE_VARIABLES]
     check_outputs({"--json": arguments.json}, [_folder_of(arguments.bundle), *profiles])
     findings = list(examine(arguments.bundle, arguments.cache))

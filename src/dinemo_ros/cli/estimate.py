@@ -8,7 +8,9 @@ import contextlib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from tqdm import tqdm
 
 from ..camera.camera_file import file_and_entry
@@ -19,7 +21,7 @@ from ..errors import DatasetError, DinemoError
 from ..io.files import readable
 from ..io.overlay_file import is_overlay, write_overlay
 from ..io.quoting import one_line, shown
-from ..io.sources import open_source
+from ..io.sources import Source, open_source
 from ..io.sources.bag import BagSource
 from ..process.input_guard import identity, input_files
 from . import options
@@ -34,6 +36,9 @@ from .output import (
     result_file,
     to_json,
 )
+
+if TYPE_CHECKING:
+    from .options import Commands
 
 _DESCRIPTION = """\
 Estimate the 6D pose of every object of the bundle's category in an image, a folder of images, a video or a rosbag2.
@@ -55,8 +60,8 @@ One JSON line per image:
     size_covariance 3x3 of the size, square metres
     roi         x_min, y_min, x_max, y_max in pixels
     runner_up   the next best hypothesis (score, T_cam_obj, azimuth, elevation, theta, size), or null
-Every line has "objects". [] alone says that the image was searched and nothing was found; with "error" beside it nothing
-was searched, and the sentence says why. A file that is no image has no line, so no list, and is named on stderr.
+Every line has "objects". [] alone says that the image was searched and nothing was found; with "error" beside it
+nothing was searched, and the sentence says why. A file that is no image has no line, so no list: stderr names it.
 Bytes of a file name that are no UTF-8 are written as \\xNN, and file_bytes holds the whole name in hexadecimal.
 
 Lines are written as they are found: ended early, --json FILE leaves those that are finished in FILE.part. A link, pipe
@@ -73,7 +78,8 @@ examples:
 """
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo estimate``."""
     parser = subparsers.add_parser("estimate", help="poses of the objects in images, a video or a bag",
                                    description=_DESCRIPTION, epilog=_EXAMPLES,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,6 +119,11 @@ class _Tally:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Poses of every image; returns 0 if there is any, else 1.
+
+    Raises:
+        DinemoError: an input or output is no good, told before the work where it can be known then.
+    """
     source = open_source(arguments.path, topic=arguments.topic,
                          camera_given=bool(arguments.camera or arguments.hfov))
     if arguments.topic and not isinstance(source, BagSource):
@@ -166,7 +177,8 @@ class _Overlays:
         for file in files:  # now and not after hours
             self._path(file.name)
 
-    def write(self, name: str, picture) -> None:
+    def write(self, name: str, picture: np.ndarray) -> None:
+        """The picture [H, W, 3] of the image called ``name``; OutputError where it would replace another file."""
         write_overlay(self._path(name), picture)
 
     def _path(self, name: str) -> Path:
@@ -187,7 +199,7 @@ def _camera_entry(camera: Camera, origin: str) -> dict:
             "cx": camera.K[0, 2], "cy": camera.K[1, 2], "from": origin}
 
 
-def _summary(tally: _Tally, source, category: str) -> int:
+def _summary(tally: _Tally, source: Source, category: str) -> int:
     for sentence in [*source.notes, *(f"skipped {line}" for line in source.skipped)]:
         tally.say(sentence)
     line = f"{tally.images} images, {tally.objects} {category} poses"

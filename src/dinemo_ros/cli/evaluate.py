@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
@@ -14,6 +16,11 @@ from ..io.quoting import one_line
 from . import evaluate_options as shared
 from . import options
 from .evaluate_report import ROWS, finish
+
+if TYPE_CHECKING:
+    from .options import Commands
+
+_Item = TypeVar("_Item")
 
 _TURNTABLE = """\
 Azimuth errors on photographs around one object.
@@ -61,7 +68,8 @@ not used.
 """
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo eval`` and its kinds of data."""
     parser = subparsers.add_parser("eval", help="errors on annotated images (turntable, synthetic, kitti, pascal3d)",
                                    description="Measure bundles against annotated images.")
     kinds = parser.add_subparsers(title="kinds of data", metavar="KIND", required=True)
@@ -103,7 +111,7 @@ def add_parser(subparsers) -> None:
     pascal.set_defaults(run=run_pascal3d)
 
 
-def _add_kind(kinds, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
+def _add_kind(kinds: Commands, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
     parser = kinds.add_parser(name, help=help_text, description=description + ROWS,
                               formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir", metavar="DIR", type=Path, help="folder with images and annotations")
@@ -193,5 +201,6 @@ def _occluded_beside(directory: Path) -> Path:
     return inside if inside.is_dir() else directory.resolve().parent / "OccludedPASCAL3D"
 
 
-def _progress(items, unit: str):
+def _progress(items: Sequence[_Item], unit: str) -> Iterable[_Item]:
+    """The items one by one, and a bar where a person looks on."""
     return tqdm(items, unit=unit, file=sys.stderr, disable=None)

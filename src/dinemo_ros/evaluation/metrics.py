@@ -48,7 +48,11 @@ def wilson_interval(count: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def summarise_angles(errors_deg: Sequence[float | None]) -> AngleSummary:
-    """Summary of the errors of all frames; None stands for a frame without a pose. At least one frame is needed."""
+    """Summary of the errors of all frames in degrees; None stands for a frame without a pose.
+
+    Raises:
+        ValueError: there are no frames.
+    """
     if len(errors_deg) == 0:
         raise ValueError("no frames to summarise")
     found = np.array([180.0 if error is None else error for error in errors_deg])

@@ -150,7 +150,11 @@ def turntable_entries(frames: Sequence[TurntableFrame], hfov_deg: float, rois: s
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """bool [H, W] of a PNG, true where it is brighter than half."""
+    """Mask bool [H, W] of a PNG, true where it is brighter than half; shape: (H, W) of its picture.
+
+    Raises:
+        DatasetError: no picture, or of another size.
+    """
     mask = imread(path, cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DatasetError(f"{path}: cannot be read as an image")
