@@ -122,7 +122,7 @@ def hypotheses(search: SearchSpec) -> int:
 
 
 def milliseconds(call: Callable[[], object]) -> tuple[float, float]:
-    """Milliseconds of one call, and of the CPU time of all threads of this process meanwhile."""
+    """Wall-clock time of one call in ms, and the CPU time of all threads of this process meanwhile in ms."""
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return 1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - cpu)

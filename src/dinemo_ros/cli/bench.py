@@ -74,12 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..benchmark.gpu_memory import watched_gpu
 
     path = Path(arguments.path or demo_sequence())
-    check_outputs({"--json": arguments.json}, [path, options.bundle_folder(arguments.bundle)])
-    if arguments.reference:
-        from ..benchmark.solver_comparison import require_reference
-
-        require_reference(arguments.reference)
-    bundle = options.load(arguments.bundle, arguments.quiet)
+    bundle = _checked(arguments, path)
     frames = _load(path)
     memory = watched_gpu(arguments.device)
     estimator = options.make_estimator(arguments, bundle)
@@ -128,6 +123,16 @@ def run(arguments: argparse.Namespace) -> int:
     with prose_beside(arguments.json):
         _show(report)
     return 0
+
+
+def _checked(arguments: argparse.Namespace, path: Path) -> Bundle:
+    """The bundle to time on ``path``; DinemoError now and not after the work for what is missing or no good."""
+    check_outputs({"--json": arguments.json}, [path, options.bundle_folder(arguments.bundle)])
+    if arguments.reference:
+        from ..benchmark.solver_comparison import require_reference
+
+        require_reference(arguments.reference)
+    return options.load(arguments.bundle, arguments.quiet)
 
 
 def _load(path: Path) -> list[Job]:

@@ -150,7 +150,7 @@ def turntable_entries(frames: Sequence[TurntableFrame], hfov_deg: float, rois: s
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Mask bool [H, W] of a PNG, true where it is brighter than half; shape: (H, W) of its picture.
+    """Mask bool [H, W] of a PNG, true where it is brighter than half; shape: (H, W) pixels of its picture.
 
     Raises:
         DatasetError: no picture, or of another size.
