@@ -19,7 +19,7 @@ from . import bench, build_engine, compile_kernels, doctor, estimate, evaluate, 
 COMMANDS = (estimate, evaluate, bench, build_engine, compile_kernels, doctor, train)
 
 # What commands were called in version 0.1, and what they are called now.
-_RENAMED = {("eval", "spin"): ("eval", "turntable")}
+_RENAMED: dict[tuple[str, ...], tuple[str, ...]] = {("eval", "spin"): ("eval", "turntable")}
 
 _EXAMPLES = """\
 examples:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import math
 import os
@@ -167,11 +168,10 @@ def with_negative_regions(words: Sequence[str]) -> list[str]:
 
 
 def _number(text: str, kind: type[_Number], low: float, high: float, what: str) -> _Number:
-    try:
+    value: _Number | None = None
+    with contextlib.suppress(ValueError):
         value = kind(text)
-    except ValueError:
-        value = math.nan  # which lies between no bounds
-    if not low <= value <= high:
+    if value is None or not low <= value <= high:
         first, last = (str(bound) if kind is int else f"{bound:g}" for bound in (low, high))
         raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {first} to {last}")
     return value

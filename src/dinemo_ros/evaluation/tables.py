@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import Any
 
 _SHARE, _PERCENT, _DEGREES, _METRES = "share with interval", "percent", "degrees", "metres"
 _POINTS, _SIGNED_POINTS, _SIGNED_DEGREES = "percent points", "signed percent points", "signed degrees"
@@ -62,7 +63,7 @@ def _cell(row: dict, key: str, form: str | None) -> str:
     return _written(row.get(key), _PERCENT if form == _SHARE else form)
 
 
-def _written(value: object, form: str | None) -> str:
+def _written(value: Any, form: str | None) -> str:
     if value is None:
         return "–"
     return {_PERCENT: lambda: f"{100 * value:.1f} %", _POINTS: lambda: f"{value:.1f} %",
