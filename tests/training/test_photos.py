@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 def test_photographs_are_padded_to_squares_that_they_fill(folder, tmp_path, capsys):
     assert prepare(folder, tmp_path / "out") == ["tall", "wide"]
-    assert "broken.jpg: JPEG of 60 bytes has no end marker" in capsys.readouterr().out
+    assert "broken.jpg: 60 bytes are a JPEG picture" in capsys.readouterr().out
     wide = cv2.imread(str(tmp_path / "out/images/wide.jpg"))[..., ::-1].astype(int)
     assert wide.shape == (CROP_SIDE, CROP_SIDE, 3)
     photo = np.abs(wide - [255, 140, 0]).sum(-1) < np.abs(wide - 114).sum(-1)

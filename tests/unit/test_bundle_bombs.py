@@ -14,16 +14,17 @@ from dinemo_ros.features import create_extractor
 from dinemo_ros.model.bundle import CARD_FILE, load_bundle
 
 _STARTS = """
-import resource, sys, time
+import sys, time
+from dinemo_ros.benchmark.device import peak_memory_mb
 from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.errors import BundleError
 from dinemo_ros.features.onnxruntime_backend import OnnxRuntimeExtractor
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory_mb()
 begin = time.monotonic()
 try:
     OnnxRuntimeExtractor(load_bundle(sys.argv[1]), 1)
 except BundleError:
-    print(time.monotonic() - begin, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(time.monotonic() - begin, peak_memory_mb() - before)
 """
 
 

@@ -11,6 +11,8 @@ SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "training").rglob("*.p
                   *(ROOT / "scripts").rglob("*.py")])
 _BUILT_IN = {"eval", "exec", "compile", "__import__"}
 _MODULES = {"marshal", "shelve", "dill", "cloudpickle", "joblib", "code"}
+# Reads a list that stands beside it, before anything of the project is installed.
+_PLAIN_YAML = {"scripts/audit.py"}
 _METHODS = {("os", "system"), ("os", "popen"), ("yaml", "load"), ("yaml", "load_all"), ("yaml", "full_load"),
             ("yaml", "unsafe_load"), ("yaml", "safe_load"), ("subprocess", "getoutput"), ("pickle", "load")}
 # A kernel cache of this user's own folder, which is checked before anything of it is read.
@@ -48,7 +50,9 @@ def _is(value: ast.expr | None, expected: bool) -> bool:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_sources(path):
     own_pickles = str(path.relative_to(ROOT)) in _PICKLES
-    assert not _faults(ast.parse(Path(path).read_text(encoding="utf-8")), own_pickles)
+    faults = _faults(ast.parse(Path(path).read_text(encoding="utf-8")), own_pickles)
+    allowed = {"yaml.safe_load"} if str(path.relative_to(ROOT)) in _PLAIN_YAML else set()
+    assert not set(faults) - allowed
 
 
 @pytest.mark.parametrize("text", [
