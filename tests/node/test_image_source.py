@@ -103,6 +103,16 @@ def test_camera_that_photographs_tell(viewer, folder, tmp_path):
     assert source.output.count("EXIF") == 1 and "is assumed" not in source.output
 
 
+def test_a_field_of_view_given_by_hand_replaces_a_broken_calibration(viewer, folder, tmp_path):
+    (folder / "camera_info.yaml").write_text("unknown: [")
+    view = viewer()
+    source = start_node("image_source_node", tmp_path / "log", NAMESPACE, path=str(folder), hfov_deg=60.0)
+    assert view.watch(source) == 0, source.output
+    width = view.infos[0].width
+    assert view.infos[0].k[0] == pytest.approx(0.5 * width / np.tan(np.radians(30)))
+    assert source.output.count("it is left out, for another camera was given") == 1
+
+
 def test_rate_and_clock_stamps(viewer, folder, tmp_path):
     view = viewer()
     before = time.time()
