@@ -86,7 +86,8 @@ def sets(args: argparse.Namespace) -> dict[str, Callable[[], list[LabelledSample
     return found
 
 
-def main() -> None:
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    """The options; those of version 0.1 go on working."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of this device")
     parser.add_argument("--synthetic", type=Path, help="folder with renders of objects never trained on")
@@ -99,7 +100,11 @@ def main() -> None:
     parser.add_argument("--sets", metavar="SET", nargs="+", type=lambda name: RENAMED.get(name, name),
                         help="demo, synthetic, synthetic_L1 to synthetic_L3 (cut-outs pasted over 20 to 80 %% of the "
                         "object), turntable (default: all whose folder is given)")
-    args = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    args = parse()
     bundle = load_bundle(args.bundle or find_bundle("car"))
     estimator = PoseEstimator(bundle, args.threads)
     for name, entries in sets(args).items():

@@ -163,7 +163,7 @@ def _check_outputs(arguments: argparse.Namespace) -> _Overlays | None:
     camera = arguments.camera and file_and_entry(arguments.camera)[0]
     inputs = [path, *beside, camera, options.bundle_folder(arguments.bundle)]
     check_outputs({"--json": arguments.json}, inputs)
-    return _Overlays(arguments.out, inputs, arguments.json) if arguments.out else None
+    return _Overlays(arguments.out, inputs, arguments.json) if arguments.out is not None else None
 
 
 class _Overlays:

@@ -74,7 +74,7 @@ def prepare(arguments: argparse.Namespace) -> Prepared:
     names = (arguments.bundle, *arguments.compare)
     check_outputs({"--json": arguments.json, "--csv": arguments.csv},
                   [*folders, *map(options.bundle_folder, names)], deep=True)
-    if arguments.worst:
+    if arguments.worst is not None:
         output_folder(arguments.worst)
     return Prepared([options.load(name, arguments.quiet) for name in names], _occlusion(arguments))
 

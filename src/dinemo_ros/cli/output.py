@@ -44,6 +44,9 @@ def check_outputs(results: Mapping[str, str | None], inputs: Iterable[str | Path
     Raises:
         OutputError: names the option or the file.
     """
+    for option, path in results.items():
+        if path == "":  # of a variable that is not set, in a script: hours of work would leave nothing
+            raise OutputError(f"{option} is empty; give the name of a file, or - for standard output")
     printed = [option for option, path in results.items() if path == STANDARD_OUTPUT]
     if len(printed) > 1:
         raise OutputError(f"{' and '.join(printed)} cannot both go to standard output; give one of them a file")
@@ -66,11 +69,7 @@ def result_file(path: str) -> AbstractContextManager[AtomicFile | TextIO]:
 
 @contextlib.contextmanager
 def prose_beside(*results: str | None) -> Iterator[None]:
-    """What is printed for people goes to standard error where one of ``results`` takes standard output.
-
-    Raises:
-        OutputError: a place cannot be looked at.
-    """
+    """What is printed for people goes to standard error where one of ``results`` takes standard output."""
     with contextlib.redirect_stdout(sys.stderr) if any(map(_is_printed, results)) else contextlib.nullcontext():
         yield
 
@@ -89,8 +88,10 @@ def output_folder(path: str | Path) -> Path:
     """``path`` as an existing folder that takes files, made if need be.
 
     Raises:
-        OutputError: it cannot be made or written to, or is "-": pictures do not go to standard output.
+        OutputError: it cannot be made or written to, or is empty or "-": pictures do not go to standard output.
     """
+    if not str(path):
+        raise OutputError("the name of the folder for pictures is empty; give one, or leave the option out")
     if str(path) == STANDARD_OUTPUT:
         raise OutputError("-: pictures cannot go to standard output; give a folder (./- for one of that name)")
     folder = Path(path)
