@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is assumed where nobody says, by commands and by training alike."""
+"""What is assumed where nobody says: by commands, by ``image_source_node`` and by training alike."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accuracy and time of the solvers on identical features: ours, the published one, matches and PnP.
 
-    python tests/benchmarks/compare_solvers.py --out tests/benchmarks/results/DEVICE --synthetic DIR --spin DIR
+    python tests/benchmarks/compare_solvers.py --out tests/benchmarks/results/DEVICE --synthetic DIR --turntable DIR
 
-``--synthetic`` takes renders as ``dinemo_training.synthetic.render.dataset`` writes them, ``--spin`` the turntable
-sequences cx5 and subaru (evaluation only), both see ``dinemo eval``; the shipped demo sequence is always measured.
+``--synthetic`` takes renders as ``dinemo_training.synthetic.render.dataset`` writes them, ``--turntable``
+the sequences cx5 and subaru (evaluation only), both see ``dinemo eval``; the shipped demo sequence is always measured.
 Every set is looked at once per frame in the box that belongs to it, and every solver gets the same crop. One JSON file
 per set and solver group; sets that are done are left out, so that the command can be repeated after a kill. Run it with
 OMP_NUM_THREADS=1: the idle threads of numpy's linear algebra spin, which counts as CPU time and slows down the others.
@@ -28,10 +28,11 @@ from dinemo_ros.evaluation.occlusion import LEVELS, Occluder
 from dinemo_ros.evaluation.sample import LabelledSample, Sample
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import ReferenceObject
-from dinemo_ros.evaluation.turntable import read_spins, spin_entries
+from dinemo_ros.evaluation.turntable import read_turntables, turntable_entries
 from dinemo_ros.model.bundle import find_bundle, load_bundle
 
-SPINS = ("cx5", "subaru")
+TURNTABLES = ("cx5", "subaru")
+RENAMED = {"spin": "turntable"}  # what sets were called in version 0.1
 # Options of the reference solver by group and name. The published solver as it is, its object either moved along or
 # held on the ray through the middle of the ROI; with our rasteriser, which is faster on a CPU, and in its variants:
 # NeMo's length, what Ma et al. and wufeim/NeMo do about local optima, to the letter.
@@ -80,23 +81,30 @@ def sets(args: argparse.Namespace) -> dict[str, Callable[[], list[LabelledSample
         found["synthetic"] = lambda: synthetic_entries(read_synthetic(args.synthetic))
         found |= {f"synthetic_{level}": lambda level=level: [occluded(entry, level) for entry in found["synthetic"]()]
                   for level in LEVELS}
-    if args.spin:
-        found["spin"] = lambda: spin_entries(read_spins(args.spin, SPINS), DEFAULT_HFOV_DEG)
+    if args.turntable:
+        found["turntable"] = lambda: turntable_entries(read_turntables(args.turntable, TURNTABLES), DEFAULT_HFOV_DEG)
     return found
 
 
-def main() -> None:
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    """The options; those of version 0.1 go on working."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of this device")
     parser.add_argument("--synthetic", type=Path, help="folder with renders of objects never trained on")
-    parser.add_argument("--spin", type=Path, help="folder with cx5 and subaru")
+    parser.add_argument("--turntable", type=Path, help="folder with cx5 and subaru")
+    parser.add_argument("--spin", type=Path, dest="turntable", help=argparse.SUPPRESS)  # the name of version 0.1
     parser.add_argument("--bundle", type=Path, default=None, help="default: the shipped car")
     parser.add_argument("--count", type=int, default=100, help="frames per set, evenly spread (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=available_cpus())
     parser.add_argument("--variants", choices=list(VARIANTS), nargs="+", default=list(VARIANTS))
-    parser.add_argument("--sets", metavar="SET", nargs="+", help="demo, synthetic, synthetic_L1 to synthetic_L3 "
-                        "(cut-outs pasted over 20 to 80 %% of the object), spin (default: all whose folder is given)")
-    args = parser.parse_args()
+    parser.add_argument("--sets", metavar="SET", nargs="+", type=lambda name: RENAMED.get(name, name),
+                        help="demo, synthetic, synthetic_L1 to synthetic_L3 (cut-outs pasted over 20 to 80 %% of the "
+                        "object), turntable (default: all whose folder is given)")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    args = parse()
     bundle = load_bundle(args.bundle or find_bundle("car"))
     estimator = PoseEstimator(bundle, args.threads)
     for name, entries in sets(args).items():

@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Every result of a device again, and the table of the README: some 20 minutes on two cores with nothing else to do.
 #
-#   bash tests/benchmarks/run_all.sh DEVICE RENDERS [SPINS]
+#   bash tests/benchmarks/run_all.sh DEVICE RENDERS [TURNTABLES]
 #
-# DEVICE names the folder below results/; RENDERS holds renders of objects never trained on, SPINS the turntable
+# DEVICE names the folder below results/; RENDERS holds renders of objects never trained on, TURNTABLES the
 # sequences cx5 and subaru (evaluation only; left out where not given). PYTHON is the interpreter, by default that of
 # scripts/setup.sh --train; pytorch3d (pip install easypytorch3d) adds the published rasteriser.
 set -euo pipefail
-renders=$(realpath "${2:?usage: run_all.sh DEVICE RENDERS [SPINS]}")
-spins=${3:+$(realpath "$3")}
+renders=$(realpath "${2:?usage: run_all.sh DEVICE RENDERS [TURNTABLES]}")
+turntables=${3:+$(realpath "$3")}
 cd "$(dirname "$0")/../.."
 out=tests/benchmarks/results/$1
 python=${PYTHON:-.venv-train/bin/python}
@@ -24,7 +24,7 @@ PYTHONPATH="$PYTHONPATH:tests" "$python" tests/benchmarks/count_launches.py car 
 "$python" tests/benchmarks/network.py --pictures "$renders/images" --synthetic "$renders" --out "$out"
 
 rm -f "$out"/solvers_*.json # they are kept where they exist, so that a run can be resumed
-comparison=("$python" tests/benchmarks/compare_solvers.py --out "$out" --synthetic "$renders" ${spins:+--spin "$spins"})
-"${comparison[@]}" --count 300 --variants pnp many_crops --sets synthetic synthetic_L1 synthetic_L2 synthetic_L3 demo ${spins:+spin}
+comparison=("$python" tests/benchmarks/compare_solvers.py --out "$out" --synthetic "$renders" ${turntables:+--turntable "$turntables"})
+"${comparison[@]}" --count 300 --variants pnp many_crops --sets synthetic synthetic_L1 synthetic_L2 synthetic_L3 demo ${turntables:+turntable}
 "${comparison[@]}" --count 60 --variants published own_rasterizer --sets synthetic demo
 "$python" tests/benchmarks/table.py

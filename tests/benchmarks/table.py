@@ -19,7 +19,7 @@ RESULTS = Path(__file__).with_name("results")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "speed.md"
 BEGIN, END = "<!-- benchmark table -->", "<!-- end of benchmark table -->"
 SETS = {"synthetic": "held-out renders", "synthetic_L1": "20 to 40 % hidden", "synthetic_L2": "40 to 60 % hidden",
-        "synthetic_L3": "60 to 80 % hidden", "demo": "demo sequence", "spin": "spins cx5, subaru"}
+        "synthetic_L3": "60 to 80 % hidden", "demo": "demo sequence", "turntable": "turntables cx5, subaru"}
 GROUPS = ("published", "many_crops", "pnp")  # of compare_solvers.py; its other variants stay in the results
 
 

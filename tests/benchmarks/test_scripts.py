@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import run_sweeps, table
+from benchmarks import compare_solvers, run_sweeps, table
 
 from dinemo_ros.model.bundle import find_bundle, load_bundle
 
@@ -142,3 +142,9 @@ def test_a_scaled_picture_shows_the_same_directions():
     ray = job.camera.rays(centre[None])
     np.testing.assert_allclose(small.camera.project(ray)[0], (centre + 0.5) / 2 - 0.5, atol=1e-6)
     assert small.image.shape[1] == 480
+
+
+def test_old_names_of_the_comparison_go_on_working():
+    old = compare_solvers.parse(["--out", "o", "--spin", "d", "--sets", "demo", "spin"])
+    assert old == compare_solvers.parse(["--out", "o", "--turntable", "d", "--sets", "demo", "turntable"])
+    assert list(compare_solvers.sets(old)) == ["demo", "turntable"]

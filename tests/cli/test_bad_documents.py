@@ -16,7 +16,7 @@ from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.cli.main import main
 from dinemo_ros.errors import DinemoError
 from dinemo_ros.evaluation.synthetic_labels import read_labels
-from dinemo_ros.evaluation.turntable import left_out, read_spins
+from dinemo_ros.evaluation.turntable import left_out, read_turntables
 from dinemo_ros.io.sources.folder import TRUTH_FILE
 from dinemo_ros.model.bundle import CARD_FILE, load_bundle
 
@@ -83,14 +83,14 @@ def test_cameras(tmp_path, capsys, demo, bundle, name):
     ('{"s\\u0000": {"azimuth_deg": {"000.jpg": 1}}}', "zero byte"), ('{"s": {"azimuth_deg": {}}}', "has no frames"),
     (b"\xff\xfe{\0}\0", "is no text"), ('{"s": 1, "s": 2}', "the key 's' twice"), (None, "is larger than 16 MiB"),
 ], ids=range(14))
-def test_spins(tmp_path, capsys, demo, bundle, content, says):
+def test_turntables(tmp_path, capsys, demo, bundle, content, says):
     (tmp_path / "s").mkdir()
     shutil.copy(demo / "000.jpg", tmp_path / "s")
     path = tmp_path / "azimuth.json"
     path.write_bytes(b"" if content is None else content if isinstance(content, bytes) else content.encode())
     if content is None:
         os.truncate(path, 40 << 30)
-    assert says in said(capsys, "eval", "spin", tmp_path, "--bundle", bundle)
+    assert says in said(capsys, "eval", "turntable", tmp_path, "--bundle", bundle)
 
 
 @pytest.mark.parametrize(("file", "content"), [
@@ -162,18 +162,21 @@ class Mutator:
             place[self._random.choice(self.KEYS)] = self._random.choice(self.VALUES)
 
 
-@pytest.mark.parametrize("kind", ["card", "camera", "truth", "spins"])
+@pytest.mark.parametrize("kind", ["card", "camera", "truth", "turntables"])
 def test_mutated_documents(tmp_path, demo, kind):
     """Of a few hundred each is read, or refused with one sentence."""
     folder = shutil.copytree(demo, tmp_path / "demo")
     (tmp_path / "s").mkdir()
     shutil.copy(demo / "000.jpg", tmp_path / "s")
-    spins = json.dumps({"s": {"azimuth_deg": {"000.jpg": 1.0}}, "t": {"azimuth_deg": {"1.jpg": 2}}})
+    turntables = json.dumps({"s": {"azimuth_deg": {"000.jpg": 1.0}}, "t": {"azimuth_deg": {"1.jpg": 2}}})
+    def annotated():
+        return read_turntables(tmp_path), left_out(tmp_path)
+
     path, text, read = {
         "card": (copied(tmp_path / "bundle") / CARD_FILE, None, lambda: load_bundle(tmp_path / "bundle")),
         "camera": (folder / "camera_info.yaml", None, lambda: Camera.from_yaml(folder / "camera_info.yaml")),
         "truth": (folder / TRUTH_FILE, None, lambda: demo_entries(folder)),
-        "spins": (tmp_path / "azimuth.json", spins, lambda: (read_spins(tmp_path), left_out(tmp_path)))}[kind]
+        "turntables": (tmp_path / "azimuth.json", turntables, annotated)}[kind]
     text, mutator, refused = text or path.read_text(), Mutator(7), 0
     for _ in range(200):
         path.write_bytes(mutator(text))

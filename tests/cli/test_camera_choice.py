@@ -89,6 +89,28 @@ def test_unusable_camera_file_of_a_folder_ends_the_command(bundle, scenes, tmp_p
     assert captured.err.startswith(f"error: {tmp_path}/camera_info.yaml: unknown distortion model 'mystery'")
 
 
+@pytest.mark.parametrize("broken", [
+    "unknown: [", "", CAMERA_INFO.replace("plumb_bob", "mystery").replace("[0, 0", "[9, 0"),
+    CAMERA_INFO.replace("640", "none")])
+@pytest.mark.parametrize("way_out", ["camera", "hfov"])
+@pytest.mark.parametrize("single", [True, False])
+def test_a_camera_given_by_hand_replaces_the_unusable_file_of_a_folder(bundle, scenes, tmp_path, capsys, broken,
+                                                                      way_out, single):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.png").write_bytes((scenes[0] / "a.png").read_bytes())
+    (folder / "camera_info.yaml").write_text(broken)
+    (tmp_path / "c.yaml").write_text(CAMERA_INFO)
+    options = {"camera": ["--camera", tmp_path / "c.yaml"], "hfov": ["--hfov", "60"]}[way_out]
+    assert estimate(folder / "a.png" if single else folder, "--bundle", bundle, *options) == 0
+    captured = capsys.readouterr()
+    entry, = map(json.loads, captured.out.splitlines())
+    assert entry["camera"]["from"] == {"camera": "file"}.get(way_out, "hfov") and len(entry["objects"]) == 1
+    note, = [line for line in captured.err.splitlines() if "camera_info.yaml" in line]
+    assert note.startswith(f"{folder}/camera_info.yaml: ")
+    assert note.endswith("; it is left out, for another camera was given")
+
+
 @pytest.mark.parametrize("text", [None, "", "a: [", CAMERA_INFO.replace("[0, 0", "[-9, 0")])
 @pytest.mark.parametrize("command", ["estimate"])
 def test_unusable_camera_option_ends_the_command(bundle, scenes, tmp_path, capsys, command, text):

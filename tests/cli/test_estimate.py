@@ -2,6 +2,8 @@
 """``dinemo estimate`` on pictures whose poses are known exactly: the whole runtime, from file to JSON."""
 
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -156,3 +158,40 @@ def test_video(bundle, scenes, tmp_path, capsys):
     assert_close(entries["v.avi:000001"]["objects"][0]["T_cam_obj"], truth["c.png"])
     assert entries["v.avi:000001"]["stamp_s"] == pytest.approx(0.1)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["v.avi_000000_pose.jpg", "v.avi_000001_pose.jpg"]
+
+
+def test_searched_and_not_searched_are_told_apart(bundle, scenes, tmp_path, capsys):
+    """Every line has objects; an empty list is an answer only where no error stands beside it (docs/outputs.md)."""
+    save(tmp_path / "grey.png", np.full((480, 640, 3), 114, np.uint8))
+    save(tmp_path / "small.png", np.zeros((240, 320, 3), np.uint8))
+    (tmp_path / "car.png").write_bytes((scenes[0] / "a.png").read_bytes())
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no jpeg")
+    (tmp_path / "c.yaml").write_text(CAMERA_INFO)
+    assert estimate(tmp_path, "--bundle", bundle, "--camera", tmp_path / "c.yaml", "--json", tmp_path / "p.jsonl") == 0
+    entries = read(tmp_path / "p.jsonl")
+    assert sorted(entries) == ["car.png", "grey.png", "small.png"], "what is no picture has no line"
+    assert "skipped broken.jpg" in capsys.readouterr().err
+    assert len(entries["car.png"]["objects"]) == 1 and "error" not in entries["car.png"]
+    assert entries["grey.png"]["objects"] == [] and "error" not in entries["grey.png"]
+    assert entries["small.png"]["objects"] == [] and "the image is 320x240" in entries["small.png"]["error"]
+
+
+@pytest.mark.parametrize("command", ["estimate", "eval"])
+def test_the_help_says_what_an_empty_list_means_and_what_is_answered(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, *(["turntable"] if command == "eval" else []), "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for sentence in {"estimate": ('Every line has "objects". [] alone says that the image was searched and nothing was '
+                                  'found', 'with "error" beside it nothing was searched', 'has no line, so no list'),
+                     "eval": ('The answer is no pose per line as of dinemo estimate, but "rows"', '"frames" (one per'),
+                     }[command]:
+        assert sentence in said
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_json_to_standard_output_by_name(bundle, scenes, tmp_path, name):
+    result = subprocess.run([sys.executable, "-m", "dinemo_ros.cli.main", "estimate", scenes[0], "--bundle", bundle,
+                             "--json", name, "--out", "out"], text=True, capture_output=True, timeout=240, cwd=tmp_path)
+    assert result.returncode == 0
+    assert [json.loads(line)["file"] for line in result.stdout.splitlines()] == ["a.png", "b.png", "c.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -3,6 +3,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from argparse import Namespace
 
 import cv2
@@ -16,6 +18,7 @@ from dinemo_ros.cli.main import main
 from dinemo_ros.cli.output import OutputError
 from dinemo_ros.defaults import DEFAULT_HFOV_DEG
 from dinemo_ros.evaluation.kitti_labels import read_labels, read_projection
+from dinemo_ros.evaluation.metrics import wilson_interval
 from dinemo_ros.evaluation.runner import Competitor, Setting, tabulate
 
 from .conftest import CAMERA, pose, save
@@ -90,6 +93,8 @@ def test_kitti_with_own_rois(bundle, kitti, tmp_path):
     assert summary["n"] == 2
     assert summary["recall"] == 1.0
     assert summary["precision"] == 1.0  # the far car is found or not, it counts neither way
+    for key in ("recall", "precision"):
+        assert summary[f"{key}_n"] == 2 and summary[f"{key}_interval"] == pytest.approx(wilson_interval(2, 2))
     assert summary["azimuth_acc30"] == 1.0
 
 
@@ -132,7 +137,7 @@ def test_where_no_frame_can_be_used_there_is_no_table(bundle, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     save(tmp_path / "mine" / "a.png", np.zeros((8, 12, 3), np.uint8))
     (tmp_path / "azimuth.json").write_text('{"mine": {"azimuth_deg": {"a.png": 10}}}')
-    assert main(["eval", "spin", str(tmp_path), "--bundle", str(bundle)]) == 1
+    assert main(["eval", "turntable", str(tmp_path), "--bundle", str(bundle)]) == 1
     captured = capsys.readouterr()
     assert "none of the 1 frames could be used; the first is mine/a.png: image is 12x8 pixels" in captured.err
     assert "Acc@30" not in captured.out
@@ -155,8 +160,8 @@ def test_the_table_is_printed_before_a_report_can_fail(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def spins(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("spins")
+def turntables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("turntables")
     angles = {"fast": (5.0, 95.0, 200.0), "slow": (310.0, 350.0)}
     annotations = {}
     for name, azimuths in angles.items():
@@ -175,8 +180,8 @@ def spins(tmp_path_factory):
 
 
 @pytest.mark.parametrize("rois", ["frame", "auto"])
-def test_spin(bundle, spins, tmp_path, capsys, rois):
-    report = run("eval", "spin", spins, "--bundle", bundle, "--rois", rois, report=tmp_path / "report.json")
+def test_turntable(bundle, turntables, tmp_path, capsys, rois):
+    report = run("eval", "turntable", turntables, "--bundle", bundle, "--rois", rois, report=tmp_path / "report.json")
     assert report["split"] == {"fast": 3, "slow": 3}
     fast, slow, both = report["rows"]
     assert [row["group"] for row in report["rows"]] == ["fast", "slow", "all"]
@@ -189,33 +194,94 @@ def test_spin(bundle, spins, tmp_path, capsys, rois):
     assert "left out: aside: has 1 pictures and no entry in azimuth.json" in captured.err
     assert f"assumed horizontal field of view: {DEFAULT_HFOV_DEG:g} degrees" in captured.err
     assert len(report["frames"]) == 6
+    for row, within in ((fast, 3), (slow, 2), (both, 5)):
+        assert row["acc30_interval"] == pytest.approx(wilson_interval(within, row["n"]))
+        assert row["flips_interval"] == pytest.approx(wilson_interval(0, row["n"]))
+        assert {f"{key}_interval" for key in ("acc10", "missing")} <= row.keys()
+    assert report["networks"] == {report["bundle"]: "fp32"}
+    head = captured.out.splitlines()[0]
+    assert head.startswith("evaluated on fast (3), slow (3); regions: ")
+    assert f"regions: {rois}; network: fp32; in brackets 95 % intervals" in head
+    line, = [line for line in captured.out.splitlines() if "| all " in line]
+    assert "83.3 % (43.6 to 97.0)" in line  # Acc@30: five of six
 
 
-def test_a_spin_of_bottles_is_refused(spins, capsys):
-    assert main(["eval", "spin", str(spins), "--bundle", "bottle"]) == 1
+def test_the_old_name_of_the_command_is_told_and_does_the_same(bundle, turntables, tmp_path, capsys):
+    words = [turntables, "--bundle", bundle, "--sequence", "fast"]
+    new = run("eval", "turntable", *words, report=tmp_path / "new.json")
+    wanted = capsys.readouterr()
+    assert run("eval", "spin", *words, report=tmp_path / "old.json") == new
+    told = capsys.readouterr()
+    assert told.out == wanted.out
+    first, *others = told.err.splitlines()
+    assert first == "dinemo eval spin is called dinemo eval turntable now; the old name goes on working"
+    assert others == wanted.err.splitlines() and first not in others
+    with pytest.raises(SystemExit):
+        main(["eval", "--help"])
+    listed = capsys.readouterr().out
+    assert "turntable" in listed and "spin" not in listed
+
+
+def test_networks_of_several_bundles_are_told_apart(tmp_path, capsys):
+    record = {"model": "ours", "occlusion": "L0", "group": "a", "file": "0.png", "score": 0.5, "error_deg": 3.0}
+    networks = {"ours": "int8", "theirs": "fp32"}
+    competitors = [Competitor(name, Namespace(extractor=Namespace(precision=p))) for name, p in networks.items()]
+    arguments = Namespace(json="-", csv=None, brief=True, rois="labels", worst=None)
+    finish(arguments, Setting([*competitors, Competitor("nearest view", None)], None), [record], tabulate([record]))
+    captured = capsys.readouterr()
+    assert "; network: ours int8, theirs fp32; in brackets" in captured.err
+    assert json.loads(captured.out)["networks"] == networks
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+@pytest.mark.parametrize(("words", "key", "told"), [
+    (["eval", "turntable", "{t}", "--sequence", "fast", "--bundle", "{b}"], "rows", "Acc@30"),
+    (["bench", "{t}/fast", "--frames", "1", "--bundle", "{b}"], "total", "solver alone"),
+    (["doctor", "--bundle", "{b}"], None, "machine")])
+def test_json_to_standard_output_stands_there_alone(bundle, turntables, tmp_path, words, key, told, name):
+    words = [word.format(t=turntables, b=bundle) for word in words]
+    result = subprocess.run([sys.executable, "-m", "dinemo_ros.cli.main", *words, "--json", name], text=True,
+                            capture_output=True, timeout=240, cwd=tmp_path)
+    report = json.loads(result.stdout)
+    assert (key in report if key else report[0]["subject"] == "machine") and told in result.stderr
+    assert not list(tmp_path.iterdir()), "no file called -"
+
+
+def test_csv_to_standard_output_stands_there_alone(bundle, turntables, tmp_path, capsys):
+    words = ["eval", "turntable", turntables, "--sequence", "fast", "--bundle", bundle, "--csv", "-"]
+    assert main([*map(str, words)]) == 0
+    captured = capsys.readouterr()
+    head, *lines = captured.out.splitlines()
+    assert head.startswith("model,occlusion,group,file") and len(lines) == 3
+    assert "Acc@30" in captured.err
+
+
+def test_a_turntable_of_bottles_is_refused(turntables, capsys):
+    assert main(["eval", "turntable", str(turntables), "--bundle", "bottle"]) == 1
     assert "every answer would be right" in capsys.readouterr().err
 
 
-def test_spin_of_one_sequence(bundle, spins, tmp_path):
-    report = run("eval", "spin", spins, "--bundle", bundle, "--sequence", "fast", report=tmp_path / "report.json")
+def test_turntable_of_one_sequence(bundle, turntables, tmp_path):
+    report = run("eval", "turntable", turntables, "--bundle", bundle, "--sequence", "fast",
+                 report=tmp_path / "report.json")
     assert [row["group"] for row in report["rows"]] == ["fast"]
 
 
 @pytest.fixture(scope="module")
-def masks(spins, tmp_path_factory):
+def masks(turntables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("masks")
     for name in ("fast", "slow"):
         (folder / name).mkdir()
-        for file in (spins / name).glob("*.png"):
+        for file in (turntables / name).glob("*.png"):
             image = cv2.imread(str(file))
             if image is not None:
                 cv2.imwrite(str(folder / name / file.name), 255 * (image != 114).any(axis=2).astype(np.uint8))
     return folder
 
 
-def test_spin_under_occlusion_against_masks_and_silhouettes(bundle, spins, masks, tmp_path, capsys):
+def test_turntable_under_occlusion_against_masks_and_silhouettes(bundle, turntables, masks, tmp_path, capsys):
     """The same seed covers as much of the mask as of the silhouette of the pose found, for these nearly agree."""
-    arguments = ["eval", "spin", spins, "--bundle", bundle, "--sequence", "fast", "--occlusion", "L1"]
+    arguments = ["eval", "turntable", turntables, "--bundle", bundle, "--sequence", "fast", "--occlusion", "L1"]
     masked = run(*arguments, "--masks", masks, report=tmp_path / "masked.json")
     assert "occlusion is measured against: mask; seed 0" in capsys.readouterr().out
     estimated = run(*arguments, report=tmp_path / "estimated.json")
@@ -227,8 +293,8 @@ def test_spin_under_occlusion_against_masks_and_silhouettes(bundle, spins, masks
         assert all(0.2 <= frame["coverage"] <= 0.4 for frame in report["frames"])
 
 
-def test_masks_that_do_not_fit_are_refused(bundle, spins, masks, tmp_path, capsys):
-    arguments = ["eval", "spin", str(spins), "--bundle", str(bundle), "--occlusion", "L1"]
+def test_masks_that_do_not_fit_are_refused(bundle, turntables, masks, tmp_path, capsys):
+    arguments = ["eval", "turntable", str(turntables), "--bundle", str(bundle), "--occlusion", "L1"]
     assert main([*arguments, "--masks", str(tmp_path)]) == 1
     assert "no such mask; give a folder with SEQUENCE/FRAME.png" in capsys.readouterr().err
     assert main([*arguments, "--occluders", str(tmp_path)]) == 1

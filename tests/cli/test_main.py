@@ -17,7 +17,7 @@ def dinemo(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
                           capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src"), **environment})
 
 
-@pytest.mark.parametrize("command", [[], ["estimate"], ["eval"], ["eval", "spin"], ["eval", "kitti"], ["bench"],
+@pytest.mark.parametrize("command", [[], ["estimate"], ["eval"], ["eval", "turntable"], ["eval", "kitti"], ["bench"],
                                      ["doctor"], ["train"]])
 def test_help_of_every_command(command):
     result = dinemo(*command, "--help")
@@ -38,7 +38,7 @@ def test_help_of_every_command(command):
     (["bench", "--threads", "0"], "'0' is not a number of threads from 1 to 256"),
     (["bench", "--frames", "2.5"], "'2.5' is not a number of frames"),
     (["eval", "kitti", "x", "--rois", "frame"], "invalid choice"),
-    (["eval", "spin", "x", "--seed", "-5"], "'-5' is not a seed from 0 to 4294967295"),
+    (["eval", "turntable", "x", "--seed", "-5"], "'-5' is not a seed from 0 to 4294967295"),
     (["train", "--seed", "-1"], "'-1' is not a seed from 0 to 4294967295"),
 ])
 def test_wrong_usage_is_exit_code_2(arguments, says):
@@ -62,7 +62,7 @@ def assert_one_line_error(result, says: str):
     (["estimate", "{tmp}/a.png", "--bundle", "spaceship"], "no bundle for category 'spaceship'"),
     (["estimate", "{tmp}/a.png", "--camera", "{tmp}/c.yaml"], "c.yaml: cannot be read (No such file or directory)"),
     (["estimate", "{tmp}/a.png", "--out", "{tmp}/a.png/x"], "cannot be made a folder"),
-    (["eval", "spin", "{tmp}"], "azimuth.json: cannot be read"),
+    (["eval", "turntable", "{tmp}"], "azimuth.json: cannot be read"),
     (["eval", "kitti", "{tmp}"], "no folder image_2"),
     (["bench", "{tmp}/missing"], "no such file or folder"),
 ])

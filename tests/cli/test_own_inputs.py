@@ -86,7 +86,7 @@ def test_eval_refuses_its_data_set(tmp_path, bundle, capsys):
     table.write_text(json.dumps({"car": {"azimuth_deg": {"0.jpg": 0.0}}}))
     for option, path in (("--json", table), ("--csv", tmp_path / "car" / "0.jpg"), ("--json", bundle / "model.yaml")):
         before = path.read_bytes()
-        assert main(["eval", "spin", str(tmp_path), "--bundle", str(bundle), option, str(path)]) == 1
+        assert main(["eval", "turntable", str(tmp_path), "--bundle", str(bundle), option, str(path)]) == 1
         assert f"error: {option} {path} is read by this command" in capsys.readouterr().err
         assert path.read_bytes() == before
 

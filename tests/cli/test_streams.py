@@ -31,7 +31,7 @@ def assert_one_line(result, sentence):
 
 
 @pytest.mark.parametrize("words", [["estimate", "{a}"], ["estimate", "--help"], ["--version"], ["doctor"],
-                                   ["bench", "{a}"], ["build-engine", "car"], ["eval", "spin", "{a}"],
+                                   ["bench", "{a}"], ["build-engine", "car"], ["eval", "turntable", "{a}"],
                                    ["train", "--category", "mug"]])
 def test_closed_output_is_told_before_the_work(scenes, words):
     result = shell(">&-", *(word.format(a=scenes[0] / "a.png") for word in words))

@@ -15,7 +15,7 @@ from dinemo_ros.drawing.overlay import box_corners
 from dinemo_ros.evaluation.kitti import kitti_entries
 from dinemo_ros.evaluation.kitti_labels import read_kitti
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
-from dinemo_ros.evaluation.turntable import left_out, read_spins
+from dinemo_ros.evaluation.turntable import left_out, read_turntables
 from dinemo_ros.pose import Hypothesis, ObjectPose
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
@@ -37,12 +37,12 @@ def azimuth_deg(T_cam_obj, size) -> float:
     return float(np.degrees(Hypothesis(T_cam_obj, 1.0, size).viewpoint()[0]))
 
 
-def test_spin(tmp_path):
-    (tmp_path / "azimuth.json").write_text(example("Spins", "azimuth_deg"))
-    for sequence, entry in json.loads(example("Spins", "azimuth_deg")).items():
+def test_turntable(tmp_path):
+    (tmp_path / "azimuth.json").write_text(example("Turntables", "azimuth_deg"))
+    for sequence, entry in json.loads(example("Turntables", "azimuth_deg")).items():
         for file in entry["azimuth_deg"]:
             write_picture(tmp_path / sequence / file, 64, 48)
-    assert [(f.path.name, f.azimuth_deg) for f in read_spins(tmp_path)] == [("000.jpg", 0.0), ("001.jpg", 45.5),
+    assert [(f.path.name, f.azimuth_deg) for f in read_turntables(tmp_path)] == [("000.jpg", 0.0), ("001.jpg", 45.5),
                                                                            ("002.jpg", 270.0)]
     assert left_out(tmp_path) == []
 

@@ -10,7 +10,7 @@ import pytest
 from unit.planted import car_mesh
 
 from dinemo_ros.camera.pinhole import Camera
-from dinemo_ros.evaluation.metrics import summarise
+from dinemo_ros.evaluation.metrics import summarise, wilson_interval
 from dinemo_ros.evaluation.runner import split, tabulate
 from dinemo_ros.evaluation.tables import comma_separated, markdown
 from dinemo_ros.evaluation.worst import WorstFrames, caption
@@ -68,12 +68,23 @@ def test_rows_per_level_model_and_group():
     assert [r["group"] for r in tabulate([record()])] == ["cx5"]  # one set is all there is
 
 
+def test_every_share_of_frames_has_its_interval():
+    row = summarise([{"error_deg": 4.0, "add_m": 0.1, "distance_error_pct": 1.0, "translation_error_m": 0.1,
+                      "elevation_offset_deg": 0.0, "distance_offset_pct": 0.0, "azimuth_error_deg": 1.0,
+                      "add_within": float(k < 3), "pck": 0.5} for k in range(4)])
+    shares = {"acc30": 4, "acc10": 4, "flips": 0, "missing": 0, "azimuth_acc30": 4, "add_within": 3}
+    for key, count in shares.items():
+        assert row[key] == count / 4 and row[f"{key}_interval"] == wilson_interval(count, 4)
+    assert {key for key in row if key.endswith("_interval")} == {f"{key}_interval" for key in shares}
+
+
 def test_markdown_leaves_out_what_nobody_measured():
     table = markdown(tabulate([record(error=4.0), record(file="1", error=20.0)]))
     head, rule, line = table.splitlines()
     assert "ADD" not in head and "covered" not in head and "flips" in head
     assert [cell.strip() for cell in line.strip("|").split("|")] == [
-        "ours", "L0", "cx5", "2", "100.0 %", "50.0 %", "12.0°", "0.0 %", "0.0 %"]
+        "ours", "L0", "cx5", "2", "100.0 % (34.2 to 100.0)", "50.0 % (9.5 to 90.5)", "12.0°", "0.0 % (0.0 to 65.8)",
+        "0.0 %"]
     assert all(set(cell.strip()) <= set("-:") and "-" in cell for cell in rule.strip("|").split("|"))
     assert len({len(text) for text in (head, rule, line)}) == 1
 

@@ -18,6 +18,7 @@ from unit.test_sources import CAMERA_INFO, raw_image, write_bag
 from video_files import VIDEOS
 
 from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.defaults import DEFAULT_HFOV_DEG
 from dinemo_ros.node.conversions import image_to_rgb, nanoseconds
 
 NAMESPACE = "/source_test"
@@ -102,6 +103,16 @@ def test_camera_that_photographs_tell(viewer, folder, tmp_path):
     assert source.output.count("EXIF") == 1 and "is assumed" not in source.output
 
 
+def test_a_field_of_view_given_by_hand_replaces_a_broken_calibration(viewer, folder, tmp_path):
+    (folder / "camera_info.yaml").write_text("unknown: [")
+    view = viewer()
+    source = start_node("image_source_node", tmp_path / "log", NAMESPACE, path=str(folder), hfov_deg=60.0)
+    assert view.watch(source) == 0, source.output
+    width = view.infos[0].width
+    assert view.infos[0].k[0] == pytest.approx(0.5 * width / np.tan(np.radians(30)))
+    assert source.output.count("it is left out, for another camera was given") == 1
+
+
 def test_rate_and_clock_stamps(viewer, folder, tmp_path):
     view = viewer()
     before = time.time()
@@ -110,7 +121,7 @@ def test_rate_and_clock_stamps(viewer, folder, tmp_path):
     assert np.diff(view.arrivals) == pytest.approx(0.2, abs=0.12)
     assert np.diff(view.stamps()) == pytest.approx(0.2, abs=0.12)
     assert before <= view.stamps()[0] <= time.time()
-    assert "60 deg is assumed" in source.output
+    assert f"{DEFAULT_HFOV_DEG:g} deg is assumed" in source.output  # as the command assumes
 
 
 def test_loop_goes_on_until_interrupted(viewer, folder, tmp_path):

@@ -7,8 +7,7 @@ r"""Measure on posed pictures what a bundle gets systematically wrong, and write
 * ``calibration.depth_scale``: median of true over estimated distance, the estimated size taken out. Needs exact poses;
   with posed sequences instead of renders it stays 1.
 * ``score.covariance_scale``: what the covariance has to be multiplied by for half of the poses of right orientation to
-lie
-  inside its 50 % ellipsoid. Needs exact poses too.
+  lie inside its 50 % ellipsoid. Needs exact poses too.
 * ``score.tta_threshold``: what four of five objects reach in their own boxes without flip test-time augmentation, where
   the bundle has it (``features.flip_tta``).
 * ``score.accept``: what the model's own proposals must score. It is what 97 of 100 objects reach in boxes as rough as

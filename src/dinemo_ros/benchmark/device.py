@@ -31,7 +31,7 @@ def versions(more: tuple[str, ...] = ()) -> dict[str, str]:
 
 
 def load_average() -> float | None:
-    """Runnable processes, mean of the last minute: above the number of CPUs the machine was busy with other work."""
+    """Runnable processes, mean of 60 seconds: above the number of CPUs the machine was busy with other work."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -46,7 +47,11 @@ class Crop:
 
 
 def crops(estimator: PoseEstimator, entries: Iterable[LabelledSample]) -> list[Crop]:
-    """The features of the region of each entry, as the estimator gets them, without re-crop."""
+    """The features of the region of each entry, as the estimator gets them, without re-crop.
+
+    Raises:
+        DinemoError: an entry has no region.
+    """
     spec = estimator.bundle.card.image
     buffer = np.empty((1, spec.size, spec.size, 3), np.uint8)
     found = []
@@ -92,7 +97,7 @@ def require_reference(rasterizer: str) -> None:
     create_rasterizer(rasterizer)
 
 
-def reference_solver(estimator: PoseEstimator, **options) -> Solver:
+def reference_solver(estimator: PoseEstimator, **options: Any) -> Solver:
     """NeMo and NOVUM, see :class:`dinemo_ros.reference.analysis_by_synthesis.Options`.
 
     Raises:

@@ -44,7 +44,8 @@ def measure_followed(estimator: PoseEstimator, jobs: Sequence[Job], count: int) 
     return _measure(estimator, calls, count, "followed")
 
 
-def _measure(estimator: PoseEstimator, calls: Sequence[Callable[[], object]], count: int, what: str):
+def _measure(estimator: PoseEstimator, calls: Sequence[Callable[[], object]], count: int,
+             what: str) -> tuple[dict, dict]:
     calls[0]()  # warm caches and buffers of this size
     stage_ms: dict[str, list[float]] = {}
     total_ms, cpu_ms = [], []
@@ -121,14 +122,14 @@ def hypotheses(search: SearchSpec) -> int:
 
 
 def milliseconds(call: Callable[[], object]) -> tuple[float, float]:
-    """Wall-clock time of one call, and the CPU time of all threads of this process meanwhile."""
+    """Wall-clock time of one call in ms, and the CPU time of all threads of this process meanwhile in ms."""
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return 1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - cpu)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """{"median_ms", "p95_ms", "min_ms"}; the smallest is what a machine does that is left alone."""
+    """{"median_ms", "p95_ms", "min_ms"} of milliseconds; the smallest is what a machine does that is left alone."""
     return {"median_ms": float(np.median(values)), "p95_ms": float(np.percentile(values, 95)),
             "min_ms": float(np.min(values))}
 

@@ -21,7 +21,7 @@ def measure_startup(bundle: Path, threads: int) -> dict[str, dict[str, float]]:
     """A fresh process with an empty cache of compiled kernels ("cold") and with a full one ("warm").
 
     Each holds ``to_first_pose_s``, the steps ``import_s``, ``build_s`` and ``first_frame_s`` in it, ``cpu_s`` of all
-    its threads, and ``peak_memory_mb``.
+    its threads, all in seconds, and ``peak_memory_mb``.
 
     Raises:
         DinemoError: the process failed; its last words are in the message.
@@ -31,7 +31,11 @@ def measure_startup(bundle: Path, threads: int) -> dict[str, dict[str, float]]:
 
 
 def start(bundle: Path, threads: int, environment: dict[str, str]) -> dict[str, float]:
-    """One process, with ``environment`` on top of ours: seconds of its steps and its peak memory."""
+    """One process, with ``environment`` on top of ours: seconds of its steps and its peak memory in MB.
+
+    Raises:
+        DinemoError: it failed; its last words are in the message.
+    """
     command = python_command(__name__, bundle, threads)
     begin = time.perf_counter()
     done = subprocess.run(command, env={**python_environment(), **environment}, capture_output=True,

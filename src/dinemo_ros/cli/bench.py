@@ -14,16 +14,16 @@ from ..defaults import available_cpus
 from ..errors import FRAME_ERRORS, DatasetError
 from ..io.quoting import one_line, shown, shown_path
 from ..io.sources import open_source
-from ..process.input_guard import refuse_inputs
 from . import options
 from .camera_choice import CameraChoice
-from .output import AtomicFile, check_output_file, to_json
+from .output import check_outputs, prose_beside, result_file, to_json
 
 if TYPE_CHECKING:
     from ..benchmark.stages import Job
     from ..estimator import PoseEstimator
     from ..features import FeatureExtractor
     from ..model.bundle import Bundle
+    from .options import Commands
 
 _DISTINCT_FRAMES = 32  # held in memory; more would only measure the disk
 _OBJECTS = 4
@@ -45,12 +45,14 @@ hypotheses per second and every kernel against its twin in torch.
 """
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo bench``."""
     parser = subparsers.add_parser("bench", help="stage times on this machine", description=_DESCRIPTION,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", metavar="PATH", nargs="?", help="image, folder, video or bag to measure on (default: "
                         "the shipped demo sequence)")
-    parser.add_argument("--json", metavar="FILE", help="write the report here")
+    parser.add_argument("--json", metavar="FILE", help="write the report here; -: to standard output, and the table "
+                        "to standard error")
     parser.add_argument("--frames", type=options.frame_count, default=100, metavar="N",
                         help="frames to time; short sources are repeated (default: %(default)s)")
     parser.add_argument("--startup", action="store_true", help="also time a fresh process (takes a minute)")
@@ -62,20 +64,20 @@ def add_parser(subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Time everything and print the table; returns the exit code.
+
+    Raises:
+        DinemoError: an input or output is no good, or torch is missing for ``--reference``; told before the work.
+    """
     from ..benchmark import stages  # late, as the estimator: they load ONNX Runtime and Numba
     from ..benchmark.demo import demo_sequence
     from ..benchmark.gpu_memory import watched_gpu
 
     path = Path(arguments.path or demo_sequence())
-    refuse_inputs({"--json": arguments.json}, [path, options.bundle_folder(arguments.bundle)])
-    check_output_file(arguments.json)
-    if arguments.reference:
-        from ..benchmark.solver_comparison import require_reference
-
-        require_reference(arguments.reference)
+    bundle = _checked(arguments, path)
     frames = _load(path)
     memory = watched_gpu(arguments.device)
-    estimator = options.make_estimator(arguments)
+    estimator = options.make_estimator(arguments, bundle)
     if memory:
         memory.mark("warm")
     jobs = _with_regions(estimator, frames)
@@ -116,10 +118,21 @@ def run(arguments: argparse.Namespace) -> int:
                 *(REFERENCE_PACKAGES if arguments.reference else ()))
     report |= {"load": load_average(), "versions": versions(packages)}
     if arguments.json:
-        with AtomicFile(arguments.json) as file:
+        with result_file(arguments.json) as file:
             file.write(to_json(report, indent=1) + "\n")
-    _show(report)
+    with prose_beside(arguments.json):
+        _show(report)
     return 0
+
+
+def _checked(arguments: argparse.Namespace, path: Path) -> Bundle:
+    """The bundle to time on ``path``; DinemoError now and not after the work for what is missing or no good."""
+    check_outputs({"--json": arguments.json}, [path, options.bundle_folder(arguments.bundle)])
+    if arguments.reference:
+        from ..benchmark.solver_comparison import require_reference
+
+        require_reference(arguments.reference)
+    return options.load(arguments.bundle, arguments.quiet)
 
 
 def _load(path: Path) -> list[Job]:

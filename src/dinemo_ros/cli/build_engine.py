@@ -16,8 +16,10 @@ from . import options
 from .output import check_output_file
 
 if TYPE_CHECKING:
+    from ..features.cuda_driver import CudaError, Gpu
     from ..features.engine_cache import EngineCache, EngineKey
     from ..model.bundle import Bundle
+    from .options import Commands
 
 _log = logging.getLogger(__name__)
 _LEAST_SIDE = 16  # pixels
@@ -34,7 +36,8 @@ int8 needs --calibration: pictures of what the camera will see, as regions of in
 """
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo build-engine``."""
     parser = subparsers.add_parser("build-engine", help="build engines ahead of time", description=_DESCRIPTION,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", metavar="BUNDLE", help="a folder, or the name of a shipped category")
@@ -51,6 +54,11 @@ def add_parser(subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Build, check and list what was asked for; returns the exit code.
+
+    Raises:
+        DinemoError: the options exclude each other or something is missing, told before the work; or a build failed.
+    """
     from ..features.engine_cache import EngineCache
     from ..features.variants import quantized, ship_int8, variant_key
     from ..model.bundle import load_bundle
@@ -62,6 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise BackendError(f"--calibration is for int8, the precision is {arguments.precision}")
     if arguments.ship and not arguments.calibration:
         raise BackendError("--ship writes an int8 network: give --precision int8 and --calibration")
+    if arguments.ship and (arguments.for_arch or arguments.check):
+        raise BackendError("--ship writes the int8 network for CPUs and builds no engine: leave "
+                           f"{'--for-arch' if arguments.for_arch else '--check'} out, or build the engine by itself")
     _require_means(arguments, bundle, cache)
     made: list[Path] = []
     if arguments.calibration:
@@ -100,14 +111,19 @@ def _require_means(arguments: argparse.Namespace, bundle: Bundle, cache: EngineC
     Raises:
         DinemoError: names what is missing.
     """
+    from ..features.engine_build import check_arch
     from ..features.tensorrt_api import load_tensorrt
     from ..features.variants import require_onnx
     from ..model.bundle import CARD_FILE
 
     if arguments.precision not in ("auto", "fp32"):
         require_onnx(f"networks in {arguments.precision}")
-    if arguments.for_arch and not arguments.ship:
-        load_tensorrt()
+    if arguments.check:
+        _require_own_gpu(arguments.for_arch)
+    if arguments.for_arch:
+        trt, present = load_tensorrt(), _present()[0]
+        for arch in arguments.for_arch:
+            check_arch(trt, arch, present.arch if present else arch)
     if arguments.precision == "auto":
         arguments.precision = "fp16" if _has_onnx() else "fp32"
     if arguments.ship:
@@ -115,6 +131,27 @@ def _require_means(arguments: argparse.Namespace, bundle: Bundle, cache: EngineC
     else:
         cache.require()
         check_output_file(cache.folder / "probe")
+
+
+def _present() -> tuple[Gpu | None, CudaError | None]:
+    """This machine's GPU, or why there is none to use."""
+    from ..features.cuda_driver import CudaError, find_gpu
+
+    try:
+        return find_gpu(), None
+    except CudaError as error:
+        return None, error
+
+
+def _require_own_gpu(archs: list[str] | None) -> None:
+    """BackendError unless what is built can be run here, which ``--check`` asks for. archs: those that are built."""
+    present, reason = _present()
+    if present is None:
+        raise BackendError(f"--check runs the engine on a GPU ({reason}): leave it out, the engine is checked at every "
+                           "start")
+    if archs and present.arch not in archs:
+        raise BackendError(f"--check runs the engine on {present.name}, which is {present.arch} and not among "
+                           f"--for-arch {', '.join(archs)}: leave one of the two out")
 
 
 def _report(paths: list[Path]) -> None:
@@ -131,15 +168,16 @@ def _kept(cache: EngineCache, key: EngineKey, content: bytes) -> Path:
 
 
 def _build(arguments: argparse.Namespace, bundle: Bundle, cache: EngineCache) -> list[Path]:
-    """The TensorRT engines that were asked for; none where only an int8 network for the CPU was."""
+    """The TensorRT engines that were asked for; none where only an int8 network for the CPU was.
+
+    Raises:
+        BackendError: no engine can be built here, or one that was built is wrong.
+    """
     from ..features.engines import CachedEngine
     from ..features.tensorrt_api import load_tensorrt
     from ..gpu.cuda_driver import CudaError, find_gpu
 
-    try:
-        present = find_gpu()
-    except CudaError as error:
-        present, reason = None, error
+    present, reason = _present()
     try:
         trt = load_tensorrt()
     except BackendError as error:
@@ -151,14 +189,9 @@ def _build(arguments: argparse.Namespace, bundle: Bundle, cache: EngineCache) ->
     if not archs and not arguments.calibration:
         raise BackendError(f"there is no GPU to build for ({reason}); name one with --for-arch, {trt.flavour} "
                            f"{trt.version} can for {', '.join(trt.archs) or 'none but the one present'}")
-    made = []
-    for arch in archs:
-        engine = CachedEngine(bundle, trt, arch, arguments.precision, cache, present)
-        made.append(_kept(cache, engine.key, engine.plan()))
-    check = arguments.check if arguments.check is not None else present is not None and present.arch in archs
-    if check and present is None:
-        raise BackendError(f"--check needs the GPU ({reason}); the engine is built and will be checked at its start")
-    if check:
+    engines = [CachedEngine(bundle, trt, arch, arguments.precision, cache, present) for arch in archs]
+    made = [_kept(cache, engine.key, engine.plan()) for engine in engines]
+    if arguments.check if arguments.check is not None else present is not None and present.arch in archs:
         _check_on_gpu(arguments, bundle)
     return made
 

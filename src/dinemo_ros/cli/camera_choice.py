@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which calibration an image gets, and where nothing is known a field of view that is stated."""
+"""Which calibration an image gets, and where nothing is known a field of view that is stated.
+
+``image_source_node`` follows the same order and assumes the same angle, so that a folder has one camera by either way.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ..io.sources import Frame
 
 
 class CameraChoice:
-    """A file, else a field of view, else the source's own calibration, else the stated default.
+    """A file, else a field of view, else the source's own calibration, else EXIF data, else the stated default.
 
     say: how the user is told what was assumed or understood; it may be told the same sentence again.
     """

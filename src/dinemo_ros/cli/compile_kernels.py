@@ -6,9 +6,13 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from typing import TYPE_CHECKING
 
 from ..errors import DinemoError
 from . import options
+
+if TYPE_CHECKING:
+    from .options import Commands
 
 _DESCRIPTION = """\
 Compile the solver for this machine and keep it, so that the first start of node and command takes seconds.
@@ -18,7 +22,8 @@ user that the node runs as. NUMBA_CACHE_DIR names another folder for it, which t
 """
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo compile``."""
     parser = subparsers.add_parser("compile", help="compile the solver ahead of the first start",
                                    description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", metavar="DIR", action="append", default=[], help="bundle to try it with: a folder, "
@@ -27,6 +32,11 @@ def add_parser(subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Compile and say how much of it was new; returns the exit code.
+
+    Raises:
+        DinemoError: nothing is compiled here, a bundle is no good, or kernels cannot be kept; told before the work.
+    """
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         raise DinemoError("NUMBA_DISABLE_JIT is set, with which nothing is compiled: unset it")
     from ..process.compile_ahead import compile_ahead

@@ -8,18 +8,21 @@ import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..defaults import available_cpus
 from ..errors import BundleError
 from ..io.quoting import one_line
 from ..process.fastdds_profile import PROFILE_VARIABLES
-from ..process.input_guard import refuse_inputs
 from . import options
 from .bench import cpu_name
 from .doctor_backends import backends, engine_cache
 from .doctor_kernels import kernel_cache
 from .finding import Finding, installed, version
-from .output import AtomicFile, check_output_file, to_json
+from .output import check_outputs, prose_beside, result_file, to_json
+
+if TYPE_CHECKING:
+    from .options import Commands
 
 _DESCRIPTION = """\
 Check the installation. Marks: "ok", "--" (optional, absent; the text says what is lost), "!!" (will not work, with
@@ -27,25 +30,28 @@ what to do). Exit code 1 if there is any "!!".
 """
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo doctor``."""
     parser = subparsers.add_parser("doctor", help="what is installed and what is missing", description=_DESCRIPTION,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", metavar="DIR", default="car", help="bundle to check: a folder, or the name of a "
                         "shipped category (default: %(default)s)")
     options.add_cache_option(parser)
-    parser.add_argument("--json", metavar="FILE", help="write the findings here as well")
+    parser.add_argument("--json", metavar="FILE", help="write the findings here as well; -: to standard output, "
+                        "and those for people to standard error")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Print all findings; returns 1 if one of them says that something will not work."""
     profiles = [os.environ.get(name) for name in PROFILE_VARIABLES]
-    refuse_inputs({"--json": arguments.json}, [_folder_of(arguments.bundle), *profiles])
-    check_output_file(arguments.json)
+    check_outputs({"--json": arguments.json}, [_folder_of(arguments.bundle), *profiles])
     findings = list(examine(arguments.bundle, arguments.cache))
-    for finding in findings:
-        print(f"{finding.level} {finding.subject:14} {one_line(finding.text, 6000)}")
+    with prose_beside(arguments.json):
+        for finding in findings:
+            print(f"{finding.level} {finding.subject:14} {one_line(finding.text, 6000)}")
     if arguments.json:
-        with AtomicFile(arguments.json) as file:
+        with result_file(arguments.json) as file:
             file.write(to_json([vars(finding) for finding in findings], indent=1) + "\n")
     return int(any(finding.level == "!!" for finding in findings))
 

@@ -8,23 +8,37 @@ import contextlib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from tqdm import tqdm
 
 from ..camera.camera_file import file_and_entry
 from ..camera.pinhole import Camera
 from ..defaults import DEFAULT_HFOV_DEG
 from ..drawing.overlay import draw_poses
-from ..errors import DinemoError
+from ..errors import DatasetError, DinemoError
 from ..io.files import readable
 from ..io.overlay_file import is_overlay, write_overlay
 from ..io.quoting import one_line, shown
-from ..io.sources import open_source
-from ..process.console import require_output
-from ..process.input_guard import identity, input_files, refuse_inputs
+from ..io.sources import Source, open_source
+from ..io.sources.bag import BagSource
+from ..process.input_guard import identity, input_files
 from . import options
 from .camera_choice import CameraChoice
-from .output import AtomicFile, OutputError, check_output_file, object_entry, output_folder, overlay_name, to_json
+from .output import (
+    STANDARD_OUTPUT,
+    OutputError,
+    check_outputs,
+    object_entry,
+    output_folder,
+    overlay_name,
+    result_file,
+    to_json,
+)
+
+if TYPE_CHECKING:
+    from .options import Commands
 
 _DESCRIPTION = """\
 Estimate the 6D pose of every object of the bundle's category in an image, a folder of images, a video or a rosbag2.
@@ -46,8 +60,8 @@ One JSON line per image:
     size_covariance 3x3 of the size, square metres
     roi         x_min, y_min, x_max, y_max in pixels
     runner_up   the next best hypothesis (score, T_cam_obj, azimuth, elevation, theta, size), or null
-"objects": [] alone says that the image was searched and nothing was found; with "error" beside it nothing was searched,
-and the sentence says why. A file that is no image has no line and is named on stderr.
+Every line has "objects". [] alone says that the image was searched and nothing was found; with "error" beside it
+nothing was searched, and the sentence says why. A file that is no image has no line, so no list: stderr names it.
 Bytes of a file name that are no UTF-8 are written as \\xNN, and file_bytes holds the whole name in hexadecimal.
 
 Lines are written as they are found: ended early, --json FILE leaves those that are finished in FILE.part. A link, pipe
@@ -64,7 +78,8 @@ examples:
 """
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo estimate``."""
     parser = subparsers.add_parser("estimate", help="poses of the objects in images, a video or a bag",
                                    description=_DESCRIPTION, epilog=_EXAMPLES,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -81,7 +96,8 @@ def add_parser(subparsers) -> None:
                         "pixels; may be given several times (default: the bundle's own proposals)")
     parser.add_argument("--topic", metavar="NAME", help="image topic of a bag (default: of those that hold "
                         "no depth one with a camera_info, in colour, the first by name)")
-    parser.add_argument("--json", metavar="FILE", help="write the JSON lines here (default: standard output)")
+    parser.add_argument("--json", metavar="FILE", default=STANDARD_OUTPUT, help="write the JSON lines here (default: "
+                        "-, standard output)")
     parser.add_argument("--out", metavar="DIR", help="write every image with the poses drawn into this folder")
     parser.set_defaults(run=run, needs_output=False)
 
@@ -103,14 +119,22 @@ class _Tally:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    source = open_source(arguments.path, topic=arguments.topic)
+    """Poses of every image; returns 0 if there is any, else 1.
+
+    Raises:
+        DinemoError: an input or output is no good, told before the work where it can be known then.
+    """
+    source = open_source(arguments.path, topic=arguments.topic,
+                         camera_given=bool(arguments.camera or arguments.hfov))
+    if arguments.topic and not isinstance(source, BagSource):
+        raise DatasetError(f"--topic chooses an image topic of a bag, and {source.description} is none; leave it out")
     tally = _Tally()
     cameras = CameraChoice(arguments.camera, arguments.hfov, tally.say)
     source.required_camera = cameras.required
     overlays = _check_outputs(arguments)
     estimator = options.make_estimator(arguments)
     with contextlib.ExitStack() as stack:
-        lines = stack.enter_context(AtomicFile(arguments.json)) if arguments.json else sys.stdout
+        lines = stack.enter_context(result_file(arguments.json))
         for frame in tqdm(source, total=len(source) or None, unit="image", file=sys.stderr, disable=None):
             camera, origin = cameras.of(frame)
             entry = {"file": frame.name, "stamp_s": frame.stamp_s, "camera": _camera_entry(camera, origin),
@@ -138,26 +162,23 @@ def _check_outputs(arguments: argparse.Namespace) -> _Overlays | None:
     beside = [path.parent / name for name in ("camera_info.yaml", "metadata.yaml")]
     camera = arguments.camera and file_and_entry(arguments.camera)[0]
     inputs = [path, *beside, camera, options.bundle_folder(arguments.bundle)]
-    refuse_inputs({"--json": arguments.json}, inputs)
-    if arguments.json:
-        check_output_file(arguments.json)
-    else:
-        require_output()
-    return _Overlays(arguments.out, inputs, arguments.json) if arguments.out else None
+    check_outputs({"--json": arguments.json}, inputs)
+    return _Overlays(arguments.out, inputs, arguments.json) if arguments.out is not None else None
 
 
 class _Overlays:
     """The folder of drawn pictures."""
 
-    def __init__(self, folder: str, inputs: list, json: str | None) -> None:
+    def __init__(self, folder: str, inputs: list, json: str) -> None:
         self._folder = output_folder(folder)
-        self._json = Path(json).resolve() if json else None
+        self._json = None if json == STANDARD_OUTPUT else Path(json).resolve()
         files = list(input_files(inputs))
         self._inputs = {found for file in files if (found := identity(file)) is not None}
         for file in files:  # now and not after hours
             self._path(file.name)
 
-    def write(self, name: str, picture) -> None:
+    def write(self, name: str, picture: np.ndarray) -> None:
+        """The picture [H, W, 3] of the image called ``name``; OutputError where it would replace another file."""
         write_overlay(self._path(name), picture)
 
     def _path(self, name: str) -> Path:
@@ -178,7 +199,7 @@ def _camera_entry(camera: Camera, origin: str) -> dict:
             "cx": camera.K[0, 2], "cy": camera.K[1, 2], "from": origin}
 
 
-def _summary(tally: _Tally, source, category: str) -> int:
+def _summary(tally: _Tally, source: Source, category: str) -> int:
     for sentence in [*source.notes, *(f"skipped {line}" for line in source.skipped)]:
         tally.say(sentence)
     line = f"{tally.images} images, {tally.objects} {category} poses"

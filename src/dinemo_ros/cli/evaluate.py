@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
@@ -15,7 +17,12 @@ from . import evaluate_options as shared
 from . import options
 from .evaluate_report import ROWS, finish
 
-_SPIN = """\
+if TYPE_CHECKING:
+    from .options import Commands
+
+_Item = TypeVar("_Item")
+
+_TURNTABLE = """\
 Azimuth errors on photographs around one object.
   DIR/azimuth.json        {"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}; azimuth in degrees, 0 seeing the
                           front, 90 the object's left side, so that the camera goes round counter-clockwise from above
@@ -61,21 +68,23 @@ not used.
 """
 
 
-def add_parser(subparsers) -> None:
-    parser = subparsers.add_parser("eval", help="errors on annotated images (spin, synthetic, kitti, pascal3d)",
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo eval`` and its kinds of data."""
+    parser = subparsers.add_parser("eval", help="errors on annotated images (turntable, synthetic, kitti, pascal3d)",
                                    description="Measure bundles against annotated images.")
     kinds = parser.add_subparsers(title="kinds of data", metavar="KIND", required=True)
 
-    spin = _add_kind(kinds, "spin", "full turns around one object, azimuth known", _SPIN)
-    spin.add_argument("--hfov", type=options.hfov, metavar="DEG", default=DEFAULT_HFOV_DEG, help="horizontal "
-                      "field of view assumed for these uncalibrated pictures, degrees (default: %(default)g)")
-    _add_rois(spin, "frame", "the whole picture")
-    spin.add_argument("--sequence", action="append", metavar="NAME", help="only this sequence; may be given several "
-                      "times (default: all)")
-    spin.add_argument("--masks", metavar="DIR", type=Path, help="masks DIR/SEQUENCE/FRAME.png that say where the "
-                      "object is, for --occlusion (default: the silhouette of the pose found in the clean picture)")
-    shared.add_occlusion_options(spin)
-    spin.set_defaults(run=run_spin)
+    turntable = _add_kind(kinds, "turntable", "full turns around one object, azimuth known", _TURNTABLE)
+    turntable.add_argument("--hfov", type=options.hfov, metavar="DEG", default=DEFAULT_HFOV_DEG, help="horizontal "
+                           "field of view assumed for these uncalibrated pictures, degrees (default: %(default)g)")
+    _add_rois(turntable, "frame", "the whole picture")
+    turntable.add_argument("--sequence", action="append", metavar="NAME", help="only this sequence; may be given "
+                           "several times (default: all)")
+    turntable.add_argument("--masks", metavar="DIR", type=Path, help="masks DIR/SEQUENCE/FRAME.png that say where "
+                           "the object is, for --occlusion (default: the silhouette of the pose found in the clean "
+                           "picture)")
+    shared.add_occlusion_options(turntable)
+    turntable.set_defaults(run=run_turntable)
 
     synthetic = _add_kind(kinds, "synthetic", "renders, full pose and size known", _SYNTHETIC)
     _add_rois(synthetic, "labels", "the box of the object's mask")
@@ -102,7 +111,7 @@ def add_parser(subparsers) -> None:
     pascal.set_defaults(run=run_pascal3d)
 
 
-def _add_kind(kinds, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
+def _add_kind(kinds: Commands, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
     parser = kinds.add_parser(name, help=help_text, description=description + ROWS,
                               formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir", metavar="DIR", type=Path, help="folder with images and annotations")
@@ -116,50 +125,61 @@ def _add_rois(parser: argparse.ArgumentParser, given: str, what: str) -> None:
                         "bundle's own proposals (default: %(default)s)")
 
 
-def run_spin(arguments: argparse.Namespace) -> int:
-    from ..evaluation.runner import evaluate, tabulate
-    from ..evaluation.turntable import left_out, read_spins, require_azimuth, spin_entries
+def run_turntable(arguments: argparse.Namespace) -> int:
+    """Azimuth errors on pictures around one object; returns the exit code.
 
-    frames = read_spins(arguments.dir, arguments.sequence)
+    Raises:
+        DinemoError: an input or output is no good, told before the work where it can be known then.
+    """
+    from ..evaluation.runner import evaluate, tabulate
+    from ..evaluation.turntable import left_out, read_turntables, require_azimuth, turntable_entries
+
+    prepared = shared.prepare(arguments)
+    frames = read_turntables(arguments.dir, arguments.sequence)
+    require_azimuth(prepared.card.category, prepared.card.symmetry)
+    entries = turntable_entries(frames, arguments.hfov, arguments.rois, arguments.masks)
     if not arguments.sequence:  # who names sequences knows that there are others
         for sentence in left_out(arguments.dir):
             print(f"left out: {one_line(sentence)}", file=sys.stderr)
-    setting = shared.make_setting(arguments)
-    card = setting.competitors[0].estimator.bundle.card
-    require_azimuth(card.category, card.symmetry)
+    setting = shared.make_setting(arguments, prepared)
     print(f"assumed horizontal field of view: {arguments.hfov:g} degrees (--hfov)", file=sys.stderr)
-    entries = spin_entries(frames, arguments.hfov, arguments.rois, arguments.masks)
     records = evaluate(setting, _progress(entries, "frame"))
     return finish(arguments, setting, records, tabulate(records), {"hfov_deg": arguments.hfov})
 
 
 def run_synthetic(arguments: argparse.Namespace) -> int:
+    """Errors on renders with exact poses; returns the exit code. Raises as :func:`run_turntable`."""
     from ..evaluation.runner import evaluate, tabulate
     from ..evaluation.synthetic import read_synthetic, require_unit, synthetic_entries
 
+    prepared = shared.prepare(arguments)
     frames = read_synthetic(arguments.dir, arguments.limit)
-    setting = shared.make_setting(arguments)
-    require_unit(frames, setting.competitors[0].estimator.bundle.card.size_prior.mean_m)
-    records = evaluate(setting, _progress(synthetic_entries(frames, arguments.rois), "render"))
+    require_unit(frames, prepared.card.size_prior.mean_m)
+    entries = synthetic_entries(frames, arguments.rois)
+    setting = shared.make_setting(arguments, prepared)
+    records = evaluate(setting, _progress(entries, "render"))
     return finish(arguments, setting, records, tabulate(records))
 
 
 def run_kitti(arguments: argparse.Namespace) -> int:
+    """Errors on KITTI's easy cars; returns the exit code. Raises as :func:`run_turntable`."""
     from ..evaluation.kitti import evaluate_kitti
     from ..evaluation.kitti_labels import read_kitti
 
+    prepared = shared.prepare(arguments)
     frames = read_kitti(arguments.dir)
-    setting = shared.make_setting(arguments)
+    setting = shared.make_setting(arguments, prepared)
     records, rows = evaluate_kitti(setting, _progress(frames, "image"), arguments.rois)
     return finish(arguments, setting, records, rows)
 
 
 def run_pascal3d(arguments: argparse.Namespace) -> int:
+    """Viewpoint errors on PASCAL3D+, occluded or not; returns the exit code. Raises as :func:`run_turntable`."""
     from ..evaluation.pascal3d import pascal3d_entries, read_occluded, read_pascal3d
     from ..evaluation.runner import evaluate, tabulate
 
-    setting = shared.make_setting(arguments)
-    category = arguments.category or setting.competitors[0].estimator.bundle.card.category
+    prepared = shared.prepare(arguments)
+    category = arguments.category or prepared.card.category
     clean, left_out = read_pascal3d(arguments.dir, category, arguments.subset, arguments.limit)
     for sentence in left_out:
         print(f"left out: {one_line(sentence)}", file=sys.stderr)
@@ -169,6 +189,7 @@ def run_pascal3d(arguments: argparse.Namespace) -> int:
         folder = arguments.occluded_dir or _occluded_beside(arguments.dir)
         chosen = [*chosen, *(item for level in levels for item in read_occluded(folder, category, level, clean))]
     entries = pascal3d_entries(chosen, category, arguments.rois, arguments.hfov)
+    setting = shared.make_setting(arguments, prepared)
     records = evaluate(setting, _progress(entries, "picture"))
     return finish(arguments, setting, records, tabulate(records),
                   {"category": category, "subset": arguments.subset, "left_out": len(left_out)})
@@ -180,5 +201,6 @@ def _occluded_beside(directory: Path) -> Path:
     return inside if inside.is_dir() else directory.resolve().parent / "OccludedPASCAL3D"
 
 
-def _progress(items, unit: str):
+def _progress(items: Sequence[_Item], unit: str) -> Iterable[_Item]:
+    """The items one by one, and a bar where a person looks on."""
     return tqdm(items, unit=unit, file=sys.stderr, disable=None)

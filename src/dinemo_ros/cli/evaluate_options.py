@@ -4,17 +4,36 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..process.input_guard import refuse_inputs
 from . import options
-from .output import check_output_file, output_folder
+from .output import check_outputs, output_folder
 
 if TYPE_CHECKING:
     from ..evaluation.runner import Competitor, Occlusion, Setting
+    from ..model.bundle import Bundle, BundleCard
 
 LEVELS = ("L0", "L1", "L2", "L3")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the options name, read before the first picture and before a solver is compiled.
+
+    Attributes:
+        bundles: the one in question, and those that it is compared with.
+        occlusion: the levels, and what covers the object.
+    """
+
+    bundles: list[Bundle]
+    occlusion: Occlusion
+
+    @property
+    def card(self) -> BundleCard:
+        """Of the bundle in question."""
+        return self.bundles[0].card
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +42,11 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
                         "search, by outline (untrained) and by the bundle's features; they are told the object's box")
     parser.add_argument("--compare", action="append", metavar="BUNDLE", default=[], help="rows of this bundle beside "
                         "those of --bundle, on the same pictures; may be given several times")
-    parser.add_argument("--json", metavar="FILE", help="write the report here")
+    parser.add_argument("--json", metavar="FILE", help="write the report here; -: to standard output, and the "
+                        "tables to standard error")
     parser.add_argument("--brief", action="store_true", help="leave the single frames out of --json")
-    parser.add_argument("--csv", metavar="FILE", help="write one line per frame, level and model here")
+    parser.add_argument("--csv", metavar="FILE", help="write one line per frame, level and model here; -: as "
+                        "for --json")
     parser.add_argument("--worst", metavar="DIR", help="write overlays of the worst frames of --bundle into this "
                         "folder")
     parser.add_argument("--worst-count", type=options.frame_count, metavar="N", default=12, help="how many of them "
@@ -43,11 +64,24 @@ def add_occlusion_options(parser: argparse.ArgumentParser) -> None:
                         "level it decides what is pasted (default: %(default)s)")
 
 
-def make_setting(arguments: argparse.Namespace) -> Setting:
+def prepare(arguments: argparse.Namespace) -> Prepared:
+    """Now and not after the work: what is missing, cannot be written, or is read as well, is refused.
+
+    Raises:
+        OutputError: of a result. BundleError: a bundle is missing or no good. DatasetError: there are no occluders.
+    """
+    folders = [getattr(arguments, name, None) for name in ("dir", "masks", "occluders", "occluded_dir")]
+    names = (arguments.bundle, *arguments.compare)
+    check_outputs({"--json": arguments.json, "--csv": arguments.csv},
+                  [*folders, *map(options.bundle_folder, names)], deep=True)
+    if arguments.worst is not None:
+        output_folder(arguments.worst)
+    return Prepared([options.load(name, arguments.quiet) for name in names], _occlusion(arguments))
+
+
+def make_setting(arguments: argparse.Namespace, prepared: Prepared) -> Setting:
     """Competitors, reference object, occlusion and collector of the worst frames that the options ask for."""
-    check_outputs(arguments)
-    folder = output_folder(arguments.worst) if arguments.worst else None
-    competitors = _competitors(arguments)
+    competitors = _competitors(arguments, prepared.bundles)
 
     from ..evaluation.runner import Setting
     from ..evaluation.truth import ReferenceObject
@@ -55,30 +89,19 @@ def make_setting(arguments: argparse.Namespace) -> Setting:
 
     main = competitors[0]
     bundle = main.estimator.bundle
-    worst = WorstFrames(main.name, bundle.mesh, arguments.worst_count) if folder else None
-    return Setting(competitors, ReferenceObject.of(bundle), _occlusion(arguments), worst)
+    worst = WorstFrames(main.name, bundle.mesh, arguments.worst_count) if arguments.worst else None
+    return Setting(competitors, ReferenceObject.of(bundle), prepared.occlusion, worst)
 
 
-def check_outputs(arguments: argparse.Namespace) -> None:
-    """Now and not after the work: what cannot be written, or is read as well, is refused."""
-    folders = [getattr(arguments, name, None) for name in ("dir", "masks", "occluders", "occluded_dir")]
-    bundles = [options.bundle_folder(name) for name in (arguments.bundle, *arguments.compare)]
-    refuse_inputs({"--json": arguments.json, "--csv": arguments.csv}, [*folders, *bundles], deep=True)
-    check_output_file(arguments.json)
-    check_output_file(arguments.csv)
-    if arguments.worst:
-        output_folder(arguments.worst)
-
-
-def _competitors(arguments: argparse.Namespace) -> list[Competitor]:
-    main = options.make_estimator(arguments)
+def _competitors(arguments: argparse.Namespace, bundles: list[Bundle]) -> list[Competitor]:
+    """The bundle in question, those that it is compared with, and the baselines."""
+    main, *others = (options.make_estimator(arguments, bundle) for bundle in bundles)
 
     from ..evaluation.baseline import KINDS, NearestView
     from ..evaluation.runner import Competitor
 
     competitors = [Competitor(f"{main.bundle.card.category} {main.bundle.card.version}", main)]
-    for name in arguments.compare:
-        other = options.make_estimator(argparse.Namespace(**(vars(arguments) | {"bundle": name})))
+    for name, other in zip(arguments.compare, others, strict=True):
         label = Path(name).name
         taken = {competitor.name for competitor in competitors}
         competitors.append(Competitor(label if label not in taken else name, other))
@@ -89,6 +112,7 @@ def _competitors(arguments: argparse.Namespace) -> list[Competitor]:
 
 
 def _occlusion(arguments: argparse.Namespace) -> Occlusion:
+    """The levels that are asked for and the cut-outs; DatasetError where the folder of these has none."""
     from ..evaluation.cutouts import DrawnCutOuts, FolderCutOuts
     from ..evaluation.occlusion import LEVELS as MADE
     from ..evaluation.occlusion import Occluder

@@ -18,6 +18,9 @@ from . import bench, build_engine, compile_kernels, doctor, estimate, evaluate, 
 # One module per sub-command; each has ``add_parser(subparsers)`` that sets ``run`` to a function of the arguments.
 COMMANDS = (estimate, evaluate, bench, build_engine, compile_kernels, doctor, train)
 
+# What commands were called in version 0.1, and what they are called now.
+_RENAMED: dict[tuple[str, ...], tuple[str, ...]] = {("eval", "spin"): ("eval", "turntable")}
+
 _EXAMPLES = """\
 examples:
   dinemo doctor                                   what is installed, and what is missing
@@ -38,10 +41,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    arguments = build_parser().parse_args(words)
+    arguments = build_parser().parse_args(_of_today(words))
     if getattr(arguments, "needs_output", True):
         require_output()
     return arguments.run(arguments)
+
+
+def _of_today(words: Sequence[str]) -> Sequence[str]:
+    """``words`` with an old name of a command replaced, which is told once."""
+    new = _RENAMED.get(tuple(words[:2]))
+    if new is None:
+        return words
+    print(f"dinemo {' '.join(words[:2])} is called dinemo {' '.join(new)} now; the old name goes on working",
+          file=sys.stderr)
+    return [*new, *words[2:]]
 
 
 def build_parser() -> argparse.ArgumentParser:

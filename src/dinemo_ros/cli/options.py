@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..cuda.devices import DEVICES, TWINS
 from ..defaults import available_cpus
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from ..estimator import PoseEstimator
     from ..model.bundle import Bundle
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # argparse has no public name for it
+
+_Number = TypeVar("_Number", int, float)
 _log = logging.getLogger(__name__)
 _CHOOSERS = ("dinemo_ros.features.selection", "dinemo_ros.cuda.selection")  # a line each where one is enough
 _NEGATIVE_REGION = re.compile(r"-[\d.]+,")
 
 
 def add_estimator_options(parser: argparse.ArgumentParser) -> None:
+    """Which bundle, and what computes: read by :func:`make_estimator`."""
     parser.add_argument("--bundle", metavar="DIR", help="model bundle: a folder with model.yaml, or the name of a "
                         "shipped category (default: car)", default="car")
     parser.add_argument("--threads", type=threads, metavar="N", default=available_cpus(),
@@ -44,16 +49,33 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cache_option(parser: argparse.ArgumentParser) -> None:
+    """Where engines are kept."""
     parser.add_argument("--cache", metavar="DIR", default="", help="folder for engines, which this user alone may "
                         "write to (default: dinemo_ros in the user's cache folder)")
 
 
-def make_estimator(arguments: argparse.Namespace) -> PoseEstimator:
-    """The estimator that the options of this module ask for; BundleError if the bundle is no good."""
+def load(name: str, quiet: bool = False) -> Bundle:
+    """The bundle of a folder or a shipped category; what is logged from now on goes to standard error, see below.
+
+    Raises:
+        BundleError: it is no good.
+    """
     from ..model.bundle import load_bundle
 
-    log_to_stderr(arguments.quiet, choices=False)
-    estimator = estimator_of(load_bundle(bundle_folder(arguments.bundle)), arguments)
+    log_to_stderr(quiet, choices=False)
+    return load_bundle(bundle_folder(name))
+
+
+def make_estimator(arguments: argparse.Namespace, bundle: Bundle | None = None) -> PoseEstimator:
+    """The estimator that the options of this module ask for; one line on standard error says what computes.
+
+    Args:
+        bundle: in the place of the one that the options name.
+
+    Raises:
+        BundleError: the bundle is no good.
+    """
+    estimator = estimator_of(bundle or load(arguments.bundle, arguments.quiet), arguments)
     network = estimator.extractor
     _log.info("features: %s in %s on %s, because %s; solver: on %s", network.name, network.precision, network.device,
               network.reason, estimator.pipeline.device)
@@ -98,23 +120,31 @@ def bundle_folder(name: str) -> Path:
 
 
 def threads(text: str) -> int:
+    """A number of threads; as all below an argparse.ArgumentTypeError says what is allowed."""
     return _number(text, int, 1, 256, "a number of threads")
 
 
 def frame_count(text: str) -> int:
+    """A number of frames, at least one."""
     return _number(text, int, 1, 100_000, "a number of frames")
 
 
 def seed(text: str) -> int:
+    """A seed of random numbers."""
     return _number(text, int, 0, 2**32 - 1, "a seed")  # what numpy and torch both take
 
 
 def hfov(text: str) -> float:
+    """A horizontal field of view in degrees."""
     return _number(text, float, 1.0, 170.0, "a horizontal field of view in degrees")
 
 
 def roi(text: str) -> tuple[float, float, float, float]:
-    """``x0,y0,x1,y1`` in pixels; whether it lies in the image is checked against the image."""
+    """``x0,y0,x1,y1`` in pixels; whether it lies in the image is checked against the image.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no region.
+    """
     try:
         box = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -135,12 +165,11 @@ def with_negative_regions(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _number(text: str, kind: type, low: float, high: float, what: str):
-    try:
+def _number(text: str, kind: type[_Number], low: float, high: float, what: str) -> _Number:
+    value: _Number | None = None
+    with contextlib.suppress(ValueError):
         value = kind(text)
-    except ValueError:
-        value = math.nan
-    if not low <= value <= high:
+    if value is None or not low <= value <= high:
         first, last = (str(bound) if kind is int else f"{bound:g}" for bound in (low, high))
         raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {first} to {last}")
     return value

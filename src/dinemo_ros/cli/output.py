@@ -3,36 +3,108 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from ..errors import OutputError
-from ..io.files import AtomicFile, check_output_file, own_place, readable
+from ..io.files import AtomicFile, check_output_file, destination, own_place, readable
 from ..io.overlay_file import OVERLAY_SUFFIXES
 from ..model.symmetry import knows_azimuth
 from ..pose import Hypothesis, ObjectPose
+from ..process.console import require_output
+from ..process.input_guard import refuse_inputs
 
-__all__ = ["AtomicFile", "OutputError", "check_output_file", "object_entry", "output_folder", "overlay_name", "to_json"]
+__all__ = ["STANDARD_OUTPUT", "AtomicFile", "OutputError", "check_output_file", "check_outputs", "object_entry",
+           "output_folder", "overlay_name", "prose_beside", "result_file", "to_json"]
 
+STANDARD_OUTPUT = "-"  # what --json and --csv take for it
 _LONGEST_NAME = 255  # bytes, of nearly every file system
 _NUMBERED = re.compile(r":\d{6,}$")
 _DIGITS = 8  # significant digits; far below any error of a pose, and files stay readable
 
 
+def check_outputs(results: Mapping[str, str | None], inputs: Iterable[str | Path | None], deep: bool = False) -> None:
+    """Now and not after the work: what cannot be written, or is read as well, is refused.
+
+    Args:
+        results: by option the file that was given, None where it was not; "-" is standard output.
+        inputs, deep: see :func:`~dinemo_ros.process.input_guard.refuse_inputs`.
+
+    Raises:
+        OutputError: names the option or the file.
+    """
+    for option, path in results.items():
+        if path == "":  # of a variable that is not set, in a script: hours of work would leave nothing
+            raise OutputError(f"{option} is empty; give the name of a file, or - for standard output")
+    printed = [option for option, path in results.items() if path == STANDARD_OUTPUT]
+    if len(printed) > 1:
+        raise OutputError(f"{' and '.join(printed)} cannot both go to standard output; give one of them a file")
+    if printed:
+        require_output()
+    files = {option: path for option, path in results.items() if path != STANDARD_OUTPUT}
+    refuse_inputs(files, inputs, deep)
+    for path in files.values():
+        check_output_file(path)
+
+
+def result_file(path: str) -> AbstractContextManager[AtomicFile | TextIO]:
+    """What ``--json`` and ``--csv`` write to: a file that appears when it is complete, or standard output for "-".
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    return contextlib.nullcontext(sys.stdout) if path == STANDARD_OUTPUT else AtomicFile(path)
+
+
+@contextlib.contextmanager
+def prose_beside(*results: str | None) -> Iterator[None]:
+    """What is printed for people goes to standard error where one of ``results`` takes standard output."""
+    with contextlib.redirect_stdout(sys.stderr) if any(map(_is_printed, results)) else contextlib.nullcontext():
+        yield
+
+
+def _is_printed(path: str | None) -> bool:
+    """Whether a result called ``path`` goes to standard output, by "-" or as ``/dev/stdout``."""
+    if not path or path == STANDARD_OUTPUT:
+        return bool(path)
+    try:
+        return destination(path).descriptor == 1
+    except OSError:  # told by who opens it
+        return False
+
+
 def output_folder(path: str | Path) -> Path:
-    """``path`` as an existing folder, made if need be."""
+    """``path`` as an existing folder that takes files, made if need be.
+
+    Raises:
+        OutputError: it cannot be made or written to, or is empty or "-": pictures do not go to standard output.
+    """
+    if not str(path):
+        raise OutputError("the name of the folder for pictures is empty; give one, or leave the option out")
+    if str(path) == STANDARD_OUTPUT:
+        raise OutputError("-: pictures cannot go to standard output; give a folder (./- for one of that name)")
     folder = Path(path)
     own_place(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made a folder ({error.strerror})") from error
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OutputError(f"{folder}: no file can be written into this folder ({error.strerror}); give another one") \
+            from error
     return folder
 
 

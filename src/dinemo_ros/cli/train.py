@@ -6,10 +6,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+from typing import TYPE_CHECKING
 
 from ..errors import DinemoError
 from ..train_stages import FAMILIES, RENAMED
 from . import options
+
+if TYPE_CHECKING:
+    from .options import Commands
 
 _DESCRIPTION = """\
 Everything from photographs and a rough shape to an exported, checked bundle. No pose labels are needed.
@@ -32,7 +36,8 @@ examples:
 """
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Commands) -> None:
+    """Declare ``dinemo train``."""
     parser = subparsers.add_parser("train", help="teach a category from photographs and a rough shape",
                                    description=_DESCRIPTION, epilog=_EPILOG,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -84,7 +84,11 @@ class NearestView:
         self._templates = np.stack(templates)
 
     def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None) -> list[ObjectPose]:
-        """One pose per ROI; without ROIs the whole picture is one."""
+        """One pose per ROI (pixels) in a picture uint8 [H, W, 3]; without ROIs the whole picture is one.
+
+        Raises:
+            RoiError: a ROI is none, or lies outside of the picture.
+        """
         rois = [(0.0, 0.0, float(camera.width), float(camera.height))] if rois is None else rois
         return sorted((self._nearest(image, camera, roi) for roi in rois), key=lambda pose: -pose.score)
 

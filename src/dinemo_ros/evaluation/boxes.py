@@ -9,20 +9,20 @@ import numpy as np
 
 
 def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Common area [N, M] of boxes [N, 4] and [M, 4]."""
+    """Common area [N, M], square pixels, of boxes [N, 4] and [M, 4] (x_min, y_min, x_max, y_max)."""
     a, b = np.reshape(a, (-1, 1, 4)).astype(float), np.reshape(b, (1, -1, 4)).astype(float)
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     return np.prod(np.maximum(sides, 0.0), axis=-1)
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
-    """Area [N] of boxes [N, 4]."""
+    """Area [N], square pixels, of boxes [N, 4]."""
     boxes = np.reshape(boxes, (-1, 4)).astype(float)
     return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=-1)
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union [N, M]."""
+    """Intersection over union [N, M], 0 to 1, of boxes [N, 4] and [M, 4] in pixels."""
     common = intersection(a, b)
     union = area(a)[:, None] + area(b)[None, :] - common
     return common / np.maximum(union, 1e-12)

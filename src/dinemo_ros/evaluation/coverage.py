@@ -36,7 +36,11 @@ QUANTITIES = ("rotation", "translation", "distance", "size", "azimuth")
 
 
 def chi_square_content(square: float, freedom: int) -> float:
-    """Distribution function of chi-square with 1, 2 or 3 degrees of freedom at ``square``."""
+    """Distribution function of chi-square with 1, 2 or 3 degrees of freedom at ``square``, 0 to 1.
+
+    Raises:
+        ValueError: another number of degrees.
+    """
     x = min(max(float(square), 0.0), 1e3)  # beyond it nothing is left, and infinity times nothing is no number
     if freedom == 1:
         return math.erf(math.sqrt(x / 2))
@@ -98,7 +102,7 @@ def coverage_rows(records: Sequence[dict]) -> list[dict]:
 
 
 def summary(known: np.ndarray) -> dict:
-    """Figures of a row, see :func:`coverage_rows`, from the contents [n] of its errors."""
+    """Figures of a row, see :func:`coverage_rows`, from the contents [n] of its errors, each 0 to 1."""
     inside = {level: int((known <= level).sum()) for level in LEVELS}
     shares = {level: count / len(known) for level, count in inside.items()}
     within = all(BOUNDS[level][0] <= share <= BOUNDS[level][1] for level, share in shares.items())

@@ -13,7 +13,7 @@ from .truth import ReferenceObject, transform
 
 
 def silhouette(pose: Hypothesis, reference: ReferenceObject, camera: Camera) -> np.ndarray:
-    """bool [H, W] that the mesh at ``pose`` fills."""
+    """Mask bool [H, W] of the pixels that the mesh at ``pose`` fills."""
     points = transform(pose.T_cam_obj, reference.unit * pose.size)
     mask = np.zeros((camera.height, camera.width), np.uint8)
     before = points[:, 2] > NEAR_M

@@ -13,7 +13,7 @@ from ..io.sources.folder import read_image
 from ..pose import ObjectPose
 from .boxes import area, intersection, iou, match_greedily
 from .kitti_labels import KittiFrame, KittiObject
-from .metrics import summarise
+from .metrics import summarise, wilson_interval
 from .runner import Setting, evaluate, pose_errors, skipped
 from .sample import CLEAN, LabelledSample, Sample
 from .truth import PoseTruth
@@ -42,7 +42,8 @@ def evaluate_kitti(setting: Setting, frames: Iterable[KittiFrame], rois: str = "
     Args:
         frames: as from :func:`~dinemo_ros.evaluation.kitti_labels.read_kitti`; wrap it to show progress.
         rois: ``"labels"`` gives the 2-D boxes of the labels, ``"auto"`` leaves finding the cars to the estimator; the
-            rows then have ``recall`` and ``precision`` (None when nothing was found).
+            rows then have ``recall`` (of ``recall_n`` cars) and ``precision`` (of ``precision_n`` regions, None when
+            nothing was found), each with its interval.
     """
     if rois == "labels":
         records, found = [r for frame in frames for r in evaluate(setting, kitti_entries([frame]))], {}
@@ -84,9 +85,15 @@ def _evaluate_own(setting: Setting, frames: Iterable[KittiFrame]) -> tuple[list[
     found = {}
     for name, false_positives in wrong.items():
         held = [r["error_deg"] is not None for r in records if r["model"] == name]
-        found[name] = {"recall": sum(held) / len(held) if held else None,
-                       "precision": sum(held) / (sum(held) + false_positives) if sum(held) + false_positives else None}
+        found[name] = {**_share("recall", sum(held), len(held)),
+                       **_share("precision", sum(held), sum(held) + false_positives)}
     return records, found
+
+
+def _share(name: str, count: int, n: int) -> dict:
+    """``count`` of ``n`` under this name, with n and the Wilson interval of 95 %; None of nothing."""
+    return {name: count / n if n else None, f"{name}_n": n,
+            f"{name}_interval": wilson_interval(count, n) if n else None}
 
 
 def _easy(frame: KittiFrame) -> list[tuple[int, KittiObject]]:

@@ -116,7 +116,11 @@ def _require_easy_car(labels: Path, frames: list[KittiFrame]) -> None:
 
 
 def read_projection(path: Path) -> np.ndarray:
-    """P2 [3, 4] of a calib file: label frame to pixels of camera 2."""
+    """P2 [3, 4] of a calib file: label frame to pixels of camera 2.
+
+    Raises:
+        DatasetError: no such line, or it is no camera.
+    """
     for line in _lines(path):
         name, _, values = line.partition(":")
         if name.strip() == "P2":
@@ -131,7 +135,11 @@ def read_projection(path: Path) -> np.ndarray:
 
 
 def read_labels(path: Path, P2: np.ndarray) -> tuple[KittiObject, ...]:
-    """Objects of a label file, moved into the optical frame of the camera with projection ``P2`` [3, 4]."""
+    """Objects of a label file, in metres, moved into the optical frame of the camera with projection ``P2`` [3, 4].
+
+    Raises:
+        DatasetError: a line is no label; the sentence has its number.
+    """
     offset = np.linalg.solve(P2[:, :3], P2[:, 3])
     objects = []
     for number, line in enumerate(_lines(path), start=1):

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -133,7 +134,11 @@ def read_occluded(directory: Path, category: str, level: str,
 
 
 def read_annotation(path: Path, category: str, image: Path) -> Pascal3dObject | None:
-    """The first object of the category with a viewpoint in a ``.mat`` file, None without one."""
+    """The first object of the category with a viewpoint in a ``.mat`` file, None without one.
+
+    Raises:
+        DatasetError: scipy is not installed, or this is no annotation.
+    """
     record = _load(path)
     try:
         for item in np.atleast_1d(record.objects):
@@ -156,8 +161,8 @@ def read_annotation(path: Path, category: str, image: Path) -> Pascal3dObject | 
     return None
 
 
-def _load(path: Path):
-    """``record`` of a MATLAB file."""
+def _load(path: Path) -> Any:
+    """``record`` of a MATLAB file, with attributes as scipy makes them."""
     try:
         from scipy.io import loadmat
     except ImportError as error:

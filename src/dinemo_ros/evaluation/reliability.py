@@ -43,7 +43,7 @@ def bins(probability: np.ndarray, right: np.ndarray, count: int = BINS) -> list[
 
 
 def expected_calibration_error(probability: np.ndarray, right: np.ndarray, count: int = BINS) -> float:
-    """Mean distance between probability and share over the groups of :func:`bins`, weighted by their size.
+    """Mean distance between probability [N] and share, right [N] bool, over the groups of :func:`bins` by their size.
 
     Groups of equal size (Nixon et al. 2019): where most probabilities are high, equal widths leave most bins empty.
     """

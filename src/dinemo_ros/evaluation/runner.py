@@ -24,7 +24,7 @@ class Estimator(Protocol):
     """What is evaluated: :class:`~dinemo_ros.estimator.PoseEstimator`, or a baseline."""
 
     def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None) -> list[ObjectPose]:
-        """Poses in a picture, best score first."""
+        """Poses in a picture uint8 [H, W, 3], best score first; rois: pixels, None looks for itself."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ _ROUNDING = 1e-3  # of entries that are to be 0 or 1; labels may have been writt
 
 
 def read_labels(path: Path) -> dict[str, np.ndarray]:
-    """``names`` [N] and, where it is there, ``asset`` [N] as text; ``K``, ``T_cam_obj``, ``size`` as float64.
+    """``names`` [N] and, where it is there, ``asset`` [N] as text; ``K`` (pixels), ``T_cam_obj`` and ``size``
+    (metres) as float64.
 
     Raises:
         DatasetError: not such a file, or something in it cannot be; the sentence names key and render.

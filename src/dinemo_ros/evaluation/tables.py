@@ -6,8 +6,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import Any
 
-_PERCENT, _DEGREES, _METRES = "percent", "degrees", "metres"
+_SHARE, _PERCENT, _DEGREES, _METRES = "share with interval", "percent", "degrees", "metres"
 _POINTS, _SIGNED_POINTS, _SIGNED_DEGREES = "percent points", "signed percent points", "signed degrees"
 # Column, heading, how it is written; a column that no row has a value for is left out.
 _COLUMNS = (
@@ -17,10 +18,10 @@ _COLUMNS = (
     ("surroundings", "around", _PERCENT),
     ("group", "set", None),
     ("n", "n", None),
-    ("acc30", "Acc@30°", _PERCENT),
-    ("acc10", "Acc@10°", _PERCENT),
+    ("acc30", "Acc@30°", _SHARE),
+    ("acc10", "Acc@10°", _SHARE),
     ("median_deg", "median", _DEGREES),
-    ("flips", "flips", _PERCENT),
+    ("flips", "flips", _SHARE),
     ("missing", "missing", _PERCENT),
     ("azimuth_acc30", "azimuth@30°", _PERCENT),
     ("rotation_median_deg", "rotation", _DEGREES),
@@ -31,16 +32,16 @@ _COLUMNS = (
     ("add_median_m", "ADD", _METRES),
     ("add_within", "ADD<0.1d", _PERCENT),
     ("pck", "PCK@0.1", _PERCENT),
-    ("recall", "recall", _PERCENT),
-    ("precision", "precision", _PERCENT),
+    ("recall", "recall", _SHARE),
+    ("precision", "precision", _SHARE),
 )
 
 
 def markdown(rows: Sequence[dict]) -> str:
-    """A table with aligned columns."""
+    """A table with aligned columns; the shares that decide have their intervals of 95 % beside them."""
     columns = [c for c in _COLUMNS if any(row.get(c[0]) is not None for row in rows)]
     cells = [[heading for _, heading, _ in columns]]
-    cells += [[_written(row.get(key), form) for key, _, form in columns] for row in rows]
+    cells += [[_cell(row, key, form) for key, _, form in columns] for row in rows]
     return _aligned(cells, [key in ("model", "occlusion", "group") for key, _, _ in columns])
 
 
@@ -54,7 +55,15 @@ def _aligned(cells: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
                      for line in [cells[0], rule, *cells[1:]])
 
 
-def _written(value, form: str | None) -> str:
+def _cell(row: dict, key: str, form: str | None) -> str:
+    """One value of a row, as its column is written."""
+    interval = row.get(f"{key}_interval")
+    if form == _SHARE and interval is not None:
+        return _with_interval(row[key], interval)
+    return _written(row.get(key), _PERCENT if form == _SHARE else form)
+
+
+def _written(value: Any, form: str | None) -> str:
     if value is None:
         return "–"
     return {_PERCENT: lambda: f"{100 * value:.1f} %", _POINTS: lambda: f"{value:.1f} %",

@@ -72,6 +72,7 @@ class AzimuthTruth:
     azimuth_deg: float
 
     def errors(self, pose: Hypothesis, reference: ReferenceObject) -> dict:
+        """``error_deg``, both azimuths in degrees, and the content of the error where the pose has a covariance."""
         azimuth = pose.viewpoint()[0]
         error = reference.symmetry.distance(rotation_from_viewpoint(azimuth, 0.0, 0.0),
                                             rotation_from_viewpoint(math.radians(self.azimuth_deg), 0.0, 0.0))
@@ -89,6 +90,7 @@ class ViewpointTruth:
     theta_deg: float
 
     def errors(self, pose: Hypothesis, reference: ReferenceObject) -> dict[str, float]:
+        """``error_deg`` of the rotation along the ray, and estimated and true angles in degrees."""
         R_true = rotation_from_viewpoint(*np.radians([self.azimuth_deg, self.elevation_deg, self.theta_deg]))
         R = allocentric(pose.T_cam_obj)
         azimuth, elevation, theta = np.degrees(pose.viewpoint())
@@ -152,11 +154,11 @@ class PoseTruth:
 
 
 def transform(T: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points [N, 3] moved by T [4, 4]."""
+    """Points [N, 3], metres, moved by T [4, 4]."""
     return points @ T[:3, :3].T + T[:3, 3]
 
 
 def diameter(points: np.ndarray) -> float:
-    """Largest distance between two of the points [N, 3]."""
+    """Largest distance between two of the points [N, 3], in their unit."""
     squares = np.sum(points**2, axis=1)
     return float(np.sqrt(max(np.max(squares[:, None] + squares - 2.0 * points @ points.T), 0.0)))

@@ -35,7 +35,7 @@ _LAYOUT = 'expected {SEQUENCE: {"azimuth_deg": {FILE: degrees}}}'
 
 
 @dataclass(frozen=True)
-class SpinFrame:
+class TurntableFrame:
     """One annotated picture: its sequence, file and azimuth in degrees."""
 
     sequence: str
@@ -43,7 +43,7 @@ class SpinFrame:
     azimuth_deg: float
 
 
-def read_spins(directory: Path, only: Iterable[str] | None = None) -> list[SpinFrame]:
+def read_turntables(directory: Path, only: Iterable[str] | None = None) -> list[TurntableFrame]:
     """Annotated frames of every sub-folder of ``directory`` that ``azimuth.json`` knows.
 
     Args:
@@ -61,7 +61,7 @@ def read_spins(directory: Path, only: Iterable[str] | None = None) -> list[SpinF
     if unknown:
         raise DatasetError(f"{directory}: no sequence {', '.join(unknown)}; there are {', '.join(names)}")
     names = [name for name in names if only is None or name in set(only)]
-    frames = [SpinFrame(name, directory / name / file, float(angle))
+    frames = [TurntableFrame(name, directory / name / file, float(angle))
               for name in names for file, angle in annotations[name].items()]
     missing = [frame.path for frame in frames if not frame.path.is_file()]
     if missing:
@@ -71,7 +71,11 @@ def read_spins(directory: Path, only: Iterable[str] | None = None) -> list[SpinF
 
 
 def left_out(directory: Path) -> list[str]:
-    """Sentences about what :func:`read_spins` does not read: entries without a folder, pictures without an entry."""
+    """Sentences about what :func:`read_turntables` leaves out: entries without a folder, pictures without an entry.
+
+    Raises:
+        DatasetError: no or broken annotations.
+    """
     annotations = _read_annotations(directory / ANNOTATIONS)
     told = [f"{name}: has an entry in {ANNOTATIONS} and no folder" for name in annotations
             if not (directory / name).is_dir()]
@@ -86,10 +90,11 @@ def left_out(directory: Path) -> list[str]:
 
 
 def require_azimuth(category: str, symmetry: Symmetry) -> None:
-    """DatasetError for a category whose azimuth does not exist: the only truth of a spin would be met by any answer."""
+    """DatasetError for a category that has no azimuth: the only truth of a turntable would be met by any answer."""
     if symmetry.continuous:
-        raise DatasetError(f"a {category} looks the same from all around (symmetry order 0 in model.yaml), and a spin "
-                           "knows nothing but the azimuth, so every answer would be right: use dinemo eval synthetic")
+        raise DatasetError(f"a {category} looks the same from all around (symmetry order 0 in model.yaml), and a "
+                           "turntable knows nothing but the azimuth, so every answer would be right: use dinemo eval "
+                           "synthetic")
 
 
 def _read_annotations(path: Path) -> dict[str, dict[str, float]]:
@@ -114,8 +119,8 @@ def _read_annotations(path: Path) -> dict[str, dict[str, float]]:
     return angles
 
 
-def spin_entries(frames: Sequence[SpinFrame], hfov_deg: float, rois: str = "frame", masks: Path
-                 | None = None) -> list[LabelledSample]:
+def turntable_entries(frames: Sequence[TurntableFrame], hfov_deg: float, rois: str = "frame",
+                      masks: Path | None = None) -> list[LabelledSample]:
     """What :func:`~dinemo_ros.evaluation.runner.evaluate` takes.
 
     Args:
@@ -126,10 +131,10 @@ def spin_entries(frames: Sequence[SpinFrame], hfov_deg: float, rois: str = "fram
     Raises:
         DatasetError: a mask is missing.
     """
-    def mask_of(frame: SpinFrame) -> Path:
+    def mask_of(frame: TurntableFrame) -> Path:
         return masks / frame.sequence / f"{frame.path.stem}.png"
 
-    def load(frame: SpinFrame) -> Sample:
+    def load(frame: TurntableFrame) -> Sample:
         image = read_image(frame.path)
         height, width = image.shape[:2]
         mask = None if masks is None else read_mask(mask_of(frame), (height, width))
@@ -145,10 +150,18 @@ def spin_entries(frames: Sequence[SpinFrame], hfov_deg: float, rois: str = "fram
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """bool [H, W] of a PNG, true where it is brighter than half."""
+    """Mask bool [H, W] of a PNG, true where it is brighter than half; shape: (H, W) pixels of its picture.
+
+    Raises:
+        DatasetError: no picture, or of another size.
+    """
     mask = imread(path, cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DatasetError(f"{path}: cannot be read as an image")
     if mask.shape != shape:
         raise DatasetError(f"{path}: is {mask.shape[1]}x{mask.shape[0]} pixels, its picture {shape[1]}x{shape[0]}")
     return mask > 127
+
+
+# What these were called in version 0.1.
+SpinFrame, read_spins, spin_entries = TurntableFrame, read_turntables, turntable_entries

@@ -34,7 +34,7 @@ class WorstFrames:
         self._count = 0
 
     def offer(self, record: dict, image: np.ndarray, camera: Camera, pose: ObjectPose | None) -> None:
-        """Consider one frame; a frame without a pose is the worst there is."""
+        """Consider one frame and its picture uint8 [H, W, 3]; a frame without a pose is the worst there is."""
         if record["model"] != self._model:
             return
         self._count += 1

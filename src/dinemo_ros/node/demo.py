@@ -19,6 +19,7 @@ import rclpy
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 from rclpy.executors import ExternalShutdownException
 
+from ..defaults import DEFAULT_HFOV_DEG
 from ..errors import DinemoError
 from ..model.bundle import bundle_folder
 from .demo_listener import DemoListener
@@ -59,7 +60,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for overlay pictures (default: "
                         "%(default)s)")
     parser.add_argument("--hfov", type=float, default=0.0, metavar="DEG", help="horizontal field of view where PATH "
-                        "has no camera (default: 60)")
+                        f"has no camera (default: the pictures' EXIF data, else {DEFAULT_HFOV_DEG:g})")
     parser.add_argument("--bundle", default="", metavar="DIR", help="model bundle: a folder, or the name of a shipped "
                         "category (default: car)")
     return parser.parse_args(words)

@@ -80,7 +80,7 @@ class FrameNames:
     """Finds the name of a frame by its stamp, by reading the same source along."""
 
     def __init__(self, path: Path) -> None:
-        self._frames = iter(open_source(path))
+        self._frames = iter(open_source(path, camera_given=True))  # of a broken calibration the image source tells
         self._known: dict[int, str] = {}
 
     def __getitem__(self, stamp_ns: int) -> str:

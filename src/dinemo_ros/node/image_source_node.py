@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection3DArray
 
 from ..camera.pinhole import Camera
+from ..defaults import DEFAULT_HFOV_DEG
 from ..errors import CameraError
 from ..io.sources import Frame, open_source
 from ..io.sources.bag import BagSource
@@ -28,7 +29,6 @@ from .node_log import NodeLog
 from .services import BoundedParameterService
 from .throttle import Throttle
 
-_DEFAULT_HFOV_DEG = 60.0
 _WAIT_S = 0.05
 _ANSWER_S = 2.0  # how long lockstep waits for an image that is not answered
 _REFUSED_PERIOD_S = 5.0  # between two warnings of answers that are not read
@@ -47,7 +47,8 @@ class ImageSourceNode(Node):
         settings = self._settings = parameters.read(self, parameters.IMAGE_SOURCE)
         if not settings.path:
             raise parameters.ParameterError("parameter 'path' is empty: give a folder, a video or a rosbag2")
-        self._source = open_source(settings.path, fps=settings.rate_hz or None, topic=settings.topic or None)
+        self._source = open_source(settings.path, fps=settings.rate_hz or None, topic=settings.topic or None,
+                                   camera_given=bool(settings.camera_file or settings.hfov_deg))
         self._camera = Camera.from_yaml(settings.camera_file) if settings.camera_file else None
         self._recorded_stamps = settings.stamps == "source" or (
             settings.stamps == "auto" and isinstance(self._source, BagSource))
@@ -167,7 +168,7 @@ class ImageSourceNode(Node):
         if frame.camera_error:
             raise CameraError(f"{self._source.description}: {frame.camera_error}; set the parameter camera_file or "
                               "hfov_deg instead")
-        camera = frame.camera or Camera.from_hfov(width, height, _DEFAULT_HFOV_DEG)
+        camera = frame.camera or Camera.from_hfov(width, height, DEFAULT_HFOV_DEG)
         if not self._said_hfov:
             self._said_hfov = True
             origin = "taken from its pictures' EXIF data" if frame.camera else "assumed"

@@ -173,8 +173,9 @@ IMAGE_SOURCE = (
               "forward).", changes=START),
     Parameter("camera_file", "", "Calibration of ROS, OpenCV or Kalibr (camchain.yaml:cam1); empty takes the source's "
               "own camera.", changes=START, is_path=True, power="reads that file; errors tell of it"),
-    Parameter("hfov_deg", 0.0, "Horizontal field of view where no camera is known; 0 takes the pictures' EXIF "
-              "data or assumes 60, and says so.", unit="deg", bounds=(1.0, 170.0), or_zero=True, changes=START),
+    Parameter("hfov_deg", 0.0, "Horizontal field of view in the place of any other camera but camera_file; 0 takes "
+              "the source's own, else the pictures' EXIF data, else assumes 25 as the commands do, and says so.",
+              unit="deg", bounds=(1.0, 170.0), or_zero=True, changes=START),
     Parameter("stamps", "auto", "Stamp of an image: clock (now), source (recorded time), auto (source for bags, clock "
               "otherwise).", choices=("auto", "clock", "source"), changes=START),
     Parameter("compressed", False, "Publish CompressedImage (JPEG) instead of Image.", changes=START),

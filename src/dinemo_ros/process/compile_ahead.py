@@ -30,17 +30,31 @@ def compile_ahead(bundles: Sequence[Path] = (), say: Callable[[str], None] | Non
         say: see :class:`PoseEstimator`.
 
     Raises:
-        DinemoError: the kernels work and cannot be kept; BundleError: a bundle is no good.
+        DinemoError: the kernels cannot be kept, told before they are compiled where it is known then.
+        BundleError: a bundle is no good.
     """
-    for folder in bundles or [find_bundle(category) for category in shipped_categories()]:
+    loaded = [load_bundle(folder) for folder in bundles or map(find_bundle, shipped_categories())]  # before the work
+    _require_place()
+    for bundle in loaded:
         # The solver on the CPU is the one that numba compiles, and every estimator has it; the network does not matter.
-        PoseEstimator(load_bundle(folder), threads=2, backend="onnxruntime", precision="fp32", device="cpu",
+        PoseEstimator(bundle, threads=2, backend="onnxruntime", precision="fp32", device="cpu",
                       progress=say)
-    missing = missing_kernels()
-    if missing:
-        raise DinemoError(f"{KERNEL_FOLDER.folder}: {len(missing)} of {len(kernels())} kernels are not kept, so every "
-                          "start compiles them again; NUMBA_CACHE_DIR names another folder")
+    if missing_kernels():
+        raise DinemoError(_not_kept())
     return Ahead(len(kernels()), progress().compiled, KERNEL_FOLDER.folder)
+
+
+def _require_place() -> None:
+    """DinemoError now and not after half a minute, where kernels are missing and none can be kept."""
+    store = KERNEL_FOLDER.store
+    if missing_kernels() and (store is None or store.writable()):
+        raise DinemoError(_not_kept(store.writable() if store else ""))
+
+
+def _not_kept(reason: str = "") -> str:
+    return (f"{KERNEL_FOLDER.folder}: {len(missing_kernels())} of {len(kernels())} kernels are not kept"
+            f"{f' ({reason})' if reason else ''}, so every start compiles them again; NUMBA_CACHE_DIR names another "
+            "folder")
 
 
 def missing_kernels() -> list[str]:

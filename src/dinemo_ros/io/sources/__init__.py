@@ -20,7 +20,8 @@ __all__ = ["Frame", "Source", "open_source"]
 _MOTION_JPEG = (".mjpg", ".mjpeg")  # one JPEG behind the other; the first bytes are those of a picture
 
 
-def open_source(path: str | Path, fps: float | None = None, topic: str | None = None) -> Source:
+def open_source(path: str | Path, fps: float | None = None, topic: str | None = None,
+                camera_given: bool = False) -> Source:
     """Open ``path`` as the source it is; of a file, its content says so and not its name.
 
     Args:
@@ -30,23 +31,24 @@ def open_source(path: str | Path, fps: float | None = None, topic: str | None = 
         fps: frames per second of the stamps; None takes the video's own stamps, and 10 for images. A bag keeps its
             stamps.
         topic: image topic of a bag; None takes the best of those that hold no depth, see :mod:`.bag_topics`.
+        camera_given: the caller has a camera, which goes before that of the source.
 
     Raises:
         DatasetError: nothing there, no image in it, something else that is named, or a bag that cannot be read.
-        CameraError: a ``camera_info.yaml`` that is not one.
+        CameraError: a ``camera_info.yaml`` that is not one, and no ``camera_given``.
     """
     path = Path(path)
     if fps is not None and not 0.0 < fps <= 1000.0:
         raise DatasetError(f"fps is {fps:g}; allowed are numbers above 0 up to 1000")
     if _is_folder(path):
-        return BagSource(path, topic) if is_bag_folder(path) else FolderSource(path, fps)
+        return BagSource(path, topic) if is_bag_folder(path) else FolderSource(path, fps, camera_given)
     try:
         found = content_of_file(path)
     except OSError as error:
         raise DatasetError(f"{shown_path(path)}: cannot be read ({error.strerror})") from error
     if found is not None and found.kind is Kind.NONE:
         raise DatasetError(f"{shown_path(path)}: {_expected(path)}; it is {found}")
-    source = _source_of_file(path, found, fps, topic)
+    source = _source_of_file(path, found, fps, topic, camera_given)
     suffix = path.suffix.lower()
     if found is not None and suffix in _other_suffixes(source):
         source.note(f"{shown(path.name)} is {found.name}, other than its name says")
@@ -77,7 +79,8 @@ def _is_folder(path: Path) -> bool:
     return False
 
 
-def _source_of_file(path: Path, found: Content | None, fps: float | None, topic: str | None) -> Source:
+def _source_of_file(path: Path, found: Content | None, fps: float | None, topic: str | None,
+                    camera_given: bool) -> Source:
     suffix = path.suffix.lower()
     if found is None:  # by its name: damaged, or of a kind that only the decoder knows
         kind = Kind.BAG if suffix in BAG_SUFFIXES else Kind.VIDEO if suffix in VIDEO_SUFFIXES else Kind.PICTURE
@@ -85,7 +88,7 @@ def _source_of_file(path: Path, found: Content | None, fps: float | None, topic:
         kind = Kind.VIDEO if found == JPEG and suffix in _MOTION_JPEG else found.kind
     if kind is Kind.BAG:
         return BagSource(path, topic)
-    return VideoSource(path, fps) if kind is Kind.VIDEO else FolderSource(path, fps)
+    return VideoSource(path, fps) if kind is Kind.VIDEO else FolderSource(path, fps, camera_given)
 
 
 def _other_suffixes(source: Source) -> tuple[str, ...]:

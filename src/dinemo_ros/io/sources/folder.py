@@ -8,7 +8,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from ...camera.pinhole import Camera
-from ...errors import DatasetError, ImageError
+from ...errors import CameraError, DatasetError, ImageError
 from ..content import Kind
 from ..overlay_file import is_overlay
 from ..quoting import shown, shown_path
@@ -36,10 +36,10 @@ class FolderSource(Source):
 
     Raises:
         DatasetError: the folder cannot be read or holds nothing that could be an image.
-        CameraError: its ``camera_info.yaml`` is not one.
+        CameraError: its ``camera_info.yaml`` is not one; with ``camera_given`` a note says so instead.
     """
 
-    def __init__(self, path: Path, fps: float | None = None) -> None:
+    def __init__(self, path: Path, fps: float | None = None, camera_given: bool = False) -> None:
         super().__init__(f"{'images of' if path.is_dir() else 'image'} {shown_path(path)}")
         self._period = 1.0 / (fps or DEFAULT_FPS)
         self._chosen_by_us = path.is_dir()
@@ -52,8 +52,13 @@ class FolderSource(Source):
         if not any(f.suffix.lower() in IMAGE_SUFFIXES for f in self._files) and all(map(_no_picture, self._files)):
             raise DatasetError(f"{shown_path(path)}: no image here{_what_is_there(self._files)}; known are "
                                f"{', '.join(IMAGE_SUFFIXES)}, a video, or a rosbag2")
-        camera_file = folder / CAMERA_FILE
-        self._camera = Camera.from_yaml(camera_file) if camera_file.is_file() else None
+        try:
+            self._camera = Camera.from_yaml(folder / CAMERA_FILE) if (folder / CAMERA_FILE).is_file() else None
+        except CameraError as error:
+            if not camera_given:
+                raise
+            self._camera = None
+            self.note(f"{error}; it is left out, for another camera was given")
 
     def __len__(self) -> int:
         return len(self._files)
