@@ -22,7 +22,7 @@ def share_files(*folders: str) -> list[tuple[str, list[str]]]:
 
 
 def require_training_package(folder: Path = Path("src/dinemo_training")) -> None:
-    """Stop where the link to training/ is not one: a checkout without links would install without half of the package."""
+    """Stop where the link to training/ is not one: such a checkout would install without half of the package."""
     if not (folder / "__init__.py").is_file():
         sys.exit(f"{folder} is no link to training/, because it was checked out or unpacked without symbolic links: "
                  f"clone anew with git clone -c core.symlinks=true, or put a copy of training/ in its place")
@@ -39,9 +39,9 @@ setup(
     maintainer_email="maintainers@dinemo-ros.example",
     python_requires=">=3.10,<3.15",
     package_dir={"": "src"},
-    # The training half comes along (source and settings) as dinemo_training: src/dinemo_training is a link to training/, so
-    # that one path finds both packages, in a develop install of setuptools 59 as well. What it needs to run is the extra
-    # "train".
+    # The training half comes along (source and settings) as dinemo_training: src/dinemo_training is a link to training/,
+    # so that one path finds both packages, in a develop install of setuptools 59 as well. What it needs to run is the
+    # extra "train".
     packages=find_packages("src"),
     package_data={NAME: ["py.typed"], "dinemo_training": ["configs/*.yaml", "report/*.html"]},
     data_files=[

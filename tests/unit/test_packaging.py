@@ -47,7 +47,8 @@ def tree(tmp_path_factory) -> Path:
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess:
     """Python in ``folder``, with the interpreter of the tests and no path of theirs."""
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "AMENT_PREFIX_PATH")}
-    return subprocess.run([sys.executable, *command], cwd=folder, env=clean, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, *command], cwd=folder, env=clean, capture_output=True,
+                          text=True, timeout=120)
 
 
 def built(folder: Path, *command: str) -> None:
@@ -151,7 +152,7 @@ def test_git_and_its_archives_keep_the_link():
     assert os.readlink(ROOT / "src/dinemo_training") == "../training"
 
 
-@pytest.mark.parametrize("site", ["usr/local/lib/python3.10/dist-packages", "home/me/.local/lib/python3.11/site-packages"])
+@pytest.mark.parametrize("site", ["usr/local/lib/python3.10/dist-packages", "me/.local/lib/python3.11/site-packages"])
 def test_bundles_are_found_beside_the_libraries(site, tmp_path, monkeypatch):
     """pip install --user, and pip as root on Debian and Ubuntu, install outside of sys.prefix."""
     monkeypatch.delenv("AMENT_PREFIX_PATH", raising=False)

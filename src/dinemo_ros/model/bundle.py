@@ -217,8 +217,8 @@ def is_installed(path: Path) -> bool:
 def _roots() -> list[Path]:
     """Folders in which engines/CATEGORY may be.
 
-    pip puts data beside the libraries, which is not always below ``sys.prefix``: with ``--user`` both go to ``~/.local``,
-    as root on Debian and Ubuntu to ``/usr/local``. Then the way is PREFIX/lib/pythonX.Y/site-packages/dinemo_ros.
+    pip puts data beside the libraries, which is not always below ``sys.prefix``: with ``--user`` both go to
+    ``~/.local``, as root on Debian and Ubuntu to ``/usr/local``. PREFIX/lib/pythonX.Y/site-packages/dinemo_ros tells.
     """
     prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(":")), sys.prefix]
     package = Path(__file__).resolve().parents[1]
