@@ -39,7 +39,7 @@ setup(
     maintainer_email="maintainers@dinemo-ros.example",
     python_requires=">=3.10,<3.15",
     package_dir={"": "src"},
-    # The training half comes along (source and settings) as dinemo_training. src/dinemo_training is a link to training/:
+    # The training half comes along (source and settings) as dinemo_training. src/dinemo_training is a link to training:
     # one path finds both packages, in a develop install of setuptools 59 as well. What it needs is the extra "train".
     packages=find_packages("src"),
     package_data={NAME: ["py.typed"], "dinemo_training": ["configs/*.yaml", "report/*.html"]},
