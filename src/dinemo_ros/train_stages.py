@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of the stages of ``dinemo train``, for its help; what they do is in the package ``training``."""
+"""Names of the stages of ``dinemo train``, for its help; what they do is in the package ``dinemo_training``."""
 
 FAMILIES = {
     "shape": "the category's mesh: mean of CAD models, or a box",
