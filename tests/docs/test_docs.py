@@ -181,6 +181,16 @@ def test_the_example_in_python_runs(page, numbers, tmp_path):
     assert len(found) == 1 and all(0 < float(number) <= 1 for number in found[0]), done.stdout
 
 
+@pytest.mark.parametrize("page", ["SECURITY.md", "QUALITY_DECLARATION.md"])
+def test_files_that_a_declaration_names_exist(page):
+    """What holds a promise is there; of a second test in the same brackets the name without its folder will do."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|sh|yaml|txt|md|in|xml))`", text)
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert len(named) >= 5
+    assert [name for name in named if not (ROOT / name).exists() and name not in there | {"model.yaml"}] == []
+
+
 def quoted_messages() -> list[str]:
     """What the tables of the troubleshooting page quote in their first column, and "sentence" of boxes."""
     found = []

@@ -21,7 +21,7 @@ from shared_data import ROOT
 
 LOCKS = ROOT / "scripts/locks"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-EXTRAS = {"run": ("bag",), "test": ("bag", "test"),
+EXTRAS = {"run": ("bag",), "test": ("bag", "test", "docs"),
           "train": ("train", "test", "bag", "openvino", "diffusion", "tensorrt-rtx")}
 
 
