@@ -2,6 +2,7 @@
 """ament_python package; also a plain pip package. All metadata lives here: colcon of ROS 2 Humble runs
 setuptools 59, which does not read a [project] table."""
 
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -20,6 +21,14 @@ def share_files(*folders: str) -> list[tuple[str, list[str]]]:
     return list(by_folder.items())
 
 
+def require_training_package(folder: Path = Path("src/dinemo_training")) -> None:
+    """Stop where the link to training/ is not one: such a checkout would install without half of the package."""
+    if not (folder / "__init__.py").is_file():
+        sys.exit(f"{folder} is no link to training/, because it was checked out or unpacked without symbolic links: "
+                 f"clone anew with git clone -c core.symlinks=true, or put a copy of training/ in its place")
+
+
+require_training_package()
 setup(
     name=NAME,
     version="0.2.0",
@@ -30,9 +39,8 @@ setup(
     maintainer_email="maintainers@dinemo-ros.example",
     python_requires=">=3.10,<3.15",
     package_dir={"": "src"},
-    # The training half comes along (source and settings) as dinemo_training: src/dinemo_training is a link to training/, so
-    # that one path finds both packages, in a develop install of setuptools 59 as well. What it needs to run is the extra
-    # "train".
+    # The training half comes along (source and settings) as dinemo_training. src/dinemo_training is a link to training:
+    # one path finds both packages, in a develop install of setuptools 59 as well. What it needs is the extra "train".
     packages=find_packages("src"),
     package_data={NAME: ["py.typed"], "dinemo_training": ["configs/*.yaml", "report/*.html"]},
     data_files=[

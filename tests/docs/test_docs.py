@@ -168,16 +168,27 @@ def test_files_that_a_page_names_exist(page):
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-def test_the_example_in_python_runs(tmp_path):
+@pytest.mark.parametrize("page, numbers", [("docs/getting_started.md", r"^([\d.]+) ([\d.]+) \("),  # .., (runners-up
+                                           ("README.md", r"\] ([\d.]+) \[\[")])  # size] score [[covariance
+def test_the_example_in_python_runs(page, numbers, tmp_path):
     pytest.importorskip("numba")
-    code = re.search(r"^```python\n(.+?)^```", (DOCS / "getting_started.md").read_text(encoding="utf-8"),
-                     re.MULTILINE | re.DOTALL)[1]
+    code = re.search(r"^```python\n(.+?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[1]
     shutil.copy(ROOT / "config" / "demo_sequence" / "010.jpg", tmp_path / "photo.jpg")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300,
                           env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{os.environ.get('PYTHONPATH', '')}"})
     assert done.returncode == 0, done.stderr
-    found = re.findall(r"^([\d.]+) ([\d.]+) \(", done.stdout, re.MULTILINE)  # score, probability, (runners-up
+    found = [match.groups() for match in re.finditer(numbers, done.stdout, re.MULTILINE)]  # score and probability
     assert len(found) == 1 and all(0 < float(number) <= 1 for number in found[0]), done.stdout
+
+
+@pytest.mark.parametrize("page", ["SECURITY.md", "QUALITY_DECLARATION.md"])
+def test_files_that_a_declaration_names_exist(page):
+    """What holds a promise is there; of a second test in the same brackets the name without its folder will do."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|sh|yaml|txt|md|in|xml))`", text)
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert len(named) >= 5
+    assert [name for name in named if not (ROOT / name).exists() and name not in there | {"model.yaml"}] == []
 
 
 def quoted_messages() -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``dinemo train``: from photographs and a rough shape to a bundle. The work is done by the package ``training``."""
+"""``dinemo train``: from photographs and a rough shape to a bundle. ``dinemo_training`` does the work."""
 
 from __future__ import annotations
 

@@ -230,10 +230,16 @@ def is_installed(path: Path) -> bool:
 
 
 def _roots() -> list[Path]:
-    """Folders in which engines/CATEGORY may be."""
-    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(":")
-    return [*(Path(prefix) / "share" / "dinemo_ros" for prefix in prefixes if prefix),
-            Path(sys.prefix) / "share" / "dinemo_ros", Path(__file__).resolve().parents[3]]
+    """Folders in which engines/CATEGORY may be.
+
+    pip puts data beside the libraries, which is not always below ``sys.prefix``: with ``--user`` both go to
+    ``~/.local``, as root on Debian and Ubuntu to ``/usr/local``. PREFIX/lib/pythonX.Y/site-packages/dinemo_ros tells.
+    """
+    prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(":")), sys.prefix]
+    package = Path(__file__).resolve().parents[1]
+    if package.parent.name in ("site-packages", "dist-packages"):
+        prefixes += package.parents[3:4]
+    return [*(Path(prefix) / "share" / "dinemo_ros" for prefix in prefixes), package.parents[1]]
 
 
 def load_bundle(path: str | Path) -> Bundle:
