@@ -18,12 +18,11 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from numba.core.serialize import dumps
-
 from ..errors import told
 from ..process.cache_home import default_folder
 from .kernel_key import called, covers, folder_key, frozen
 from .kernel_store import DamagedError, KernelStore, UntrustedError, kernel_of, sweep
+from .numba_import import numba
 
 _log = logging.getLogger(__name__)
 _REMEDY = "NUMBA_CACHE_DIR names another folder"
@@ -150,7 +149,7 @@ class KernelCache:
         if not self._enabled or data.lifted or data.library.has_dynamic_globals:
             return
         try:
-            content = dumps(data._reduce())
+            content = numba.core.serialize.dumps(data._reduce())
         except Exception as error:  # numba's own objects; the kernel itself works
             _log.warning("%s: cannot be kept compiled (%s)", self._name, told(error))
             return
