@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings that libraries read from the current folder unasked, which may be a folder of data that somebody sent.
 
-numba obeys ``.numba_config.yaml`` there (with ``disable_jit`` a picture takes minutes), matplotlib ``matplotlibrc``, and
-Fast DDS ``DEFAULT_FASTDDS_PROFILES.xml``, which may name files to write and machines to talk to.
+numba obeys ``.numba_config.yaml`` there (with ``disable_jit`` a picture takes minutes), matplotlib ``matplotlibrc``,
+and Fast DDS ``DEFAULT_FASTDDS_PROFILES.xml``, which may name files to write and machines to talk to.
 """
 
 from __future__ import annotations
