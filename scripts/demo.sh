@@ -8,6 +8,9 @@
 # Options are those of the demo program (--help): --out, --hfov, --bundle, ...
 # Overlay pictures go to demo_out/. Exit code 0 when poses came out.
 set -euo pipefail
+# An empty or relative entry of PYTHONPATH is the current folder to Python, before anything of ours runs.
+PYTHONPATH=$(tr : '\n' <<< "${PYTHONPATH:-}" | grep ^/ | paste -sd :) || true
+if [[ -n $PYTHONPATH ]]; then export PYTHONPATH; else unset PYTHONPATH; fi
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bash "$scripts/setup.sh"
 set +u

@@ -175,7 +175,6 @@ def _build(arguments: argparse.Namespace, bundle: Bundle, cache: EngineCache) ->
     """
     from ..features.engines import CachedEngine
     from ..features.tensorrt_api import load_tensorrt
-    from ..gpu.cuda_driver import CudaError, find_gpu
 
     present, reason = _present()
     try:

@@ -15,10 +15,14 @@ from .picture_header import MAX_PIXELS, PictureHeader, decodable_header
 from .quoting import quoted
 
 _HEAD_BYTES = 1 << 20
+_CHUNK = 1 << 20  # bytes that are unpacked at a time
 # Of a file beside its pixels: a preview, a film behind the picture, colour profiles.
 _BESIDE_BYTES = 64 << 20
 _PNG_CHUNKS = 100_000  # the largest picture in pieces of 8 KiB, as libpng makes them
 _TRANSPARENCY = b"tRNS"
+_DEFLATE_FACTOR = 1032  # of bytes, the most that deflate unpacks to
+_KEPT_BYTES = 32 << 20
+_UNSEEN_BYTES = 250_000_000  # a decoder unpacks what follows the pixels, too: this takes half a second
 
 
 def guarded(data: bytes) -> tuple[bytes, PictureHeader | None]:
@@ -30,7 +34,11 @@ def guarded(data: bytes) -> tuple[bytes, PictureHeader | None]:
     header = decodable_header(data)
     if data[:2] == JPEG_START:
         require_few_scans(data)
-    return (_bare_png(data) if data[:8] == PNG_START else data), header
+    if data[:8] == PNG_START:
+        data = _bare_png(data)
+        if header is not None:
+            data = _unpacked(data, header)
+    return data, header
 
 
 def read_picture_file(path: Path) -> bytes:
@@ -86,3 +94,51 @@ def _bare_png(data: bytes) -> bytes:
         raise ImageError(f"PNG of {len(data)} bytes has more than {_PNG_CHUNKS} chunks, which no encoder makes of "
                          f"{MAX_PIXELS} pixels: save it anew")
     raise ImageError(f"PNG of {len(data)} bytes has no end marker: it was cut short, or is damaged")
+
+
+def _unpacked(data: bytes, header: PictureHeader) -> bytes:
+    """Refuse a PNG that unpacks to much more than its pixels, for a decoder goes to the end of them.
+
+    Found by unpacking it, where it has the bytes for that; of one that is not large what was unpacked is what the
+    decoder gets, so that it is done once.
+    """
+    packed, begin, end = _pixel_chunks(data)
+    row = (header.width * header.bits * max(1, header.channels) + 7) // 8
+    expected = header.height * (row + 4)  # filters, and what the last bytes of rows lack in all passes
+    if _DEFLATE_FACTOR * sum(map(len, packed)) <= expected + _UNSEEN_BYTES:
+        return data
+    unpack, size, kept = zlib.decompressobj(), 0, []
+    try:
+        for piece in packed:
+            rest: bytes | memoryview = piece
+            while rest and not unpack.eof:
+                part = unpack.decompress(rest, _CHUNK)
+                rest, size = unpack.unconsumed_tail, size + len(part)
+                if size > expected + _UNSEEN_BYTES:
+                    raise ImageError(f"PNG of {len(data)} bytes unpacks to much more than its {header.width}x"
+                                     f"{header.height} pixels: it is damaged, or made to keep the decoder busy; save "
+                                     "it anew")
+                if size <= _KEPT_BYTES:
+                    kept.append(part)
+    except zlib.error:
+        return data  # the decoder ends at the same place
+    if size > _KEPT_BYTES or not unpack.eof:
+        return data
+    stored = b"IDAT" + zlib.compress(b"".join(kept), 0)
+    chunk = (len(stored) - 4).to_bytes(4, "big"), stored, zlib.crc32(stored).to_bytes(4, "big")
+    return b"".join([data[:begin], *chunk, data[end:]])
+
+
+def _pixel_chunks(data: bytes) -> tuple[list[memoryview], int, int]:
+    """What the chunks of the pixels hold, and where the first begins and the last ends; they stand together."""
+    view, at, packed, begin, end = memoryview(data), 8, [], 0, 0
+    while at + 12 <= len(data):
+        size = int.from_bytes(data[at:at + 4], "big")
+        if data[at + 4:at + 8] == b"IDAT":
+            begin = begin or at
+            packed.append(view[at + 8:at + 8 + size])
+            end = at + 12 + size
+        elif packed:
+            break
+        at += 12 + size
+    return packed, begin, end

@@ -22,6 +22,7 @@ from rclpy.executors import ExternalShutdownException
 from ..defaults import DEFAULT_HFOV_DEG
 from ..errors import DinemoError
 from ..model.bundle import bundle_folder
+from ..process.current_folder import skip_dds_profile
 from .demo_listener import DemoListener
 
 _READY_S = 120.0  # the first start compiles the solver
@@ -98,6 +99,7 @@ def main(words: list[str] | None = None) -> int:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     print(f"ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}; topics: /image /detections /pose /markers /overlay /tf",
           flush=True)
+    skip_dds_profile()
     started = time.monotonic()
     try:
         rclpy.init(args=[])

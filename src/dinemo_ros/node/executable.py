@@ -16,6 +16,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from ..errors import DinemoError
 from ..io.quoting import one_line
+from ..process.current_folder import skip_dds_profile
 from . import ending
 
 Made = TypeVar("Made", bound=Node)
@@ -36,6 +37,7 @@ def run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args:
 
 
 def _run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args: list[str] | None) -> int:
+    skip_dds_profile()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)  # they are heeded here
     except Exception as error:  # of rcl, for a file or a word after --ros-args; nothing has begun yet

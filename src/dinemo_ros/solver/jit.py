@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import numba
-
 from .kernel_cache import KERNEL_FOLDER, KernelCache
 from .kernel_key import called
+from .numba_import import numba
 
 _KERNELS: list = []
 _TELLERS: list[threading.Event] = []  # one for each body of compilation_told: set as soon as something is compiled

@@ -19,12 +19,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from numba.core.serialize import dumps
-
 from ..errors import told
 from ..process.cache_home import default_folder
 from .kernel_key import called, covers, folder_key, frozen
 from .kernel_store import DamagedError, KernelStore, UntrustedError, kernel_of, sweep
+from .numba_import import numba
 
 if TYPE_CHECKING:
     from numba.core.compiler import CompileResult
@@ -160,7 +159,7 @@ class KernelCache:
         if not self._enabled or data.lifted or data.library.has_dynamic_globals:
             return
         try:
-            content = dumps(data._reduce())
+            content = numba.core.serialize.dumps(data._reduce())
         except Exception as error:  # numba's own objects; the kernel itself works
             _log.warning("%s: cannot be kept compiled (%s)", self._name, told(error))
             return

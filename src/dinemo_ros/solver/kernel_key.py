@@ -23,8 +23,9 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 
 import llvmlite
 import llvmlite.binding
-import numba
 import numpy as np
+
+from .numba_import import numba
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _IMPORT = re.compile(rb"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]*)", re.MULTILINE)
