@@ -32,21 +32,21 @@ def refine_turn(sequence: ObjectSequence, maps: Tensor, azimuths: np.ndarray) ->
     for span in _SPANS:
         posed = _turned(sequence, azimuths)
         model = visual_hull(posed, resolution=40)
-        looks = [_look(posed, maps, model, i, 0.0) for i in range(len(azimuths))]
+        views = [_view(posed, maps, model, i, 0.0) for i in range(len(azimuths))]
         moves = np.zeros(len(azimuths))
         for i in range(len(azimuths)):
             gap = wrapped(azimuths - azimuths[i])
             near = np.exp(-0.5 * (gap / (np.pi / 4)) ** 2)
             near[i] = 0.0
-            mean = sum(float(w) * features for w, (features, _) in zip(near, looks, strict=True))
+            mean = sum(float(w) * features for w, (features, _) in zip(near, views, strict=True))
             mean = F.normalize(mean, dim=1)
             steps = np.linspace(-span, span, 13)
-            moves[i] = steps[int(np.argmax([_agreement(_look(posed, maps, model, i, d), mean) for d in steps]))]
+            moves[i] = steps[int(np.argmax([_agreement(_view(posed, maps, model, i, d), mean) for d in steps]))]
         azimuths += _DAMPING * moves
     return azimuths - azimuths[0]
 
 
-def _look(sequence: ObjectSequence, maps: Tensor, model: tuple[np.ndarray, np.ndarray], i: int,
+def _view(sequence: ObjectSequence, maps: Tensor, model: tuple[np.ndarray, np.ndarray], i: int,
           step: float) -> tuple[Tensor, float]:
     """Features [V, D] of the vertices in frame ``i`` turned by ``step`` radians, zero where hidden, and its IoU."""
     vertices, faces = model
