@@ -35,7 +35,8 @@ def generate_launch_description():
         DeclareLaunchArgument("loop", default_value="true", choices=["true", "false"],
                               description="Play the source again when it ends."),
         DeclareLaunchArgument("hfov_deg", default_value="0.0",
-                              description="Horizontal field of view in degrees where the source has no camera."),
+                              description="Horizontal field of view in degrees, in the place of the source's camera; 0 "
+                                          "takes that."),
         DeclareLaunchArgument("category", default_value="car",
                               description="Object category, the name of a shipped bundle."),
         DeclareLaunchArgument("bundle", default_value="",

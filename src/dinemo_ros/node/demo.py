@@ -60,8 +60,9 @@ def parse(words: list[str] | None) -> argparse.Namespace:
                         "sequence with ground truth that ships with the package)")
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder for overlay pictures (default: "
                         "%(default)s)")
-    parser.add_argument("--hfov", type=float, default=0.0, metavar="DEG", help="horizontal field of view where PATH "
-                        f"has no camera (default: the pictures' EXIF data, else {DEFAULT_HFOV_DEG:g})")
+    parser.add_argument("--hfov", type=float, default=0.0, metavar="DEG", help="horizontal field of view in the "
+                        "place of PATH's camera (default: that, else the pictures' EXIF data, else "
+                        f"{DEFAULT_HFOV_DEG:g})")
     parser.add_argument("--bundle", default="", metavar="DIR", help="model bundle: a folder, or the name of a shipped "
                         "category (default: car)")
     return parser.parse_args(words)
