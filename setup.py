@@ -48,7 +48,7 @@ setup(
         (str(SHARE), ["package.xml"]),
         *share_files("engines", "config", "launch"),
     ],
-    install_requires=["numpy", "opencv-python-headless", "onnxruntime", "numba", "Pillow", "PyYAML", "tqdm"],
+    install_requires=["numpy>=1.22", "opencv-python-headless", "onnxruntime", "numba", "Pillow", "PyYAML", "tqdm"],
     extras_require={
         # Optional backends, see engines/README.md. TensorRT proper comes from NVIDIA (JetPack, or its own index).
         "openvino": ["openvino"],

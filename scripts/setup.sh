@@ -101,12 +101,16 @@ install_lock() {
   pip_install "$1" --no-deps --no-build-isolation -e .
 }
 
+# The message packages of a distribution are compiled against its numpy. They run with it, with a later one of the same major
+# version (Humble's 1.21 is too old for numba), and crash with another major version.
+numpy_of_distribution() {
+  "$PYTHON" -c 'from numpy import __version__ as v; print(f"numpy>={v},<{int(v.split(chr(46))[0]) + 1}")' 2> /dev/null || true
+}
+
 install_runtime_beside_distribution() {
   say "installing the runtime beside ROS 2 $ROS_DISTRO: the newest versions that go with its numpy, without hashes"
-  # The distribution's message packages are compiled against its numpy: another major version would crash them.
-  local numpy; numpy=$("$PYTHON" -c 'import numpy; print(numpy.__version__)' 2> /dev/null || true)
   local constraint=$WORK/constraints.txt
-  mkdir -p "$WORK" && printf '%s' "${numpy:+numpy==$numpy}" > "$constraint"
+  mkdir -p "$WORK" && numpy_of_distribution > "$constraint"
   "$VENV/bin/python" -c 'import colcon_ros' 2> /dev/null \
     || pip_install "$VENV" -c "$constraint" colcon-ros colcon-bash catkin_pkg
   install_tools "$VENV"

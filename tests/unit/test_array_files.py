@@ -99,7 +99,7 @@ def test_what_is_read(tmp_path):
     (headed(array_header("(4,)", "'<f99'")), "cannot be read as npz"),
     (headed(array_header("(4,)", "'|S0'")), "a is cut off"),
     (headed("(" * 3000), "cannot be read"), (headed("[" * 100 + "]" * 100), "cannot be read"),
-    (headed("x" * 60_000), "cannot"),
+    (headed("x" * 60_000), "a has a header of 60000 bytes, more than the 4096 that are read"),
     (headed(array_header("(4,)"), version=b"\x02\x00"), "header of version 2.0"),
     (headed(array_header("(4,)"), version=b"\x09\x00"), "header of version 9.0"),
     (headed(array_header("(__import__('os').system('true'),)")), "cannot be read as npz"),

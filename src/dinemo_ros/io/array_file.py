@@ -100,8 +100,12 @@ def _header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dty
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):  # later ones are for headers of more than 64 KiB, and take memory for what these say
         raise DocumentError(f"{name} has a header of version {version[0]}.{version[1]}, plain arrays have 1.0")
+    length = stream.read(2)
+    size = int.from_bytes(length, "little")
+    if size > _LONGEST_HEADER:  # numpy's own limit came with 1.24 only
+        raise DocumentError(f"{name} has a header of {size} bytes, more than the {_LONGEST_HEADER} that are read")
     try:
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=_LONGEST_HEADER)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(length + stream.read(size)))
     except (RecursionError, MemoryError) as error:
         raise DocumentError(f"{name} has a header that cannot be read") from error
     if dtype.hasobject:
