@@ -26,7 +26,7 @@ _TRITON = "a Triton kernel: takes pointers, sizes and compile-time constants one
 #: Functions that may have more arguments, and why.
 EXCEPTIONS = dict.fromkeys(("_gather_scores", "_window_terms", "_box_sides", "_stepped", "_compare_cells"), _TRITON)
 #: Least share in whole percent: what has been reached. They may only rise.
-BARS = {"docstring": 89.0, "shape": 80.0, "unit": 72.0, "errors": 66.0, "types": 90.0}
+BARS = {"docstring": 93.0, "shape": 88.0, "unit": 83.0, "errors": 88.0, "types": 94.0}
 #: The same of one folder alone.
 HALF_BARS = {"training": {"docstring": 99.0, "shape": 99.0, "unit": 99.0, "errors": 99.0, "types": 99.0}}
 WANTED = {"docstring": 95.0, "shape": 95.0, "unit": 95.0, "errors": 95.0, "types": 97.0}
