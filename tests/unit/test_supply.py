@@ -133,7 +133,7 @@ def test_setup_takes_the_lock_where_it_fits_and_says_where_not(tmp_path, python,
 
 
 def test_the_numpy_beside_a_distribution_is_of_its_major_version():
-    """The same or a later one: messages compiled against an older one run with it, and numba needs more than Humble's."""
+    """The same or a later one: messages compiled against an older one run with it, and numba wants more than 1.21."""
     function = re.search(r"^numpy_of_distribution\(\) \{.*?^\}", (ROOT / "scripts/setup.sh").read_text(), re.M | re.S)
     for interpreter, said in ((sys.executable, f"numpy>={version('numpy')},<{int(version('numpy').split('.')[0]) + 1}"),
                               ("/bin/false", "")):
