@@ -69,11 +69,11 @@ def differences(found, expected):
 
 
 def compare(estimator, device, maps, targets):
-    expected, found = estimator.pipeline.second.solve_batch(maps, targets), device.solve_batch(maps, targets)
+    expected, found = estimator.pipeline.flip_solver.solve_batch(maps, targets), device.solve_batch(maps, targets)
     apart = differences(found, expected)
     assert (apart[:, 1] < 1.0).mean() >= 0.8 and np.median(apart[:, 0]) < 0.1, apart
     starts = [Start(poses[0].T_crop_obj, poses[0].size) for poses in expected]
-    expected, found = (s.follow_batch(maps, targets, starts) for s in (estimator.pipeline.second, device))
+    expected, found = (s.follow_batch(maps, targets, starts) for s in (estimator.pipeline.flip_solver, device))
     apart = differences(found, expected)
     assert (apart[:, 1] < 1.0).mean() >= 0.8 and np.median(apart[:, 0]) < 0.1, apart
 
