@@ -127,8 +127,7 @@ def train(pools: list[Pool], shape: CategoryShape, out: Path, config: TrainConfi
     mean = AveragedModel(model, avg_fn=_running_mean(config.average))
     if config.freeze:
         mean.module.backbone.trunk = model.backbone.trunk  # one copy is enough of what no step changes
-    first = _resume(out / "last.pt", model, mean, optimizer)
-    per_step = config.batch * accelerator.num_processes
+    first, per_step = _resume(out / "last.pt", model, mean, optimizer), config.batch * accelerator.num_processes
     part = (config.seed, first * per_step, max(config.steps - first, 0) * per_step)
     stream = (CachedFeatures(feature_cache, *part) if feature_cache else
               ExampleStream(pools, CorrespondenceSampler(shape, config.augmentation), *part))

@@ -235,11 +235,11 @@ def _roots() -> list[Path]:
     pip puts data beside the libraries, which is not always below ``sys.prefix``: with ``--user`` both go to
     ``~/.local``, as root on Debian and Ubuntu to ``/usr/local``. PREFIX/lib/pythonX.Y/site-packages/dinemo_ros tells.
     """
-    prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(":")), sys.prefix]
+    prefixes = [Path(prefix) for prefix in (*os.environ.get("AMENT_PREFIX_PATH", "").split(":"), sys.prefix) if prefix]
     package = Path(__file__).resolve().parents[1]
     if package.parent.name in ("site-packages", "dist-packages"):
         prefixes += package.parents[3:4]
-    return [*(Path(prefix) / "share" / "dinemo_ros" for prefix in prefixes), package.parents[1]]
+    return [*(prefix / "share" / "dinemo_ros" for prefix in prefixes), package.parents[1]]
 
 
 def load_bundle(path: str | Path) -> Bundle:

@@ -41,6 +41,7 @@ _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 BAG_SUFFIXES = (".mcap", ".db3")
 _PEEKED = 5  # messages of a topic that are looked at for one that is not damaged
+_MOST_TOPICS = 1000  # each is compared with all others
 
 
 def is_bag_folder(path: Path) -> bool:
@@ -157,10 +158,15 @@ def _decode(message: Message, msgtype: str, samples: SampleRange, camera: Camera
 def _peek(path: Path, reader: Reader) -> tuple[list[ImageTopic], list[InfoTopic]]:
     """What the first messages of all image and CameraInfo topics say, by the topics' names."""
     images, infos = [], []
-    for topic, msgtype in sorted({(c.topic, c.msgtype) for c in reader.connections}):
-        if msgtype not in (_IMAGE, _COMPRESSED, _CAMERA_INFO):
-            continue
-        message = _first_whole(path, reader, topic, msgtype)
+    connections: dict[tuple[str, str], list] = {}
+    for connection in reader.connections:
+        if connection.msgtype in (_IMAGE, _COMPRESSED, _CAMERA_INFO):
+            connections.setdefault((connection.topic, connection.msgtype), []).append(connection)
+    if len(connections) > _MOST_TOPICS:
+        raise DatasetError(f"{shown_path(path)}: has {len(connections)} topics of images and cameras, {_MOST_TOPICS} "
+                           "are the most that are looked at: write those that matter to a bag of their own")
+    for (topic, msgtype), chosen in sorted(connections.items(), key=lambda item: item[0]):
+        message = _first_whole(path, reader, chosen, msgtype)
         if msgtype == _CAMERA_INFO:
             infos.append(InfoTopic(topic) if message is None else info_topic(topic, message))
         else:
@@ -168,9 +174,8 @@ def _peek(path: Path, reader: Reader) -> tuple[list[ImageTopic], list[InfoTopic]
     return images, infos
 
 
-def _first_whole(path: Path, reader: Reader, topic: str, msgtype: str) -> Message | None:
-    """The first message of a topic that can be read, None if there is none among the first few."""
-    chosen = [c for c in reader.connections if (c.topic, c.msgtype) == (topic, msgtype)]
+def _first_whole(path: Path, reader: Reader, chosen: list, msgtype: str) -> Message | None:
+    """The first message of a topic's connections that can be read, None if there is none among the first few."""
     if not any(c.msgcount for c in chosen):
         return None
     with contextlib.suppress(DatasetError):  # a bag that breaks off says so when its images are read

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bag of ten megabytes can name a hundred thousand image topics, and choosing one compares all with all."""
+
+import sqlite3
+
+import pytest
+from bombs import assert_cheap, cost
+
+pytest.importorskip("rosbags")
+_SETUP = "from dinemo_ros.io.sources import open_source\nimport rosbags.rosbag2"
+
+
+@pytest.mark.parametrize("count, kinds", [(30_000, ("Image",)), (30_000, ("CompressedImage", "CameraInfo")),
+                                          (30_000, ("Imu",)), (1_000, ("Image", "CameraInfo"))])
+def test_many_topics(tmp_path, count, kinds):
+    bag = tmp_path / "many.db3"
+    with sqlite3.connect(bag) as database:
+        database.execute("create table topics(id integer primary key, name text, type text, serialization_format text, "
+                         "offered_qos_profiles text)")
+        database.execute("create table messages(id integer primary key, topic_id integer, timestamp integer, "
+                         "data blob)")
+        database.executemany("insert into topics values(?, ?, ?, 'cdr', '')", (
+            (k, f"/t{k}\x1b\n", f"sensor_msgs/msg/{kinds[k % len(kinds)]}") for k in range(count)))
+    answer, seconds, megabytes = cost(_SETUP, "open_source(sys.argv[1])", str(bag))
+    assert answer.startswith(("DatasetError", "<")) and answer.isprintable(), answer
+    assert ("topics of images and cameras" in answer) == (count > 1_000 and kinds != ("Imu",))
+    assert_cheap(seconds, megabytes)
