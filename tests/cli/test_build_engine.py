@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from dinemo_ros.features.cuda_driver import CudaError
 
 from dinemo_ros.cli import build_engine
 from dinemo_ros.cli.build_engine import _pictures
 from dinemo_ros.cli.main import main
 from dinemo_ros.errors import DatasetError
+from dinemo_ros.gpu.cuda_driver import CudaError
 
 
 def test_half_and_tiny_pictures_are_skipped_with_a_count(tmp_path, caplog):

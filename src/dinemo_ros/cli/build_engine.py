@@ -16,8 +16,8 @@ from . import options
 from .output import check_output_file
 
 if TYPE_CHECKING:
-    from ..features.cuda_driver import CudaError, Gpu
     from ..features.engine_cache import EngineCache, EngineKey
+    from ..gpu.cuda_driver import CudaError, Gpu
     from ..model.bundle import Bundle
     from .options import Commands
 
@@ -135,7 +135,7 @@ def _require_means(arguments: argparse.Namespace, bundle: Bundle, cache: EngineC
 
 def _present() -> tuple[Gpu | None, CudaError | None]:
     """This machine's GPU, or why there is none to use."""
-    from ..features.cuda_driver import CudaError, find_gpu
+    from ..gpu.cuda_driver import CudaError, find_gpu
 
     try:
         return find_gpu(), None
