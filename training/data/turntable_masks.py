@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from dinemo_ros.evaluation.turntable import SpinFrame, read_spins
+from dinemo_ros.evaluation.turntable import TurntableFrame, read_turntables
 from dinemo_ros.io.sources.folder import read_image
 from dinemo_ros.process.console import command_main
 
@@ -24,7 +24,7 @@ from .foreground import SaliencyMask
 from .picture_file import write_picture
 
 
-def write_masks(frames: list[SpinFrame], out: Path, saliency: SaliencyMask) -> None:
+def write_masks(frames: list[TurntableFrame], out: Path, saliency: SaliencyMask) -> None:
     """One mask per frame; those that exist are kept."""
     for frame in tqdm(frames, unit="frame"):
         file = out / frame.sequence / f"{frame.path.stem}.png"
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, metavar="MASKS")
     parser.add_argument("--sequence", action="append", metavar="NAME", help="only this one; may be given several times")
     args = parsed(parser)
-    write_masks(read_spins(args.turntables, args.sequence), args.out, SaliencyMask())
+    write_masks(read_turntables(args.turntables, args.sequence), args.out, SaliencyMask())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.runner import Competitor, Setting, evaluate, tabulate
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import ReferenceObject
-from dinemo_ros.evaluation.turntable import read_spins, spin_entries
+from dinemo_ros.evaluation.turntable import read_turntables, turntable_entries
 from dinemo_ros.evaluation.worst import WorstFrames
 from dinemo_ros.io.files import write_file
 from dinemo_ros.model.bundle import load_bundle
@@ -51,7 +51,7 @@ def evaluate_bundle(bundle: Path, renders: Path | None = None, limit: int | None
     """
     loaded = load_bundle(bundle)
     entries = (synthetic_entries(read_synthetic(renders, limit)) if renders is not None
-               else spin_entries(read_spins(turntables, names), DEFAULT_HFOV_DEG))
+               else turntable_entries(read_turntables(turntables, names), DEFAULT_HFOV_DEG))
     keeper = WorstFrames("bundle", loaded.mesh, _WORST) if worst is not None else None
     estimator = PoseEstimator(loaded, threads=available_cpus())
     setting = Setting([Competitor("bundle", estimator)], ReferenceObject.of(loaded), worst=keeper)

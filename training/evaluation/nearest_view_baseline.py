@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from dinemo_ros.evaluation.metrics import azimuth_error_deg, summarise_angles
-from dinemo_ros.evaluation.turntable import read_spins
+from dinemo_ros.evaluation.turntable import read_turntables
 from dinemo_ros.geometry import allocentric, viewpoint_from_rotation
 from dinemo_ros.io.files import check_output_file, write_file
 from dinemo_ros.io.picture_read import imread
@@ -48,7 +48,7 @@ def evaluate(turntables: Path, bank: torch.Tensor, azimuths: np.ndarray, teacher
         bank, azimuths: [M, C] descriptors and [M] radians, see :func:`template_views`. only: sequences; None for all.
     """
     saliency, errors = SaliencyMask(), {}
-    for frame in read_spins(turntables, only):
+    for frame in read_turntables(turntables, only):
         image = np.ascontiguousarray(imread(frame.path)[..., ::-1])
         mask, error = saliency(image), 180.0  # a frame without an object counts as wrong
         if mask.any():

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dinemo_ros.errors import DatasetError, DocumentError
-from dinemo_ros.evaluation.turntable import read_spins
+from dinemo_ros.evaluation.turntable import read_turntables
 from dinemo_ros.io.document import read_json
 from dinemo_ros.io.quoting import shown, shown_path
 
@@ -167,7 +167,7 @@ def _turntables(data: Data, base: Path) -> str | None:
     folder = _existing("data.turntables", data.turntables, base)
     if folder is not None:
         try:
-            read_spins(Path(folder), data.turntable_names or None)
+            read_turntables(Path(folder), data.turntable_names or None)
         except DatasetError as error:
             raise RecipeError(f"data.turntables: {error}") from error
     return folder

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dinemo_ros.errors import DatasetError
-from dinemo_ros.evaluation.turntable import read_spins
+from dinemo_ros.evaluation.turntable import read_turntables
 
 from .inputs import cad_files
 from .recipe import Recipe, RecipeError
@@ -74,7 +74,7 @@ def _require_separate_pictures(recipe: Recipe) -> None:
     if not data.turntables or not Path(data.turntables).is_dir():
         return  # of a run that was moved: reported when it is read
     try:
-        frames = read_spins(Path(data.turntables), data.turntable_names or None)
+        frames = read_turntables(Path(data.turntables), data.turntable_names or None)
     except DatasetError as error:
         raise RecipeError(f"data.turntables: {error}") from error
     measured = [frame.path for frame in frames]

@@ -161,7 +161,3 @@ def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     if mask.shape != shape:
         raise DatasetError(f"{path}: is {mask.shape[1]}x{mask.shape[0]} pixels, its picture {shape[1]}x{shape[0]}")
     return mask > 127
-
-
-# What these were called in version 0.1.
-SpinFrame, read_spins, spin_entries = TurntableFrame, read_turntables, turntable_entries

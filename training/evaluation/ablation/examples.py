@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dinemo_ros.evaluation.metrics import azimuth_error_deg
-from dinemo_ros.evaluation.turntable import read_spins
+from dinemo_ros.evaluation.turntable import read_turntables
 from dinemo_ros.geometry import allocentric, rotation_angle, viewpoint_from_rotation
 from dinemo_ros.io.picture_read import imread
 
@@ -58,7 +58,7 @@ class Example:
 def turntable_examples(turntable: Path, names: list[str], every: int, cache: Path) -> list[Example]:
     """Every n-th frame of turntables with known azimuth; the object is found by saliency."""
     masks, examples = _Masks(cache / "masks"), []
-    frames = [f for name in names for f in list(read_spins(turntable, [name]))[::every]]
+    frames = [f for name in names for f in list(read_turntables(turntable, [name]))[::every]]
     for frame in tqdm(frames, desc="turntables", mininterval=5):
         image = np.ascontiguousarray(imread(frame.path)[..., ::-1])
         mask = masks(image)
