@@ -49,8 +49,12 @@ def _check_size(path: str | Path) -> None:
         raise WeightsError(f"{shown_path(path)}: is no plain file; give a file of weights")
     size = found.st_size
     if size <= _LARGEST and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:  # torch itself packs nothing
-            size = max(size, sum(member.file_size for member in archive.infolist()))
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if size < unpacked <= _LARGEST:
+            raise WeightsError(f"{shown_path(path)}: unpacks to {size_in_words(unpacked)} from {size_in_words(size)}, "
+                               "but torch.save packs nothing; save it anew with torch.save")
+        size = max(size, unpacked)
     if size > _LARGEST:
         raise WeightsError(f"{shown_path(path)}: is larger than {size_in_words(_LARGEST)}, which is the most that is "
                            f"read ({size_in_words(size)})")

@@ -16,8 +16,9 @@ import numpy as np
 import trimesh
 from PIL import Image
 
-from dinemo_ros.errors import ImageError
+from dinemo_ros.errors import ImageError, told
 from dinemo_ros.io.picture_header import require_size
+from dinemo_ros.io.quoting import shown_path
 
 MOST_BYTES = 256 << 20
 #: Faces, and vertices, of a file; of a scene all that is drawn. CAD models of cars have some hundred thousand.
@@ -43,7 +44,10 @@ def load_mesh_file(path: Path, **options: object) -> trimesh.Trimesh | trimesh.S
     if stated > MOST_ELEMENTS:
         raise ValueError(f"{path}: states {stated} faces or vertices, at most {MOST_ELEMENTS} are read: simplify the "
                          "mesh")
-    loaded = trimesh.load(path, process=False, **options)
+    try:
+        loaded = trimesh.load(path, process=False, **options)
+    except Exception as error:  # each of trimesh's readers fails in its own way
+        raise ValueError(f"{shown_path(path)}: cannot be read as a mesh ({told(error)})") from error
     drawn = _drawn(loaded)
     if drawn > MOST_ELEMENTS:
         raise ValueError(f"{path}: draws {drawn} faces, at most {MOST_ELEMENTS} are read: simplify the scene")
