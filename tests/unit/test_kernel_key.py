@@ -18,11 +18,11 @@ from dinemo_ros import estimator  # noqa: F401  brings every kernel
 from dinemo_ros.solver import jit, kernel_key
 
 PACKAGE = kernel_key.PACKAGE
-# One kernel whose answer tells a constant of another file: sliding.py scales evidence by UNIT of similarity.py.
+# One kernel whose answer tells a constant of another file: sliding_window.py scales evidence by UNIT of similarity.py.
 _ASK = """\
 import json, sys
 import numpy as np
-from dinemo_ros import sliding
+from dinemo_ros.detection import sliding_window as sliding
 from dinemo_ros.solver.jit import progress
 if len(sys.argv) > 1:
     sliding.UNIT = int(sys.argv[1])
