@@ -88,8 +88,8 @@ def test_while_kernels_are_compiled(tmp_path, cold, number):
 def test_while_something_else_keeps_the_configuration_busy(tmp_path, number):
     """An engine is built for minutes by a library: here by one that sleeps."""
     script = ("import sys, time, dinemo_ros.node.pose_node as module, dinemo_ros.node.ending as ending\n"
-              "def build(*_, say, **__):\n"
-              "    say('building an engine'); time.sleep(600)\n"
+              "def build(*_, progress, **__):\n"
+              "    progress('building an engine'); time.sleep(600)\n"
               "module.PoseEstimator = build\n"
               "ending.leave(module.main(sys.argv))")
     node = NodeProcess([sys.executable, "-c", script, "--ros-args", "-r", f"__ns:={NAMESPACE}"], tmp_path / "log")

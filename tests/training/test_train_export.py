@@ -156,7 +156,8 @@ def fresh_loss(crops, checkpoint):
 
 def test_a_killed_run_goes_on_from_its_checkpoint(crops, shape_file, tmp_path):
     require_imagenet()
-    often = ("import functools; from training import train as t; "  # not every 200 steps: the test is short
+    # Not every 200 steps: the test is short.
+    often = ("import functools; from dinemo_training.models import contrastive as t; "
              "t.train = functools.partial(t.train, checkpoint_every=4); t.main()")
     command = [sys.executable, "-c", often, "--shape", str(shape_file), "--data", str(crops), "--out", str(tmp_path),
                "--size", "32", "--batch", "1", "--workers", "0", "--steps", "100000"]
