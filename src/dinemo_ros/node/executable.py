@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import rclpy
@@ -20,6 +21,7 @@ from ..process.current_folder import skip_dds_profile
 from . import ending
 
 Made = TypeVar("Made", bound=Node)
+_SETTLE_S = 0.2  # of the moment that ending.py gives
 
 
 def run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args: list[str] | None = None) -> int:
@@ -52,7 +54,7 @@ def _run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args
                 print(f"{name}: {_reason(error)}", file=sys.stderr)
                 return 1
             return 0
-        ending.begin(rclpy.try_shutdown)
+        ending.begin(partial(_stop, made))
         work(made)
     except DinemoError as error:
         print(f"{name}: {error}", file=sys.stderr)
@@ -66,6 +68,14 @@ def _run(name: str, make: Callable[[], Made], work: Callable[[Made], None], args
         if made is not None:  # the others hear of it now and not after seconds of silence
             getattr(made, "end", made.destroy_node)()
     return 0
+
+
+def _stop(made: Node) -> None:
+    """What a signal does: a transition that is nearly done is let end, for without a context rclpy calls it failed."""
+    settle = getattr(made, "settle", None)
+    if settle is not None:
+        settle(_SETTLE_S)
+    rclpy.try_shutdown()
 
 
 def _say_goodbye() -> None:

@@ -42,7 +42,7 @@ from .log_bridge import bridge_logging
 from .memory import give_back, share_heaps
 from .node_log import NodeLog
 from .publishers import Outputs, TransformBroadcaster
-from .services import BoundedParameterService, only_possible
+from .services import FIRST_TRANSITION_STATE, BoundedParameterService, only_possible
 from .synchronizer import StampMatcher
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
 
@@ -168,6 +168,12 @@ class PoseNode(LifecycleNodeMixin, Node):
             result = super().on_cleanup(state)
             self._release()
             return result
+
+    def settle(self, most_s: float) -> None:
+        """Wait until no transition is under way, at most ``most_s`` seconds."""
+        deadline = time.monotonic() + most_s
+        while self._state_machine.current_state[0] >= FIRST_TRANSITION_STATE and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End the subscriptions and let go of everything, from whatever state."""

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 MOST_NAMES = 1000
 _NAME_SHOWN = 80
 ChangeStateCallback = Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response]
-_FIRST_TRANSITION_STATE = State.TRANSITION_STATE_CONFIGURING
+#: From this number on a state is one on the way between two others.
+FIRST_TRANSITION_STATE = State.TRANSITION_STATE_CONFIGURING
 
 _TYPES = range(ParameterType.PARAMETER_NOT_SET, ParameterType.PARAMETER_STRING_ARRAY + 1)
 
@@ -124,7 +125,7 @@ def only_possible(change_state: ChangeStateCallback, machine: rclpy_implementati
     """
     def answer(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
         wanted, (number, state) = request.transition.label or request.transition.id, machine.current_state
-        possible = {} if number >= _FIRST_TRANSITION_STATE else {
+        possible = {} if number >= FIRST_TRANSITION_STATE else {
             key: label for identity, label, *_ in machine.available_transitions for key in (identity, label)}
         if wanted in possible:
             return change_state(request, response)
