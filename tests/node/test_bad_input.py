@@ -8,7 +8,7 @@ from array import array
 import cv2
 import numpy as np
 import pytest
-from ros_support.processes import start_node
+from ros_support.processes import running_node, start_node
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from dinemo_ros.camera.pinhole import Camera
@@ -19,12 +19,9 @@ NAMESPACE = "/bad_input_test"
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    node = start_node("pose_node", tmp_path_factory.mktemp("bad_input") / "log", NAMESPACE, warn_period_s=3600.0,
-                      diagnostics_period_s=0.2)
-    node.wait_for_output("active: images from")
-    yield node
-    assert node.interrupt() == 0, node.output
-    assert "Traceback" not in node.output
+    with running_node(tmp_path_factory.mktemp("bad_input"), NAMESPACE, warn_period_s=3600.0,
+                      diagnostics_period_s=0.2) as node:
+        yield node
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 from bombs import MEGABYTES, black_png, jpeg_of_many_scans
-from ros_support.processes import start_node
+from ros_support.processes import running_node, start_node
 from sensor_msgs.msg import CompressedImage, Image
 
 from dinemo_ros.node.conversions import camera_to_info
@@ -54,12 +54,9 @@ def assert_costs_nothing(node, probe, cause: str, words: str, send) -> None:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    node = start_node("pose_node", tmp_path_factory.mktemp("bombs") / "log", "/bombs_test", diagnostics_period_s=0.2,
-                      warn_period_s=0.0)
-    node.wait_for_output("active: images from")
-    yield node
-    assert node.interrupt() == 0, node.output
-    assert "Traceback" not in node.output
+    with running_node(tmp_path_factory.mktemp("bombs"), "/bombs_test", diagnostics_period_s=0.2,
+                      warn_period_s=0.0) as node:
+        yield node
 
 
 @pytest.fixture

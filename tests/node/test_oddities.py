@@ -5,7 +5,7 @@ import time
 
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_support.processes import start_node
+from ros_support.processes import running_node, start_node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -16,12 +16,9 @@ NAMESPACE = "/oddities_test"
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    node = start_node("pose_node", tmp_path_factory.mktemp("oddities") / "log", NAMESPACE, warn_period_s=3600.0,
-                      diagnostics_period_s=0.2, stale_after_s=60.0)
-    node.wait_for_output("active: images from")
-    yield node
-    assert node.interrupt() == 0, node.output
-    assert "Traceback" not in node.output
+    with running_node(tmp_path_factory.mktemp("oddities"), NAMESPACE, warn_period_s=3600.0, diagnostics_period_s=0.2,
+                      stale_after_s=60.0) as node:
+        yield node
 
 
 @pytest.fixture

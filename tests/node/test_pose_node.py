@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from ros_support.processes import start_node
+from ros_support.processes import running_node, start_node
 from visualization_msgs.msg import Marker
 
 from dinemo_ros.geometry import rotation_angle
@@ -23,11 +23,8 @@ MEDIAN_DEG, MEDIAN_CM, WITHIN = 5.7, 22.0, 0.879
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    node = start_node("pose_node", tmp_path_factory.mktemp("pose_node") / "log", NAMESPACE)
-    node.wait_for_output("active: images from")
-    yield node
-    assert node.interrupt() == 0, node.output
-    assert "Traceback" not in node.output
+    with running_node(tmp_path_factory.mktemp("pose_node"), NAMESPACE) as node:
+        yield node
 
 
 @pytest.fixture

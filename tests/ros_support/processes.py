@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -56,6 +58,16 @@ class NodeProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+
+
+@contextmanager
+def running_node(folder: Path, namespace: str, **parameters) -> Iterator[NodeProcess]:
+    """An active pose node; it must end well at the end, without a traceback in all that it wrote."""
+    node = start_node("pose_node", folder / "log", namespace, **parameters)
+    node.wait_for_output("active: images from")
+    yield node
+    assert node.interrupt() == 0, node.output
+    assert "Traceback" not in node.output
 
 
 def start_node(name: str, log: Path, namespace: str = "", **parameters) -> NodeProcess:

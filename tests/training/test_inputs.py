@@ -2,12 +2,12 @@
 
 """Options of ``dinemo train`` become one recipe, and everything that is wrong with them is one sentence."""
 
-import argparse
 import json
 
 import cv2
 import numpy as np
 import pytest
+from train_options import options
 
 pytest.importorskip("torch", reason="training extra is not installed")
 
@@ -19,12 +19,6 @@ from dinemo_training.run.run_folder import RunError
 
 CAD = ["--category", "mug", "--shape", "cad", "--size", "1x1x1"]
 WEDGE = "v 0 -3 0\nv 2 0 0\nv 0 0 1\nf 1 2 3\n"
-
-
-def options(*words):
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    return parser.parse_args(["train", *map(str, words)])
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from train_options import options
 
 pytest.importorskip("torch", reason="training extra is not installed")
 
 
-from dinemo_ros.cli import train as command
 from dinemo_training.run import old_names
 from dinemo_training.run.arguments import parsed
 from dinemo_training.run.inputs import resolve
@@ -21,12 +21,6 @@ from dinemo_training.run.recipe import CONFIGS, RecipeError, build_recipe, dump_
 from dinemo_training.run.run_folder import RunFolder, Stage
 
 CAR = CONFIGS / "car.yaml"
-
-
-def options(*words):
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    return parser.parse_args(["train", *map(str, words)])
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from bombs import PNG, assert_cheap, black_png, chunk, cost, jpeg_of_many_scans, packed_zeros
+from encoded_pictures import encoded as encoded_picture
 
 from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import ImageError
@@ -20,13 +21,7 @@ PICTURE = np.random.default_rng(14).integers(0, 256, (40, 60, 3), np.uint8)
 
 
 def encoded(suffix: str, picture=PICTURE, options=()) -> bytes:
-    try:
-        ok, data = cv2.imencode(suffix, picture, list(options))
-    except cv2.error:
-        ok = False
-    if not ok:
-        pytest.skip(f"OpenCV {cv2.__version__} writes no {suffix}")
-    return data.tobytes()
+    return encoded_picture(suffix, picture, options)
 
 
 def text_png(name: bytes, head: bytes) -> bytes:
