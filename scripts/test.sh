@@ -5,7 +5,7 @@
 #   bash scripts/test.sh [--fast] [--no-train] [pytest arguments]
 #
 # The runtime's tests run in .venv without torch, as on a robot; the training half's in .venv-train with torch, which
-# --no-train leaves out (5 GB). The tests of nodes run at the same time; what they say follows at the end.
+# --no-train leaves out (5 GB). The tests of nodes and of single parts run at the same time; what they say follows.
 # --fast, for daily work, leaves out what tests/slow_tests.txt lists and measures no coverage.
 # With pytest arguments only the runtime's run is done, with these.
 set -euo pipefail
@@ -29,11 +29,20 @@ if ((!fast)); then options+=(--cov --cov-report=); fi
 rm -f .coverage .coverage.*
 result=0
 
-# Nodes mostly wait: their tests run beside the others, and what they say follows at the end.
+# Nodes mostly wait: their tests run beside the others, and those of single parts behind them, so that two cores end
+# about together. What they say follows at the end.
 node_log=$(mktemp) node_tests=
-trap '[[ -z $node_tests ]] || kill "$node_tests" 2> /dev/null; rm -f "$node_log"' EXIT
-COVERAGE_FILE=$PWD/.coverage.node python -m pytest "${options[@]}" tests/node tests/launch > "$node_log" 2>&1 &
+trap '[[ -z $node_tests ]] || kill -- "-$node_tests" 2> /dev/null; rm -f "$node_log"' EXIT
+beside() {
+  local failed=0
+  COVERAGE_FILE=$PWD/.coverage.node python -m pytest "${options[@]}" tests/node tests/launch || failed=1
+  COVERAGE_FILE=$PWD/.coverage.unit python -m pytest "${options[@]}" tests/unit || failed=1
+  return $failed
+}
+set -m # a process group of its own, so that all of it can be ended
+beside > "$node_log" 2>&1 &
 node_tests=$!
+set +m
 
 if ((train)); then
   echo "== training, and what needs its packages (.venv-train)"
@@ -47,8 +56,8 @@ if ((train)); then
 fi
 echo "== runtime (.venv, no torch)"
 COVERAGE_FILE=$PWD/.coverage.runtime python -m pytest "${options[@]}" tests --ignore=tests/training \
-  --ignore=tests/reference --ignore=tests/node --ignore=tests/launch || result=1
-echo "== nodes and launch files, over real DDS (.venv)"
+  --ignore=tests/reference --ignore=tests/node --ignore=tests/launch --ignore=tests/unit || result=1
+echo "== nodes and launch files, over real DDS, then single parts (.venv)"
 tail --follow=descriptor --lines=+1 --sleep-interval=2 --pid="$node_tests" "$node_log"
 wait "$node_tests" || result=1
 node_tests=
