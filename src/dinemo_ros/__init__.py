@@ -10,9 +10,11 @@ change at any time. They are imported when they are first asked for, so that imp
 The runtime half. Nothing outside :mod:`dinemo_ros.node` imports ROS, nothing here imports torch.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .moved import OldNames
 from .process.privacy import keep_private
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from .pose import Hypothesis, ObjectPose
     from .tracker import PoseTracker
 
+sys.meta_path.append(OldNames(__name__))
 keep_private()  # here, because whatever of this package comes next may import ONNX Runtime
 
 __version__ = "0.2.0"
