@@ -149,12 +149,12 @@ class TestDoctor:
 
     @pytest.mark.parametrize(("missing", "level"), [(set(), "ok"), ({"new.kernel"}, "!!")])
     def test_read_only(self, folder, monkeypatch, missing, level):
-        monkeypatch.setattr(KernelStore, "writable", lambda self: "Read-only file system")
+        monkeypatch.setattr(KernelStore, "write_obstacle", lambda self: "Read-only file system")
         found = _examined(folder, self.WANTED | missing)
         assert found.level == level and "Read-only file system" in found.text
 
     def test_damaged_and_not_to_be_mended(self, folder, monkeypatch):
-        monkeypatch.setattr(KernelStore, "writable", lambda self: "No space left on device")
+        monkeypatch.setattr(KernelStore, "write_obstacle", lambda self: "No space left on device")
         next(folder.glob("*.nbc")).write_bytes(b"")
         found = _examined(folder, self.WANTED)
         assert found.level == "!!" and "1 damaged" in found.text and "No space left on device" in found.text

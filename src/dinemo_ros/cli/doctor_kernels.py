@@ -40,7 +40,7 @@ def _examined(folder: Path, wanted: set[str]) -> Finding:
         return Finding("!!", _SUBJECT, f"{folder} cannot be opened ({error.strerror}): every start compiles for half a "
                        "minute; mend it, or name another folder with NUMBA_CACHE_DIR")
     survey = store.survey()
-    damaged, missing, obstacle = list(survey.damaged.values()), wanted - survey.kernels(), store.writable()
+    damaged, missing, obstacle = list(survey.damaged.values()), wanted - survey.kernels(), store.write_obstacle()
     text = f"{len(wanted) - len(missing)} of {len(wanted)} kernels ready for these sources and this CPU in {folder}"
     if damaged:
         return Finding("!!", _SUBJECT, f"{text}, {len(damaged)} damaged ({damaged[0]}"

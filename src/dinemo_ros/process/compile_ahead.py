@@ -37,8 +37,7 @@ def compile_ahead(bundles: Sequence[Path] = (), say: Callable[[str], None] | Non
     _require_place()
     for bundle in loaded:
         # The solver on the CPU is the one that numba compiles, and every estimator has it; the network does not matter.
-        PoseEstimator(bundle, threads=2, backend="onnxruntime", precision="fp32", device="cpu",
-                      progress=say)
+        PoseEstimator(bundle, threads=2, backend="onnxruntime", precision="fp32", device="cpu", progress=say)
     if missing_kernels():
         raise DinemoError(_not_kept())
     return Ahead(len(kernels()), progress().compiled, KERNEL_FOLDER.folder)
@@ -47,8 +46,8 @@ def compile_ahead(bundles: Sequence[Path] = (), say: Callable[[str], None] | Non
 def _require_place() -> None:
     """DinemoError now and not after half a minute, where kernels are missing and none can be kept."""
     store = KERNEL_FOLDER.store
-    if missing_kernels() and (store is None or store.writable()):
-        raise DinemoError(_not_kept(store.writable() if store else ""))
+    if missing_kernels() and (store is None or store.write_obstacle()):
+        raise DinemoError(_not_kept(store.write_obstacle() if store else ""))
 
 
 def _not_kept(reason: str = "") -> str:

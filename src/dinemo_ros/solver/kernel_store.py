@@ -128,7 +128,7 @@ class KernelStore:
                 except IsADirectoryError:
                     os.rmdir(file, dir_fd=self._handle)
 
-    def writable(self) -> str:
+    def write_obstacle(self) -> str:
         """Empty if entries can be written, else why not."""
         name = f"try-{uuid.uuid4().hex[:8]}"
         try:
