@@ -32,6 +32,10 @@ class RoiError(DinemoError):
     """A region of interest that is not finite, empty, or entirely outside the image."""
 
 
+class SceneError(DinemoError):
+    """A support plane or a depth image that cannot be used: no unit normal, another size, another unit."""
+
+
 class DatasetError(DinemoError):
     """A folder, video, bag or annotation file that does not have the layout it should have."""
 
@@ -45,7 +49,7 @@ class OutputError(DinemoError):
 
 
 # What one picture's pixels, calibration or region can be guilty of: the pictures after it may be fine.
-FRAME_ERRORS = (CameraError, ImageError, RoiError)
+FRAME_ERRORS = (CameraError, ImageError, RoiError, SceneError)
 
 
 class BackendError(DinemoError):

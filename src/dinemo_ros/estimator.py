@@ -22,6 +22,9 @@ from .geometry import se3
 from .model.bundle import Bundle, ImageSpec
 from .model.symmetry import NO_SYMMETRY, Symmetry
 from .pose import Hypothesis, ObjectPose, Roi
+from .scene.depth_image import DepthImage
+from .scene.observed import NOTHING, Observed
+from .scene.support_plane import SupportPlane
 from .solver import SolvedPose, Start
 from .solver.coarse import Target
 from .solver.jit import compilation_told
@@ -72,13 +75,16 @@ class PoseEstimator:
         self.timings: dict[str, float] = {}
         self._warm_up()
 
-    def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None) -> list[ObjectPose]:
+    def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None, *,
+                 support: SupportPlane | None = None, depth: DepthImage | None = None) -> list[ObjectPose]:
         """Poses of the objects in ``image``, best score first; proposals below the card's accepted score are dropped.
 
         Args:
             image: uint8 [H, W, 3] RGB.
             camera: intrinsics of this image.
             rois: (x_min, y_min, x_max, y_max) in pixels, one object each; None looks for objects itself.
+            support: the plane that the objects stand on, in the camera's frame, where it is known.
+            depth: of the same moment, where there is one.
 
         Raises:
             ImageError, CameraError, RoiError: the input cannot be used; the message says why.
@@ -90,7 +96,7 @@ class PoseEstimator:
         if proposed:
             boxes = [np.array(box) for box in self.proposer(image)]
             self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)
-        poses = self._locate(image, camera, boxes, proposed)
+        poses = self._locate(image, camera, boxes, proposed, Observed(support, depth))
         # A caller's ROI says that there is an object; the threshold is for what the model proposes to itself.
         accept = self.bundle.card.score.accept if proposed else 0.0
         poses = [pose for pose in poses if pose is not None and pose.score >= accept]
@@ -100,11 +106,12 @@ class PoseEstimator:
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
         return poses
 
-    def follow(self, image: np.ndarray, camera: Camera, poses: Sequence[ObjectPose]) -> list[ObjectPose | None]:
+    def follow(self, image: np.ndarray, camera: Camera, poses: Sequence[ObjectPose], *,
+               support: SupportPlane | None = None, depth: DepthImage | None = None) -> list[ObjectPose | None]:
         """Each of ``poses``, known from an image shortly before, found again near by; nothing is searched.
 
         Args:
-            image, camera: as for :meth:`estimate`.
+            image, camera, support, depth: as for :meth:`estimate`.
             poses: in the camera's frame of now, that is, with the motion since then predicted.
 
         Returns:
@@ -123,7 +130,7 @@ class PoseEstimator:
         inside = [k for k, box in enumerate(boxes) if shown[k] and np.min(box[2:] - box[:2]) >= SMALLEST_BOX]
         if inside:
             crops, targets = crops_and_targets(self.bundle.card.image, camera, [boxes[k] for k in inside],
-                                               box_is_observed=False)
+                                               False, Observed(support, depth))
             starts = [Start(se3(crop.R_cam_crop.T, np.zeros(3)) @ poses[k].T_cam_obj, poses[k].size)
                       for crop, k in zip(crops, inside, strict=True)]
             solved = self.pipeline.follow(image, camera, crops, targets, starts)
@@ -135,38 +142,40 @@ class PoseEstimator:
         return found
 
     def locate(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
-               proposed: bool = False) -> list[ObjectPose | None]:
+               proposed: bool = False, *, support: SupportPlane | None = None,
+               depth: DepthImage | None = None) -> list[ObjectPose | None]:
         """One pose per checked box [4] in the same order, whatever its score; None where nothing fits.
 
         Args:
-            image, camera: as for :meth:`estimate`.
+            image, camera, support, depth: as for :meth:`estimate`.
             boxes: x_min, y_min, x_max, y_max in pixels, from :meth:`check`.
             proposed: the boxes are the model's own, rough ones.
         """
         self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
-        return self._locate(image, camera, boxes, proposed)
+        return self._locate(image, camera, boxes, proposed, Observed(support, depth))
 
     def covered(self, pose: Hypothesis, camera: Camera) -> np.ndarray:
         """[4] pixels: the box that an object at ``pose`` covers in the image, clipped to it."""
         return projected_box(pose, camera, self._unit)
 
     def _locate(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
-                proposed: bool = False) -> list[ObjectPose | None]:
+                proposed: bool = False, observed: Observed = NOTHING) -> list[ObjectPose | None]:
         """The pose in each ROI, with a re-crop where the object turned out to fill another box.
 
         Features are sharpest when the object fills the crop as it did in training; a ROI may be the whole picture.
         """
         with self.pipeline.same_image():
-            poses = self._cropped_twice(image, camera, boxes, proposed)
+            poses = self._cropped_twice(image, camera, boxes, proposed, observed)
         return [pose and self._experienced(pose, camera) for pose in poses]
 
     def _cropped_twice(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray],
-                   proposed: bool) -> list[ObjectPose | None]:
+                       proposed: bool, observed: Observed) -> list[ObjectPose | None]:
         """See :meth:`_locate`."""
         min_score = _TTA_MIN_SCORE * self.bundle.card.score.accept if proposed else 0.0
-        poses = self._solved(image, camera, boxes, not proposed, min_score)
+        poses = self._solved(image, camera, boxes, not proposed, min_score, observed)
         again = self._to_recrop(poses, camera, boxes, proposed)
-        for k, second in zip(again, self._solved(image, camera, list(again.values()), False, min_score), strict=True):
+        seconds = self._solved(image, camera, list(again.values()), False, min_score, observed)
+        for k, second in zip(again, seconds, strict=True):
             if second is None:
                 continue
             # A tighter crop is the more exact one; only where the two disagree must the score decide, and not even then
@@ -200,7 +209,7 @@ class PoseEstimator:
         return again
 
     def _solved(self, image: np.ndarray, camera: Camera, boxes: Sequence[np.ndarray], box_is_observed: bool,
-              min_score: float) -> list[ObjectPose | None]:
+                min_score: float, observed: Observed) -> list[ObjectPose | None]:
         """The pose of the object in each box [4] of image pixels.
 
         box_is_observed: see :class:`Target`. min_score: see :meth:`dinemo_ros.inference.Pipeline.solve`.
@@ -209,7 +218,8 @@ class PoseEstimator:
         shown = np.flatnonzero(lens_shows(camera, boxes))  # the model's own proposals know nothing of the lens
         if not len(shown):
             return found
-        crops, targets = crops_and_targets(self.bundle.card.image, camera, [boxes[k] for k in shown], box_is_observed)
+        crops, targets = crops_and_targets(self.bundle.card.image, camera, [boxes[k] for k in shown], box_is_observed,
+                                           observed)
         solved = self.pipeline.solve(image, camera, crops, targets, min_score)
         self._add_timings()
         for k, crop, hypotheses in zip(shown, crops, solved, strict=True):
@@ -232,7 +242,8 @@ class PoseEstimator:
         covariance = symmetry.covariance(rotate @ hypotheses[0].covariance @ rotate.T, best.T_cam_obj[:3, :3])
         return ObjectPose(best.T_cam_obj, best.score, best.size, category=self.bundle.card.category,
                           covariance=covariance, roi=tuple(box.tolist()), runners_up=tuple(others),
-                          visible=hypotheses[0].visible, size_covariance=symmetry.size_covariance(
+                          visible=hypotheses[0].visible, source=hypotheses[0].source,
+                          observations=hypotheses[0].observations, size_covariance=symmetry.size_covariance(
                               hypotheses[0].size_covariance, hypotheses[0].size))
 
     def _experienced(self, pose: ObjectPose, camera: Camera) -> ObjectPose:
@@ -269,17 +280,19 @@ def checked_boxes(image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None)
 
 
 def crops_and_targets(spec: ImageSpec, camera: Camera, boxes: Sequence[np.ndarray],
-                      box_is_observed: bool) -> tuple[list[CropCamera], list[Target]]:
+                      box_is_observed: bool, observed: Observed = NOTHING) -> tuple[list[CropCamera], list[Target]]:
     """The crop camera and the solver's target of each checked box [4]; box_is_observed: see :class:`Target`."""
     crops = [crop_camera(camera, box, spec.size, spec.margin) for box in boxes]
-    return crops, [target_of(crop, spec.stride, box_is_observed) for crop in crops]
+    return crops, [target_of(crop, spec.stride, box_is_observed, observed) for crop in crops]
 
 
-def target_of(crop: CropCamera, stride: int, box_is_observed: bool = True) -> Target:
+def target_of(crop: CropCamera, stride: int, box_is_observed: bool = True, observed: Observed = NOTHING) -> Target:
     """The crop camera in feature cells: cell j of the map is centred on crop pixel stride * j + (stride - 1) / 2."""
     half = 0.5 * (stride - 1)
     return Target((crop.box - half) / stride, np.array(crop.open_sides, np.uint8), crop.focal / stride,
-                  (crop.centre - half) / stride, box_is_observed)
+                  (crop.centre - half) / stride, box_is_observed,
+                  observed.support and observed.support.turned(crop.R_cam_crop.T),
+                  observed.depth and observed.depth.in_crop(crop, stride))
 
 
 def in_camera(R_cam_crop: np.ndarray, solved: SolvedPose, symmetry: Symmetry = NO_SYMMETRY) -> Hypothesis:

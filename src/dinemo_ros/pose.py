@@ -32,6 +32,24 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
+class Observation:
+    """What something beside the picture had to say about a pose.
+
+    Attributes:
+        name: "support" (the plane that the object stands on) or "depth".
+        used: it agreed with the rest and is part of the pose.
+        residual_m: metres between it and the pose without it, along the plane's normal or along the ray; NaN where it
+            said nothing.
+        reason: why it was not used, one sentence, or an empty string.
+    """
+
+    name: str
+    used: bool
+    residual_m: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class ObjectPose(Hypothesis):
     """The chosen hypothesis, and what is known about its reliability.
 
@@ -46,6 +64,9 @@ class ObjectPose(Hypothesis):
         size_covariance: [3, 3] of the size, square metres.
         probability: that the rotation is within 30 degrees of the true one, calibrated on renders; None where the
             bundle does not tell.
+        source: what the distance is known from: "rgb" (the size that the category usually has), "support", "depth" or
+            "support+depth".
+        observations: what was known beside the picture, and whether the pose agrees with it.
         track_id: number of the object over a sequence of images, from the tracker; None without one.
     """
 
@@ -56,4 +77,6 @@ class ObjectPose(Hypothesis):
     visible: float = 0.0
     size_covariance: np.ndarray = field(default_factory=lambda: np.eye(3))
     probability: float | None = None
+    source: str = "rgb"
+    observations: tuple[Observation, ...] = ()
     track_id: int | None = None

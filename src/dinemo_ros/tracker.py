@@ -25,6 +25,8 @@ from .detection.regions import covered_share, distinct_boxes, overlap
 from .estimator import SAME_POSE, SMALLEST_BOX, PoseEstimator, checked_boxes
 from .geometry import se3, so3_exp, so3_log
 from .pose import Hypothesis, ObjectPose, Roi
+from .scene.depth_image import DepthImage
+from .scene.support_plane import SupportPlane
 
 _VELOCITY_GAIN = 0.7  # weight of the newest difference of two poses in the velocity
 _FLIP_MEMORY = 0.8  # per image; evidence for the flip is summed up over about five of them
@@ -143,20 +145,21 @@ class PoseTracker:
         self._estimator, self.settings = estimator, settings
         self._tracks: list[Track] = []
         self._next, self._stamp, self._until_search = 0, -math.inf, 0
+        self._known: dict = {}  # beside the picture of now
         self.timings: dict[str, float] = {}
 
     def reset(self) -> None:
         """Forget all tracks; ids go on."""
         self._tracks, self._stamp, self._until_search = [], -math.inf, 0
 
-    def update(self, image: np.ndarray, camera: Camera, stamp_s: float,
-               rois: Sequence[Roi] | None = None) -> list[ObjectPose]:
+    def update(self, image: np.ndarray, camera: Camera, stamp_s: float, rois: Sequence[Roi] | None = None, *,
+               support: SupportPlane | None = None, depth: DepthImage | None = None) -> list[ObjectPose]:
         """Poses of the tracked objects that are seen in ``image``, best score first.
 
         Args:
             image: uint8 [H, W, 3] RGB.
-            camera, rois: as for :meth:`PoseEstimator.estimate`; ``rois`` start tracks and keep them wanted, but a track
-                is followed where a detector misses it for a moment.
+            camera, rois, support, depth: as for :meth:`PoseEstimator.estimate`; ``rois`` start tracks and keep them
+                wanted, but a track is followed where a detector misses it for a moment.
             stamp_s: of the image. Older than the last one, or newer by more than ``max_age_s``: all tracks end.
 
         Raises:
@@ -164,6 +167,7 @@ class PoseTracker:
         """
         begin = time.perf_counter()
         boxes = checked_boxes(image, camera, rois)
+        self._known = {"support": support, "depth": depth}
         dt = stamp_s - self._stamp
         if not 0.0 < dt <= self.settings.max_age_s:
             self.reset()
@@ -193,7 +197,7 @@ class PoseTracker:
         tracks = [t for t in self._tracks if not t.hidden]
         if not tracks:
             return
-        found = self._estimator.follow(image, camera, [t.pose for t in tracks])
+        found = self._estimator.follow(image, camera, [t.pose for t in tracks], **self._known)
         self._add_timings()
         for track, pose in zip(tracks, found, strict=True):
             if pose is not None and pose.score >= self._floor(track):
@@ -287,7 +291,7 @@ class PoseTracker:
                 proposed: bool = False) -> list[ObjectPose | None]:
         if not boxes:
             return []
-        found = self._estimator.locate(image, camera, boxes, proposed)
+        found = self._estimator.locate(image, camera, boxes, proposed, **self._known)
         self._add_timings()
         return found
 

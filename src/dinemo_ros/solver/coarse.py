@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..scene.support_plane import SupportPlane
 from .jit import kernel
 from .problem import Pinhole
 from .similarity import UNIT, SimilarityVolume
@@ -35,6 +36,8 @@ class Target:
         open_sides: [4] uint8, 1 where the object may continue outside the image.
         focal, centre: crop camera in cells (square, same principal point in x and y).
         box_is_observed: somebody else says that the object fills the box; the box of a pose of our own is no evidence.
+        support: the plane that the object stands on, crop camera frame; None where nobody knows one.
+        depth: [h, w] metres along the crop camera's axis in each cell, 0 where nothing was measured; None without.
     """
 
     box: np.ndarray
@@ -42,6 +45,8 @@ class Target:
     focal: float
     centre: float
     box_is_observed: bool = True
+    support: SupportPlane | None = None
+    depth: np.ndarray | None = None
 
     @property
     def camera(self) -> Pinhole:

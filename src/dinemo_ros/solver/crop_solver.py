@@ -15,6 +15,7 @@ import numpy as np
 
 from ..geometry import HALF_TURN, turn
 from ..model.symmetry import Symmetry
+from ..pose import Observation
 from .ambiguity import angles, azimuth_posterior, turned_evidence, widened
 from .category import COARSE_SAMPLES, Category
 from .coarse import SHIFT, Target, coarse_search, make_sums, select_distinct
@@ -56,6 +57,7 @@ class SolvedPose:
         covariance: [6, 6] of (x, y, z, rot_x, rot_y, rot_z) along the crop camera's axes, rotation about the object's
             origin; metres and radians.
         size_covariance: [3, 3] of the size, square metres.
+        source, observations: see :class:`~dinemo_ros.pose.ObjectPose`.
     """
 
     T_crop_obj: np.ndarray
@@ -64,6 +66,8 @@ class SolvedPose:
     visible: float
     covariance: np.ndarray
     size_covariance: np.ndarray
+    source: str = "rgb"
+    observations: tuple[Observation, ...] = ()
 
 
 @dataclass(frozen=True)
