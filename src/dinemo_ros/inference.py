@@ -26,7 +26,7 @@ from .features.flip_tta import beside, flipped
 from .model.bundle import Bundle
 from .solver import PoseSolver, SolvedPose, Start, prepare_category
 from .solver.category import for_flip_tta
-from .solver.coarse import Target
+from .solver.coarse import TERMS, Target
 
 Solved = list[list[SolvedPose]]  # per crop its hypotheses
 Result = TypeVar("Result")
@@ -38,10 +38,14 @@ class Pipeline(Protocol):
     Attributes:
         device: what the solver runs on, for a person to read.
         timings: milliseconds of wall-clock time per stage of the last call.
+        terms: names of what the solver can use beside the picture, see :attr:`Target.terms`. Others it leaves out.
     """
 
     @property
     def device(self) -> str: ...
+
+    @property
+    def terms(self) -> frozenset[str]: ...
 
     @property
     def timings(self) -> dict[str, float]: ...
@@ -183,7 +187,7 @@ class CpuPipeline(StagedPipeline):
     extractor: the network. threads: see :class:`PoseSolver`. evidence: see :func:`prepare_category`.
     """
 
-    device = "CPU"
+    device, terms = "CPU", TERMS
 
     def __init__(self, bundle: Bundle, extractor: FeatureExtractor, threads: int = 2,
                  evidence: str = "clutter") -> None:

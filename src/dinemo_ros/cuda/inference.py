@@ -29,6 +29,8 @@ class TorchPipeline(StagedPipeline):
     device: of torch. evidence: see :func:`dinemo_ros.solver.prepare_category`.
     """
 
+    terms: frozenset[str] = frozenset()  # it knows neither support plane nor depth
+
     def __init__(self, bundle: Bundle, extractor: FeatureExtractor, device: str = "cuda",
                  evidence: str = "clutter") -> None:
         category = prepare_category(bundle.mesh, bundle.card, evidence)

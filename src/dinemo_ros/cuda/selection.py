@@ -2,7 +2,8 @@
 """Whether the solver runs on a GPU or on the CPU, and why; imports torch only where there is a GPU.
 
 The CPU's solver is always built: it checks the GPU's at the start, and takes over where the GPU fails later on, with
-the very frame it failed on. So a GPU saves or costs time and never changes a pose.
+the very frame it failed on. So a GPU saves or costs time and never changes a pose. A frame for which a support plane or
+a depth image is known is solved on the CPU, as long as the GPU's solver has no term for them.
 """
 
 from __future__ import annotations
@@ -168,6 +169,7 @@ class SolverWithFallback:
     def __init__(self, first: Pipeline, fallback: Pipeline) -> None:
         self.first, self.fallback = first, fallback
         self._active: Pipeline = first
+        self._lacking: frozenset[str] = frozenset()  # terms of the last call that the GPU's solver does not have
 
     @property
     def failed(self) -> bool:
@@ -176,33 +178,45 @@ class SolverWithFallback:
 
     @property
     def device(self) -> str:
-        return self._active.device
+        if not self._lacking:
+            return self._active.device
+        return (f"{self.fallback.device}, because the solver of {self._active.device} cannot use "
+                f"{' and '.join(sorted(self._lacking))}")
+
+    @property
+    def terms(self) -> frozenset[str]:
+        return self.fallback.terms
 
     @property
     def timings(self) -> dict[str, float]:
-        return self._active.timings
+        return (self.fallback if self._lacking else self._active).timings
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
               min_score: float = 0.0) -> Solved:
         """Hypotheses of each crop; see :meth:`dinemo_ros.inference.Pipeline.solve`."""
-        return self._run(lambda pipeline: pipeline.solve(image, camera, crops, targets, min_score))
+        return self._run(lambda pipeline: pipeline.solve(image, camera, crops, targets, min_score), targets)
 
     def follow(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
                starts: Sequence[Start]) -> Solved:
         """The pose near each start; see :meth:`dinemo_ros.inference.Pipeline.follow`."""
-        return self._run(lambda pipeline: pipeline.follow(image, camera, crops, targets, starts))
+        return self._run(lambda pipeline: pipeline.follow(image, camera, crops, targets, starts), targets)
 
     def solve_features(self, features: np.ndarray, targets: Sequence[Target], starts: Sequence[Start] | None = None,
                        flip_tta: bool = False) -> Solved:
         """From ``features`` [B, D, h, h] on; see :meth:`dinemo_ros.inference.Pipeline.solve_features`."""
-        return self._run(lambda pipeline: pipeline.solve_features(features, targets, starts, flip_tta))
+        return self._run(lambda pipeline: pipeline.solve_features(features, targets, starts, flip_tta), targets)
 
     def same_image(self) -> AbstractContextManager:
         """See :meth:`dinemo_ros.inference.Pipeline.same_image`."""
         return self._active.same_image()
 
-    def _run(self, call: Callable[[Pipeline], Solved]) -> Solved:
-        if self.failed:
+    def _run(self, call: Callable[[Pipeline], Solved], targets: Sequence[Target]) -> Solved:
+        lacking = frozenset[str]().union(*(target.terms for target in targets)) - self._active.terms
+        if lacking - self._lacking:
+            _log.info("solver: on the CPU while there is %s, for which the GPU's solver has no term",
+                      " and ".join(sorted(lacking)))
+        self._lacking = lacking
+        if self.failed or lacking:
             return call(self.fallback)
         try:
             return self._first(call)

@@ -51,8 +51,8 @@ class DepthImage:
         """
         depth = np.asarray(depth)
         if depth.ndim != 2 or depth.dtype not in (np.uint16, np.float32, np.float64):
-            raise SceneError(f"the depth image is {depth.dtype} {list(depth.shape)}; it must be uint16 (millimetres) or "
-                             "float32 (metres) [height, width]")
+            raise SceneError(f"the depth image is {depth.dtype} {list(depth.shape)}; it must be uint16 (millimetres) "
+                             "or float32 (metres) [height, width]")
         if depth.shape != (camera.height, camera.width):
             raise SceneError(f"the depth image is {depth.shape[1]}x{depth.shape[0]} pixels and its camera "
                              f"{camera.width}x{camera.height}; give the calibration of the depth image")
@@ -68,8 +68,8 @@ class DepthImage:
             metres *= np.float32(1e-3)
         elif middle is not None and middle > FARTHEST:
             metres *= np.float32(1e-3)
-            note = (f"the depth image in 32-bit floats has a median of {middle:g}, which is no distance in metres: it is "
-                    "taken for millimetres, a factor of 1000")
+            note = (f"the depth image in 32-bit floats has a median of {middle:g}, which is no distance in metres: it "
+                    "is taken for millimetres, a factor of 1000")
         return cls(metres, camera, T_cam_depth, note)
 
     def in_crop(self, crop: CropCamera, stride: int) -> np.ndarray:

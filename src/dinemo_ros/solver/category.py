@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +19,20 @@ from .upright_prior import upright_prior
 from .views import ViewTable, view_table
 
 _SEARCH_VERTICES = 400  # evenly spread vertices whose similarity is computed for every cell
+_TILT = math.radians(9.0)  # standard deviation of the axis where nobody has measured it
 COARSE_SAMPLES = 80  # visible ones per viewpoint
+
+
+class Spread(NamedTuple):
+    """Standard deviations of poses found in the picture alone.
+
+    Attributes:
+        log_scale: of the logarithm of the object's scale, and so of its distance.
+        tilt: of its axis, radians.
+    """
+
+    log_scale: float
+    tilt: float
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,7 @@ class Category:
         covariance_scale, depth_scale: of the bundle's card.
         scales: [S] distances of the coarse search, relative to the ROI's.
         symmetry: of the category.
+        spread: how far poses from the picture alone are off, see :func:`spread_of`.
     """
 
     surface: Surface
@@ -52,6 +68,7 @@ class Category:
     depth_scale: float
     scales: np.ndarray
     symmetry: Symmetry
+    spread: Spread
 
 
 def prepare_category(mesh: NeuralMesh, card: Card, evidence: str = "clutter") -> Category:
@@ -68,7 +85,17 @@ def prepare_category(mesh: NeuralMesh, card: Card, evidence: str = "clutter") ->
         card.features.temperature, evidence, np.array(card.size_prior.mean_m),
         1.0 / np.array(card.size_prior.log_sigma) ** 2, upright_prior(card.search, card.score.covariance_scale),
         effective_dimension(surface.features), card.score.covariance_scale, card.calibration.depth_scale,
-        np.array(card.search.scale), card.symmetry)
+        np.array(card.search.scale), card.symmetry, spread_of(card))
+
+
+def spread_of(card: Card) -> Spread:
+    """What the bundle's ``uncertainty`` has measured; without it what the size prior leaves open, and nine degrees."""
+    prior = float(np.sum(np.array(card.size_prior.log_sigma) ** -2.0) ** -0.5)
+    known = card.uncertainty
+    if not known:
+        return Spread(prior, _TILT)
+    _, tilt_floor, _, along_floor, _ = known.floor
+    return Spread(math.hypot(prior, along_floor) * known.along[0], max(tilt_floor * known.tilt[0], _TILT))
 
 
 def for_flip_tta(category: Category) -> Category:

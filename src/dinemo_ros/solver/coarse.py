@@ -23,6 +23,7 @@ from .views import ViewTable
 from .workspace import MIN_DEPTH
 
 SHIFT = 3  # cells; the search looks at (2 SHIFT + 1)^2 image shifts
+TERMS = frozenset(("support", "depth"))  # what a target may hold beside the picture
 _LINE = 32  # 16-bit numbers in a cache line: sums that begin elsewhere are stored and read again at half the speed
 _LONGEST = 1024  # of a run, rounded up to whole lines: crops have at most 1024 pixels, 136 cells with their padding
 
@@ -51,6 +52,11 @@ class Target:
     @property
     def camera(self) -> Pinhole:
         return Pinhole(self.focal, self.centre)
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """Names of what is known beside the picture, which the solver has to use."""
+        return frozenset(name for name in TERMS if getattr(self, name) is not None)
 
 
 class PlainTarget(NamedTuple):

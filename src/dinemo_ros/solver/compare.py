@@ -158,6 +158,7 @@ def compare(crop, surface, rendering, state, equations, work):
             evidence += max(s - background_score[i, j], 0.0)
             covered += 1.0
             explained += gamma
+            rendering.seen[i, j] = gamma
             cosine += gamma * s
             X[0], X[1], X[2] = (j - centre) * z / focal, (i - centre) * z / focal, z
             for k in range(3):

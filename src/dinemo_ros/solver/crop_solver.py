@@ -20,6 +20,8 @@ from .ambiguity import angles, azimuth_posterior, turned_evidence, widened
 from .category import COARSE_SAMPLES, Category
 from .coarse import SHIFT, Target, coarse_search, make_sums, select_distinct
 from .nearest_view import nearest_starts
+from .observing import NO_TERMS, Terms, choose
+from .outline_term import outline_term
 from .problem import FeatureNoise, Priors
 from .refine import CORRELATED, Refined, coarse_refinement, gauss_newton_refinement, noise_variance
 from .roi_prior import roi_sides, tells_extent
@@ -42,6 +44,7 @@ _SCHEDULE = np.array([[2.5, 4], [1.5, 3]], dtype=np.float64)  # window sigma in 
 _GAUSS_NEWTON_STEPS = 2  # of render-and-compare for every hypothesis
 _LAST, _LAST_STEPS = 2, 6  # so many of the best get as many steps more
 _FOLLOW_STEPS = 4
+_OBSERVED_STEPS = 5  # with what is known beside the picture
 _FOLLOW_SCHEDULE = np.array([[2.5, 3], [1.5, 3]], dtype=np.float64)
 _NEAR_TURNS = (math.radians(-15), math.radians(15))  # about object z: how wrong a predicted azimuth may be
 _INSIDE = 0.7  # share of foreground in a vertex's window below which its match is too one-sided to be used
@@ -109,7 +112,7 @@ class CropSolver:
         starts = self._timed("coarse", self._coarse, volume, target)
         views = self._timed("coarse", self._nearest, volume, target)
         poses = self._timed("refine", self._refine, volume, target, starts, views)
-        solved = [self._solved(pose) for pose in poses]
+        solved = self._timed("refine", self._with_observations, volume, target, poses)
         if solved and self._category.symmetry.uncertain_azimuth:
             solved[0] = self._with_azimuth_uncertainty(solved[0], volume, target, poses[0])
         return solved
@@ -124,7 +127,7 @@ class CropSolver:
         """
         volume = self._timed("similarity", self._similarity, features)
         poses = self._timed("refine", self._follow, volume, target, start)
-        solved = [self._solved(pose) for pose in poses]
+        solved = self._timed("refine", self._with_observations, volume, target, poses)
         if self._category.symmetry.uncertain_azimuth:
             solved[0] = self._with_azimuth_uncertainty(solved[0], volume, target, poses[0])
         return solved
@@ -195,9 +198,11 @@ class CropSolver:
         self._gauss_newton_refinement(volume, target, poses, 0)
 
     def _gauss_newton_refinement(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined],
-                                 steps: int) -> None:
+                                 steps: int, terms: Terms = NO_TERMS) -> None:
         """``steps`` of render-and-compare for each of ``poses``; none only evaluates them."""
-        c, priors, scratch = self._category, self._priors(target), self._scratch(volume.background_score.shape)
+        c, scratch = self._category, self._scratch(volume.background_score.shape)
+        priors = self._priors(target)._replace(support=terms.support, depth=terms.depth, depth_noise=terms.depth_noise,
+                                                outline=terms.outline)
         for pose in poses:
             gauss_newton_refinement(volume, c.surface, FeatureNoise(c.temperature, c.dimension), priors, target.camera,
                                     pose, steps, scratch)
@@ -239,8 +244,27 @@ class CropSolver:
         """``solved`` with the variance about the object's axis that all turns about it, and not one alone, justify."""
         return replace(solved, covariance=widened(solved.covariance, pose.R, self._azimuths(volume, target, pose)))
 
-    def _solved(self, pose: Refined) -> SolvedPose:
-        return solved_pose(pose, self._category)
+    def _with_observations(self, volume: SimilarityVolume, target: Target, poses: list[Refined]) -> list[SolvedPose]:
+        """``poses`` in metres, the best of them refined with what is known beside the picture."""
+        if target.support is None and target.depth is None:
+            return [solved_pose(pose, self._category) for pose in poses]
+        return [self._observed(volume, target, pose) if k < _LAST else solved_pose(pose, self._category)
+                for k, pose in enumerate(poses)]
+
+    def _observed(self, volume: SimilarityVolume, target: Target, pose: Refined) -> SolvedPose:
+        """See ``observing.py``; ``pose`` is moved."""
+        scratch = self._scratch(volume.background_score.shape)
+        pose.evaluated = False  # so that the work space holds its rendering, and not that of another
+        self._gauss_newton_refinement(volume, target, [pose], 0)
+        choice = choose(target, pose, self._category, scratch)
+        if choice.terms is not NO_TERMS:
+            pose.t *= math.exp(choice.log_scale)
+            pose.log_size += choice.log_scale
+            pose.evaluated = False
+            terms = choice.terms._replace(outline=outline_term(volume.foreground))
+            self._gauss_newton_refinement(volume, target, [pose], _OBSERVED_STEPS, terms)
+        return replace(solved_pose(pose, self._category), source=choice.terms.source,
+                       observations=choice.observations)
 
 
 def solved_pose(pose: Refined, category: Category) -> SolvedPose:

@@ -76,11 +76,18 @@ class Priors(NamedTuple):
         size: [3] 1/sigma^2 of the log-sizes.
         sides: [2, 4] what the ROI says, see ``roi_prior.py``.
         upright: [2] see ``upright_prior.py``.
+        support: [9] see ``support_term.py``.
+        depth: [h, w], depth_noise: [3], see ``depth_term.py``.
+        outline: [4, D] see ``outline_term.py``.
     """
 
     size: np.ndarray
     sides: np.ndarray
     upright: np.ndarray
+    support: np.ndarray = np.zeros(9)
+    depth: np.ndarray = np.zeros((0, 0))
+    depth_noise: np.ndarray = np.zeros(3)
+    outline: np.ndarray = np.zeros((4, 0))
 
 
 class NormalEquations(NamedTuple):
@@ -103,9 +110,12 @@ class Rendering(NamedTuple):
         face_of: [h, w] int32 face that a cell centre sees, -1 none.
         barycentric: [h, w, 3] weights of its corners.
         depth: [h, w] metres.
+        seen: [h, w] probability that a cell with a face shows the object, by
+            :func:`~dinemo_ros.solver.compare.compare`.
     """
 
     screen: np.ndarray
     face_of: np.ndarray
     barycentric: np.ndarray
     depth: np.ndarray
+    seen: np.ndarray

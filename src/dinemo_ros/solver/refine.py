@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .compare import compare, rasterise
+from .depth_term import add_depth
 from .jit import kernel
 from .likelihood import accumulate, choose_vertices
 from .linear import rotate, solve_positive, transform
+from .outline_term import add_outline
 from .problem import FeatureMap, FeatureNoise, NormalEquations, Pinhole, Priors, Rendering, State
 from .roi_prior import add_roi_prior
 from .similarity import SimilarityVolume
+from .support_term import add_support
 from .surface import Surface
 from .upright_prior import add_upright_prior
 from .workspace import BLOCK, MIN_DEPTH, PARAMETERS, Scratch
@@ -125,7 +128,7 @@ def _windowed(odds, vertices, index, weight, priors, state, camera, sigma, equat
 def _gauss_newton_refinement(crop, surface, priors, state, equations, sums, evaluated, steps, scratch):
     work, camera = scratch.work, Pinhole(crop.focal, crop.centre)
     new = State(scratch.new_R, scratch.new_t, scratch.new_log_size)
-    rendering = Rendering(scratch.screen, scratch.face_of, scratch.barycentric, scratch.depth)
+    rendering = Rendering(scratch.screen, scratch.face_of, scratch.barycentric, scratch.depth, scratch.seen)
     for k in range(steps + 1):
         if k > 0 or not evaluated:
             rasterise(surface.vertices, surface.faces, state, camera, rendering, work)
@@ -133,6 +136,10 @@ def _gauss_newton_refinement(crop, surface, priors, state, equations, sums, eval
             unit = noise_variance(sums[2], crop.dimension) * CORRELATED
             add_roi_prior(priors.sides, surface.vertices, state, camera, unit, equations, work)
             add_upright_prior(priors.upright, state.R, unit, equations)
+            add_outline(priors.outline, surface.vertices, state, camera, unit, equations, work, scratch.extreme,
+                        scratch.highest)
+            add_support(priors.support, state, unit, equations)
+            add_depth(priors.depth, priors.depth_noise, surface, rendering, state, camera, unit, equations, work)
         if k == steps or sums[1] < 1.0:
             break
         data = 1.0 / (noise_variance(sums[2], crop.dimension) * CORRELATED)

@@ -51,6 +51,9 @@ class Scratch(NamedTuple):
     face_of: np.ndarray  # [h, w] int32
     barycentric: np.ndarray  # [h, w, 3]
     depth: np.ndarray  # [h, w] metres
+    seen: np.ndarray  # [h, w]
+    extreme: np.ndarray  # [32] int64 vertices on the outline, see ``outline_term.py``
+    highest: np.ndarray  # [32] cells
 
 
 def make_work() -> Work:
@@ -65,7 +68,8 @@ def make_scratch(vertices: int, cells: tuple[int, int], limit: int) -> Scratch:
     h, w = cells
     return Scratch(make_work(), np.empty(limit, np.int64), np.empty(limit),
                    np.empty((h // BLOCK + 1, w // BLOCK + 1), np.uint8), *make_equations(), *make_equations(),
-                   np.empty((3, 3)), np.empty(3), np.empty(3), *make_rendering(vertices, cells))
+                   np.empty((3, 3)), np.empty(3), np.empty(3), *make_rendering(vertices, cells),
+                   np.zeros(32, np.int64), np.zeros(32))
 
 
 def make_equations() -> NormalEquations:
@@ -75,4 +79,5 @@ def make_equations() -> NormalEquations:
 
 def make_rendering(vertices: int, cells: tuple[int, int]) -> Rendering:
     """Room for a mesh of ``vertices`` in a feature map of ``cells`` (h, w); undefined until it is rasterised."""
-    return Rendering(np.empty((vertices, 3)), np.empty(cells, np.int32), np.empty((*cells, 3)), np.empty(cells))
+    return Rendering(np.empty((vertices, 3)), np.empty(cells, np.int32), np.empty((*cells, 3)), np.empty(cells),
+                     np.zeros(cells))
