@@ -240,11 +240,12 @@ class PoseEstimator:
         rotate = np.zeros((6, 6))
         rotate[:3, :3] = rotate[3:, 3:] = crop.R_cam_crop  # positions and rotation vectors both turn with the axes
         covariance = symmetry.covariance(rotate @ hypotheses[0].covariance @ rotate.T, best.T_cam_obj[:3, :3])
+        first, size_covariance = hypotheses[0], symmetry.size_covariance(hypotheses[0].size_covariance,
+                                                                         hypotheses[0].size)
         return ObjectPose(best.T_cam_obj, best.score, best.size, category=self.bundle.card.category,
                           covariance=covariance, roi=tuple(box.tolist()), runners_up=tuple(others),
-                          visible=hypotheses[0].visible, source=hypotheses[0].source,
-                          observations=hypotheses[0].observations, size_covariance=symmetry.size_covariance(
-                              hypotheses[0].size_covariance, hypotheses[0].size))
+                          visible=first.visible, size_covariance=size_covariance, source=first.source,
+                          observations=first.observations, shape=first.shape)
 
     def _experienced(self, pose: ObjectPose, camera: Camera) -> ObjectPose:
         """What is reported of a pose: probability and covariances as the bundle's ``uncertainty`` knows them."""

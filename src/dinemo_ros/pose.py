@@ -66,6 +66,8 @@ class ObjectPose(Hypothesis):
             bundle does not tell.
         source: what the distance is known from: "rgb" (the size that the category usually has), "support", "depth" or
             "support+depth".
+        shape: [K] of the category's modes of shape (``NeuralMesh.modes``), standard deviations from the mean object; it
+            is found where ``source`` is not "rgb", else empty or zeros.
         observations: what was known beside the picture, and whether the pose agrees with it.
         track_id: number of the object over a sequence of images, from the tracker; None without one.
     """
@@ -79,4 +81,5 @@ class ObjectPose(Hypothesis):
     probability: float | None = None
     source: str = "rgb"
     observations: tuple[Observation, ...] = ()
+    shape: tuple[float, ...] = ()
     track_id: int | None = None

@@ -6,7 +6,7 @@ vertex, beside clutter features for what is no object."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +19,7 @@ from ..io.files import write_arrays
 # The shipped meshes have 300 to 800 vertices. The solver draws all faces in every pose of its search before the first
 # picture: with 10,000 faces a start takes three times as long as with 1,600, far beyond that minutes.
 LARGEST_MESH = 128 << 20  # bytes of the file and of its arrays
-_MOST = {"vertices": 5_000, "normals": 5_000, "features": 5_000, "faces": 10_000, "clutter": 1_024}
+_MOST = {"vertices": 5_000, "normals": 5_000, "features": 5_000, "faces": 10_000, "clutter": 1_024, "modes": 6}
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class NeuralMesh:
         normals: [V, 3] float32, unit, pointing outwards.
         features: [V, D] float32, unit norm, one per vertex.
         clutter: [K, D] float32, unit norm, what is not the object.
+        modes: [M, V, 3] float32, how objects differ from the mean one: metres that the vertices move by per standard
+            deviation of each mode; M is 0 where nobody has measured it.
     """
 
     vertices: np.ndarray
@@ -39,6 +41,7 @@ class NeuralMesh:
     normals: np.ndarray
     features: np.ndarray
     clutter: np.ndarray
+    modes: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3), np.float32))
 
     def __post_init__(self) -> None:
         for name, most in _MOST.items():
@@ -60,11 +63,23 @@ class NeuralMesh:
         if len(self.features) != len(self.vertices) or self.clutter.shape[1] != self.features.shape[1]:
             raise BundleError(f"mesh features {list(self.features.shape)} must have one row per vertex "
                               f"({len(self.vertices)}), clutter {list(self.clutter.shape)} the same columns")
+        object.__setattr__(self, "modes", self._checked_modes())
         for name in ("normals", "features", "clutter"):
             norms = np.linalg.norm(getattr(self, name), axis=1)
             if not np.allclose(norms, 1.0, atol=1e-2):
                 raise BundleError(f"mesh {name} must have unit norm, found norms from {norms.min():.3g} to "
                                   f"{norms.max():.3g}")
+
+    def _checked_modes(self) -> np.ndarray:
+        modes, shape = np.asarray(self.modes), (len(self.vertices), 3)
+        if len(np.atleast_1d(modes)) == 0:
+            return np.zeros((0, *shape), np.float32)
+        if modes.ndim != 3 or modes.shape[1:] != shape or modes.dtype.kind != "f":
+            raise BundleError(f"mesh modes must be floats [M, {shape[0]}, 3], got {modes.dtype} {list(modes.shape)}")
+        if not np.isfinite(modes).all() or np.abs(modes).max() > self.extent.max():
+            raise BundleError("mesh modes hold numbers that are not finite, or move vertices by more than the object "
+                              "is large")
+        return np.ascontiguousarray(modes, dtype=np.float32)
 
     @property
     def extent(self) -> np.ndarray:
@@ -73,7 +88,7 @@ class NeuralMesh:
 
     def save(self, path: str | Path | BinaryIO) -> None:
         """Write ``path``, or into an open file, as a compressed npz without pickles."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "modes" or len(self.modes)}
         if isinstance(path, (str, Path)):
             write_arrays(path, **arrays)
         else:
@@ -84,7 +99,8 @@ class NeuralMesh:
         """Read what :meth:`save` wrote; BundleError names what is wrong with the file."""
         path = Path(path)
         try:
-            arrays = read_arrays(path, [f.name for f in fields(cls)], largest=LARGEST_MESH, rows=_MOST)
+            names = [f.name for f in fields(cls) if f.name != "modes"]
+            arrays = read_arrays(path, names, ["modes"], largest=LARGEST_MESH, rows=_MOST)
         except DocumentError as error:
             raise BundleError(f"{path}: cannot be read as a neural mesh: it {error}; copy the bundle again") from error
         try:

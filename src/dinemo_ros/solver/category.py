@@ -14,7 +14,7 @@ from ..model.mirror import counterparts, side_by_side
 from ..model.neural_mesh import NeuralMesh
 from ..model.symmetry import Symmetry
 from .nearest_view import NearestViews, nearest_views
-from .surface import Surface, edge_products, prepare_surface
+from .surface import Surface, edge_products, prepare_surface, surface_modes
 from .upright_prior import upright_prior
 from .views import ViewTable, view_table
 
@@ -50,6 +50,7 @@ class Category:
         covariance_scale, depth_scale: of the bundle's card.
         scales: [S] distances of the coarse search, relative to the ROI's.
         symmetry: of the category.
+        modes: [K, V, 3] metres, see ``shape_step.py``; the vertices in the surface's order.
         spread: how far poses from the picture alone are off, see :func:`spread_of`.
     """
 
@@ -68,6 +69,7 @@ class Category:
     depth_scale: float
     scales: np.ndarray
     symmetry: Symmetry
+    modes: np.ndarray
     spread: Spread
 
 
@@ -85,7 +87,7 @@ def prepare_category(mesh: NeuralMesh, card: Card, evidence: str = "clutter") ->
         card.features.temperature, evidence, np.array(card.size_prior.mean_m),
         1.0 / np.array(card.size_prior.log_sigma) ** 2, upright_prior(card.search, card.score.covariance_scale),
         effective_dimension(surface.features), card.score.covariance_scale, card.calibration.depth_scale,
-        np.array(card.search.scale), card.symmetry, spread_of(card))
+        np.array(card.search.scale), card.symmetry, surface_modes(mesh), spread_of(card))
 
 
 def spread_of(card: Card) -> Spread:

@@ -20,8 +20,7 @@ from .ambiguity import angles, azimuth_posterior, turned_evidence, widened
 from .category import COARSE_SAMPLES, Category
 from .coarse import SHIFT, Target, coarse_search, make_sums, select_distinct
 from .nearest_view import nearest_starts
-from .observing import NO_TERMS, Terms, choose
-from .outline_term import outline_term
+from .observed_refinement import ObservedRefinement
 from .problem import FeatureNoise, Priors
 from .refine import CORRELATED, Refined, coarse_refinement, gauss_newton_refinement, noise_variance
 from .roi_prior import roi_sides, tells_extent
@@ -44,7 +43,6 @@ _SCHEDULE = np.array([[2.5, 4], [1.5, 3]], dtype=np.float64)  # window sigma in 
 _GAUSS_NEWTON_STEPS = 2  # of render-and-compare for every hypothesis
 _LAST, _LAST_STEPS = 2, 6  # so many of the best get as many steps more
 _FOLLOW_STEPS = 4
-_OBSERVED_STEPS = 5  # with what is known beside the picture
 _FOLLOW_SCHEDULE = np.array([[2.5, 3], [1.5, 3]], dtype=np.float64)
 _NEAR_TURNS = (math.radians(-15), math.radians(15))  # about object z: how wrong a predicted azimuth may be
 _INSIDE = 0.7  # share of foreground in a vertex's window below which its match is too one-sided to be used
@@ -60,7 +58,7 @@ class SolvedPose:
         covariance: [6, 6] of (x, y, z, rot_x, rot_y, rot_z) along the crop camera's axes, rotation about the object's
             origin; metres and radians.
         size_covariance: [3, 3] of the size, square metres.
-        source, observations: see :class:`~dinemo_ros.pose.ObjectPose`.
+        source, observations, shape: see :class:`~dinemo_ros.pose.ObjectPose`.
     """
 
     T_crop_obj: np.ndarray
@@ -71,6 +69,7 @@ class SolvedPose:
     size_covariance: np.ndarray
     source: str = "rgb"
     observations: tuple[Observation, ...] = ()
+    shape: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,11 +197,9 @@ class CropSolver:
         self._gauss_newton_refinement(volume, target, poses, 0)
 
     def _gauss_newton_refinement(self, volume: SimilarityVolume, target: Target, poses: Sequence[Refined],
-                                 steps: int, terms: Terms = NO_TERMS) -> None:
+                                 steps: int) -> None:
         """``steps`` of render-and-compare for each of ``poses``; none only evaluates them."""
-        c, scratch = self._category, self._scratch(volume.background_score.shape)
-        priors = self._priors(target)._replace(support=terms.support, depth=terms.depth, depth_noise=terms.depth_noise,
-                                                outline=terms.outline)
+        c, priors, scratch = self._category, self._priors(target), self._scratch(volume.background_score.shape)
         for pose in poses:
             gauss_newton_refinement(volume, c.surface, FeatureNoise(c.temperature, c.dimension), priors, target.camera,
                                     pose, steps, scratch)
@@ -248,23 +245,12 @@ class CropSolver:
         """``poses`` in metres, the best of them refined with what is known beside the picture."""
         if target.support is None and target.depth is None:
             return [solved_pose(pose, self._category) for pose in poses]
-        return [self._observed(volume, target, pose) if k < _LAST else solved_pose(pose, self._category)
-                for k, pose in enumerate(poses)]
-
-    def _observed(self, volume: SimilarityVolume, target: Target, pose: Refined) -> SolvedPose:
-        """See ``observing.py``; ``pose`` is moved."""
-        scratch = self._scratch(volume.background_score.shape)
-        pose.evaluated = False  # so that the work space holds its rendering, and not that of another
-        self._gauss_newton_refinement(volume, target, [pose], 0)
-        choice = choose(target, pose, self._category, scratch)
-        if choice.terms is not NO_TERMS:
-            pose.t *= math.exp(choice.log_scale)
-            pose.log_size += choice.log_scale
-            pose.evaluated = False
-            terms = choice.terms._replace(outline=outline_term(volume.foreground))
-            self._gauss_newton_refinement(volume, target, [pose], _OBSERVED_STEPS, terms)
-        return replace(solved_pose(pose, self._category), source=choice.terms.source,
-                       observations=choice.observations)
+        refine = ObservedRefinement(volume, target, self._category, self._priors(target),
+                                    self._scratch(volume.background_score.shape))
+        known = [refine(pose) for pose in poses[:_LAST]]
+        solved = [solved_pose(pose, self._category) for pose in poses]
+        return [replace(pose, source=what.source, observations=what.observations, shape=tuple(what.shape.tolist()))
+                for pose, what in zip(solved, known, strict=False)] + solved[_LAST:]
 
 
 def solved_pose(pose: Refined, category: Category) -> SolvedPose:

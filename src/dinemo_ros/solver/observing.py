@@ -24,7 +24,6 @@ from ..pose import Observation
 from .category import Category
 from .coarse import Target
 from .depth_term import NO_DEPTH, NO_DEPTH_NOISE, depth_noise, spread
-from .outline_term import NO_OUTLINE
 from .refine import Refined
 from .support_term import NO_SUPPORT, foot, support_term
 from .workspace import Scratch
@@ -44,7 +43,6 @@ class Terms(NamedTuple):
     support: np.ndarray = NO_SUPPORT
     depth: np.ndarray = NO_DEPTH
     depth_noise: np.ndarray = NO_DEPTH_NOISE
-    outline: np.ndarray = NO_OUTLINE
 
     @property
     def source(self) -> str:

@@ -53,6 +53,13 @@ def prepare_surface(mesh: NeuralMesh) -> Surface:
     return surface
 
 
+def surface_modes(mesh: NeuralMesh) -> np.ndarray:
+    """[K, V, 3] float64 metres, the mesh's modes of shape with their vertices in the order of its surface."""
+    if not len(mesh.modes):
+        return np.zeros((0, len(mesh.vertices), 3))
+    return mesh.modes[:, farthest_point_order(mesh.vertices.astype(np.float64))].astype(np.float64)
+
+
 def _surface(mesh: NeuralMesh) -> Surface:
     order = farthest_point_order(mesh.vertices.astype(np.float64))
     rank = np.empty_like(order)
