@@ -34,6 +34,9 @@ _SHARE = 0.25  # of the cells that show the object whose depth must agree at one
 _SURE = 0.5  # share from which depth is believed where it contradicts the plane
 _BELOW = -0.02  # metres: a foot so far below the plane is seen through the object, not measured on it
 _APART = 0.03  # metres between foot and plane at which depth and plane contradict each other
+_FARTHEST = 0.7  # of the logarithm of the scale: objects of half or twice the size of what the picture suggests
+_LOOSER = 2.0  # the size of single objects, over what the category's spread says: some are far from the rest
+_SPARE = 1.4  # the same for the test of the plane, whose wrong answers cost on either side
 _BAND = 0.025  # of the logarithm of the scale: cells this near to each other agree
 
 
@@ -110,7 +113,7 @@ def _standing(target: Target, pose: Refined, category: Category) -> _Verdict:
                                             "this camera, with its normal up?")
     tilt = math.atan2(float(np.linalg.norm(np.cross(pose.R[:, 2], plane.normal))),
                       float(pose.R[:, 2] @ plane.normal))
-    sigma_height = math.hypot(category.spread.log_scale * along, plane.offset_sigma)
+    sigma_height = math.hypot(_SPARE * category.spread.log_scale * along, plane.offset_sigma)
     sigma_tilt = math.hypot(category.spread.tilt, plane.normal_sigma)
     inside = -0.5 * (height / sigma_height) ** 2 - math.log(sigma_height * math.sqrt(2.0 * math.pi))
     upright = -0.5 * (tilt / sigma_tilt) ** 2 - math.log(2.0 * math.pi * sigma_tilt**2)
@@ -137,7 +140,7 @@ def _depth_vote(measured: np.ndarray, pose: Refined, category: Category, scratch
         return _Verdict(False, 0.0, math.nan, "nothing was measured where the object is seen")
     rendered = scratch.depth[known] + (category.depth_scale - 1.0) * pose.t[2]
     ratio, weight = np.log(measured[known] / rendered), seen[known]
-    sigma = 2.0 * category.spread.log_scale
+    sigma = _LOOSER * category.spread.log_scale
     band = max(_BAND, spread(category) / float(np.median(rendered)))
     order = np.sort(ratio[weight > 0.3]) if (weight > 0.3).any() else np.sort(ratio)
     candidates = order[np.linspace(0, len(order) - 1, min(len(order), 60)).round().astype(int)]
@@ -148,7 +151,7 @@ def _depth_vote(measured: np.ndarray, pose: Refined, category: Category, scratch
     share = float(weight[close].sum()) / total
     distance = float(np.linalg.norm(pose.t)) * category.depth_scale
     residual = (math.exp(log_scale) - 1.0) * distance
-    if share < _SHARE or abs(log_scale) > 3.0 * category.spread.log_scale:
+    if share < (_SHARE if abs(log_scale) < 2.0 * category.spread.log_scale else _SURE) or abs(log_scale) > _FARTHEST:
         reason = (f"only {100 * share:.0f} % of what is seen of the object has a depth that agrees with its shape at a "
                   "size that such objects have: it is transparent, covered, or the depth is of another place or unit")
         return _Verdict(False, 0.0, residual, reason, share)
