@@ -125,10 +125,11 @@ def server(monkeypatch):
 @pytest.mark.parametrize("below", ["", "./", "van-1.0/", "a/b/"])
 @pytest.mark.parametrize("pack, name", [(tar_of, "van.tar.gz"), (zip_of, "van.zip")])
 def test_an_archive_is_kept_under_its_category_and_found(bundle, tmp_path, home, pack, name, below):
-    archive = pack(tmp_path / name, files_of(bundle, below) | {"other/notes.txt": b"left"})
+    archive = pack(tmp_path / name, files_of(bundle, below) | {"other/README.md": b"of another"})
     found = fetch_bundle(str(archive), sha256(archive))
     assert found.path == home / "van" == find_bundle("van") and not is_installed(found.path)
     assert found.card == load_bundle(bundle).card and found.int8() == b"int8"
+    assert (home / "van" / "README.md").read_text() == "terms"
     assert sorted(os.listdir(home / "van")) == sorted(os.listdir(bundle)) and os.listdir(home) == ["van"]
     assert {stat.S_IMODE(path.stat().st_mode) & 0o022 for path in (home / "van").iterdir()} == {0}
 
@@ -200,6 +201,13 @@ def test_a_download_that_is_too_large(server, home, monkeypatch, length):
     with pytest.raises(BundleError, match="is larger than 1.95 KiB, which is the most that is fetched"):
         fetch_bundle(server.address + "/large", "1" * 64)
     assert_nothing_is_left(home)
+
+
+def test_of_what_says_that_it_is_too_large_nothing_is_written(server):
+    file = io.BytesIO()
+    with pytest.raises(DocumentError, match="is larger than 2 bytes"):
+        download_module.download(server.gives("/large", b"large"[:1], 5), file, 2, 10.0)
+    assert file.getvalue() == b""
 
 
 def test_a_download_that_takes_too_long(server):
