@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +30,7 @@ _SIZE_SIGMA = 0.10  # of the logarithm: how much vessels of one file differ in s
 _OCCLUDED, _GRIPPED = 0.4, 0.6  # shares: pictures with something before the object; held objects with a gripper
 _CLEARANCE = 0.10  # metres; nothing comes nearer to the camera
 _TRIES = 14
+_Kind = Callable[[TableScene, View, np.random.Generator], Asset | None]
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,20 @@ def _bystanders(scene: TableScene, view: View, rng: np.random.Generator) -> list
 
 
 def _occluder(scene: TableScene, things: list[Asset], view: View, rng: np.random.Generator) -> Asset | None:
-    """Something before the object: of a few tries the one that hides nearest to a share drawn at random, or None."""
-    wanted, best, off = rng.uniform(0.05, MOST_HIDDEN), None, np.inf
+    """Something before the object, on the table or reaching in; None where neither kind fits."""
+    wanted = rng.uniform(0.05, MOST_HIDDEN)
+    kinds = [_standing_occluder, _bar]
+    if rng.random() < 0.4:
+        kinds.reverse()
+    return next((found for kind in kinds if (found := _best(kind, wanted, scene, things, view, rng))), None)
+
+
+def _best(kind: _Kind, wanted: float, scene: TableScene, things: list[Asset], view: View,
+          rng: np.random.Generator) -> Asset | None:
+    """Of a few things of one kind the one with which the hidden share is nearest to ``wanted``, or None."""
+    best, off = None, np.inf
     for _ in range(_TRIES):
-        thing = _standing_occluder(scene, view, rng) if rng.random() < 0.5 else _bar(scene, view, rng)
+        thing = kind(scene, view, rng)
         if thing is None or not _clear(thing, scene, view):
             continue
         hidden = hidden_share(scene.asset, [*things, thing], view)

@@ -5,11 +5,11 @@
         --held-out
 
 A camera of 640 x 480 pixels and 60 degrees sees one object from 0.35 to 1.2 m and 15 to 75 degrees of elevation.
-In two of five pictures something stands or reaches before it and hides up to 60 %; one object in ten stands on something
-else than the table or is held above it. What is written: :mod:`dinemo_training.synthetic.render.bop_scene`; the depth
-camera: :mod:`dinemo_training.synthetic.render.depth_sensor`. Planes with errors lie beside the true one: ``noisy``
-(1 degree about the object's foot, 3 mm), ``about_camera`` (the same about the camera), ``wrong`` (5 cm too high or too
-low). Picture k depends on --seed and k alone.
+In two of five pictures something stands or reaches before it and hides up to 60 %; one object in ten stands on
+something else than the table or is held above it. What is written: :mod:`dinemo_training.synthetic.render.bop_scene`;
+the depth camera: :mod:`dinemo_training.synthetic.render.depth_sensor`. Planes with errors lie beside the true one:
+``noisy`` (1 degree about the object's foot, 3 mm), ``about_camera`` (the same about the camera), ``wrong`` (5 cm too
+high or too low). Picture k depends on --seed and k alone.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--category", required=True, action="append", choices=sorted(CATEGORIES),
                         help="may be given several times: they take turns")
-    parser.add_argument("--cad", type=Path, help="folder of the category's CAD files, or of folders by the names of the "
-                        "categories; without it all are invented")
+    parser.add_argument("--cad", type=Path, help="folder of the category's CAD files, or of folders by the names of "
+                        "the categories; without it all are invented")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
