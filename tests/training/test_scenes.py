@@ -179,6 +179,20 @@ def test_what_is_hidden_is_at_most_sixty_percent_and_shows_the_occluder():
     assert different[covered].mean() > 0.5, "the picture shows what the mask says"
 
 
+def test_what_hides_too_much_is_no_occluder():
+    sample = sampler().sample(2)
+    start = sample.view.eye + 0.7 * (sample.scene.T_table_obj[:3, 3] - sample.view.eye)
+
+    def curtain(*_):
+        return moved(cuboids("curtain", [(np.full(3, 2.0), np.eye(4))], Material()), se3(np.eye(3), start))
+
+    assert hidden_share(sample.scene.asset, [curtain()], sample.view) > 0.6
+    arguments = sample.scene, [], sample.view, np.random.default_rng(0)
+    assert scene_sampler._best(curtain, 0.6, *arguments) is None
+    found = scene_sampler._best(scene_sampler._bar, 0.3, *arguments)
+    assert found is not None and 0.02 < hidden_share(sample.scene.asset, [found], sample.view) <= 0.6
+
+
 def test_one_seed_gives_the_same_files_and_another_others(tmp_path):
     for name, seed in (("a", 4), ("b", 4), ("c", 5)):
         write_scenes(tmp_path / name, sampler(seed), seed, 3)
@@ -194,6 +208,8 @@ def test_a_picture_depends_on_its_number_alone(tmp_path):
     write_scenes(tmp_path / "long", sampler(), SEED, 2)
     first = Path("000000") / "rgb" / "000000.jpg"
     assert (tmp_path / "short" / first).read_bytes() == (tmp_path / "long" / first).read_bytes()
+    sizes = [sampler().sample(k).scene.vessel.height for k in range(0, 8, 2)]
+    assert len(set(sizes)) == len(sizes), "every picture has a vessel of its own"
 
 
 TRUE = SupportPlane(np.array([0.0, -0.8, -0.6]), -0.4)
