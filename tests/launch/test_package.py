@@ -54,6 +54,8 @@ def test_what_is_installed():
     share, prefix = get_package_share_path("dinemo_ros"), Path(get_package_prefix("dinemo_ros"))
     for name in ("package.xml", "launch/pose.launch.py", "launch/demo.launch.py", "config/pose.yaml",
                  "config/fastdds.xml", "config/dinemo.rviz", "config/demo_sequence/ground_truth.json",
+                 "config/demo_scene_cups/objects.json", "config/demo_scene_cups/000000/scene_support.json",
+                 "config/demo_scene_cups/000000/depth/000011.png",
                  "engines/car/model.yaml", "engines/car/backbone.onnx", "engines/car/mesh.npz"):
         assert (share / name).is_file(), name
     for name in ("pose_node", "image_source_node"):

@@ -186,12 +186,16 @@ def write_sequence(out: Path, gazebo: Path) -> None:
                        "roi": [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]}
     write_file(out / "ground_truth.json", json.dumps({"category": "car", "frames": truth}, indent=1, default=float))
     write_file(out / "ATTRIBUTION.md", _ATTRIBUTION)
-    K = camera_matrix()
-    info = {"image_width": SIZE[0], "image_height": SIZE[1], "camera_name": "demo",
+    write_calibration(out / "camera_info.yaml", camera_matrix(), SIZE)
+
+
+def write_calibration(path: Path, K: np.ndarray, size: tuple[int, int]) -> None:
+    """Write a calibration in the format of camera_calibration: intrinsics [3, 3] and size (W, H) in pixels, no lens."""
+    info = {"image_width": size[0], "image_height": size[1], "camera_name": "demo",
             "camera_matrix": _matrix(K), "distortion_model": "plumb_bob",
             "distortion_coefficients": _matrix(np.zeros((1, 5))), "rectification_matrix": _matrix(np.eye(3)),
             "projection_matrix": _matrix(np.hstack([K, np.zeros((3, 1))]))}
-    write_file(out / "camera_info.yaml", yaml.safe_dump(info, sort_keys=False, default_flow_style=None))
+    write_file(path, yaml.safe_dump(info, sort_keys=False, default_flow_style=None))
 
 
 def _matrix(values: np.ndarray) -> dict:

@@ -13,10 +13,16 @@ from .shading import linear
 
 def table_background(view: View, environment: Environment, rng: np.random.Generator,
                      photo: np.ndarray | None) -> np.ndarray:
-    """Picture [S, S, 3] float32: the plane z = view.ground with a texture, and what is seen beyond its edge.
+    """Picture [H, W, 3] float32: the plane z = view.ground with a texture, and what is seen beyond its edge.
 
     photo: uint8 RGB [h, w, 3] that may be laid on the table or hung on the wall.
     """
+    return table_picture(view, environment, rng, photo)[0]
+
+
+def table_picture(view: View, environment: Environment, rng: np.random.Generator,
+                  photo: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`table_background`, and which pixels [H, W] show the table (bool); the others show what is beyond it."""
     rays = view.rays()
     x, y, on_ground = ground_points(view, rays)
     turn = rng.uniform(0, 2 * np.pi)
@@ -33,7 +39,7 @@ def table_background(view: View, environment: Environment, rng: np.random.Genera
     picture = np.where(on_table[..., None], table, wall * rng.uniform(0.3, 1.1))
     edge = cv2.GaussianBlur(on_table.astype(np.float32), (0, 0), rng.uniform(0.4, 2.5))[..., None]
     blurred = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), rng.uniform(0.5, 4))
-    return np.ascontiguousarray(picture * edge + blurred * (1 - edge), dtype=np.float32)
+    return np.ascontiguousarray(picture * edge + blurred * (1 - edge), dtype=np.float32), on_table
 
 
 def _surface(u: np.ndarray, v: np.ndarray, distance: np.ndarray, rng: np.random.Generator,
@@ -72,14 +78,14 @@ def _surface(u: np.ndarray, v: np.ndarray, distance: np.ndarray, rng: np.random.
 
 def _wall(rays: np.ndarray, rng: np.random.Generator, photo: np.ndarray | None) -> np.ndarray:
     """What is seen above or beyond the table: plain, shelves and frames, a photograph out of focus."""
-    side = rays.shape[0]
+    height, width = rays.shape[:2]
     if photo is not None and rng.random() < 0.5:
-        wall = linear(cv2.resize(photo, (side, side), interpolation=cv2.INTER_LINEAR) / 255.0)
+        wall = linear(cv2.resize(photo, (width, height), interpolation=cv2.INTER_LINEAR) / 255.0)
     else:
-        wall = np.empty((side, side, 3), np.float32)
+        wall = np.empty((height, width, 3), np.float32)
         wall[:] = random_colour(rng)
         for _ in range(int(rng.integers(0, 14))):
-            corner, extent = rng.uniform(-0.2, 1, 2) * side, rng.uniform(0.03, 0.6, 2) * side
+            corner, extent = (rng.uniform(least, most, 2) * [width, height] for least, most in ((-0.2, 1), (0.03, 0.6)))
             far = corner + extent
             cv2.rectangle(wall, corner.astype(int).tolist(), far.astype(int).tolist(),
                           tuple(float(c) for c in random_colour(rng)), -1)

@@ -85,12 +85,12 @@ class TabletopSynthesizer:
         """Picture [S, S, 3] uint8 RGB and mask [S, S] uint8 of sample k."""
         vessel, scale, pose, rng = self._begin(k)
         category = self._catalogue.category
-        skin = category.skin(rng, self._photo(rng))
+        skin = category.skin(rng, photo_square(self._photos, rng))
         asset = skinned(vessel, scale, skin, category.open, rng)
         environment = random_environment(rng)
         view = View(pose.K, pose.T_cam_obj, (CROP_SIDE, CROP_SIDE), asset.ground)
         if rng.random() < 0.6:
-            picture, has_floor = table_background(view, environment, rng, self._photo(rng)), True
+            picture, has_floor = table_background(view, environment, rng, photo_square(self._photos, rng)), True
         else:
             picture, has_floor = random_background(view, environment, rng, self._photos)
         if has_floor:
@@ -105,15 +105,6 @@ class TabletopSynthesizer:
         mask = np.where(coverage >= 0.5, np.where(visible >= 0.5, 255, COVERED), 0).astype(np.uint8)
         return displayed(picture), mask
 
-    def _photo(self, rng: np.random.Generator) -> np.ndarray | None:
-        """A square of a photograph, uint8 RGB, or None where there are none or this sample does without."""
-        if not self._photos.free or rng.random() < 0.4:
-            return None
-        picture = imread(self._photos.free[int(rng.integers(len(self._photos.free)))])
-        side = int(rng.uniform(0.15, 0.6) * min(picture.shape[:2]))
-        y, x = (int(rng.integers(n - side + 1)) for n in picture.shape[:2])
-        return cv2.resize(picture[y:y + side, x:x + side, ::-1], (256, 256), interpolation=cv2.INTER_AREA)
-
     @staticmethod
     def _shadow(picture: np.ndarray, asset: Asset, view: View, environment: Environment,
                 rng: np.random.Generator) -> None:
@@ -126,15 +117,15 @@ class TabletopSynthesizer:
     def _add_thing(picture: np.ndarray, asset: Asset, view: View, environment: Environment, rng: np.random.Generator,
                    behind: bool) -> np.ndarray:
         """Draw a box or a can into ``picture``, behind or beside the vessel or before it; returns its coverage."""
-        thing = random_thing(rng)
+        other = random_thing(rng)
         toward = view.eye[:2] / max(np.linalg.norm(view.eye[:2]), 1e-6)
         aside = np.array([-toward[1], toward[0]])
         across, depth = rng.choice([-1, 1]) * rng.uniform(0.9, 3.0), rng.uniform(0.3, 4.0)
         if not behind:
             across, depth = rng.uniform(-0.8, 0.8), -min(rng.uniform(1.2, 2.5), 0.4 * np.linalg.norm(view.eye[:2]))
-        place = np.array([*(aside * across - toward * depth), view.ground - thing.ground])
+        place = np.array([*(aside * across - toward * depth), view.ground - other.ground])
         pose = Pose(view.K, view.T_cam_obj @ se3(np.eye(3), place))
-        drawn, coverage = draw(thing, material_table(thing.materials), pose, view.size, environment, factor=1)
+        drawn, coverage = draw(other, material_table(other.materials), pose, view.size, environment, factor=1)
         picture *= 1 - coverage[..., None]
         picture += drawn
         return coverage
@@ -150,6 +141,16 @@ class TabletopSynthesizer:
                 draw_blob(layer, covered, rng)
         hidden = (covered * coverage).sum() / max(1.0, coverage.sum())
         return (picture, np.ones_like(coverage)) if hidden > 0.6 else (layer, 1 - covered)
+
+
+def photo_square(photos: Photos, rng: np.random.Generator) -> np.ndarray | None:
+    """A square of a photograph, [256, 256, 3] uint8 RGB, or None where there are none or this sample does without."""
+    if not photos.free or rng.random() < 0.4:
+        return None
+    picture = imread(photos.free[int(rng.integers(len(photos.free)))])
+    side = int(rng.uniform(0.15, 0.6) * min(picture.shape[:2]))
+    y, x = (int(rng.integers(n - side + 1)) for n in picture.shape[:2])
+    return cv2.resize(picture[y:y + side, x:x + side, ::-1], (256, 256), interpolation=cv2.INTER_AREA)
 
 
 def skinned(vessel: Vessel, scale: float, skin: Skin, is_open: bool, rng: np.random.Generator) -> Asset:
@@ -185,43 +186,70 @@ def _narrowing(vessel: Vessel, z: float) -> float:
 def random_thing(rng: np.random.Generator) -> Asset:
     """A box or a can that stands about, in drawn units, its origin in the middle."""
     radius, height = rng.uniform(0.2, 1.0), rng.uniform(0.3, 3.0)
-    corners = int(rng.choice([4, 4, 24]))
+    return thing(radius, height, int(rng.choice([4, 4, 24])), rng)
+
+
+def thing(radius: float, height: float, corners: int, rng: np.random.Generator, narrowest: float = 0.5) -> Asset:
+    """A prism with ``corners`` corners at ``radius`` from its axis, its origin in the middle; any unit of length.
+
+    ``narrowest``: least share, 0 to 1, of its depth in its width.
+    """
     z = np.array([0, 0, 1, 1.0]) * height - height / 2
     vertices, faces = lathe(np.array([1e-4, radius, radius, 1e-4]), z, corners)
     turn = rng.uniform(0, np.pi)
     vertices[:, :2] = vertices[:, :2] @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    thing = measured("thing", vertices * [1, rng.uniform(0.5, 1), 1], faces)
+    body = measured("thing", vertices * [1, rng.uniform(narrowest, 1), 1], faces)
     skin = CATEGORIES["cup"].skin(rng)
     textures = (Material((1.0, 1.0, 1.0), skin.texture, skin.gloss), Material(tuple(colour(rng)), gloss=skin.gloss))
-    lid = np.abs(thing.normals[:, 0, 2]) > 0.7
-    return Asset("thing", thing.vertices, faces.astype(np.int32), thing.normals, thing.coordinates().astype(np.float32),
-                 lid.astype(np.int32), textures, np.ptp(thing.vertices, axis=0), -height / 2)
+    lid = np.abs(body.normals[:, 0, 2]) > 0.7
+    return Asset("thing", body.vertices, faces.astype(np.int32), body.normals, body.coordinates().astype(np.float32),
+                 lid.astype(np.int32), textures, np.ptp(body.vertices, axis=0), -height / 2)
 
 
 def draw_glass(asset: Asset, skin: Skin, pose: Pose, environment: Environment) -> tuple[np.ndarray, ...]:
     """As :func:`dinemo_training.synthetic.render.dataset.draw`, and what share [S, S, 3] of the light behind comes
-    through.
+    through."""
+    size, K = (CROP_SIDE * SUPERSAMPLING,) * 2, supersampled(pose.K, SUPERSAMPLING)
+    fragments = rasterize(asset.vertices, asset.faces, K, pose.T_cam_obj, size)
+    drawn, through = shaded_glass(asset, skin, fragments, K, pose.T_cam_obj, environment)
+    small = [cv2.resize(x, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA)
+             for x in (drawn, fragments.mask.astype(np.float32), through)]
+    return tuple(small)
+
+
+def shaded_glass(asset: Asset, skin: Skin, fragments: Fragments, K: np.ndarray, T_cam_obj: np.ndarray,
+                 environment: Environment) -> tuple[np.ndarray, np.ndarray]:
+    """Linear RGB [H, W, 3] of the hit pixels, and what share [H, W, 3] of the light behind comes through them.
 
     Transmission after Beer and Lambert: the tint to the power of the way through the wall, which is longer at the rims.
     Nothing is refracted.
     """
-    size, K = (CROP_SIDE * SUPERSAMPLING,) * 2, supersampled(pose.K, SUPERSAMPLING)
-    fragments = rasterize(asset.vertices, asset.faces, K, pose.T_cam_obj, size)
-    drawn = shade(asset, material_table(asset.materials), fragments, K, pose.T_cam_obj, environment)
+    drawn = shade(asset, material_table(asset.materials), fragments, K, T_cam_obj, environment)
     drawn = film_curve(drawn)
     through = np.zeros_like(drawn)
     if skin.opacity.min() < 1:
         rows, columns = np.nonzero(fragments.mask)
-        uv, facing = _surface(asset, fragments, K, pose.T_cam_obj, rows, columns)
-        texel = (np.clip((1 - uv[:, 1]) * len(skin.opacity), 0, len(skin.opacity) - 1).astype(int),
-                 (uv[:, 0] % 1 * skin.opacity.shape[1]).astype(int))
+        uv, facing = _surface(asset, fragments, K, T_cam_obj, rows, columns)
         tint = np.where((uv[:, 1] < skin.level)[:, None], skin.liquid * skin.tint, skin.tint)
         way = 1 / np.maximum(facing, 0.12)
-        share = (1 - skin.opacity[texel])[:, None] * np.clip(tint, 0.01, 1) ** way[:, None]
+        share = (1 - _opacity(skin, uv))[:, None] * np.clip(tint, 0.01, 1) ** way[:, None]
         through[rows, columns] = share * np.clip(1.15 * facing, 0, 1)[:, None] ** 0.3
-    small = [cv2.resize(x, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA)
-             for x in (drawn, fragments.mask.astype(np.float32), through)]
-    return tuple(small)
+    return drawn, through
+
+
+def clear_pixels(asset: Asset, skin: Skin, fragments: Fragments, K: np.ndarray, T_cam_obj: np.ndarray) -> np.ndarray:
+    """Which pixels [H, W] (bool) show clear glass."""
+    clear = np.zeros(fragments.face.shape, bool)
+    rows, columns = np.nonzero(fragments.mask)
+    uv, _ = _surface(asset, fragments, K, T_cam_obj, rows, columns)
+    clear[rows, columns] = _opacity(skin, uv) < 1
+    return clear
+
+
+def _opacity(skin: Skin, uv: np.ndarray) -> np.ndarray:
+    """[N] at texture coordinates [N, 2]."""
+    return skin.opacity[np.clip((1 - uv[:, 1]) * len(skin.opacity), 0, len(skin.opacity) - 1).astype(int),
+                        (uv[:, 0] % 1 * skin.opacity.shape[1]).astype(int)]
 
 
 def _surface(asset: Asset, fragments: Fragments, K: np.ndarray, T_cam_obj: np.ndarray, rows: np.ndarray,
