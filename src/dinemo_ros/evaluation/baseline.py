@@ -52,10 +52,10 @@ class View:
 def elevations_of(search_deg: Sequence[float]) -> tuple[float, ...]:
     """Elevations of the views in degrees: those of all categories, and higher ones every 15 degrees as far up as the
     bundle itself searches (``search_deg``), so that a cup from above is as near to a view as a car."""
-    higher = []
-    while (higher or _ELEVATIONS_DEG)[-1] < max(search_deg):
-        higher.append((higher or _ELEVATIONS_DEG)[-1] + _HIGHER_STEP_DEG)
-    return *_ELEVATIONS_DEG, *higher
+    elevations = list(_ELEVATIONS_DEG)
+    while elevations[-1] < max(search_deg):
+        elevations.append(min(elevations[-1] + _HIGHER_STEP_DEG, 90.0))
+    return tuple(elevations)
 
 
 def views_of(mesh: NeuralMesh, side: int, elevations_deg: Sequence[float] = _ELEVATIONS_DEG) -> list[View]:
