@@ -256,9 +256,60 @@ def test_csv_to_standard_output_stands_there_alone(bundle, turntables, tmp_path,
     assert "Acc@30" in captured.err
 
 
-def test_a_turntable_of_bottles_is_refused(turntables, capsys):
-    assert main(["eval", "turntable", str(turntables), "--bundle", "bottle"]) == 1
-    assert "every answer would be right" in capsys.readouterr().err
+def test_a_category_without_azimuth_is_measured_by_how_upright_and_steady_it_is(turntables, tmp_path, capsys):
+    words = ["eval", "turntable", turntables, "--bundle", "bottle", "--sequence", "fast", "--device", "cpu"]
+    report = run(*words, report=tmp_path / "report.json")
+    assert "azimuth@30" not in capsys.readouterr().out
+    row, = report["turns"]
+    assert "seen_n" not in row and "elevation_n" not in row and (row["n"], row["objects"]) == (3, 1)
+    found = np.array([frame["elevation"] for frame in report["frames"]])
+    assert row["elevation_deviation_deg"] == pytest.approx(found.std())
+    lean = np.array([2 * np.sin(np.radians(frame["theta"]) / 2)**2 for frame in report["frames"]])
+    wanted = np.degrees(np.arccos(1 - lean * np.cos(np.radians(found))**2))  # between the axis and upright
+    assert [frame["error_deg"] for frame in report["frames"]] == pytest.approx(wanted.tolist(), abs=1e-4)
+    known = run(*words, "--elevation", "19", report=tmp_path / "report.json")["turns"][0]
+    assert known["elevation_n"] == 3 and known["elevation_bias_deg"] == pytest.approx(np.median(found) - 19.0)
+
+
+def test_parts_of_a_split_and_another_program_stand_beside_the_bundle(bundle, turntables, tmp_path, capsys):
+    (tmp_path / "split.yaml").write_text("format: dinemo-split/1\nparts: {tuning: [fast], reserved: [slow, other]}\n")
+    answers = {"fast": {"005.png": {"azimuth_deg": 9, "elevation_deg": 3}, "095.png": None,
+                        "200.png": {"azimuth_deg": 20, "elevation_deg": 3}}}
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    words = ["eval", "turntable", turntables, "--bundle", bundle, "--split", tmp_path / "split.yaml",
+             "--rival", f"other program={tmp_path / 'answers.json'}"]
+    report = run(*words, report=tmp_path / "report.json")
+    told = capsys.readouterr()
+    assert "left out" not in told.err
+    parts = told.out.partition("parts of the split")[2]
+    assert "| tuning (1 objects, 3 frames) | reserved (1 objects, 3 frames) |" in parts
+    rows = {(row["model"], row["group"]): row for row in report["turns"]}
+    other, ours = rows["other program", "tuning"], rows[report["bundle"], "tuning"]
+    assert (other["azimuth_acc30"], other["flips"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
+    assert (ours["azimuth_acc30"], ours["part"], ours["seen_n"]) == (1.0, True, 3)
+    assert rows["other program", "slow"]["missing"] == 1.0
+    assert report["models"] == [report["bundle"], "other program"]
+    only = run(*words, "--part", "tuning", report=tmp_path / "report.json")
+    assert only["split"] == {"fast": 3} and {row["group"] for row in only["turns"]} == {"fast", "tuning"}
+
+
+def test_a_folder_with_boxes_is_looked_at_in_them(bundle, turntables, tmp_path, capsys):
+    folder = tmp_path / "boxed"
+    shutil.copytree(turntables, folder)
+    annotations = json.loads((folder / "azimuth.json").read_text())
+    annotations["fast"]["box"] = {file: [60, 60, 320, 220] for file in annotations["fast"]["azimuth_deg"]}
+    (folder / "azimuth.json").write_text(json.dumps({"fast": annotations["fast"]}))
+    words = ["eval", "turntable", folder, "--bundle", bundle]
+    assert run(*words, report=tmp_path / "report.json")["rois"] == "box"
+    assert "; regions: box;" in capsys.readouterr().out
+    assert run(*words, "--rois", "frame", report=tmp_path / "report.json")["rois"] == "frame"
+
+
+def test_a_folder_of_azimuths_alone_gives_the_report_of_before(bundle, turntables, tmp_path):
+    report = run("eval", "turntable", turntables, "--bundle", bundle, report=tmp_path / "report.json")
+    assert not {"turns", "parts", "elevation_deg"} & report.keys() and report["rois"] == "frame"
+    assert set(report["frames"][0]) == {"model", "occlusion", "group", "file", "score", "error_deg", "azimuth",
+                                        "azimuth_true", "contents"}
 
 
 def test_turntable_of_one_sequence(bundle, turntables, tmp_path):

@@ -3,11 +3,14 @@
 
 import json
 
+import cv2
+import numpy as np
 import pytest
 
 from dinemo_ros.errors import DatasetError
-from dinemo_ros.evaluation.turntable import left_out, read_turntables, require_azimuth
-from dinemo_ros.model.symmetry import Symmetry
+from dinemo_ros.evaluation.truth import AzimuthTruth
+from dinemo_ros.evaluation.turntable import left_out, read_turntables, region_source, turntable_entries, with_elevation
+from dinemo_ros.evaluation.view_truth import ViewTruth
 
 
 @pytest.fixture
@@ -60,11 +63,78 @@ def test_annotations_may_begin_with_a_byte_order_mark(turntables):
     assert [frame.azimuth_deg for frame in read_turntables(turntables)] == [3.0]
 
 
-def test_a_turntable_says_nothing_about_a_category_without_azimuth():
-    with pytest.raises(DatasetError, match="a bottle looks the same from all around .* use dinemo eval synthetic"):
-        require_azimuth("bottle", Symmetry("z", 0))
-    require_azimuth("cup", Symmetry("z", 1))
-    require_azimuth("car", Symmetry())
+def more(folder, **keys):
+    """``azimuth.json`` of one sequence with two pictures and these keys beside the azimuths."""
+    entry = {"azimuth_deg": {"000.jpg": 10, "001.jpg": 20}, **keys}
+    (folder / "azimuth.json").write_text(json.dumps({"red": entry}))
+
+
+def test_elevations_and_boxes_are_read_where_they_are_given(turntables):
+    more(turntables, elevation_deg={"001.jpg": 68}, box={"000.jpg": [1, 2, 30.5, 40]}, frames=2, note="anything")
+    first, second = read_turntables(turntables)
+    assert (first.elevation_deg, first.box) == (None, (1.0, 2.0, 30.5, 40.0))
+    assert (second.elevation_deg, second.box) == (68.0, None)
+    more(turntables, elevation_deg=-4.5)
+    assert [frame.elevation_deg for frame in read_turntables(turntables)] == [-4.5, -4.5]
+
+
+@pytest.mark.parametrize(("keys", "says"), [
+    ({"box": {"000.jpg": [1, 2, 3]}}, r"sequence 'red': box of 000.jpg is '\[1, 2, 3\]'; allowed: \[x_min, y_min"),
+    ({"box": {"000.jpg": [30, 2, 1, 40]}}, "with x_min < x_max"),
+    ({"box": {"000.jpg": [1, 40, 30, 40]}}, "y_min < y_max"),
+    ({"box": {"000.jpg": [1, 2, 30, float("nan")]}}, "allowed: "),
+    ({"box": {"000.jpg": [1, 2, 30, True]}}, "allowed: "),
+    ({"box": {"000.jpg": "big"}}, "box of 000.jpg is 'big'"),
+    ({"box": [1, 2, 30, 40]}, "box is no mapping of files"),
+    ({"box": {"002.jpg": [1, 2, 30, 40]}}, "has box for '002.jpg', which has no azimuth_deg"),
+    ({"elevation_deg": {"000.jpg": 91}}, "elevation_deg of 000.jpg is '91'; allowed: degrees from -90 to 90"),
+    ({"elevation_deg": {"000.jpg": "high"}}, "is 'high'; allowed"),
+    ({"elevation_deg": "high"}, "elevation_deg is no mapping of files"),
+    ({"elevation_deg": 100}, "elevation_deg of 000.jpg is '100'"),
+])
+def test_wrong_elevations_and_boxes_are_refused_in_one_sentence(turntables, keys, says):
+    more(turntables, **keys)
+    with pytest.raises(DatasetError, match=says) as caught:
+        read_turntables(turntables)
+    assert str(caught.value).startswith(f"{turntables / 'azimuth.json'}: ") and "\n" not in str(caught.value)
+
+
+def test_the_region_is_the_box_where_there_are_boxes_and_else_the_picture(turntables):
+    plain = read_turntables(turntables, ["red"])
+    assert [region_source(plain, wanted) for wanted in (None, "frame", "auto")] == ["frame", "frame", "auto"]
+    with pytest.raises(DatasetError, match="red/000.jpg: has no box in azimuth.json .2 of 2 frames have none.; add"):
+        region_source(plain, "box")
+    box = [1, 2, 30, 40]
+    more(turntables, box={"000.jpg": box, "001.jpg": box})
+    boxed = read_turntables(turntables)
+    assert [region_source(boxed, wanted) for wanted in (None, "box", "frame")] == ["box", "box", "frame"]
+    with pytest.raises(DatasetError, match="2 of 4 frames have none"):
+        region_source([*boxed, *plain])
+
+
+@pytest.mark.parametrize(("rois", "region"), [(None, (4.0, 6.0, 30.0, 40.0)), ("box", (4.0, 6.0, 30.0, 40.0)),
+                                              ("frame", (0.0, 0.0, 64.0, 48.0)), ("auto", None)])
+def test_what_a_sample_gives_to_the_estimator_and_to_baselines(turntables, rois, region):
+    cv2.imwrite(str(turntables / "red" / "000.jpg"), np.full((48, 64, 3), 90, np.uint8))
+    more(turntables, elevation_deg=20, box={name: [4, 6, 30, 40] for name in ("000.jpg", "001.jpg")})
+    sample = turntable_entries(read_turntables(turntables), 25.0, rois)[0].load()
+    assert (sample.roi, sample.box) == (region, (4.0, 6.0, 30.0, 40.0))
+    assert sample.truth == ViewTruth(10.0, 20.0)
+
+
+def test_a_folder_without_boxes_is_measured_as_before(turntables):
+    cv2.imwrite(str(turntables / "red" / "000.jpg"), np.full((48, 64, 3), 90, np.uint8))
+    frames = read_turntables(turntables, ["red"])
+    sample = turntable_entries(frames, 25.0)[0].load()
+    assert (sample.roi, sample.box, sample.truth) == ((0.0, 0.0, 64.0, 48.0), None, AzimuthTruth(10.0))
+    assert turntable_entries(frames, 25.0, views=True)[0].load().truth == ViewTruth(10.0, None)
+
+
+def test_a_common_elevation_stands_in_where_none_is_given(turntables):
+    more(turntables, elevation_deg={"000.jpg": 68})
+    frames = read_turntables(turntables)
+    assert [f.elevation_deg for f in with_elevation(frames, 19.0)] == [68.0, 19.0]
+    assert with_elevation(frames, None) == frames
 
 
 def test_unknown_sequence_is_refused_with_those_there_are(turntables):

@@ -2,17 +2,22 @@
 """Nothing is measured on what it was trained on, whatever it is called; and where held out means less, it is said."""
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
+from shared_data import shared_data
 
 pytest.importorskip("torch", reason="training extra is not installed")
 
 from dinemo_ros.cli import train as command
+from dinemo_training.evaluation import kept_pictures
 from dinemo_training.run.inputs import resolve
 from dinemo_training.run.leakage import mean_files, notes, require_separate
 from dinemo_training.run.plan import stages_of
@@ -76,6 +81,52 @@ def test_doubles_by_any_name_are_found(place, folder, kind):
                        match="innocent.PNG is trained on and its double .*turntables/y/0.png stands") as caught:
         require_separate(resolve(options(*WORDS, "--turntables", "turntables")))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("folder", "key"), [("photos", "data.photographs"), ("none", "data.negatives"),
+                                             ("seq/a", "data.reference"), ("seq/b", r"data.sequences\[0\]")])
+def test_a_picture_that_is_kept_to_measure_on_is_refused_by_its_content(place, monkeypatch, folder, key):
+    picture(place / folder / "innocent.png", 99)
+    digest = hashlib.sha256((place / folder / "innocent.png").read_bytes()).hexdigest()
+    (place / "list").write_text(f"{digest}  cups/mug/000.jpg\n")
+    monkeypatch.setattr("dinemo_training.run.leakage.kept_pictures",
+                        lambda: kept_pictures.KeptPictures.read(place / "list"))
+    with pytest.raises(RecipeError, match=f"{key}: .*innocent.png is cups/mug/000.jpg, which is kept to measure on"):
+        require_separate(resolve(options(*WORDS)))
+    picture(place / folder / "innocent.png", 98)
+    require_separate(resolve(options(*WORDS)))
+
+
+@pytest.mark.parametrize("name", ["eth6/000", "coil59/071", "coil24/013", "coffee_mug_1/2_17_color",
+                                  "water_bottle_3/1_1_color"])
+def test_a_sequence_that_is_kept_to_measure_on_is_refused_by_its_names(place, name):
+    """Scaled or compressed anew the content is another one."""
+    picture(place / "seq" / f"{name}.png", 7)
+    with pytest.raises(RecipeError, match=f"seq/{name}.png is .*{name.partition('/')[0]}.*kept to measure on"):
+        require_separate(resolve(options(*WORDS)))
+
+
+@pytest.mark.parametrize("name", ["coil16/000", "coil10/000", "coil5/000", "coffee_mug_1/1_17_color", "eth/000"])
+def test_sequences_that_may_be_trained_on_are_none_of_them(name):
+    folder, stem = name.split("/")
+    assert kept_pictures.kept_pictures().name_of(Path(folder, f"{stem}.jpg"), "0" * 64) is None
+
+
+def test_every_object_of_the_split_that_is_measured_on_is_kept():
+    parts = yaml.safe_load((kept_pictures.SPLITS / "household.yaml").read_text())["parts"]
+    folders = {folder for folder, _ in kept_pictures.kept_pictures().by_name}
+    assert folders == {*parts["development"], *parts["reserved"], "coffee_mug_1", "water_bottle_3"}
+    assert not folders & {*parts["trainable"]}
+    counts = {name: sum(folder == name for folder, _ in kept_pictures.kept_pictures().by_name) for name in folders}
+    assert {counts[f"eth{k}"] for k in (1, 2, 3, 6, 7)} == {41}
+    assert {counts[f"coil{k}"] for k in (59, 89, 24, 33, 50)} == {72}
+    assert (counts["coffee_mug_1"], counts["water_bottle_3"]) == (60, 97)
+
+
+def test_the_list_of_kept_pictures_is_that_of_the_data():
+    data = shared_data("cups_spin").parent
+    for digest, path in list(kept_pictures.kept_pictures().by_digest.items())[::37]:
+        assert hashlib.sha256((data / path).read_bytes()).hexdigest() == digest, path
 
 
 def test_only_the_sequences_that_are_measured_on_count(place):

@@ -44,14 +44,16 @@ class Measurement:
 
 def evaluate_bundle(bundle: Path, renders: Path | None = None, limit: int | None = None, turntables: Path | None = None,
                     names: list[str] | None = None, worst: Path | None = None) -> Measurement:
-    """Estimate every render (boxes of their masks), or every frame of the turntables (whole frame), and compare.
+    """Estimate every render (boxes of their masks), or every frame of the turntables (its box, where that is known, or
+    the whole frame), and compare.
 
     Args:
         limit: only the first so many renders. names: only these sequences. worst: folder for pictures of the worst.
     """
     loaded = load_bundle(bundle)
     entries = (synthetic_entries(read_synthetic(renders, limit)) if renders is not None
-               else turntable_entries(read_turntables(turntables, names), DEFAULT_HFOV_DEG))
+               else turntable_entries(read_turntables(turntables, names), DEFAULT_HFOV_DEG,
+                                      views=loaded.card.symmetry.axis == "z"))
     keeper = WorstFrames("bundle", loaded.mesh, _WORST) if worst is not None else None
     estimator = PoseEstimator(loaded, threads=available_cpus())
     setting = Setting([Competitor("bundle", estimator)], ReferenceObject.of(loaded), worst=keeper)

@@ -2,7 +2,8 @@
 """What is trained on must not be what is measured on: refused where it is, said where "held out" means less than that.
 
 Files are compared by where they lie and by their content, so links and copies count; a picture that was scaled or
-compressed anew, or a mesh in another format, is not recognised.
+compressed anew, or a mesh in another format, is not recognised. Pictures of real objects that every bundle of cups and
+bottles is measured on are refused in any run (:mod:`dinemo_training.evaluation.kept_pictures`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from dinemo_ros.errors import DatasetError
 from dinemo_ros.evaluation.turntable import read_turntables
 
+from ..evaluation.kept_pictures import kept_pictures
 from .inputs import cad_files
 from .recipe import Recipe, RecipeError
 
@@ -31,6 +33,7 @@ def require_separate(recipe: Recipe) -> None:
     Raises:
         RecipeError: names both files.
     """
+    _require_none_kept(recipe)
     _require_separate_pictures(recipe)
     train, held_out = _models(recipe)
     if _same_models(train, held_out):
@@ -69,6 +72,25 @@ def mean_files(recipe: Recipe) -> tuple[list[Path], list[Path]]:
             [file for file in files if _digest(file) in measured])
 
 
+def _sources(recipe: Recipe) -> dict[str, str | None]:
+    """Key of the recipe -> folder (or file) of pictures that are trained on."""
+    data = recipe.data
+    options = {f"synthetic.options.{key}": value for key, value in recipe.resolved(recipe.synthetic.options).items()
+               if isinstance(value, str) and Path(value).is_dir()}
+    return {"data.photographs": data.photographs, "data.reference": data.reference, "data.negatives": data.negatives,
+            **{f"data.sequences[{k}]": s for k, s in enumerate(data.sequences)}, **options}
+
+
+def _require_none_kept(recipe: Recipe) -> None:
+    kept = kept_pictures()
+    for key, folder in _sources(recipe).items():
+        for file in _pictures(folder) if folder else []:
+            known = kept.name_of(file, _digest(file))
+            if known:
+                raise RecipeError(f"{key}: {file} is {known}, which is kept to measure on "
+                                  f"({kept.source.name}); give the folders of other objects one by one")
+
+
 def _require_separate_pictures(recipe: Recipe) -> None:
     data = recipe.data
     if not data.turntables or not Path(data.turntables).is_dir():
@@ -78,12 +100,7 @@ def _require_separate_pictures(recipe: Recipe) -> None:
     except DatasetError as error:
         raise RecipeError(f"data.turntables: {error}") from error
     measured = [frame.path for frame in frames]
-    options = {f"synthetic.options.{key}": value for key, value in recipe.resolved(recipe.synthetic.options).items()
-               if isinstance(value, str) and Path(value).is_dir()}
-    sources = {"data.photographs": data.photographs, "data.reference": data.reference,
-               "data.negatives": data.negatives, **{f"data.sequences[{k}]": s for k, s in enumerate(data.sequences)},
-               **options}
-    for key, folder in sources.items():
+    for key, folder in _sources(recipe).items():
         pair = _common(_pictures(folder), measured) if folder else None
         if pair is not None:
             raise RecipeError(f"{key}: {pair[0]} is trained on and {_also(*pair)} in data.turntables "

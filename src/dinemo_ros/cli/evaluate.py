@@ -5,32 +5,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from ..defaults import DEFAULT_HFOV_DEG
 from ..io.quoting import one_line
 from . import evaluate_options as shared
-from . import options
-from .evaluate_report import ROWS, finish
+from . import evaluate_turntable, options
+from .evaluate_report import finish
 
 if TYPE_CHECKING:
     from .options import Commands
-
-_Item = TypeVar("_Item")
-
-_TURNTABLE = """\
-Azimuth errors on photographs around one object.
-  DIR/azimuth.json        {"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}; azimuth in degrees, 0 seeing the
-                          front, 90 the object's left side, so that the camera goes round counter-clockwise from above
-  DIR/SEQUENCE/000.jpg    the pictures, one object each
-The error is that of the azimuth. An example of every file: docs/evaluation.md.
-The answer is no pose per line as of dinemo estimate, but "rows" (one per sequence, and all together) and "frames" (one
-per picture: group, which is its sequence, file, error_deg, azimuth, azimuth_true, ...), see below.
-"""
 
 _SYNTHETIC = """\
 Errors of the full pose on rendered objects, or others with mask and pose.
@@ -74,29 +58,19 @@ def add_parser(subparsers: Commands) -> None:
                                    description="Measure bundles against annotated images.")
     kinds = parser.add_subparsers(title="kinds of data", metavar="KIND", required=True)
 
-    turntable = _add_kind(kinds, "turntable", "full turns around one object, azimuth known", _TURNTABLE)
-    turntable.add_argument("--hfov", type=options.hfov, metavar="DEG", default=DEFAULT_HFOV_DEG, help="horizontal "
-                           "field of view assumed for these uncalibrated pictures, degrees (default: %(default)g)")
-    _add_rois(turntable, "frame", "the whole picture")
-    turntable.add_argument("--sequence", action="append", metavar="NAME", help="only this sequence; may be given "
-                           "several times (default: all)")
-    turntable.add_argument("--masks", metavar="DIR", type=Path, help="masks DIR/SEQUENCE/FRAME.png that say where "
-                           "the object is, for --occlusion (default: the silhouette of the pose found in the clean "
-                           "picture)")
-    shared.add_occlusion_options(turntable)
-    turntable.set_defaults(run=run_turntable)
+    evaluate_turntable.add_kind(kinds)
 
-    synthetic = _add_kind(kinds, "synthetic", "renders, full pose and size known", _SYNTHETIC)
-    _add_rois(synthetic, "labels", "the box of the object's mask")
+    synthetic = shared.add_kind(kinds, "synthetic", "renders, full pose and size known", _SYNTHETIC)
+    shared.add_rois(synthetic, "labels", "the box of the object's mask")
     synthetic.add_argument("--limit", type=options.frame_count, metavar="N", help="only the first N renders")
     shared.add_occlusion_options(synthetic)
     synthetic.set_defaults(run=run_synthetic)
 
-    kitti = _add_kind(kinds, "kitti", "KITTI object training frames, 3-D boxes known", _KITTI)
-    _add_rois(kitti, "labels", "the 2-D boxes of the labels")
+    kitti = shared.add_kind(kinds, "kitti", "KITTI object training frames, 3-D boxes known", _KITTI)
+    shared.add_rois(kitti, "labels", "the 2-D boxes of the labels")
     kitti.set_defaults(run=run_kitti)
 
-    pascal = _add_kind(kinds, "pascal3d", "PASCAL3D+ and Occluded PASCAL3D+", _PASCAL3D)
+    pascal = shared.add_kind(kinds, "pascal3d", "PASCAL3D+ and Occluded PASCAL3D+", _PASCAL3D)
     pascal.add_argument("--category", metavar="NAME", help="category of the data set (default: the bundle's)")
     pascal.add_argument("--subset", metavar="NAME", default="val", help="which list of Image_sets (default: "
                         "%(default)s)")
@@ -107,48 +81,13 @@ def add_parser(subparsers: Commands) -> None:
     pascal.add_argument("--limit", type=options.frame_count, metavar="N", help="only the first N pictures of the list")
     pascal.add_argument("--hfov", type=options.hfov, metavar="DEG", help="horizontal field of view instead of the data "
                         "set's camera, degrees")
-    _add_rois(pascal, "labels", "the annotated boxes")
+    shared.add_rois(pascal, "labels", "the annotated boxes")
     pascal.set_defaults(run=run_pascal3d)
 
 
-def _add_kind(kinds: Commands, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
-    parser = kinds.add_parser(name, help=help_text, description=description + ROWS,
-                              formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dir", metavar="DIR", type=Path, help="folder with images and annotations")
-    options.add_estimator_options(parser)
-    shared.add_report_options(parser)
-    return parser
-
-
-def _add_rois(parser: argparse.ArgumentParser, given: str, what: str) -> None:
-    parser.add_argument("--rois", choices=(given, "auto"), default=given, help=f"where to look: {what}, or the "
-                        "bundle's own proposals (default: %(default)s)")
-
-
-def run_turntable(arguments: argparse.Namespace) -> int:
-    """Azimuth errors on pictures around one object; returns the exit code.
-
-    Raises:
-        DinemoError: an input or output is no good, told before the work where it can be known then.
-    """
-    from ..evaluation.runner import evaluate, tabulate
-    from ..evaluation.turntable import left_out, read_turntables, require_azimuth, turntable_entries
-
-    prepared = shared.prepare(arguments)
-    frames = read_turntables(arguments.dir, arguments.sequence)
-    require_azimuth(prepared.card.category, prepared.card.symmetry)
-    entries = turntable_entries(frames, arguments.hfov, arguments.rois, arguments.masks)
-    if not arguments.sequence:  # who names sequences knows that there are others
-        for sentence in left_out(arguments.dir):
-            print(f"left out: {one_line(sentence)}", file=sys.stderr)
-    setting = shared.make_setting(arguments, prepared)
-    print(f"assumed horizontal field of view: {arguments.hfov:g} degrees (--hfov)", file=sys.stderr)
-    records = evaluate(setting, _progress(entries, "frame"))
-    return finish(arguments, setting, records, tabulate(records), {"hfov_deg": arguments.hfov})
-
-
 def run_synthetic(arguments: argparse.Namespace) -> int:
-    """Errors on renders with exact poses; returns the exit code. Raises as :func:`run_turntable`."""
+    """Errors on renders with exact poses; returns the exit code. Raises as
+    :func:`~dinemo_ros.cli.evaluate_turntable.run`."""
     from ..evaluation.runner import evaluate, tabulate
     from ..evaluation.synthetic import read_synthetic, require_unit, synthetic_entries
 
@@ -157,24 +96,26 @@ def run_synthetic(arguments: argparse.Namespace) -> int:
     require_unit(frames, prepared.card.size_prior.mean_m)
     entries = synthetic_entries(frames, arguments.rois)
     setting = shared.make_setting(arguments, prepared)
-    records = evaluate(setting, _progress(entries, "render"))
+    records = evaluate(setting, shared.progress(entries, "render"))
     return finish(arguments, setting, records, tabulate(records))
 
 
 def run_kitti(arguments: argparse.Namespace) -> int:
-    """Errors on KITTI's easy cars; returns the exit code. Raises as :func:`run_turntable`."""
+    """Errors on KITTI's easy cars; returns the exit code. Raises as
+    :func:`~dinemo_ros.cli.evaluate_turntable.run`."""
     from ..evaluation.kitti import evaluate_kitti
     from ..evaluation.kitti_labels import read_kitti
 
     prepared = shared.prepare(arguments)
     frames = read_kitti(arguments.dir)
     setting = shared.make_setting(arguments, prepared)
-    records, rows = evaluate_kitti(setting, _progress(frames, "image"), arguments.rois)
+    records, rows = evaluate_kitti(setting, shared.progress(frames, "image"), arguments.rois)
     return finish(arguments, setting, records, rows)
 
 
 def run_pascal3d(arguments: argparse.Namespace) -> int:
-    """Viewpoint errors on PASCAL3D+, occluded or not; returns the exit code. Raises as :func:`run_turntable`."""
+    """Viewpoint errors on PASCAL3D+, occluded or not; returns the exit code. Raises as
+    :func:`~dinemo_ros.cli.evaluate_turntable.run`."""
     from ..evaluation.pascal3d import pascal3d_entries, read_occluded, read_pascal3d
     from ..evaluation.runner import evaluate, tabulate
 
@@ -190,7 +131,7 @@ def run_pascal3d(arguments: argparse.Namespace) -> int:
         chosen = [*chosen, *(item for level in levels for item in read_occluded(folder, category, level, clean))]
     entries = pascal3d_entries(chosen, category, arguments.rois, arguments.hfov)
     setting = shared.make_setting(arguments, prepared)
-    records = evaluate(setting, _progress(entries, "picture"))
+    records = evaluate(setting, shared.progress(entries, "picture"))
     return finish(arguments, setting, records, tabulate(records),
                   {"category": category, "subset": arguments.subset, "left_out": len(left_out)})
 
@@ -199,8 +140,3 @@ def _occluded_beside(directory: Path) -> Path:
     """Where NeMo's scripts put Occluded PASCAL3D+; what does not exist is refused by who reads it."""
     inside = directory / "OccludedPASCAL3D"
     return inside if inside.is_dir() else directory.resolve().parent / "OccludedPASCAL3D"
-
-
-def _progress(items: Sequence[_Item], unit: str) -> Iterable[_Item]:
-    """The items one by one, and a bar where a person looks on."""
-    return tqdm(items, unit=unit, file=sys.stderr, disable=None)

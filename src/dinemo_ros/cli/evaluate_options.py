@@ -4,16 +4,24 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from tqdm import tqdm
 
 from . import options
+from .evaluate_report import ROWS
 from .output import check_outputs, output_folder
 
 if TYPE_CHECKING:
     from ..evaluation.runner import Competitor, Occlusion, Setting
-    from ..model.bundle import Bundle, BundleCard
+    from ..model.bundle import Bundle, Card
+    from .options import Commands
+
+_Item = TypeVar("_Item")
 
 LEVELS = ("L0", "L1", "L2", "L3")
 
@@ -31,9 +39,25 @@ class Prepared:
     occlusion: Occlusion
 
     @property
-    def card(self) -> BundleCard:
+    def card(self) -> Card:
         """Of the bundle in question."""
         return self.bundles[0].card
+
+
+def add_kind(kinds: Commands, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
+    """A kind of data with the options that all of them have."""
+    parser = kinds.add_parser(name, help=help_text, description=description + ROWS,
+                              formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dir", metavar="DIR", type=Path, help="folder with images and annotations")
+    options.add_estimator_options(parser)
+    add_report_options(parser)
+    return parser
+
+
+def add_rois(parser: argparse.ArgumentParser, given: str, what: str) -> None:
+    """Where to look, for a data set that gives one kind of region."""
+    parser.add_argument("--rois", choices=(given, "auto"), default=given, help=f"where to look: {what}, or the "
+                        "bundle's own proposals (default: %(default)s)")
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +94,8 @@ def prepare(arguments: argparse.Namespace) -> Prepared:
     Raises:
         OutputError: of a result. BundleError: a bundle is missing or no good. DatasetError: there are no occluders.
     """
-    folders = [getattr(arguments, name, None) for name in ("dir", "masks", "occluders", "occluded_dir")]
+    folders = [getattr(arguments, name, None) for name in ("dir", "masks", "occluders", "occluded_dir", "split")]
+    folders += [path for _, path in getattr(arguments, "rival", [])]
     names = (arguments.bundle, *arguments.compare)
     check_outputs({"--json": arguments.json, "--csv": arguments.csv},
                   [*folders, *map(options.bundle_folder, names)], deep=True)
@@ -123,3 +148,8 @@ def _occlusion(arguments: argparse.Namespace) -> Occlusion:
     source = getattr(arguments, "occluders", None)
     cutouts = DrawnCutOuts() if source is None else FolderCutOuts(source)
     return Occlusion(tuple(MADE.get(name) for name in names), Occluder(cutouts, getattr(arguments, "seed", 0)))
+
+
+def progress(items: Sequence[_Item], unit: str) -> Iterable[_Item]:
+    """The items one by one, and a bar where a person looks on."""
+    return tqdm(items, unit=unit, file=sys.stderr, disable=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,12 +64,12 @@ def _tell_skipped(records: list[dict], frames: int) -> None:
 
 
 def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict], rows: list[dict],
-           extra: dict | None = None) -> int:
+           extra: dict | None = None, tables: Sequence[str] = ()) -> int:
     """Print and write everything; returns the exit code.
 
     Args:
         records: one per frame, level and model. rows: the table that they make.
-        extra: more keys of the report.
+        extra: more keys of the report. tables: more tables, printed behind the first.
 
     Raises:
         DatasetError: no frame could be used. OutputError: a result cannot be written; the table is printed.
@@ -89,7 +90,7 @@ def finish(arguments: argparse.Namespace, setting: Setting, records: list[dict],
     _tell_skipped(records, sum(frames.values()))
     try:
         with prose_beside(arguments.json, arguments.csv):
-            _print_tables(arguments, records, report)
+            _print_tables(arguments, records, report, tables)
     finally:  # a full disk does not cost the table, nor a full or closed pipe the files
         _write(arguments, setting, records, report)
     return 0
@@ -100,7 +101,7 @@ def _networks(setting: Setting) -> dict[str, str]:
     return {c.name: c.estimator.extractor.precision for c in setting.competitors if hasattr(c.estimator, "extractor")}
 
 
-def _print_tables(arguments: argparse.Namespace, records: list[dict], report: dict) -> None:
+def _print_tables(arguments: argparse.Namespace, records: list[dict], report: dict, tables: Sequence[str]) -> None:
     """On what, in which precision and how well, for people."""
     from ..evaluation.sample import ALL
     from ..evaluation.tables import coverage_markdown, markdown, reliability_markdown
@@ -117,6 +118,8 @@ def _print_tables(arguments: argparse.Namespace, records: list[dict], report: di
     print()
     # Of the others the report has every set, the table only all of them together.
     print(markdown([r for r in report["rows"] if r["model"] == main or r["group"] == ALL or len(sets) == 1]))
+    for table in tables:
+        print(f"\n{table}")
     if report["coverage"]:
         print(f"\nerrors inside the announced ellipsoids:\n\n{coverage_markdown(report['coverage'])}")
     if report["reliability"]:

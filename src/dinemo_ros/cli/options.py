@@ -139,6 +139,23 @@ def hfov(text: str) -> float:
     return _number(text, float, 1.0, 170.0, "a horizontal field of view in degrees")
 
 
+def elevation(text: str) -> float:
+    """An elevation in degrees."""
+    return _number(text, float, -90.0, 90.0, "an elevation in degrees")
+
+
+def named_file(text: str) -> tuple[str, Path]:
+    """``NAME=FILE``.
+
+    Raises:
+        argparse.ArgumentTypeError: one of them is missing.
+    """
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name and file; write NAME=FILE, e.g. objectron=answers.json")
+    return name, Path(path)
+
+
 def roi(text: str) -> tuple[float, float, float, float]:
     """``x0,y0,x1,y1`` in pixels; whether it lies in the image is checked against the image.
 

@@ -33,6 +33,7 @@ from .sample import Roi
 
 KINDS = ("outline", "features")
 _AZIMUTHS, _ELEVATIONS_DEG = 72, (-5.0, 5.0, 15.0, 25.0, 40.0)
+_HIGHER_STEP_DEG = 15.0
 _MARGIN = 1.15  # of the box within a view's picture, as in the crops
 _SIDE = 64  # pixels of the shaded views
 _ORIENTATIONS = 9
@@ -48,10 +49,19 @@ class View:
     faces: np.ndarray  # [S, S] int, -1 where no face is seen
 
 
-def views_of(mesh: NeuralMesh, side: int) -> list[View]:
+def elevations_of(search_deg: Sequence[float]) -> tuple[float, ...]:
+    """Elevations of the views in degrees: those of all categories, and higher ones every 15 degrees as far up as the
+    bundle itself searches (``search_deg``), so that a cup from above is as near to a view as a car."""
+    elevations = list(_ELEVATIONS_DEG)
+    while elevations[-1] < max(search_deg):
+        elevations.append(min(elevations[-1] + _HIGHER_STEP_DEG, 90.0))
+    return tuple(elevations)
+
+
+def views_of(mesh: NeuralMesh, side: int, elevations_deg: Sequence[float] = _ELEVATIONS_DEG) -> list[View]:
     """Orthographic views of the mesh, its larger side filling 1 / 1.15 of ``side`` pixels."""
     result = []
-    for elevation in _ELEVATIONS_DEG:
+    for elevation in elevations_deg:
         for azimuth in 2 * np.pi * np.arange(_AZIMUTHS) / _AZIMUTHS:
             R = rotation_from_viewpoint(float(azimuth), math.radians(elevation), 0.0)
             points = mesh.vertices @ R.T
@@ -75,11 +85,12 @@ class NearestView:
         self._category, self._size = bundle.card.category, np.array(bundle.card.size_prior.mean_m)
         self._describe = {"outline": self._gradients, "features": self._features}[kind]
         self._crop_side, self._extractor = spec.size, extractor
+        elevations = elevations_of(bundle.card.search.elevation_deg)
         if kind == "features":
-            self._views = views_of(bundle.mesh, spec.size // spec.stride)
+            self._views = views_of(bundle.mesh, spec.size // spec.stride, elevations)
             templates = [rendered_features(view, bundle.mesh) for view in self._views]
         else:
-            self._views = views_of(bundle.mesh, _SIDE)
+            self._views = views_of(bundle.mesh, _SIDE, elevations)
             templates = [oriented_gradients(shaded(view, bundle.mesh)) for view in self._views]
         self._templates = np.stack(templates)
 

@@ -9,7 +9,9 @@ freedom:
     translation   3   position of the object's origin in the camera frame
     distance      1   length of that vector; its variance is the one along the estimated ray
     size          3   length, width, height; two where length and width are one number
-    azimuth       1   turn about object z alone, where nothing else is known (turntables)
+    azimuth       1   turn about object z alone, where nothing else is known (turntables); of a category whose handle
+                      may be hidden also apart for pictures that show it ("azimuth, seen") and others
+    elevation     1   angle of the ray to the object above its horizontal plane (turntables whose elevation is known)
 
 The *content* of an error is F_k(e^T C^-1 e), F_k the distribution function of chi-square: the share of a Gaussian with
 covariance C that lies nearer than the error. **Coverage at p is the share of errors with a content of at most p.** An
@@ -32,7 +34,7 @@ from .metrics import wilson_interval
 LEVELS = (0.683, 0.954)  # one and two standard deviations of a single number
 BOUNDS = {0.683: (0.60, 0.76), 0.954: (0.92, 0.98)}  # what a row of at least ENOUGH frames must cover
 ENOUGH = 400
-QUANTITIES = ("rotation", "translation", "distance", "size", "azimuth")
+QUANTITIES = ("rotation", "translation", "distance", "size", "azimuth", "azimuth, seen", "azimuth, hidden", "elevation")
 
 
 def chi_square_content(square: float, freedom: int) -> float:

@@ -35,6 +35,27 @@ _COLUMNS = (
     ("recall", "recall", _SHARE),
     ("precision", "precision", _SHARE),
 )
+# Of turntables that say more than azimuths: what a row of :mod:`.turns` holds.
+_TURN_COLUMNS = (
+    ("model", "model", None),
+    ("occlusion", "level", None),
+    ("group", "set", None),
+    ("n", "n", None),
+    ("missing", "missing", _PERCENT),
+    ("seen_n", "azimuth seen", None),
+    ("azimuth_acc30", "azimuth@30°", _SHARE),
+    ("azimuth_acc10", "azimuth@10°", _SHARE),
+    ("flips", "flips", _SHARE),
+    ("announced_seen_deg", "announced, seen", _DEGREES),
+    ("announced_hidden_deg", "hidden", _DEGREES),
+    ("elevation_n", "elevation known", None),
+    ("elevation_acc10", "elevation@10°", _SHARE),
+    ("elevation_median_deg", "elevation error", _DEGREES),
+    ("elevation_bias_deg", "elevation bias", _SIGNED_DEGREES),
+    ("elevation_level_deg", "elevation", _SIGNED_DEGREES),
+    ("elevation_deviation_deg", "its deviation", _DEGREES),
+    ("theta_deviation_deg", "that of theta", _DEGREES),
+)
 
 
 def markdown(rows: Sequence[dict]) -> str:
@@ -43,6 +64,40 @@ def markdown(rows: Sequence[dict]) -> str:
     cells = [[heading for _, heading, _ in columns]]
     cells += [[_cell(row, key, form) for key, _, form in columns] for row in rows]
     return _aligned(cells, [key in ("model", "occlusion", "group") for key, _, _ in columns])
+
+
+def turns_markdown(rows: Sequence[dict]) -> str:
+    """Table of :func:`dinemo_ros.evaluation.turns.turn_rows`, a row each, shares with their intervals over frames."""
+    columns = [c for c in _TURN_COLUMNS if any(row.get(c[0]) is not None for row in rows)]
+    cells = [[heading for _, heading, _ in columns]]
+    cells += [[_cell(row, key, form) for key, _, form in columns] for row in rows]
+    return _aligned(cells, [key in ("model", "occlusion", "group") for key, _, _ in columns])
+
+
+def parts_markdown(rows: Sequence[dict]) -> str:
+    """The same rows of the parts of a split side by side: a column per part, a line per model and figure.
+
+    In brackets the intervals over frames and, behind a semicolon, over objects.
+    """
+    parts = list(dict.fromkeys(row["group"] for row in rows))
+    head = {part: next(row for row in rows if row["group"] == part) for part in parts}
+    cells = [["model", "level", "figure",
+              *(f"{part} ({head[part]['objects']} objects, {head[part]['n']} frames)" for part in parts)]]
+    for model, level in dict.fromkeys((row["model"], row["occlusion"]) for row in rows):
+        of = {row["group"]: row for row in rows if (row["model"], row["occlusion"]) == (model, level)}
+        for key, heading, form in _TURN_COLUMNS[4:]:
+            if any(row.get(key) is not None for row in of.values()):
+                cells.append([model, level, heading, *(_with_both(of[part], key, form) for part in parts)])
+    return _aligned(cells, [True, True, True, *[False] * len(parts)])
+
+
+def _with_both(row: dict, key: str, form: str | None) -> str:
+    """A figure with its intervals over frames and over objects, those it has."""
+    text = _written(row.get(key), _PERCENT if form == _SHARE else form)
+    scale, digits = (100.0, ".1f") if form == _SHARE else (1.0, "+.1f" if form == _SIGNED_DEGREES else ".1f")
+    intervals = [f"{interval[0] * scale:{digits}} to {interval[1] * scale:{digits}}"
+                 for interval in (row.get(f"{key}_interval"), row.get(f"{key}_interval_objects")) if interval]
+    return f"{text} ({'; '.join(intervals)})" if intervals else text
 
 
 def _aligned(cells: Sequence[Sequence[str]], left: Sequence[bool]) -> str:

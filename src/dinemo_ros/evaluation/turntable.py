@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turntable sequences: one object per frame, its azimuth known, nothing else.
+"""Turntable sequences: one object per frame, its azimuth known, perhaps its elevation and its box.
 
 Layout: ``DIR/SEQUENCE/*.jpg`` and ``DIR/azimuth.json`` with
-``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}}, ...}``, an example in docs/evaluation.md. There is no
-calibration, so a field of view is assumed; azimuth within 30 degrees hardly depends on it. Masks of the object, where
-somebody has them, lie elsewhere as ``MASKS/SEQUENCE/000.png`` (``dinemo_training.data.turntable_masks`` makes them):
-nothing but the occlusion levels reads them.
+``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}, "elevation_deg": ..., "box": ...}, ...}``, an example in
+docs/evaluation.md. There is no calibration, so a field of view is assumed; azimuth within 30 degrees hardly depends on
+it. Masks of the object, where somebody has them, lie elsewhere as ``MASKS/SEQUENCE/000.png``
+(``dinemo_training.data.turntable_masks`` makes them): nothing but the occlusion levels reads them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,27 +19,29 @@ import cv2
 import numpy as np
 
 from ..camera.pinhole import Camera
-from ..errors import DatasetError, DocumentError
-from ..io.bounded_file import is_name
-from ..io.document import read_json
+from ..errors import DatasetError
 from ..io.picture_read import imread
-from ..io.quoting import quoted, shown, shown_path
+from ..io.quoting import shown
 from ..io.sources.folder import images_by_stem, read_image
-from ..model.symmetry import Symmetry
+from ..pose import Roi
 from .sample import LabelledSample, Sample
-from .truth import AzimuthTruth
+from .truth import AzimuthTruth, Truth
+from .turntable_annotations import ANNOTATIONS, read_annotations
+from .view_truth import ViewTruth
 
-ANNOTATIONS = "azimuth.json"
-_LAYOUT = 'expected {SEQUENCE: {"azimuth_deg": {FILE: degrees}}}'
+REGIONS = ("box", "frame", "auto")
 
 
 @dataclass(frozen=True)
 class TurntableFrame:
-    """One annotated picture: its sequence, file and azimuth in degrees."""
+    """One annotated picture: its sequence, file, azimuth and, where known, elevation in degrees and box (pixel edges)
+    of the object."""
 
     sequence: str
     path: Path
     azimuth_deg: float
+    elevation_deg: float | None = None
+    box: Roi | None = None
 
 
 def read_turntables(directory: Path, only: Iterable[str] | None = None) -> list[TurntableFrame]:
@@ -52,7 +53,7 @@ def read_turntables(directory: Path, only: Iterable[str] | None = None) -> list[
     Raises:
         DatasetError: no such folder, no or broken annotations, an annotated file that is missing, nothing left.
     """
-    annotations = _read_annotations(directory / ANNOTATIONS)
+    annotations = read_annotations(directory / ANNOTATIONS)
     names = [name for name in annotations if (directory / name).is_dir()]
     if not names:
         raise DatasetError(f"{directory}: no sub-folder has an entry in {ANNOTATIONS} (it knows "
@@ -61,8 +62,8 @@ def read_turntables(directory: Path, only: Iterable[str] | None = None) -> list[
     if unknown:
         raise DatasetError(f"{directory}: no sequence {', '.join(unknown)}; there are {', '.join(names)}")
     names = [name for name in names if only is None or name in set(only)]
-    frames = [TurntableFrame(name, directory / name / file, float(angle))
-              for name in names for file, angle in annotations[name].items()]
+    frames = [TurntableFrame(name, directory / name / file, known.azimuth_deg, known.elevation_deg, known.box)
+              for name in names for file, known in annotations[name].items()]
     missing = [frame.path for frame in frames if not frame.path.is_file()]
     if missing:
         raise DatasetError(f"{directory}: {len(missing)} frames of {ANNOTATIONS} are missing, the first is "
@@ -76,7 +77,7 @@ def left_out(directory: Path) -> list[str]:
     Raises:
         DatasetError: no or broken annotations.
     """
-    annotations = _read_annotations(directory / ANNOTATIONS)
+    annotations = read_annotations(directory / ANNOTATIONS)
     told = [f"{name}: has an entry in {ANNOTATIONS} and no folder" for name in annotations
             if not (directory / name).is_dir()]
     for folder in sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")):
@@ -89,48 +90,53 @@ def left_out(directory: Path) -> list[str]:
     return told
 
 
-def require_azimuth(category: str, symmetry: Symmetry) -> None:
-    """DatasetError for a category that has no azimuth: the only truth of a turntable would be met by any answer."""
-    if symmetry.continuous:
-        raise DatasetError(f"a {category} looks the same from all around (symmetry order 0 in model.yaml), and a "
-                           "turntable knows nothing but the azimuth, so every answer would be right: use dinemo eval "
-                           "synthetic")
+def region_source(frames: Sequence[TurntableFrame], wanted: str | None = None) -> str:
+    """One of :data:`REGIONS`: the one that is ``wanted``; with None "box" where the frames have boxes, else "frame".
+
+    Raises:
+        DatasetError: only some frames have a box, or none and they are wanted.
+    """
+    without = [frame for frame in frames if frame.box is None]
+    if wanted in ("frame", "auto") or wanted is None and len(without) == len(frames):
+        return wanted or "frame"
+    if without:
+        raise DatasetError(f"{without[0].sequence}/{without[0].path.name}: has no box in {ANNOTATIONS} ({len(without)} "
+                           f"of {len(frames)} frames have none); add them, or say --rois frame or auto")
+    return "box"
 
 
-def _read_annotations(path: Path) -> dict[str, dict[str, float]]:
-    """Sequence -> file -> azimuth in degrees."""
-    try:
-        document = read_json(path)
-    except DocumentError as error:
-        raise DatasetError(f"{shown_path(path)}: {error}; {_LAYOUT}") from error
-    try:
-        angles = {name: dict(entry["azimuth_deg"]) for name, entry in document.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{shown_path(path)}: cannot be read (it has another layout); {_LAYOUT}") from error
-    for name, files in angles.items():
-        for part in (name, *files):
-            if not is_name(part):
-                raise DatasetError(f"{shown_path(path)}: {quoted(part)} is no name of a file or folder; {_LAYOUT}")
-        wrong = [file for file, angle in files.items()
-                 if isinstance(angle, bool) or not isinstance(angle, (int, float)) or not math.isfinite(angle)]
-        if wrong or not files:
-            raise DatasetError(f"{path}: sequence {quoted(name)} "
-                               + (f"has no finite azimuth for {shown(wrong[0])}" if wrong else "has no frames"))
-    return angles
+def knows_views(frames: Iterable[TurntableFrame]) -> bool:
+    """Whether the annotations tell more than azimuths, so that frames are compared by
+    :class:`~dinemo_ros.evaluation.view_truth.ViewTruth`."""
+    return any(frame.box is not None or frame.elevation_deg is not None for frame in frames)
 
 
-def turntable_entries(frames: Sequence[TurntableFrame], hfov_deg: float, rois: str = "frame",
-                      masks: Path | None = None) -> list[LabelledSample]:
+def with_elevation(frames: Iterable[TurntableFrame], elevation_deg: float | None) -> list[TurntableFrame]:
+    """``frames`` with this elevation where the annotations give none."""
+    return [frame if frame.elevation_deg is not None else replace(frame, elevation_deg=elevation_deg)
+            for frame in frames]
+
+
+def view_truths(frames: Iterable[TurntableFrame]) -> dict[tuple[str, str], ViewTruth]:
+    """What is known about each frame, by sequence and name of the file."""
+    return {(frame.sequence, frame.path.name): ViewTruth(frame.azimuth_deg, frame.elevation_deg) for frame in frames}
+
+
+def turntable_entries(frames: Sequence[TurntableFrame], hfov_deg: float, rois: str | None = None,
+                      masks: Path | None = None, views: bool = False) -> list[LabelledSample]:
     """What :func:`~dinemo_ros.evaluation.runner.evaluate` takes.
 
     Args:
         hfov_deg: assumed horizontal field of view, degrees.
-        rois: ``"frame"`` gives the whole picture as region of interest, ``"auto"`` leaves it to the estimator.
+        rois: see :func:`region_source`; ``"auto"`` leaves finding the object to the estimator.
         masks: folder of masks, see above.
+        views: compare elevation and steadiness as well, as where the annotations tell more than azimuths.
 
     Raises:
-        DatasetError: a mask is missing.
+        DatasetError: a mask or a box is missing.
     """
+    rois, views = region_source(frames, rois), views or knows_views(frames)
+
     def mask_of(frame: TurntableFrame) -> Path:
         return masks / frame.sequence / f"{frame.path.stem}.png"
 
@@ -138,9 +144,10 @@ def turntable_entries(frames: Sequence[TurntableFrame], hfov_deg: float, rois: s
         image = read_image(frame.path)
         height, width = image.shape[:2]
         mask = None if masks is None else read_mask(mask_of(frame), (height, width))
-        return Sample(image, Camera.from_hfov(width, height, hfov_deg),
-                      (0.0, 0.0, float(width), float(height)) if rois == "frame" else None, mask,
-                      AzimuthTruth(frame.azimuth_deg))
+        truth: Truth = (ViewTruth(frame.azimuth_deg, frame.elevation_deg) if views
+                        else AzimuthTruth(frame.azimuth_deg))
+        region = {"box": frame.box, "frame": (0.0, 0.0, float(width), float(height)), "auto": None}[rois]
+        return Sample(image, Camera.from_hfov(width, height, hfov_deg), region, mask, truth, frame.box)
 
     lacking = [path for path in map(mask_of, frames) if not path.is_file()] if masks is not None else []
     if lacking:
