@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from ..defaults import DEFAULT_HFOV_DEG
 from ..io.quoting import one_line
+from . import evaluate_bop, options
 from . import evaluate_options as shared
-from . import options
 from .evaluate_report import ROWS, finish
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ not used.
 
 def add_parser(subparsers: Commands) -> None:
     """Declare ``dinemo eval`` and its kinds of data."""
-    parser = subparsers.add_parser("eval", help="errors on annotated images (turntable, synthetic, kitti, pascal3d)",
+    parser = subparsers.add_parser("eval", help="errors on annotated images (turntable, synthetic, kitti, pascal3d, bop)",
                                    description="Measure bundles against annotated images.")
     kinds = parser.add_subparsers(title="kinds of data", metavar="KIND", required=True)
 
@@ -109,6 +109,7 @@ def add_parser(subparsers: Commands) -> None:
                         "set's camera, degrees")
     _add_rois(pascal, "labels", "the annotated boxes")
     pascal.set_defaults(run=run_pascal3d)
+    evaluate_bop.add_kind(kinds)
 
 
 def _add_kind(kinds: Commands, name: str, help_text: str, description: str) -> argparse.ArgumentParser:
