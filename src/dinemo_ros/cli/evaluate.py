@@ -70,8 +70,8 @@ not used.
 
 def add_parser(subparsers: Commands) -> None:
     """Declare ``dinemo eval`` and its kinds of data."""
-    parser = subparsers.add_parser("eval", help="errors on annotated images (turntable, synthetic, kitti, pascal3d, bop)",
-                                   description="Measure bundles against annotated images.")
+    parser = subparsers.add_parser("eval", help="errors on annotated images: turntable, synthetic, kitti, "
+                                   "pascal3d, bop", description="Measure bundles against annotated images.")
     kinds = parser.add_subparsers(title="kinds of data", metavar="KIND", required=True)
 
     turntable = _add_kind(kinds, "turntable", "full turns around one object, azimuth known", _TURNTABLE)

@@ -41,8 +41,8 @@ DIR may be one scene itself. An example of every file: docs/evaluation.md. Where
 y + h taken as pixel edges. FILE says which objects are of which category, where the frame of the category (x forward, y
 left, z up, centre of the box) lies in the model's, T_cam_category = T_m2c @ T_model_category, and how large they are:
   objects: {ID: {category: NAME, T_model_category: 4x4, metres, size: [length, width, height], metres}}
-Objects that it does not name, and those of which nothing is seen, are left out and counted. A picture without a plane or
-without depth is evaluated without it, which the records (absent) and the rows say.
+Objects that it does not name, and those of which nothing is seen, are left out and counted. A picture without a plane
+or without depth is evaluated without it, which the records (absent) and the rows say.
 """
 _ROWS = """
 The answer is {"rows": [...], "frames": [...], "sources", "bundles", "networks", "left_out"}. A row is

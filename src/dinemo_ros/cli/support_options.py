@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import math
 
+import numpy as np
+
 from ..errors import SceneError
 from ..scene.support_plane import SupportPlane
 from . import options
@@ -17,8 +19,9 @@ def add_support_options(parser: argparse.ArgumentParser) -> None:
     """The plane itself: read by :func:`support_plane`."""
     plane = parser.add_mutually_exclusive_group()
     plane.add_argument("--support", type=plane_numbers, metavar="NX,NY,NZ,D", help="the plane that the objects stand "
-                       "on: points x with n @ x = D in the camera's optical frame (x right, y down, z forward), metres; "
-                       "n of length one points away from the support, so D is below zero, e.g. 0,-0.866,-0.5,-0.62")
+                       "on: points x with n @ x = D in the camera's optical frame (x right, y down, z forward), in "
+                       "metres; n of length one points away from the support, so D is below zero, e.g. "
+                       "0,-0.866,-0.5,-0.62")
     plane.add_argument("--camera-height", type=_height, metavar="M", help="the same of a level plane: metres that the "
                        "camera is above it")
     parser.add_argument("--camera-pitch", type=_pitch, metavar="DEG", help="by how much the camera of --camera-height "
@@ -54,7 +57,7 @@ def support_plane(arguments: argparse.Namespace) -> SupportPlane | None:
         if abs(length - 1.0) > _ROUNDED:
             raise SceneError(f"--support: the normal has the length {length:.4g}; it must be of length one, and D the "
                              "distance of the plane in metres, below zero")
-        return SupportPlane([value / length for value in normal], offset, **known)
+        return SupportPlane(np.array(normal) / length, offset, **known)
     if known:
         raise SceneError("--support-sigma says how exact the plane of --support or --camera-height is; give one of "
                          "them, or leave it out")

@@ -95,8 +95,8 @@ def evaluate_bop(judged: Mapping[str, Judged], images: Iterable[BopImage], sourc
     A record holds ``scene``, ``image``, ``gt_id``, ``obj_id``, ``category``, ``source``, ``score`` and ``error_deg``
     (None without a pose), what :meth:`~.truth.PoseTruth.errors` gives, ``axis_error_deg``, ``distance_offset_m``,
     ``visib_fract``, ``extra``, ``observations`` (what the pose says that it used and refused) and ``absent`` (what was
-    asked for and is not there, with the reason; the pose is then found without it). ``skipped`` says why an object could
-    not be looked for, which counts as no pose.
+    asked for and is not there, with the reason; the pose is then found without it). ``skipped`` says why an object
+    could not be looked for, which counts as no pose.
 
     Args:
         judged: by category. sources: of :func:`sources_of`.
@@ -163,10 +163,10 @@ def _judge(judged: Judged, image: BopImage, instance: BopInstance, shown: tuple[
     outcome.found.append(Found(image.scene, image.im_id, instance.obj_id, source, pose,
                                instance.known.T_model_category, seconds))
     truth = PoseTruth(T_true, instance.known.size, camera)
-    across = float(np.clip(pose.T_cam_obj[:3, 2] @ T_true[:3, 2], -1.0, 1.0))
+    axis, axis_true = pose.T_cam_obj[:3, 2], T_true[:3, 2]
     return {
         "seconds": seconds, **pose_errors(pose, truth, judged.reference),
-        "axis_error_deg": math.degrees(math.acos(across)),
+        "axis_error_deg": math.degrees(math.atan2(np.linalg.norm(np.cross(axis, axis_true)), axis @ axis_true)),
         "distance_offset_m": float(np.linalg.norm(pose.T_cam_obj[:3, 3]) - np.linalg.norm(T_true[:3, 3])),
         "T_cam_obj": pose.T_cam_obj, "pose_source": pose.source,
         "observations": [{"name": o.name, "used": o.used, "reason": o.reason,

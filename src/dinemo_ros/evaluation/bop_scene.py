@@ -293,7 +293,7 @@ class _Instances:
 
 def _extras(info: dict) -> dict[str, _EXTRA]:
     """The first of what is not of BOP: texts, numbers and truth values."""
-    extras = {}
+    extras: dict[str, _EXTRA] = {}
     for key, value in info.items():
         if key in _STANDARD or not is_name(key) or len(key) > _LONGEST_EXTRA or len(extras) == _MOST_EXTRAS:
             continue
