@@ -18,7 +18,7 @@ import numpy as np
 
 from ..camera.pinhole import Camera
 from ..errors import FRAME_ERRORS, DatasetError, ImageError
-from ..io.depth_codec import read_depth_file
+from ..io.depth_file import read_depth_file
 from ..io.sources.folder import read_image
 from ..model.bundle import Card
 from ..pose import ObjectPose
