@@ -72,7 +72,7 @@ def test_a_normal_may_begin_with_a_minus_and_be_rounded(bundle, folder, given):
 def test_a_camera_over_a_level_plane(bundle, folder, given):
     estimate(folder / "a.png", "--bundle", bundle, "--camera-height", "1.5", "--camera-pitch", "30")
     assert given[0]["support"].normal == pytest.approx(UP) and given[0]["support"].offset_m == -1.5
-    estimate(folder / "a.png", "--bundle", bundle, "--camera-height", "1.5", "--camera-pitch", "-30", "--camera-roll", "90")
+    estimate(folder / "a.png", "--bundle", bundle, "--camera-height", 1.5, "--camera-pitch", -30, "--camera-roll", 90)
     assert given[1]["support"].normal == pytest.approx([-np.cos(np.radians(30)), 0.0, 0.5])
     estimate(folder / "a.png", "--bundle", bundle)
     assert given[2] == {"support": None, "depth": None}
@@ -128,8 +128,9 @@ def test_many_missing_ones_are_told_once(bundle, folder, tmp_path, capsys):
     assert capsys.readouterr().err.count("has no depth image") == 1
 
 
-@pytest.mark.parametrize(("picture", "depth"), [("a.png", "a_depth.png"), ("a.png", "a.tif"), ("a_color.png", "a_depth.png"),
-                                                ("a_rgb.jpg", "a.tiff"), ("a_color.png", "a_color_depth.png")])
+@pytest.mark.parametrize(("picture", "depth"), [
+    ("a.png", "a_depth.png"), ("a.png", "a.tif"), ("a_color.png", "a_depth.png"), ("a_rgb.jpg", "a.tiff"),
+    ("a_color.png", "a_color_depth.png")])
 def test_names_of_depth_pictures(bundle, scenes, given, tmp_path, picture, depth):
     (tmp_path / "pictures").mkdir()
     cv2.imwrite(str(tmp_path / "pictures" / picture), cv2.imread(str(scenes[0] / "a.png")))
@@ -156,7 +157,8 @@ def test_a_single_picture_and_its_file(bundle, folder, scenes, given, tmp_path):
 
 def test_depth_of_fewer_pixels_has_the_camera_of_the_picture_scaled(bundle, folder, scenes, given, tmp_path):
     small = CAMERA.scaled(320, 240)
-    write_depth(tmp_path / "depth" / "a.png", np.round(1000 * depth_picture(scenes[1]["a.png"], small)).astype(np.uint16))
+    metres = depth_picture(scenes[1]["a.png"], small)
+    write_depth(tmp_path / "depth" / "a.png", np.round(1000 * metres).astype(np.uint16))
     estimate(folder / "a.png", "--bundle", bundle, "--depth", tmp_path / "depth")
     assert np.allclose(given[0]["depth"].camera.K, small.K)
 
@@ -165,8 +167,8 @@ def test_depth_of_another_shape_needs_its_own_calibration(bundle, folder, given,
     write_depth(tmp_path / "depth" / "a.png", np.full((240, 424), 9000, np.uint16))
     estimate(folder / "a.png", "--bundle", bundle, "--depth", tmp_path / "depth", "--json", tmp_path / "p.jsonl")
     assert given[0]["depth"] is None
-    assert ("a.png is 424x240 pixels and the picture 640x480, of another shape; give the calibration of the depth images "
-            "by --depth-camera FILE; the picture is looked at without depth") in capsys.readouterr().err
+    assert ("a.png is 424x240 pixels and the picture 640x480, of another shape; give the calibration of the depth "
+            "images by --depth-camera FILE; the picture is looked at without depth") in capsys.readouterr().err
     assert "of another shape" in lines(tmp_path / "p.jsonl")["a.png"]["depth_error"]
     (tmp_path / "d.yaml").write_text("image_width: 424\nimage_height: 240\ncamera_matrix: {data: [400, 0, 212, 0, 400, "
                                      "120, 0, 0, 1]}\ndistortion_model: plumb_bob\n"

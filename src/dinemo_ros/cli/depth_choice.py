@@ -23,7 +23,7 @@ def add_depth_options(parser: argparse.ArgumentParser) -> None:
     """Where depth is: read by :class:`DepthChoice`."""
     parser.add_argument("--depth", metavar="DIR|TOPIC", help="depth images of the same moments: of pictures the folder "
                         "with NAME_depth.png or NAME.png for the picture NAME or NAME_color (16-bit PNG or TIFF in "
-                        "millimetres, 32-bit float TIFF in metres; 0: nothing measured), or one file for one picture; of "
+                        "millimetres, 32-bit float TIFF in metres; 0: nothing measured), or a file for one picture; of "
                         f"a bag the topic (16UC1, 32FC1, also as PNG), matched within {1e3 * TOLERANCE_S:g} ms")
     parser.add_argument("--depth-camera", metavar="FILE", help="calibration of the depth images, of the kinds that "
                         "--camera takes (default: the CameraInfo beside the topic, else that of the pictures, scaled "
