@@ -229,9 +229,9 @@ def _print(report: dict) -> None:
     print("regions: bbox_visib" + (f"; network: {networks}" if networks else "")
           + "; in brackets 95 % intervals (Wilson)\n")
     rows = report["rows"]
-    if len(rows) > _MOST_ROWS:
-        rows = [row for row in rows if "/" not in row["group"]]
-        print("(rows of single scenes are in the report alone)\n")
+    single = {row["group"] for row in rows if "/" in row["group"]}
+    if len(single) == 1 or len(rows) > _MOST_ROWS:  # one is the same as all
+        rows = [row for row in rows if row["group"] not in single]
     print(bop_markdown(rows))
 
 
