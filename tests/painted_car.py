@@ -43,6 +43,17 @@ def write_painted_bundle(folder: Path) -> Path:
 
 def photograph(T_cam_obj: np.ndarray | list[np.ndarray], camera: Camera, scale=(1.0, 1.0, 1.0)) -> np.ndarray:
     """uint8 [H, W, 3] RGB of painted cars at poses [4, 4] in a camera without distortion."""
+    return np.round(_drawn(T_cam_obj, camera, scale)[0]).astype(np.uint8)
+
+
+def depth_picture(T_cam_obj: np.ndarray | list[np.ndarray], camera: Camera) -> np.ndarray:
+    """float32 [H, W] metres along the optical axis of the same cars, 0 beside them."""
+    inverse = _drawn(T_cam_obj, camera, (1.0, 1.0, 1.0))[1]
+    return np.divide(1.0, inverse, out=np.zeros_like(inverse), where=inverse > 0.0).astype(np.float32)
+
+
+def _drawn(T_cam_obj: np.ndarray | list[np.ndarray], camera: Camera, scale) -> tuple[np.ndarray, np.ndarray]:
+    """RGB float [H, W, 3] and inverse depth [H, W]."""
     mesh = car_mesh()
     image = np.tile(np.array(BACKGROUND, float), (camera.height, camera.width, 1))
     inverse_depth = np.zeros((camera.height, camera.width))
@@ -52,7 +63,7 @@ def photograph(T_cam_obj: np.ndarray | list[np.ndarray], camera: Camera, scale=(
         pixels = camera.project(vertices)
         for face in mesh.faces:
             _fill(image, inverse_depth, pixels[face], 1.0 / vertices[face, 2], paint(mesh.vertices[face]))
-    return np.round(image).astype(np.uint8)
+    return image, inverse_depth
 
 
 def _fill(image, inverse_depth, pixels, w, colours) -> None:

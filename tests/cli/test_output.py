@@ -10,7 +10,7 @@ import pytest
 from dinemo_ros.cli.output import AtomicFile, OutputError, check_output_file, object_entry, overlay_name, to_json
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_ros.model.symmetry import Symmetry
-from dinemo_ros.pose import Hypothesis, ObjectPose
+from dinemo_ros.pose import Hypothesis, ObjectPose, Observation
 
 
 def test_file_appears_when_complete(tmp_path):
@@ -75,6 +75,16 @@ def test_object_entry_is_what_the_help_promises():
     assert np.shape(entry["covariance"]) == (6, 6)
     assert entry["runner_up"]["azimuth"] == pytest.approx(323.0, abs=1e-5)
     assert json.loads(to_json(object_entry(ObjectPose(T, 0.5, np.ones(3)))))["runner_up"] is None
+
+
+def test_what_a_pose_rests_on_is_told():
+    observed = (Observation("support", True, np.float64(0.004)), Observation("depth", False, float("nan"), "holes"))
+    pose = ObjectPose(se3(np.eye(3), np.array([0, 0, 2.0])), 0.5, np.ones(3), source="support", observations=observed)
+    entry = json.loads(to_json(object_entry(pose)))
+    assert entry["source"] == "support"
+    assert entry["observations"] == [{"name": "support", "used": True, "reason": "", "residual_m": 0.004},
+                                     {"name": "depth", "used": False, "reason": "holes", "residual_m": None}]
+    assert json.loads(to_json(object_entry(ObjectPose(pose.T_cam_obj, 0.5, np.ones(3)))))["observations"] == []
 
 
 def test_an_azimuth_that_nobody_knows_is_null():

@@ -26,6 +26,7 @@ from ..io.sources.bag import BagSource
 from ..process.input_guard import identity, input_files
 from . import options
 from .camera_choice import CameraChoice
+from .depth_choice import DepthChoice, add_depth_options
 from .output import (
     STANDARD_OUTPUT,
     OutputError,
@@ -36,6 +37,7 @@ from .output import (
     result_file,
     to_json,
 )
+from .support_options import add_support_options, support_plane
 
 if TYPE_CHECKING:
     from .options import Commands
@@ -59,7 +61,13 @@ One JSON line per image:
     covariance  6x6 of x, y, z, rotation about x, y, z in the camera frame; metres and radians
     size_covariance 3x3 of the size, square metres
     roi         x_min, y_min, x_max, y_max in pixels
+    source      what the distance is known from: rgb (the size that the category usually has), support, depth, or
+                support+depth
+    observations   what was known beside the picture, [] of nothing: name (support, depth), used (whether the pose
+                agrees with it and rests on it), reason (why not, or ""), residual_m (metres between it and the pose
+                without it, or null)
     runner_up   the next best hypothesis (score, T_cam_obj, azimuth, elevation, theta, size), or null
+With --depth a line of a picture without usable depth has depth_error, which says why; its poses are of the rest.
 Every line has "objects". [] alone says that the image was searched and nothing was found; with "error" beside it
 nothing was searched, and the sentence says why. A file that is no image has no line, so no list: stderr names it.
 Bytes of a file name that are no UTF-8 are written as \\xNN, and file_bytes holds the whole name in hexadecimal.
@@ -75,6 +83,9 @@ examples:
   dinemo estimate frames/ --camera camera_info.yaml --json poses.jsonl
   dinemo estimate drive.mcap --json poses.jsonl
   dinemo estimate car.jpg --roi 120,80,360,240
+  dinemo estimate mug.png --bundle cup --camera-height 0.62 --camera-pitch 30
+  dinemo estimate frames/ --bundle cup --depth depth/
+  dinemo estimate table.mcap --bundle cup --depth /camera/aligned_depth_to_color/image_raw
 """
 
 
@@ -96,6 +107,8 @@ def add_parser(subparsers: Commands) -> None:
                         "pixels; may be given several times (default: the bundle's own proposals)")
     parser.add_argument("--topic", metavar="NAME", help="image topic of a bag (default: of those that hold "
                         "no depth one with a camera_info, in colour, the first by name)")
+    add_support_options(parser)
+    add_depth_options(parser)
     parser.add_argument("--json", metavar="FILE", default=STANDARD_OUTPUT, help="write the JSON lines here (default: "
                         "-, standard output)")
     parser.add_argument("--out", metavar="DIR", help="write every image with the poses drawn into this folder")
@@ -109,6 +122,7 @@ class _Tally:
     images: int = 0
     objects: int = 0
     failed: int = 0
+    depth: str = ""
     said: set[str] = field(default_factory=set)
 
     def say(self, sentence: str) -> None:
@@ -131,16 +145,21 @@ def run(arguments: argparse.Namespace) -> int:
     tally = _Tally()
     cameras = CameraChoice(arguments.camera, arguments.hfov, tally.say)
     source.required_camera = cameras.required
-    overlays = _check_outputs(arguments)
-    estimator = options.make_estimator(arguments)
+    support = support_plane(arguments)
+    overlays = _check_outputs(arguments, source)
     with contextlib.ExitStack() as stack:
+        depths = DepthChoice(arguments.depth, arguments.depth_camera, source, Path(arguments.path), tally.say)
+        stack.callback(depths.close)
+        estimator = options.make_estimator(arguments)
         lines = stack.enter_context(result_file(arguments.json))
         for frame in tqdm(source, total=len(source) or None, unit="image", file=sys.stderr, disable=None):
             camera, origin = cameras.of(frame)
             entry = {"file": frame.name, "stamp_s": frame.stamp_s, "camera": _camera_entry(camera, origin),
                      "objects": []}
             try:
-                poses = estimator.estimate(frame.image_rgb, camera, rois=arguments.roi)
+                depth, why = depths.of(frame, camera)
+                entry |= {"depth_error": why} if why else {}
+                poses = estimator.estimate(frame.image_rgb, camera, rois=arguments.roi, support=support, depth=depth)
                 entry["objects"] = [object_entry(pose) for pose in poses]
                 tally.objects += len(poses)
                 if overlays is not None:
@@ -153,15 +172,19 @@ def run(arguments: argparse.Namespace) -> int:
                 tally.say(f"{shown(frame.name)}: {error}")
             tally.images += 1
             lines.write(to_json(entry) + "\n")
+    if arguments.depth is not None:
+        tally.depth = f"{depths.used} with depth"
     return _summary(tally, source, estimator.bundle.card.category)
 
 
-def _check_outputs(arguments: argparse.Namespace) -> _Overlays | None:
+def _check_outputs(arguments: argparse.Namespace, source: Source) -> _Overlays | None:
     """Before the work: whatever cannot be written, or is read as well, is refused."""
     path = Path(arguments.path)
     beside = [path.parent / name for name in ("camera_info.yaml", "metadata.yaml")]
     camera = arguments.camera and file_and_entry(arguments.camera)[0]
-    inputs = [path, *beside, camera, options.bundle_folder(arguments.bundle)]
+    depth = [] if isinstance(source, BagSource) else [arguments.depth]  # of a bag a topic
+    depth_camera = arguments.depth_camera and file_and_entry(arguments.depth_camera)[0]
+    inputs = [path, *beside, camera, *depth, depth_camera, options.bundle_folder(arguments.bundle)]
     check_outputs({"--json": arguments.json}, inputs)
     return _Overlays(arguments.out, inputs, arguments.json) if arguments.out is not None else None
 
@@ -202,7 +225,7 @@ def _camera_entry(camera: Camera, origin: str) -> dict:
 def _summary(tally: _Tally, source: Source, category: str) -> int:
     for sentence in [*source.notes, *(f"skipped {line}" for line in source.skipped)]:
         tally.say(sentence)
-    line = f"{tally.images} images, {tally.objects} {category} poses"
+    line = f"{tally.images} images{f' ({tally.depth})' if tally.depth else ''}, {tally.objects} {category} poses"
     if tally.failed:
         line += f", {tally.failed} images without an answer"
     if source.skipped:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..io.quoting import one_line
+from . import evaluate_bop, evaluate_turntable, options
 from . import evaluate_options as shared
-from . import evaluate_turntable, options
 from .evaluate_report import finish
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ not used.
 
 def add_parser(subparsers: Commands) -> None:
     """Declare ``dinemo eval`` and its kinds of data."""
-    parser = subparsers.add_parser("eval", help="errors on annotated images (turntable, synthetic, kitti, pascal3d)",
-                                   description="Measure bundles against annotated images.")
+    parser = subparsers.add_parser("eval", help="errors on annotated images: turntable, synthetic, kitti, "
+                                   "pascal3d, bop", description="Measure bundles against annotated images.")
     kinds = parser.add_subparsers(title="kinds of data", metavar="KIND", required=True)
 
     evaluate_turntable.add_kind(kinds)
@@ -83,6 +83,7 @@ def add_parser(subparsers: Commands) -> None:
                         "set's camera, degrees")
     shared.add_rois(pascal, "labels", "the annotated boxes")
     pascal.set_defaults(run=run_pascal3d)
+    evaluate_bop.add_kind(kinds)
 
 
 def run_synthetic(arguments: argparse.Namespace) -> int:

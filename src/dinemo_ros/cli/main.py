@@ -37,7 +37,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one ``dinemo`` command; returns its exit code (wrong usage leaves through SystemExit(2))."""
-    words = options.with_negative_regions(sys.argv[1:] if argv is None else argv)
+    words = options.with_negative_lists(sys.argv[1:] if argv is None else argv)
     return run_command(lambda: _run(words))
 
 

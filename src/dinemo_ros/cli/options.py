@@ -26,13 +26,19 @@ if TYPE_CHECKING:
 _Number = TypeVar("_Number", int, float)
 _log = logging.getLogger(__name__)
 _CHOOSERS = ("dinemo_ros.features.selection", "dinemo_ros.cuda.selection")  # a line each where one is enough
-_NEGATIVE_REGION = re.compile(r"-[\d.]+,")
+_NEGATIVE_LIST = re.compile(r"-[\d.eE+-]+,")
+_LISTS = ("--roi", "--support")  # options that take numbers with commas between them, the first one perhaps negative
 
 
 def add_estimator_options(parser: argparse.ArgumentParser) -> None:
     """Which bundle, and what computes: read by :func:`make_estimator`."""
     parser.add_argument("--bundle", metavar="DIR", help="model bundle: a folder with model.yaml, or the name of a "
                         "shipped category (default: car)", default="car")
+    add_computing_options(parser)
+
+
+def add_computing_options(parser: argparse.ArgumentParser) -> None:
+    """What computes, whichever the bundle: read by :func:`estimator_of`."""
     parser.add_argument("--threads", type=threads, metavar="N", default=available_cpus(),
                         help="CPU threads (default: all that this process may use, here %(default)s)")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the network (default: the "
@@ -75,7 +81,11 @@ def make_estimator(arguments: argparse.Namespace, bundle: Bundle | None = None) 
     Raises:
         BundleError: the bundle is no good.
     """
-    estimator = estimator_of(bundle or load(arguments.bundle, arguments.quiet), arguments)
+    return told(estimator_of(bundle or load(arguments.bundle, arguments.quiet), arguments))
+
+
+def told(estimator: PoseEstimator) -> PoseEstimator:
+    """``estimator``, and one line on standard error that says what computes."""
     network = estimator.extractor
     _log.info("features: %s in %s on %s, because %s; solver: on %s", network.name, network.precision, network.device,
               network.reason, estimator.pipeline.device)
@@ -121,22 +131,27 @@ def bundle_folder(name: str) -> Path:
 
 def threads(text: str) -> int:
     """A number of threads; as all below an argparse.ArgumentTypeError says what is allowed."""
-    return _number(text, int, 1, 256, "a number of threads")
+    return number(text, int, 1, 256, "a number of threads")
 
 
 def frame_count(text: str) -> int:
     """A number of frames, at least one."""
-    return _number(text, int, 1, 100_000, "a number of frames")
+    return number(text, int, 1, 100_000, "a number of frames")
+
+
+def scene_number(text: str) -> int:
+    """The number of a scene."""
+    return number(text, int, 0, 999_999_999, "the number of a scene")
 
 
 def seed(text: str) -> int:
     """A seed of random numbers."""
-    return _number(text, int, 0, 2**32 - 1, "a seed")  # what numpy and torch both take
+    return number(text, int, 0, 2**32 - 1, "a seed")  # what numpy and torch both take
 
 
 def hfov(text: str) -> float:
     """A horizontal field of view in degrees."""
-    return _number(text, float, 1.0, 170.0, "a horizontal field of view in degrees")
+    return number(text, float, 1.0, 170.0, "a horizontal field of view in degrees")
 
 
 def elevation(text: str) -> float:
@@ -171,18 +186,34 @@ def roi(text: str) -> tuple[float, float, float, float]:
     return box
 
 
-def with_negative_regions(words: Sequence[str]) -> list[str]:
+def with_negative_lists(words: Sequence[str]) -> list[str]:
     """``--roi -5,...`` as one word: argparse would take what begins with a minus for an option."""
     joined: list[str] = []
     for word in words:
-        if joined and joined[-1] == "--roi" and _NEGATIVE_REGION.match(word):
+        if joined and joined[-1] in _LISTS and _NEGATIVE_LIST.match(word):
             joined[-1] += f"={word}"
         else:
             joined.append(word)
     return joined
 
 
-def _number(text: str, kind: type[_Number], low: float, high: float, what: str) -> _Number:
+def number_list(text: str, count: int, what: str) -> tuple[float, ...]:
+    """``count`` finite numbers with commas between them.
+
+    Raises:
+        argparse.ArgumentTypeError: they are none; ``what`` ends the sentence.
+    """
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if len(found) != count or not all(map(math.isfinite, found)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what.removeprefix('a ')}")
+    return found
+
+
+def number(text: str, kind: type[_Number], low: float, high: float, what: str) -> _Number:
+    """A number from ``low`` to ``high``; argparse.ArgumentTypeError names what it should be."""
     value: _Number | None = None
     with contextlib.suppress(ValueError):
         value = kind(text)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import sys
@@ -153,6 +154,10 @@ def object_entry(pose: ObjectPose) -> dict:
         "size_covariance": pose.size_covariance,
         "roi": pose.roi,
         "visible": pose.visible,
+        "source": pose.source,
+        "observations": [{"name": o.name, "used": o.used, "reason": o.reason,
+                          "residual_m": o.residual_m if math.isfinite(o.residual_m) else None}
+                         for o in pose.observations],
         "runner_up": _hypothesis_entry(pose.runners_up[0], known) if pose.runners_up else None,
     }
 

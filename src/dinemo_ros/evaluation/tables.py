@@ -10,6 +10,7 @@ from typing import Any
 
 _SHARE, _PERCENT, _DEGREES, _METRES = "share with interval", "percent", "degrees", "metres"
 _POINTS, _SIGNED_POINTS, _SIGNED_DEGREES = "percent points", "signed percent points", "signed degrees"
+_CENTIMETRES, _SIGNED_CENTIMETRES, _MILLISECONDS = "centimetres", "signed centimetres", "milliseconds"
 # Column, heading, how it is written; a column that no row has a value for is left out.
 _COLUMNS = (
     ("model", "model", None),
@@ -56,22 +57,51 @@ _TURN_COLUMNS = (
     ("elevation_deviation_deg", "its deviation", _DEGREES),
     ("theta_deviation_deg", "that of theta", _DEGREES),
 )
+# The same of the rows of BOP scenes.
+_BOP_COLUMNS = (
+    ("source", "source", None),
+    ("group", "set", None),
+    ("n", "n", None),
+    ("deg5cm1", "5° 1 cm", _SHARE),
+    ("deg5cm2", "5° 2 cm", _PERCENT),
+    ("deg10cm2", "10° 2 cm", _PERCENT),
+    ("deg10cm5", "10° 5 cm", _PERCENT),
+    ("within_1cm", "within 1 cm", _SHARE),
+    ("translation_median_cm", "translation", _CENTIMETRES),
+    ("distance_bias_cm", "distance bias", _SIGNED_CENTIMETRES),
+    ("rotation_median_deg", "rotation", _DEGREES),
+    ("axis_median_deg", "axis", _DEGREES),
+    ("azimuth30", "azimuth@30°", _PERCENT),
+    ("missing", "missing", _PERCENT),
+    ("coverage_68", "inside 68.3 %", _PERCENT),
+    ("coverage_95", "inside 95.4 %", _PERCENT),
+    ("support_refused", "plane refused", None),
+    ("depth_refused", "depth refused", None),
+    ("time_median_ms", "time", _MILLISECONDS),
+)
+_TEXTS = ("model", "occlusion", "group", "source")
 
 
 def markdown(rows: Sequence[dict]) -> str:
     """A table with aligned columns; the shares that decide have their intervals of 95 % beside them."""
-    columns = [c for c in _COLUMNS if any(row.get(c[0]) is not None for row in rows)]
+    return _table(rows, _COLUMNS)
+
+
+def bop_markdown(rows: Sequence[dict]) -> str:
+    """Table of :func:`dinemo_ros.evaluation.bop_rows.bop_rows`, written as :func:`markdown` does."""
+    return _table(rows, _BOP_COLUMNS)
+
+
+def _table(rows: Sequence[dict], known: Sequence[tuple[str, str, str | None]]) -> str:
+    columns = [c for c in known if any(row.get(c[0]) is not None for row in rows)]
     cells = [[heading for _, heading, _ in columns]]
     cells += [[_cell(row, key, form) for key, _, form in columns] for row in rows]
-    return _aligned(cells, [key in ("model", "occlusion", "group") for key, _, _ in columns])
+    return _aligned(cells, [key in _TEXTS for key, _, _ in columns])
 
 
 def turns_markdown(rows: Sequence[dict]) -> str:
     """Table of :func:`dinemo_ros.evaluation.turns.turn_rows`, a row each, shares with their intervals over frames."""
-    columns = [c for c in _TURN_COLUMNS if any(row.get(c[0]) is not None for row in rows)]
-    cells = [[heading for _, heading, _ in columns]]
-    cells += [[_cell(row, key, form) for key, _, form in columns] for row in rows]
-    return _aligned(cells, [key in ("model", "occlusion", "group") for key, _, _ in columns])
+    return _table(rows, _TURN_COLUMNS)
 
 
 def parts_markdown(rows: Sequence[dict]) -> str:
@@ -123,7 +153,9 @@ def _written(value: Any, form: str | None) -> str:
         return "–"
     return {_PERCENT: lambda: f"{100 * value:.1f} %", _POINTS: lambda: f"{value:.1f} %",
             _SIGNED_POINTS: lambda: f"{value:+.1f} %", _SIGNED_DEGREES: lambda: f"{value:+.1f}°",
-            _DEGREES: lambda: f"{value:.1f}°", _METRES: lambda: f"{value:.2f} m"}.get(form or "", lambda: str(value))()
+            _DEGREES: lambda: f"{value:.1f}°", _METRES: lambda: f"{value:.2f} m",
+            _CENTIMETRES: lambda: f"{value:.2f} cm", _SIGNED_CENTIMETRES: lambda: f"{value:+.2f} cm",
+            _MILLISECONDS: lambda: f"{value:.0f} ms"}.get(form or "", lambda: str(value))()
 
 
 def coverage_markdown(rows: Sequence[dict]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import ImageError
 from .content import JPEG_START, PNG_START
 from .jpeg_header import require_few_scans
-from .picture_header import MAX_PIXELS, PictureHeader, decodable_header
+from .picture_header import MAX_PIXELS, PICTURE_BITS, PictureHeader, decodable_header
 from .quoting import quoted
 
 _HEAD_BYTES = 1 << 20
@@ -25,13 +25,16 @@ _KEPT_BYTES = 32 << 20
 _UNSEEN_BYTES = 250_000_000  # a decoder unpacks what follows the pixels, too: this takes half a second
 
 
-def guarded(data: bytes) -> tuple[bytes, PictureHeader | None]:
+def guarded(data: bytes, most_bits: int = PICTURE_BITS) -> tuple[bytes, PictureHeader | None]:
     """What to give to a decoder for ``data``, and its header; None of what nothing is known of, which is not for one.
 
+    most_bits: of a sample.
+
     Raises:
-        ImageError: its pixels or decoding them would fill the memory or take minutes, or it is a damaged PNG.
+        ImageError: its pixels or decoding them would fill the memory or take minutes, it is a damaged PNG, or of more
+            bits.
     """
-    header = decodable_header(data)
+    header = decodable_header(data, most_bits)
     if data[:2] == JPEG_START:
         require_few_scans(data)
     if data[:8] == PNG_START:

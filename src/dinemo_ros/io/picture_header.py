@@ -17,6 +17,8 @@ from .isobmff import boxes, item_contents, primary_properties
 
 #: Pixels of the largest picture that is decoded: 120 megapixels, more than a telephone's 108, take 360 MB.
 MAX_PIXELS = 120_000_000
+#: Bits of a sample of a picture, and of depth, which may be floats.
+PICTURE_BITS, DEPTH_BITS = 16, 32
 #: What a decoder may hold beside the picture and one copy of it, in bytes.
 SPARE_BYTES = 200_000_000
 
@@ -53,13 +55,13 @@ def read_header(data: bytes) -> PictureHeader | None:
     return None if found is None else PictureHeader(*found[:4])
 
 
-def decodable_header(data: bytes) -> PictureHeader | None:
-    """As :func:`read_header`; :class:`ImageError` for depth, and where the pixels or decoding them would fill the
-    memory."""
+def decodable_header(data: bytes, most_bits: int = PICTURE_BITS) -> PictureHeader | None:
+    """As :func:`read_header`; :class:`ImageError` for samples of more than ``most_bits``, which are depth, and where
+    the pixels or decoding them would fill the memory."""
     found = _find(data)
     if found is None:
         return None
-    if found.bits > 16:
+    if found.bits > most_bits:
         raise ImageError(f"its samples have {found.bits} bits: depth, disparity or radiance, not a picture; a picture "
                          "of 8 or 16 bits a sample is needed, and a colour one is best")
     require_size(found.width, found.height)

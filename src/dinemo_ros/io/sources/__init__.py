@@ -9,7 +9,8 @@ from pathlib import Path
 from ...errors import DatasetError
 from ..content import JPEG, Content, Kind
 from ..quoting import shown, shown_path
-from .bag import BAG_SUFFIXES, BagSource, is_bag_folder
+from .bag import BagSource
+from .bag_reader import BAG_SUFFIXES, is_bag_folder
 from .folder import FolderSource
 from .frame import Frame, Source
 from .picture import IMAGE_SUFFIXES, content_of_file

@@ -91,6 +91,11 @@ def matching_info(image: ImageTopic, infos: Sequence[InfoTopic]) -> str | None:
     return next((info.topic for info in (*fitting, *others, *beside)), None)
 
 
+def is_rectified(topic: str) -> bool:
+    """By its name, as image_proc gives it: ``image_rect``, ``image_rect_color``, perhaps with a transport behind."""
+    return any(part.startswith("image_rect") for part in topic.split("/")[-2:])
+
+
 def choose(where: str, images: Sequence[ImageTopic], infos: Sequence[InfoTopic], others: dict[str, str],
            wanted: str | None) -> ImageTopic:
     """The topic to read.

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from pathlib import Path
 
 from ...camera.pinhole import Camera
@@ -62,6 +62,15 @@ class FolderSource(Source):
 
     def __len__(self) -> int:
         return len(self._files)
+
+    @property
+    def files(self) -> list[Path]:
+        """What is looked at, in order."""
+        return list(self._files)
+
+    def leave_out(self, files: Collection[Path]) -> None:
+        """These are no pictures to look at, whatever they are called."""
+        self._files = [file for file in self._files if file not in files]
 
     def _frames(self) -> Generator[Frame, None, None]:
         index = drawn = 0
