@@ -185,13 +185,13 @@ def test_depth_of_another_camera_is_registered_by_tf(camera):
 def test_what_cannot_be_used_is_told_and_the_image_answered_without(camera):
     estimator, sensor = camera
     probe = sensor.probe
-    cases = [(DEPTH[::2, ::2].copy(), {}, "no depth/camera_info has arrived, and the depth image (32x24, frame 'camera'"),
+    cases = [(DEPTH[::2, ::2].copy(), {}, "no depth/camera_info has arrived, and the depth image (32x24"),
              (DEPTH, {"encoding": "rgb8"}, "depth encoding 'rgb8' is not supported"),
              (DEPTH, {"step": 100}, "step is 100 bytes, a row of 64 pixels in '16UC1' takes 128"),
              (DEPTH, {"height": 4800, "width": 6400, "step": 12800}, "no depth/camera_info has arrived"),
              (DEPTH, {"height": 2**32 - 1, "width": 2**32 - 1}, "pixels"),
              ((DEPTH // 500).astype(np.uint16), {}, "no distance in millimetres"),
-             (DEPTH, {"data": array("B", b"123")}, "depth image has 3 bytes, 64x48 in '16UC1' with step 128 takes 6144")]
+             (DEPTH, {"data": array("B", b"123")}, "depth image has 3 bytes, 64x48 in '16UC1'")]
     for count, (depth, fields, words) in enumerate(cases, 1):
         assert asked_with(estimator, probe, sensor.send(depth, **fields))["depth"] is None
         values = probe.diagnosis()
