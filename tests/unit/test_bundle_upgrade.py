@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``dinemo bundle upgrade``: the card in the format of today, with every value that it had, and nothing else touched."""
+"""``dinemo bundle upgrade``: the card in the format of today, with every value that it had, nothing else touched."""
 
 from dataclasses import replace
 
