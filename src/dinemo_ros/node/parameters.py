@@ -147,6 +147,15 @@ POSE_NODE = (
     Parameter("child_frame_prefix", "", "Put before the TF child frames '<category>_<rank>', with tracking "
               "'<category>_<id>'.", power="the names of frames in TF"),
     Parameter("publish_tf", True, "Publish one TF frame per object.", power="no more TF"),
+    Parameter("publish_grasps", False, "With publish_tf, also publish the grasps that the bundle's card has for an "
+              "object, as frames '<object frame>/<grasp>' and '<object frame>/<grasp>/pregrasp' below it; a grasp that "
+              "needs the turn of the object only while that is known.", power="frames in TF"),
+    Parameter("publish_collision_objects", False, "Publish every object as a moveit_msgs/CollisionObject on "
+              "'collision_object'; needs the package moveit_msgs.", changes=CONFIGURE,
+              power="obstacles in MoveIt's planning scene at the next configure, or none"),
+    Parameter("collision_object_lifetime_s", 2.0, "A collision object that was not seen for this long is removed; 0 "
+              "keeps it until the node is deactivated.", unit="s", bounds=(0.0, 3600.0),
+              power="obstacles that are gone stay, or leave early"),
     Parameter("marker_style", "mesh", "How 'markers' shows an object.", choices=("mesh", "box")),
     Parameter("marker_lifetime_s", 1.0, "A marker disappears after this time without a new one; 0 keeps it.",
               unit="s", bounds=(0.0, 3600.0)),

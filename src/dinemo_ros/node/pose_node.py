@@ -160,6 +160,8 @@ class PoseNode(LifecycleNodeMixin, Node):
         """End the subscriptions, after the image that is worked on."""
         with self._work:
             self._close_inputs()
+            if self._outputs:
+                self._outputs.clear()
             return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -180,6 +182,8 @@ class PoseNode(LifecycleNodeMixin, Node):
         with self._work:
             result = super().on_shutdown(state)
             self._close_inputs()
+            if self._outputs:
+                self._outputs.clear()
             self._release()
             return result
 

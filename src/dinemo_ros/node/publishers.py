@@ -21,6 +21,7 @@ from ..drawing.overlay import draw_poses
 from ..model.bundle import Bundle
 from ..pose import ObjectPose
 from . import conversions
+from .gripper_outputs import GripperOutputs
 from .markers import MarkerMaker
 
 try:
@@ -49,11 +50,17 @@ class Outputs:
         self._pose = create(PoseStamped, "pose", 10)
         self._markers = create(MarkerArray, "markers", 10)
         self._overlay = create(Image, "overlay", 2)
+        self._gripper = GripperOutputs(node, bundle.card)
+
+    def clear(self) -> None:
+        """Take back what others would go on believing: the node stops looking."""
+        self._gripper.clear()
 
     def destroy(self) -> None:
         """Take the publishers off the graph."""
         for publisher in (self._detections, self._pose, self._markers, self._overlay):
             self._node.destroy_lifecycle_publisher(publisher)
+        self._gripper.destroy()
 
     def publish(self, header: Header, image: np.ndarray, camera: Camera, poses: list[ObjectPose],
                 settings: SimpleNamespace) -> None:
@@ -65,7 +72,9 @@ class Outputs:
             self._pose.publish(conversions.pose_stamped(header, poses[0]))
             if settings.publish_tf:
                 self._tf.sendTransform([conversions.transform_message(header, frame, pose)
-                                        for frame, pose in zip(frames, poses, strict=True)])
+                                        for frame, pose in zip(frames, poses, strict=True)]
+                                       + self._gripper.transforms(header, frames, poses, settings))
+        self._gripper.publish(header, frames, poses, settings)
         if self._markers.get_subscription_count():
             self._markers.publish(self._markers_of.make(header, poses, settings.marker_style,
                                                         settings.marker_lifetime_s))
