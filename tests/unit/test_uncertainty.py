@@ -191,7 +191,7 @@ def test_a_card_keeps_it_and_a_card_without_it_does_not_name_it(painted):
         del document["uncertainty"]["across_slope"], document["uncertainty"]["along_slope"]
         (painted / CARD_FILE).write_text(yaml.safe_dump(document))
         assert load_bundle(painted).card.uncertainty == SPEC
-        assert yaml.safe_load((painted / CARD_FILE).read_text())["format"] == "dinemo-bundle/1"
+        assert yaml.safe_load((painted / CARD_FILE).read_text())["format"] == "dinemo-bundle/2"
     finally:
         rewrite_card(plain, plain.card)
 
