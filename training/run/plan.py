@@ -11,7 +11,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from dinemo_ros.model.bundle import CARD_FILE
+from dinemo_ros.model.bundle import CARD_FILE, FORMATS
 
 from ..report import write_report
 from .leakage import mean_files
@@ -20,7 +20,7 @@ from .recipe import Learning, Recipe
 from .run_folder import RunFolder, Stage
 from .stages import Work
 
-_WORDS = ("version", "description", "license")  # of a card: they change no figure
+_WORDS = ("version", "description", "license", "grasps")  # of a card: they change no figure
 
 
 def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
@@ -125,11 +125,11 @@ def _learning(learning: Learning) -> dict:
 
 
 def _card(recipe: Recipe) -> dict:
-    """Without what is off as it was before the key existed: finished runs stay finished."""
-    card = asdict(recipe.bundle_card())
+    """Without what is off as it was before the key existed, and in whichever format: finished runs stay finished."""
+    card = asdict(recipe.bundle_card()) | {"format": FORMATS[0]}
     if not card["features"]["flip_tta"]:
         del card["features"]["flip_tta"]
-    return card
+    return {key: value for key, value in card.items() if value or key not in ("uncertainty_by_source", "grasps")}
 
 
 def _figures(recipe: Recipe) -> dict:
