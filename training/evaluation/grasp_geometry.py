@@ -3,9 +3,9 @@
 
     python -m dinemo_training.evaluation.grasp_geometry --category cup --bundle engines/cup --count 200
 
-Vessels are drawn as for training, invented ones, or with --cad and --held-out those that training never sees. The grasps
-are those of the bundle's card at the true size; the pose is true but for a translation of the given length in a random
-direction. The criterion is that of :mod:`dinemo_ros.evaluation.grasp_geometry`.
+Vessels are drawn as for training, invented ones, or with --cad and --held-out those that training never sees. The
+grasps are those of the bundle's card at the true size; the pose is true but for a translation of the given length in a
+random direction. The criterion is that of :mod:`dinemo_ros.evaluation.grasp_geometry`.
 """
 
 from __future__ import annotations
