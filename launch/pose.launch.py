@@ -37,6 +37,16 @@ def generate_launch_description():
         DeclareLaunchArgument("detections_2d", default_value="detections_2d",
                               description="Topic of a detector's vision_msgs/Detection2DArray. While nobody publishes "
                                           "it, the model finds objects by itself."),
+        DeclareLaunchArgument("depth_image", default_value="depth/image",
+                              description="Topic of depth images, sensor_msgs/Image (16UC1, 32FC1) or CompressedImage; "
+                                          "used while somebody publishes it."),
+        DeclareLaunchArgument("depth_camera_info", default_value="depth/camera_info",
+                              description="Topic of the depth camera's sensor_msgs/CameraInfo; not needed where depth is "
+                                          "aligned to the camera images and of their size."),
+        DeclareLaunchArgument("target_frame", default_value="",
+                              description="Frame to publish in, by TF; empty takes that of the images."),
+        DeclareLaunchArgument("support_frame", default_value="",
+                              description="Frame whose x-y plane the objects stand on, by TF; empty knows none."),
         DeclareLaunchArgument("category", default_value="car",
                               description="Object category, the name of a shipped bundle."),
         DeclareLaunchArgument("bundle", default_value="",
@@ -75,10 +85,14 @@ def generate_launch_description():
             "device": ParameterValue(LaunchConfiguration("device"), value_type=str),
             "engine_cache": ParameterValue(LaunchConfiguration("engine_cache"), value_type=str),
             "threads": ParameterValue(LaunchConfiguration("threads"), value_type=int),
+            "target_frame": ParameterValue(LaunchConfiguration("target_frame"), value_type=str),
+            "support_frame": ParameterValue(LaunchConfiguration("support_frame"), value_type=str),
             "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
         }, LaunchConfiguration("params_file")],
         remappings=[("image", LaunchConfiguration("image")), ("camera_info", LaunchConfiguration("camera_info")),
-                    ("detections_2d", LaunchConfiguration("detections_2d"))])
+                    ("detections_2d", LaunchConfiguration("detections_2d")),
+                    ("depth/image", LaunchConfiguration("depth_image")),
+                    ("depth/camera_info", LaunchConfiguration("depth_camera_info"))])
     rviz = Node(
         package="rviz2", executable="rviz2", name="rviz2", namespace=LaunchConfiguration("namespace"),
         arguments=["-d", shared("config", "dinemo.rviz")], condition=IfCondition(LaunchConfiguration("rviz")))

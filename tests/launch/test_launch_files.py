@@ -50,7 +50,9 @@ def test_pose_has_the_topics_as_arguments():
     launch = Launch(ROOT / "launch/pose.launch.py", image="/cam/image_raw", camera_info="/cam/camera_info")
     node, = launch.nodes
     assert [launch.values["image"], launch.values["camera_info"]] == ["/cam/image_raw", "/cam/camera_info"]
-    assert {source for source, _ in node.remappings} == {"image", "camera_info", "detections_2d"}
+    assert {source for source, _ in node.remappings} == {"image", "camera_info", "detections_2d", "depth/image",
+                                                         "depth/camera_info"}
+    assert launch.values["depth_image"] == "depth/image"
 
 
 @pytest.mark.parametrize(("arguments", "executables"), [({"rviz": "false"}, ["pose_node"]),

@@ -11,7 +11,8 @@ from dinemo_ros.node import parameters
 
 CONFIG = Path(__file__).parents[2] / "config"
 # Arguments of the launch files; in the file they would win over the arguments.
-LAUNCH_ARGUMENTS = {"category", "bundle", "backend", "precision", "device", "engine_cache", "threads", "autostart"}
+LAUNCH_ARGUMENTS = {"category", "bundle", "backend", "precision", "device", "engine_cache", "threads", "autostart",
+                    "target_frame", "support_frame"}
 SCHEMAS = pytest.mark.parametrize("schema", [parameters.POSE_NODE, parameters.IMAGE_SOURCE], ids=["pose", "source"])
 
 

@@ -62,7 +62,7 @@ def test_outputs_agree_with_the_truth_and_with_each_other(probe, demo_frames):
     T = transform(best.bbox.center)
     assert_near(T, frame.T_cam_obj)
     assert detections.header == best.header == header
-    assert best.id == "car_0" and best.results[0].hypothesis.class_id == "car"
+    assert best.id == "pose_test/car_0" and best.results[0].hypothesis.class_id == "car"
 
     covariance = np.array(best.results[0].pose.covariance).reshape(6, 6)
     assert np.allclose(covariance, covariance.T) and np.linalg.eigvalsh(covariance).min() > 0
@@ -72,10 +72,12 @@ def test_outputs_agree_with_the_truth_and_with_each_other(probe, demo_frames):
 
     pose = probe.answer("pose", header)
     assert pose.header == header and np.allclose(transform(pose.pose), T)
+    with_covariance = probe.answer("pose_with_covariance", header)
+    assert with_covariance.header == header and with_covariance.pose == best.results[0].pose
 
     tf = probe.wait(lambda: next((t for m in probe.received["/tf"] for t in m.transforms if t.header == header), None),
                     "/tf")
-    assert tf.child_frame_id == "car_0"
+    assert tf.child_frame_id == "pose_test/car_0", "TF knows no namespaces"
     where = tf.transform.translation
     assert [where.x, where.y, where.z] == pytest.approx(T[:3, 3])
     assert tf.transform.rotation == best.bbox.center.orientation
@@ -199,6 +201,6 @@ def test_tracking_gives_ids_instead_of_ranks(tmp_path, make_probe, demo_frames):
         probe.send_boxes(header, [true_roi(frame)])
         seen += [(detection.id, errors(transform(detection.bbox.center), frame.T_cam_obj))
                  for detection in probe.answer("detections", header).detections]
-    assert [name for name, _ in seen] == ["car_0", "car_0", "car_0", "car_1"]
+    assert [name for name, _ in seen] == [f"tracking_test/car_{k}" for k in (0, 0, 0, 1)]
     assert all(degrees < ROTATION_DEG for _, (degrees, _) in seen)
     assert node.interrupt() == 0 and "Traceback" not in node.output

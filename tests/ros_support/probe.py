@@ -8,7 +8,7 @@ from collections import defaultdict
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
@@ -23,8 +23,8 @@ from visualization_msgs.msg import MarkerArray
 from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.node.conversions import camera_to_info, nanoseconds, rgb_to_image
 
-_OUTPUTS = {"detections": Detection3DArray, "pose": PoseStamped, "markers": MarkerArray, "overlay": Image,
-            "/tf": TFMessage, "/diagnostics": DiagnosticArray}
+_OUTPUTS = {"detections": Detection3DArray, "pose": PoseStamped, "pose_with_covariance": PoseWithCovarianceStamped,
+            "markers": MarkerArray, "overlay": Image, "/tf": TFMessage, "/diagnostics": DiagnosticArray}
 
 
 class Probe(Node):

@@ -107,7 +107,7 @@ def _ros() -> Iterator[Finding]:
             yield Finding("!!", module, "missing, the node needs it: "
                           + (f"apt install {package}" if package else "run scripts/setup.sh, which generates it"))
     if not installed("tf2_ros"):
-        yield Finding("--", "tf2_ros", "not installed; transforms are published on /tf directly")
+        yield Finding("--", "tf2_ros", "not installed; the node publishes on /tf and looks up in it by itself")
 
 
 def _fast_dds() -> Finding:

@@ -8,7 +8,16 @@ from array import array
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, Pose, PoseStamped, PoseWithCovariance, Quaternion, TransformStamped, Vector3
+from geometry_msgs.msg import (
+    Point,
+    Pose,
+    PoseStamped,
+    PoseWithCovariance,
+    PoseWithCovarianceStamped,
+    Quaternion,
+    TransformStamped,
+    Vector3,
+)
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
@@ -96,6 +105,17 @@ def pose_stamped(header: Header, pose: ObjectPose) -> PoseStamped:
     return PoseStamped(header=header, pose=pose_message(pose.T_cam_obj))
 
 
+def pose_with_covariance_stamped(header: Header, pose: ObjectPose) -> PoseWithCovarianceStamped:
+    """:func:`pose_stamped` with what is not known of it."""
+    return PoseWithCovarianceStamped(header=header, pose=PoseWithCovariance(
+        pose=pose_message(pose.T_cam_obj), covariance=_covariance(pose)))
+
+
+def _covariance(pose: ObjectPose) -> list[float]:
+    """[36] by rows, as geometry_msgs/PoseWithCovariance has it."""
+    return np.asarray(pose.covariance, dtype=np.float64).ravel().tolist()
+
+
 def transform_between(header: Header, child_frame: str, T_parent_child: np.ndarray) -> TransformStamped:
     """``child_frame`` at the transform [4, 4], metres, in the frame and at the time of ``header``."""
     message = TransformStamped(header=header, child_frame_id=child_frame)
@@ -117,8 +137,7 @@ def detections_message(header: Header, poses: list[ObjectPose], ids: list[str]) 
         detection = Detection3D(header=header, id=identity)
         detection.bbox.center = pose_message(pose.T_cam_obj)
         detection.bbox.size = Vector3(x=float(pose.size[0]), y=float(pose.size[1]), z=float(pose.size[2]))
-        covariance = np.asarray(pose.covariance, dtype=np.float64).ravel().tolist()
-        detection.results = [_hypothesis(pose, pose.category, covariance)]
+        detection.results = [_hypothesis(pose, pose.category, _covariance(pose))]
         detection.results += [_hypothesis(other, pose.category, _UNKNOWN_COVARIANCE) for other in pose.runners_up]
         detections.append(detection)
     return Detection3DArray(header=header, detections=detections)

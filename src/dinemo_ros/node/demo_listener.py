@@ -30,6 +30,7 @@ from ..io.sources import open_source
 from ..io.sources.folder import TRUTH_FILE
 from ..pose import Hypothesis
 from . import conversions
+from .transform_history import rotation_from_quaternion
 
 _QUIET_S = 1.5  # after the source has ended, this long without a message is the end
 
@@ -46,11 +47,7 @@ class Error:
 def transform(pose: Pose) -> np.ndarray:
     """[4, 4] of a geometry_msgs/Pose, metres."""
     q, p = pose.orientation, pose.position
-    x, y, z, w = q.x, q.y, q.z, q.w
-    R = np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-                  [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-                  [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]])
-    return se3(R, np.array([p.x, p.y, p.z]))
+    return se3(rotation_from_quaternion(q.x, q.y, q.z, q.w), np.array([p.x, p.y, p.z]))
 
 
 def read_truth(folder: Path) -> dict[str, np.ndarray]:

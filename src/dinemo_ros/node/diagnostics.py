@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from ..errors import BundleError, CameraError, ImageError, RoiError
+from ..errors import BundleError, CameraError, ImageError, RoiError, SceneError
 from ..io.quoting import one_line
 from .boxes import REASONS
+from .depth_input import DepthError
 from .node_log import NodeLog
 from .throttle import Throttle
+from .transforms import TransformError
 from .validation import HeaderError, RestartError
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ _WINDOW = 200  # events over which rates and latencies are taken
 
 # The first class that fits names the cause.
 _CAUSES = ((RestartError, "time_jump"), (HeaderError, "header"), (ImageError, "image"), (CameraError, "camera_info"),
-           (RoiError, "roi"), (BundleError, "bundle"))
+           (RoiError, "roi"), (BundleError, "bundle"), (TransformError, "transform"), (DepthError, "depth"),
+           (SceneError, "support"))
 CAUSES = tuple(name for _, name in _CAUSES) + ("detections", "topic", "internal")
 
 # What to do in a state that gives no poses by itself.
@@ -161,8 +164,11 @@ class Monitor:
         return time.monotonic() - max(self._image_time, self._started)
 
     def status(self, state: str, stale_after_s: float, image_topic: str,
-               running: Mapping[str, str]) -> DiagnosticStatus:
-        """The present state of the node as one DiagnosticStatus; ``running``: what computes, see :func:`what_runs`."""
+               running: Mapping[str, object]) -> DiagnosticStatus:
+        """The present state of the node as one DiagnosticStatus.
+
+        running: what computes, see :func:`what_runs`, and what came of it.
+        """
         with self._lock:
             level, message = self._level_and_message(state, stale_after_s, image_topic)
             values = {"state": state, **running, **self._values()}

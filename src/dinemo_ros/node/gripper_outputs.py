@@ -6,10 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import SimpleNamespace
 
+import numpy as np
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from ..camera.pinhole import Camera
+from ..drawing.grasps import draw_grasps
 from ..model.bundle import Card
 from ..model.grasps import grasp_frames
 from ..pose import ObjectPose
@@ -40,6 +43,14 @@ class GripperOutputs:
         if self._collisions:
             grasps = [grasp_frames(self._card, pose) for pose in poses]
             self._collisions.publish(header, frames, poses, grasps, settings.collision_object_lifetime_s)
+
+    def draw(self, picture: np.ndarray, camera: Camera, poses: Sequence[ObjectPose],
+             settings: SimpleNamespace) -> np.ndarray:
+        """``picture`` uint8 [H, W, 3] RGB with the grasps that are frames of TF; ``poses`` in the camera's frame."""
+        if settings.publish_grasps:
+            for pose in poses:
+                picture = draw_grasps(picture, camera, pose.T_cam_obj, grasp_frames(self._card, pose))
+        return picture
 
     def clear(self) -> None:
         """Leave nothing in the planning scene: the node stops looking."""

@@ -8,18 +8,17 @@ from types import SimpleNamespace
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
 from ..io.quoting import shown
+from .info_subscription import RECENT, InfoSubscription
 from .limited import limited
 from .node_log import NodeLog
 
 # REP 2003; one image, because with a deeper queue a busy node works on stale ones.
 _NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-# A handful, while an image is worked on. Fast DDS keeps room for as many of the largest message that ever came.
-_RECENT = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
@@ -29,7 +28,6 @@ class Inputs:
 
     Attributes:
         image_topic: full name of what the images come from.
-        latched: somebody offers camera_info to those who come late.
     """
 
     def __init__(self, node: Node, group: CallbackGroup, on_image: Callable, on_camera_info: Callable,
@@ -37,25 +35,28 @@ class Inputs:
         """``refuse`` is told topic and sentence of what is not read, see :func:`dinemo_ros.node.limited.limited`."""
         self._node, self._group, self._on_image = node, group, on_image
         self._log = NodeLog(node.get_logger())
-        self._on_camera_info = limited(CameraInfo, "camera_info", on_camera_info, refuse)
         self.image_topic = node.resolve_topic_name("image")
-        self.latched = False
         self._image = None
-        self._infos: dict[DurabilityPolicy, object] = {}
+        self._infos = InfoSubscription(node, "camera_info", group, on_camera_info, refuse)
         on_boxes = limited(Detection2DArray, "detections_2d", on_detections, refuse)
-        self._detections = node.create_subscription(Detection2DArray, "detections_2d", on_boxes, _RECENT,
+        self._detections = node.create_subscription(Detection2DArray, "detections_2d", on_boxes, RECENT,
                                                     callback_group=group, raw=True)
-        self._follow_camera_info()
+
+    @property
+    def latched(self) -> bool:
+        """Somebody offers camera_info to those who come late."""
+        return self._infos.latched
 
     def close(self) -> None:
         """End all subscriptions; nothing is called from here any more."""
-        for subscription in filter(None, [self._detections, self._image, *self._infos.values()]):
+        for subscription in filter(None, [self._detections, self._image]):
             self._node.destroy_subscription(subscription)
-        self._detections, self._image, self._infos = None, None, {}
+        self._detections = self._image = None
+        self._infos.close()
 
     def follow(self, settings: SimpleNamespace) -> str:
         """Adapt to what is published now; what stands in the way of images, or an empty string."""
-        self._follow_camera_info()
+        self._infos.follow()
         kind, topic, problem = self._wanted_image(settings.image_transport)
         if kind and (self._image is None or (self._image.msg_type, self.image_topic) != (kind, topic)):
             if self._image:
@@ -89,28 +90,3 @@ class Inputs:
 
     def _types(self, topic: str) -> set[str]:
         return {info.topic_type for info in self._node.get_publishers_info_by_topic(topic)}
-
-    def _follow_camera_info(self) -> None:
-        """A volatile subscription never gets what was published before it, a latching one nothing volatile: as offered.
-
-        One of each where both kinds of publishers are there.
-        """
-        offered = [info.qos_profile for info in self._node.get_publishers_info_by_topic(
-            self._node.resolve_topic_name("camera_info"))]
-        latching = [qos for qos in offered if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL]
-        self.latched = bool(latching)
-        wanted = {}
-        if len(latching) < len(offered) or not offered:
-            wanted[DurabilityPolicy.VOLATILE] = _RECENT
-        if latching:
-            reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in latching)
-            wanted[DurabilityPolicy.TRANSIENT_LOCAL] = QoSProfile(
-                history=HistoryPolicy.KEEP_LAST, depth=_RECENT.depth, durability=DurabilityPolicy.TRANSIENT_LOCAL,
-                reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
-        for durability in [*self._infos]:
-            if durability not in wanted and offered:
-                self._node.destroy_subscription(self._infos.pop(durability))
-        for durability, profile in wanted.items():
-            if durability not in self._infos:
-                self._infos[durability] = self._node.create_subscription(
-                    CameraInfo, "camera_info", self._on_camera_info, profile, callback_group=self._group, raw=True)

@@ -37,17 +37,21 @@ class MarkerMaker:
         self._triangles = [_point(mesh.vertices[index]) for index in mesh.faces.ravel()]
         self._shown = 0
 
-    def make(self, header: Header, poses: list[ObjectPose], style: str, lifetime_s: float) -> MarkerArray:
-        """Markers of ``poses``, metres, camera optical frame, and the removal of those that are gone.
+    def make(self, header: Header, poses: list[ObjectPose], distances: Sequence[float], style: str,
+             lifetime_s: float) -> MarkerArray:
+        """Markers of ``poses``, metres, frame of ``header``, and the removal of those that are gone.
 
         Args:
-            header: of the image. style: 'mesh' or 'box'. lifetime_s: after which a viewer drops them; 0 keeps them.
+            distances: of each from the camera, metres; the label tells it.
+            style: 'mesh' or 'box'.
+            lifetime_s: after which a viewer drops them; 0 keeps them.
         """
         lifetime = Duration(sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * 1e9))
         markers = []
         for index, pose in enumerate(poses):
             body = self._mesh(pose) if style == "mesh" else self._box(pose)
-            for namespace, marker in zip(_NAMESPACES, (body, self._axes(pose), self._label(pose)), strict=True):
+            three = body, self._axes(pose), self._label(pose, distances[index])
+            for namespace, marker in zip(_NAMESPACES, three, strict=True):
                 marker.header, marker.ns, marker.id, marker.lifetime = header, namespace, index, lifetime
                 markers.append(marker)
         for index in range(len(poses), self._shown):
@@ -71,10 +75,9 @@ class MarkerMaker:
                       points=[p for tip in tips for p in (Point(), tip)], colors=[c for c in _AXES for _ in (0, 1)],
                       color=_WHITE)
 
-    def _label(self, pose: ObjectPose) -> Marker:
+    def _label(self, pose: ObjectPose, distance: float) -> Marker:
         above = np.array(pose.T_cam_obj)
         above[:3, 3] += above[:3, :3] @ [0.0, 0.0, 0.8 * float(pose.size[2])]
-        distance = float(np.linalg.norm(pose.T_cam_obj[:3, 3]))
         return Marker(type=Marker.TEXT_VIEW_FACING, pose=pose_message(above), color=_WHITE,
                       scale=Vector3(z=0.2 * float(pose.size[2])),
                       text=f"{pose.category} {pose.score:.2f}, {distance:.{1 if distance > 3 else 2}f} m"

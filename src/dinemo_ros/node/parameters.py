@@ -144,8 +144,36 @@ POSE_NODE = (
     Parameter("track_max_age_s", 1.0, "A track that was not seen for this long ends.", unit="s", bounds=(0.05, 60.0)),
     Parameter("track_smoothing", 0.0, "0 reports poses as measured; towards 1 more and more as predicted.",
               bounds=(0.0, 0.95)),
+    Parameter("target_frame", "", "Publish everything in this frame, at the image's stamp, by TF; empty takes the "
+              "images' own frame. Without the transform an image is not answered, and it is told.",
+              power="poses in another frame, or none; the node listens to TF"),
+    Parameter("transform_timeout_s", 0.1, "Wait this long for a transform that is not there yet.", unit="s",
+              bounds=(0.0, 2.0), power="an image waits that long"),
+    Parameter("support_frame", "", "Frame whose x-y plane the objects stand on, z up, by TF: a table's, base_link for "
+              "the ground; empty knows no such frame. Without the transform an image is not answered, and it is told.",
+              power="wrong distances, or no poses; the node listens to TF"),
+    Parameter("camera_height_m", 0.0, "Height of the camera above the level plane that the objects stand on, for a "
+              "camera without TF; 0 does not know it. 'support_frame' comes first.", unit="m", bounds=(0.01, 1000.0),
+              or_zero=True, power="wrong distances"),
+    Parameter("camera_pitch_deg", 0.0, "By how much the camera looks down from level, with 'camera_height_m'; 90 "
+              "looks straight down.", unit="deg", bounds=(-90.0, 90.0), power="wrong distances"),
+    Parameter("support_tilt_sigma_deg", 1.0, "Standard deviation of the plane's normal of 'support_frame' and "
+              "'camera_height_m', the tilt of what stands on it included.", unit="deg", bounds=(0.01, 45.0),
+              power="distances less or more exact than they are said to be"),
+    Parameter("support_offset_sigma_m", 0.003, "Standard deviation of that plane at the object's foot along its "
+              "normal.", unit="m", bounds=(0.0001, 1.0), power="as support_tilt_sigma_deg"),
+    Parameter("support_from_depth", False, "Look for the plane that objects stand on in the depth image, where no "
+              "other parameter tells it.", power="work per image"),
+    Parameter("use_depth", "auto", "Depth images of 'depth/image': auto (while somebody publishes them, without one "
+              "where none comes in time), always (an image without one is not answered, and it is told), never.",
+              choices=("auto", "always", "never"), power="less exact distances, or no poses"),
+    Parameter("depth_max_age_s", 0.05, "A depth image of another stamp than the image's is used up to this far from "
+              "it.", unit="s", bounds=(0.0, 10.0), power="depth of another moment"),
+    Parameter("depth_timeout_s", 0.1, "Wait this long for the depth image of an image's stamp.", unit="s",
+              bounds=(0.0, 2.0), power="an image waits that long"),
     Parameter("child_frame_prefix", "", "Put before the TF child frames '<category>_<rank>', with tracking "
-              "'<category>_<id>'.", power="the names of frames in TF"),
+              "'<category>_<id>'; empty takes the node's namespace and a slash, '/' nothing.",
+              power="the names of frames in TF"),
     Parameter("publish_tf", True, "Publish one TF frame per object.", power="no more TF"),
     Parameter("publish_grasps", False, "With publish_tf, also publish the grasps that the bundle's card has for an "
               "object, as frames '<object frame>/<grasp>' and '<object frame>/<grasp>/pregrasp' below it; a grasp that "

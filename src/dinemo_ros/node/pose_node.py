@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``pose_node``: images in, 6D poses out. A lifecycle node round :class:`dinemo_ros.estimator.PoseEstimator`.
 
-Subscribes ``image`` (Image or CompressedImage), ``camera_info``, optionally ``detections_2d``; publishes ``/tf``,
-``detections``, ``pose``, ``markers``, ``overlay``, ``/diagnostics``. It subscribes only while active. An input that
-cannot be used is skipped, said once, counted in the diagnostics; the node stays alive.
+Subscribes ``image`` (Image or CompressedImage), ``camera_info``, optionally ``detections_2d``, ``depth/image`` and TF;
+publishes ``/tf``, ``detections``, ``pose``, ``pose_with_covariance``, ``markers``, ``overlay``, ``/diagnostics``. It
+subscribes only while active. An input that cannot be used is skipped, said once, counted in the diagnostics; the node
+stays alive.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from ..pose import ObjectPose
 from ..tracker import PoseTracker, Tracking
 from . import conversions, parameters
 from .boxes import choose_boxes
+from .depth_input import TOPIC as DEPTH_TOPIC
+from .depth_input import DepthError
 from .diagnostics import Monitor, array_message, cause_of, what_runs
 from .ending import GRACE_S, leave
 from .executable import run
@@ -42,8 +45,10 @@ from .log_bridge import bridge_logging
 from .memory import give_back, share_heaps
 from .node_log import NodeLog
 from .publishers import Outputs, TransformBroadcaster
+from .scene_inputs import Scene, SceneInputs
 from .services import FIRST_TRANSITION_STATE, BoundedParameterService, only_possible
 from .synchronizer import StampMatcher
+from .tally import why_empty
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
 
 _WATCH_PERIOD_S = 0.25
@@ -51,6 +56,8 @@ _UNMATCHED_TOLERATED = 20
 _ONCE = float("inf")
 # Of the executor: one for a transition, one for the images, the others answer meanwhile.
 _THREADS = 4
+# What an error is about that is not the image.
+_TOPIC_OF = {CameraError: "camera_info", DepthError: DEPTH_TOPIC}
 
 
 class PoseNode(LifecycleNodeMixin, Node):
@@ -76,6 +83,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._tracker: PoseTracker | None = None  # while tracking
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None  # while active
+        self._scene_inputs = SceneInputs(self, self._monitor)
         self._watch_timer = None
         self._camera_infos, self._order = CameraInfos(), StampOrder()
         self._matcher, self._samples = StampMatcher(), SampleRange()
@@ -207,6 +215,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         if self._inputs:
             self._inputs.close()
             self._inputs = None
+        self._scene_inputs.close()
         if self._watch_timer:
             self.destroy_timer(self._watch_timer)
             self._watch_timer = None
@@ -219,6 +228,7 @@ class PoseNode(LifecycleNodeMixin, Node):
             if self._inputs is None:
                 return
             settings = self._settings()
+            self._scene_inputs.follow(settings)
             problem = self._inputs.follow(settings)
             if problem:
                 self._monitor.reject("topic", problem, settings.warn_period_s, lost_image=False)
@@ -265,6 +275,7 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._order.check(stamp, settings.time_jump_s)
         except RestartError as error:
             self._matcher.clear()
+            self._scene_inputs.clear()
             self._reject("image", error, "", settings, lost_image=False)
         except DinemoError as error:
             return self._reject("image", error, "this image is skipped", settings)
@@ -298,12 +309,13 @@ class PoseNode(LifecycleNodeMixin, Node):
             check_frame_id(message.header)
             image, camera = self._picture(message, settings)
             rois = None if detections is None else self._rois(detections, camera, settings)
-            poses = self._estimate(image, camera, rois, conversions.nanoseconds(message.header.stamp), settings)
-            self._outputs.publish(message.header, image, camera, poses, settings)
+            scene = self._scene_inputs.of_image(message.header, camera, rois, settings)
+            poses = self._estimate(image, camera, rois, scene, settings)
+            self._outputs.publish(scene.placement, image, camera, poses, settings)
         except Exception as error:  # a robot's node must outlive a bug
             if not self.context.ok():
                 return None  # a signal took it away in the middle of something
-            source = "camera_info" if isinstance(error, CameraError) else "image"
+            source = next((topic for kind, topic in _TOPIC_OF.items() if isinstance(error, kind)), "image")
             return self._reject(source, self._sentence(error), "no pose for this image", settings)
         timings = (self._tracker or self._estimator).timings
         self._monitor.image_done(len(poses), time.monotonic() - started, timings)
@@ -368,20 +380,26 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._note("detections_2d", f"boxes_{cause}", sentence, period)
         return choice.rois
 
-    def _estimate(self, image: np.ndarray, camera: Camera, rois: list | None, stamp_ns: int,
+    def _estimate(self, image: np.ndarray, camera: Camera, rois: list | None, scene: Scene,
                   settings: SimpleNamespace) -> list[ObjectPose]:
+        found = self._found(image, camera, rois, scene, settings)
+        poses = [pose for pose in found if pose.score >= settings.min_score][:settings.max_objects]
+        self._scene_inputs.tally.answered(poses, why_empty(found, rois, settings.min_score))
+        return poses
+
+    def _found(self, image: np.ndarray, camera: Camera, rois: list | None, scene: Scene,
+               settings: SimpleNamespace) -> list[ObjectPose]:
         if settings.tracking:
             if self._tracker is None:
                 self._tracker = PoseTracker(self._estimator)
             self._tracker.settings = Tracking(search_every=settings.track_search_every,
                                               max_age_s=settings.track_max_age_s, smoothing=settings.track_smoothing)
-            poses = self._tracker.update(image, camera, 1e-9 * stamp_ns, rois)
-        else:
-            self._tracker = None
-            if rois is not None and not rois:
-                return []
-            poses = self._estimator.estimate(image, camera, rois)
-        return [pose for pose in poses if pose.score >= settings.min_score][:settings.max_objects]
+            stamp_s = 1e-9 * conversions.nanoseconds(scene.placement.header.stamp)
+            return self._tracker.update(image, camera, stamp_s, rois, **scene.known)
+        self._tracker = None
+        if rois is not None and not rois:
+            return []
+        return self._estimator.estimate(image, camera, rois, **scene.known)
 
     # Reports
 
@@ -401,7 +419,8 @@ class PoseNode(LifecycleNodeMixin, Node):
 
     def _publish_diagnostics(self) -> None:
         topic = inputs.image_topic if (inputs := self._inputs) else self._topic("image")
-        status = self._monitor.status(self.state, self._settings().stale_after_s, topic, what_runs(self._estimator))
+        running = {**what_runs(self._estimator), **self._scene_inputs.tally.values()}
+        status = self._monitor.status(self.state, self._settings().stale_after_s, topic, running)
         self._diagnostics.publish(array_message(self.get_clock().now().to_msg(), status))
 
     def start_up(self) -> None:

@@ -6,12 +6,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped, TransformStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped, TransformStamped
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
@@ -23,6 +22,7 @@ from ..pose import ObjectPose
 from . import conversions
 from .gripper_outputs import GripperOutputs
 from .markers import MarkerMaker
+from .placement import Placement, child_frame, default_prefix
 
 try:
     from tf2_ros import TransformBroadcaster
@@ -48,6 +48,7 @@ class Outputs:
         create = node.create_lifecycle_publisher
         self._detections = create(Detection3DArray, "detections", 10)
         self._pose = create(PoseStamped, "pose", 10)
+        self._pose_with_covariance = create(PoseWithCovarianceStamped, "pose_with_covariance", 10)
         self._markers = create(MarkerArray, "markers", 10)
         self._overlay = create(Image, "overlay", 2)
         self._gripper = GripperOutputs(node, bundle.card)
@@ -58,26 +59,29 @@ class Outputs:
 
     def destroy(self) -> None:
         """Take the publishers off the graph."""
-        for publisher in (self._detections, self._pose, self._markers, self._overlay):
+        for publisher in (self._detections, self._pose, self._pose_with_covariance, self._markers, self._overlay):
             self._node.destroy_lifecycle_publisher(publisher)
         self._gripper.destroy()
 
-    def publish(self, header: Header, image: np.ndarray, camera: Camera, poses: list[ObjectPose],
+    def publish(self, placement: Placement, image: np.ndarray, camera: Camera, poses: list[ObjectPose],
                 settings: SimpleNamespace) -> None:
-        """Publish ``poses`` (best first) of ``image`` uint8 [H, W, 3] RGB, with the image's own ``header``."""
-        frames = [f"{settings.child_frame_prefix}{pose.category}_{rank if pose.track_id is None else pose.track_id}"
-                  for rank, pose in enumerate(poses)]
-        self._detections.publish(conversions.detections_message(header, poses, frames))
-        if poses:
-            self._pose.publish(conversions.pose_stamped(header, poses[0]))
+        """Publish ``poses`` (best first, camera's frame) of ``image`` uint8 [H, W, 3] RGB as ``placement`` has it."""
+        header, placed = placement.header, [placement.placed(pose) for pose in poses]
+        prefix = settings.child_frame_prefix or default_prefix(self._node.get_namespace())
+        frames = [child_frame(prefix, pose, rank) for rank, pose in enumerate(poses)]
+        self._detections.publish(conversions.detections_message(header, placed, frames))
+        if placed:
+            self._pose.publish(conversions.pose_stamped(header, placed[0]))
+            self._pose_with_covariance.publish(conversions.pose_with_covariance_stamped(header, placed[0]))
             if settings.publish_tf:
                 self._tf.sendTransform([conversions.transform_message(header, frame, pose)
-                                        for frame, pose in zip(frames, poses, strict=True)]
-                                       + self._gripper.transforms(header, frames, poses, settings))
-        self._gripper.publish(header, frames, poses, settings)
+                                        for frame, pose in zip(frames, placed, strict=True)]
+                                       + self._gripper.transforms(header, frames, placed, settings))
+        self._gripper.publish(header, frames, placed, settings)
         if self._markers.get_subscription_count():
-            self._markers.publish(self._markers_of.make(header, poses, settings.marker_style,
+            distances = [float(np.linalg.norm(pose.T_cam_obj[:3, 3])) for pose in poses]
+            self._markers.publish(self._markers_of.make(header, placed, distances, settings.marker_style,
                                                         settings.marker_lifetime_s))
         if self._overlay.get_subscription_count():
-            drawn = draw_poses(image, camera, poses, self._bundle.mesh)
+            drawn = self._gripper.draw(draw_poses(image, camera, poses, self._bundle.mesh), camera, poses, settings)
             self._overlay.publish(conversions.rgb_to_image(header, drawn))

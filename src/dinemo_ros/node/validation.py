@@ -69,7 +69,7 @@ def strange_camera_frame(image_frame: str, info_frame: str) -> str:
     if not info_frame or image_frame.lstrip("/") == info_frame.lstrip("/"):
         return ""
     return (f"camera_info is of frame {quoted(info_frame)}, the images of {quoted(image_frame)}: is it that of another "
-            "camera? Poses are published in the images' frame")
+            "camera? Poses are taken to be in the images' frame")
 
 
 class StampOrder:
