@@ -44,8 +44,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    cup = picture("cup", args.bundles, seed=21, azimuth_deg=62, elevation_deg=38, distance=0.42)
-    bottle = picture("bottle", args.bundles, seed=6, azimuth_deg=0, elevation_deg=28, distance=0.62)
+    cup = picture("cup", args.bundles, seed=40, azimuth_deg=50, elevation_deg=30, distance=0.72)
+    bottle = picture("bottle", args.bundles, seed=6, azimuth_deg=0, elevation_deg=40, distance=1.0)
     for name, panels in (("grasps_cup.jpg", panels_of(cup, ("rim_0", "rim_4", "handle"))),
                          ("grasps_bottle.jpg", panels_of(bottle, ("body", "neck", "top")))):
         cv2.imwrite(str(args.out / name), np.hstack(panels)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])

@@ -29,8 +29,9 @@ from ..pose import ObjectPose
 from .conversions import nanoseconds, pose_message
 
 TOPIC = "collision_object"
-# An obstacle that changes by less is not sent again: MoveIt checks the whole scene anew for every one that it gets.
+# An obstacle that changes by less is not sent again at once: MoveIt updates its whole scene for every one that it gets.
 _MOVED_M, _TURNED_RAD, _GREW = 0.003, math.radians(2.0), 0.02
+_AGAIN_NS = 1_000_000_000  # but after a second, for a planner that was started later
 _HANDLE_WIDTH = 0.3  # of a handle's box along y, of the body's width; the handles of mugs are 5 to 20 % wide
 _DEPTH = 100  # of the queue: more than there are objects
 
@@ -118,7 +119,7 @@ def collision_object(messages: SimpleNamespace, header: Header, name: str, pose:
 
 @dataclass(frozen=True)
 class _Sent:
-    """What the planning scene has of an object, and when it was last seen, nanoseconds."""
+    """What the planning scene has of an object, and when the object was last seen, nanoseconds."""
 
     header: Header
     pose: ObjectPose
@@ -139,7 +140,7 @@ class CollisionObjects:
 
     def publish(self, header: Header, names: Sequence[str], poses: Sequence[ObjectPose],
                 grasps: Sequence[Sequence[Grasp]], lifetime_s: float) -> None:
-        """Send what is new or has moved, and the removal of what was not seen for ``lifetime_s`` (0: never).
+        """Send what is new or has moved, everything else once a second, and the removal of what was not seen for ``lifetime_s`` (0: never).
 
         Args:
             header: of the poses. names: of the objects' frames. grasps: per object.
@@ -148,7 +149,7 @@ class CollisionObjects:
         for name, pose, of_object in zip(names, poses, grasps, strict=True):
             seen = _Sent(header, pose, solids(self._card.symmetry, pose), tuple(g.name for g in of_object), now)
             before = self._sent.get(name)
-            if before is None or _differs(before, seen):
+            if before is None or _differs(before, seen) or now - nanoseconds(before.header.stamp) >= _AGAIN_NS:
                 self._publisher.publish(collision_object(self._messages, header, name, pose, seen.shapes, of_object))
                 self._sent[name] = seen
             else:  # what the scene has stays what the next one is compared with
