@@ -10,13 +10,13 @@ Three questions, in this order:
 3. **What is their mean, and how well is it known?** The mean is that of Karcher on positions and rotations, weighted by
    information (inverse covariances): iterated until the weighted sum of the deviations is zero.
 
-The covariance of that mean. Frames of a camera that stands see the same pixels again: most of their error is one and the
-same (size prior, network, calibration) and does not average out. With weights of information the weighted mean is the
-covariance intersection of Julier and Uhlmann (American Control Conference 1997) with equal shares; its covariance, the
-inverse of the mean information, holds whatever the correlation is. Nothing is gained by it, and no more may be taken
-than the data show: where the errors of N poses have the correlation r, N poses are worth N / (1 + (N - 1) r) independent
-ones (the design effect of Kish, Survey Sampling, 1965). The part 1 - r that is independent is what is seen as scatter
-round the mean, in units of the covariances (the squared ratio of Birge, Physical Review 40, 1932). So
+The covariance of that mean. Frames of a camera that stands see the same pixels again: most of their error is one and
+the same (size prior, network, calibration) and does not average out. With weights of information the weighted mean is
+the covariance intersection of Julier and Uhlmann (American Control Conference 1997) with equal shares; its covariance,
+the inverse of the mean information, holds whatever the correlation is. Nothing is gained by it, and no more may be
+taken than the data show: where the errors of N poses have the correlation r, N poses are worth N / (1 + (N - 1) r)
+independent ones (the design effect of Kish, Survey Sampling, 1965). The part 1 - r that is independent is what is seen
+as scatter round the mean, in units of the covariances (the squared ratio of Birge, Physical Review 40, 1932). So
 
     covariance = intersection / N_eff + scatter / N,    1 - r = min(1, chi^2 / degrees of freedom)
 
@@ -50,7 +50,6 @@ _SAME_ANGLE = math.radians(5)
 _ITERATIONS = 30
 _STILL = 1e-12  # metres and radians
 _LEAST_VARIANCE = 1e-12  # so that a covariance that says "exactly" can be inverted
-_AVERAGED = ("probability",)  # of a pose, where it is known
 _ALL_TURNS = Symmetry("z", 0)
 
 
@@ -144,7 +143,7 @@ def fuse(poses: Sequence[ObjectPose], symmetry: Symmetry, dropped: int = 0) -> F
         score=float(np.mean([pose.score for pose in poses])), visible=float(np.mean([pose.visible for pose in poses])),
         source=Counter(pose.source for pose in poses).most_common(1)[0][0],
         track_id=reference.track_id if len({pose.track_id for pose in poses}) == 1 else None,
-        **{name: _mean_known(poses, name) for name in _AVERAGED})
+        probability=_mean_known([pose.probability for pose in poses]))
     return Fused(mean, len(poses), dropped, float(np.linalg.norm(deviations[:, :3], axis=1).max()),
                  float(np.linalg.norm(deviations[:, 3:], axis=1).max()))
 
@@ -184,8 +183,8 @@ def _information(pose: ObjectPose) -> np.ndarray:
     return np.linalg.inv(covariance + _LEAST_VARIANCE * np.eye(6))
 
 
-def _mean_known(poses: Sequence[ObjectPose], name: str) -> float | None:
-    known = [value for pose in poses if (value := getattr(pose, name)) is not None]
+def _mean_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
 

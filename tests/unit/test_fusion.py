@@ -18,10 +18,11 @@ SIGMAS = np.array([0.004, 0.004, 0.02, 0.05, 0.06, 0.08])  # metres and radians
 COVARIANCE = np.diag(SIGMAS**2)
 TRUTH = se3(so3_exp(np.array([0.4, -0.9, 0.3])), np.array([0.05, -0.02, 0.7]))
 SIZE = np.array([0.10, 0.08, 0.09])
+EXACT = np.zeros(6)
 BOTTLE, CUP = Symmetry("z", 0), Symmetry("z", 1)
 
 
-def planted(error=np.zeros(6), T=TRUTH, covariance=COVARIANCE, score=0.6, **known) -> ObjectPose:
+def planted(error=EXACT, T=TRUTH, covariance=COVARIANCE, score=0.6, **known) -> ObjectPose:
     """A pose that is off by ``error`` [6]: metres, rotation vector about the axes of the camera."""
     return ObjectPose(se3(so3_exp(error[3:]) @ T[:3, :3], T[:3, 3] + error[:3]), score, SIZE, category="cup",
                       covariance=covariance, **known)
