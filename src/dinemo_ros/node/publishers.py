@@ -9,7 +9,7 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped, TransformStamped
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
@@ -49,17 +49,30 @@ class Outputs:
         self._pose = create(PoseStamped, "pose", 10)
         self._markers = create(MarkerArray, "markers", 10)
         self._overlay = create(Image, "overlay", 2)
+        self._estimate = create(Detection3DArray, "estimate/detections",
+                                QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
 
     def destroy(self) -> None:
         """Take the publishers off the graph."""
-        for publisher in (self._detections, self._pose, self._markers, self._overlay):
+        for publisher in (self._detections, self._pose, self._markers, self._overlay, self._estimate):
             self._node.destroy_lifecycle_publisher(publisher)
+
+    @staticmethod
+    def frames_of(poses: list[ObjectPose], settings: SimpleNamespace) -> list[str]:
+        """The child frame of each of ``poses``, best first."""
+        return [f"{settings.child_frame_prefix}{pose.category}_{rank if pose.track_id is None else pose.track_id}"
+                for rank, pose in enumerate(poses)]
+
+    def publish_estimate(self, header: Header, poses: list[ObjectPose], settings: SimpleNamespace) -> list[str]:
+        """Publish what a request came to, for those who subscribe later as well; the ids of ``poses``."""
+        frames = self.frames_of(poses, settings)
+        self._estimate.publish(conversions.detections_message(header, poses, frames))
+        return frames
 
     def publish(self, header: Header, image: np.ndarray, camera: Camera, poses: list[ObjectPose],
                 settings: SimpleNamespace) -> None:
         """Publish ``poses`` (best first) of ``image`` uint8 [H, W, 3] RGB, with the image's own ``header``."""
-        frames = [f"{settings.child_frame_prefix}{pose.category}_{rank if pose.track_id is None else pose.track_id}"
-                  for rank, pose in enumerate(poses)]
+        frames = self.frames_of(poses, settings)
         self._detections.publish(conversions.detections_message(header, poses, frames))
         if poses:
             self._pose.publish(conversions.pose_stamped(header, poses[0]))
