@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..process.console import require_output, run_command
-from . import bench, build_engine, compile_kernels, doctor, estimate, evaluate, options, train
+from . import bench, build_engine, bundle, compile_kernels, doctor, estimate, evaluate, options, train
 
 # One module per sub-command; each has ``add_parser(subparsers)`` that sets ``run`` to a function of the arguments.
-COMMANDS = (estimate, evaluate, bench, build_engine, compile_kernels, doctor, train)
+COMMANDS = (estimate, evaluate, bench, build_engine, bundle, compile_kernels, doctor, train)
 
 # What commands were called in version 0.1, and what they are called now.
 _RENAMED: dict[tuple[str, ...], tuple[str, ...]] = {("eval", "spin"): ("eval", "turntable")}
@@ -30,6 +30,7 @@ examples:
   dinemo bench --json bench.json                  where the milliseconds go on this machine
   dinemo compile                                  the solver ahead of time: the first start takes seconds
   dinemo build-engine car --precision fp16        TensorRT engine ahead of time
+  dinemo bundle fetch https://HOST/mug.tar.gz --sha256 HEX   a bundle from elsewhere, checked
   dinemo train --category mug --shape cad/ --size 0.12x0.09x0.10   teach a category of your own
 """
 

@@ -23,8 +23,9 @@ if typing.TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 CARD_FILE, BACKBONE_FILE, MESH_FILE, INT8_FILE = "model.yaml", "backbone.onnx", "mesh.npz", "backbone_int8.onnx"
+BUNDLE_FILES = (CARD_FILE, BACKBONE_FILE, MESH_FILE, INT8_FILE, "README.md", "LICENSE", "LICENSE.txt")  # and no others
 # Keys of older cards, which still load; cards are written with the new ones.
-_RENAMED = {"features.mirrored": "flip_tta", "score.sure": "tta_threshold"}
+RENAMED = {"features.mirrored": "flip_tta", "score.sure": "tta_threshold"}
 # Of mappings whose keys are no names of Python.
 _KEYS = {"files": (BACKBONE_FILE, MESH_FILE, INT8_FILE), "uncertainty_by_source": SOURCES}
 
@@ -54,13 +55,16 @@ def parse_card(document: dict) -> Card:
     return _parse(Card, document, "")
 
 
-def card_text(card: Card) -> str:
-    """YAML of the card in the format of today; what is optional and empty is left out."""
-    document = _plain(asdict(card)) | {"symmetry": card.symmetry.document(), "format": FORMAT}
+def card_mapping(card: Card) -> dict:
+    """What the YAML of the card says, in the format of today; what is optional and empty is left out."""
+    document = {"format": FORMAT} | _plain(asdict(card)) | {"format": FORMAT, "symmetry": card.symmetry.document()}
     empty = {item.name for item in fields(card) if item.metadata.get("optional") and not getattr(card, item.name)}
-    order = ["format"] + [name for name in document if name != "format"]
-    return yaml.safe_dump({name: document[name] for name in order if name not in empty}, sort_keys=False,
-                          default_flow_style=None, width=110)
+    return {name: value for name, value in document.items() if name not in empty}
+
+
+def card_text(card: Card) -> str:
+    """:func:`card_mapping` as YAML."""
+    return yaml.safe_dump(card_mapping(card), sort_keys=False, default_flow_style=None, width=110)
 
 
 Schema = typing.TypeVar("Schema", bound="DataclassInstance")
@@ -91,7 +95,7 @@ def _with_new_names(document: dict, where: str) -> dict:
     """``document`` with the keys of today; BundleError where it has one under both names."""
     found = {}
     for key, value in document.items():
-        name = _RENAMED.get(_join(where, key), key)
+        name = RENAMED.get(_join(where, key), key)
         if name != key and name in document:
             raise BundleError(f"{_join(where, key)} is the old name of {_join(where, name)}: give only "
                               f"{_join(where, name)}")

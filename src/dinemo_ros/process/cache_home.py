@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where this package keeps what it can make again. Whether that can be believed is looked at in ``own_folder.py``."""
+"""Where this package keeps what it can make again, and what the user has fetched.
+
+Whether that can be believed is looked at in ``own_folder.py``.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,15 @@ def default_folder() -> Path:
         return Path(base) / "dinemo_ros"
     home = _home()
     return home / ".cache" / "dinemo_ros" if home else _temporary() / f"dinemo_ros-{os.geteuid()}"
+
+
+def data_folder() -> Path | None:
+    """``dinemo_ros`` in the user's data folder (XDG base directory specification); None where there is no home."""
+    base = os.environ.get("XDG_DATA_HOME", "")
+    if os.path.isabs(base):
+        return Path(base) / "dinemo_ros"
+    home = _home()
+    return home / ".local" / "share" / "dinemo_ros" if home else None
 
 
 def given_folder(text: str | Path) -> Path:
