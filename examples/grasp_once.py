@@ -146,7 +146,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--approach", type=float, nargs=3, metavar=("X", "Y", "Z"), help="direction in which the "
                         "gripper should move, in the frame of the answer (default: as the camera looks, or down in a "
                         "frame that is no optical one)")
-    parser.add_argument("--within-deg", type=float, default=75.0, help="from that direction (default: %(default)s)")
+    parser.add_argument("--within-deg", type=float, default=90.0, help="from that direction (default: %(default)s)")
     return parser.parse_args(words)
 
 

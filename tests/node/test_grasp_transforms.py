@@ -23,6 +23,7 @@ from dinemo_ros.node.gripper_outputs import GripperOutputs
 from dinemo_ros.pose import ObjectPose
 
 NAMESPACE = "/grasp_test"
+OBJECT = "grasp_test/cup_0"
 RIM = GraspSpec("rim", (0.0, 1.0, 1.0), (0, 0, -1), (0, 1, 0), opening_m=0.03, turns_deg=(0.0, 180.0))
 HANDLE = GraspSpec("handle", (1.0, 0.0, 0.0), (-1, 0, 0), (0, 1, 0), opening_m=0.04, pregrasp_m=0.08,
                    azimuth_within_deg=15.0)
@@ -86,20 +87,20 @@ def test_over_dds_grasps_come_when_they_are_asked_for_and_only_valid_ones(tmp_pa
             return header, best
 
         header, _ = ask()
-        assert set(of_image(probe, header)) == {"cup_0"}, "none unless they are asked for"
+        assert set(of_image(probe, header)) == {OBJECT}, "none unless they are asked for"
         assert probe.set_parameter("publish_grasps", True).successful
         header, best = ask()
         frames = of_image(probe, header)
         covariance = np.array(best.results[0].pose.covariance).reshape(6, 6)
-        found = ObjectPose(matrix(frames["cup_0"]), 0.5, np.array([best.bbox.size.x, best.bbox.size.y,
+        found = ObjectPose(matrix(frames[OBJECT]), 0.5, np.array([best.bbox.size.x, best.bbox.size.y,
                                                                     best.bbox.size.z]), covariance=covariance)
         expected = grasp_frames(bundle.card, found)
         known = np.degrees(np.sqrt(axis_variance(covariance, found.T_cam_obj[:3, :3]))) <= HANDLE.azimuth_within_deg
-        assert ("cup_0/handle" in frames) == known
-        assert set(frames) == {"cup_0"} | {f"cup_0/{g.name}{tail}" for g in expected for tail in ("", "/pregrasp")}
+        assert (f"{OBJECT}/handle" in frames) == known
+        assert set(frames) == {OBJECT} | {f"{OBJECT}/{g.name}{tail}" for g in expected for tail in ("", "/pregrasp")}
         for grasp in expected:
-            message = frames[f"cup_0/{grasp.name}"]
-            assert message.header.frame_id == "cup_0"
+            message = frames[f"{OBJECT}/{grasp.name}"]
+            assert message.header.frame_id == OBJECT
             np.testing.assert_allclose(matrix(message), grasp.T_obj_grasp, atol=1e-6)
 
 
@@ -126,7 +127,7 @@ def test_a_handle_is_no_frame_while_the_turn_is_not_known(bundle):
     pose = ObjectPose(np.eye(4), 0.5, np.array([0.11, 0.08, 0.10]), covariance=1e-4 * np.eye(6))
     unknown = ObjectPose(np.eye(4), 0.5, pose.size, covariance=np.diag([1e-4] * 5 + [0.5]))
     asked = SimpleNamespace(publish_grasps=True)
-    names = [[t.child_frame_id for t in outputs.transforms(Header(), ["cup_0"], [p], asked)] for p in (pose, unknown)]
-    assert "cup_0/handle" in names[0] and not any("handle" in name for name in names[1])
-    assert {"cup_0/rim_0", "cup_0/rim_1"} <= set(names[1])
+    names = [[t.child_frame_id for t in outputs.transforms(Header(), [OBJECT], [p], asked)] for p in (pose, unknown)]
+    assert f"{OBJECT}/handle" in names[0] and not any("handle" in name for name in names[1])
+    assert {f"{OBJECT}/rim_0", f"{OBJECT}/rim_1"} <= set(names[1])
     assert outputs.transforms(Header(), ["cup_0"], [pose], SimpleNamespace(publish_grasps=False)) == []

@@ -22,12 +22,13 @@ from shared_data import ROOT
 import dinemo_ros.model.bundle as bundle_module
 
 NEEDED = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "LICENSE", "README.md")
-FOLDERS = ("src", "training", "resource", "config", "launch", "engines")
+FOLDERS = ("src", "training", "resource", "config", "launch", "engines", "examples")
 NETWORKS = "*.onnx"  # 50 MB that packing would only carry about
 LIBRARY = {"dinemo_ros", "dinemo_training"}
 DATA = {"dinemo_ros/py.typed", "dinemo_training/report/page.html",
         *(f"dinemo_training/configs/{name}.yaml" for name in ("car", "bottle", "cup"))}
-SHARE = {"package.xml", "config/pose.yaml", "config/fastdds.xml", "launch/pose.launch.py", "launch/demo.launch.py",
+SHARE = {"package.xml", "config/pose.yaml", "config/fastdds.xml", "launch/pose.launch.py", "examples/grasp_once.py",
+         "examples/moveit_pick.py", "examples/README.md", "launch/demo.launch.py",
          *(f"engines/{name}/model.yaml" for name in ("car", "bottle", "cup"))}
 
 
