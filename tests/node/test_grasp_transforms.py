@@ -13,8 +13,9 @@ from ros_support.processes import running_node, start_node
 from shared_data import ROOT
 from std_msgs.msg import Header
 
+from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
-from dinemo_ros.geometry import se3
+from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_ros.model.bundle import load_bundle, rewrite_card
 from dinemo_ros.model.grasps import GraspSpec, grasp_frames
 from dinemo_ros.model.symmetry import axis_variance
@@ -131,3 +132,16 @@ def test_a_handle_is_no_frame_while_the_turn_is_not_known(bundle):
     assert f"{OBJECT}/handle" in names[0] and not any("handle" in name for name in names[1])
     assert {f"{OBJECT}/rim_0", f"{OBJECT}/rim_1"} <= set(names[1])
     assert outputs.transforms(Header(), ["cup_0"], [pose], SimpleNamespace(publish_grasps=False)) == []
+
+
+def test_the_overlay_shows_the_grasps_that_are_frames_and_no_others(bundle):
+    outputs, camera = GripperOutputs(Graph(), bundle.card), Camera.from_hfov(320, 240, 40)
+    T = se3(rotation_from_viewpoint(*np.radians([60.0, 30.0, 0.0])), np.array([0, 0, 0.6]))
+    grey, size = np.full((240, 320, 3), 128, np.uint8), np.array([0.11, 0.08, 0.10])
+    known = ObjectPose(T, 0.5, size, covariance=1e-4 * np.eye(6))
+    unknown = ObjectPose(T, 0.5, size, covariance=np.diag([1e-4] * 3 + [0.5] * 3))
+    asked = SimpleNamespace(publish_grasps=True)
+    assert outputs.draw(grey, camera, [known], SimpleNamespace(publish_grasps=False)) is grey
+    with_handle, without = (np.any(outputs.draw(grey, camera, [pose], asked) != 128, axis=2).sum()
+                            for pose in (known, unknown))
+    assert with_handle > without > 50

@@ -32,7 +32,7 @@ TOPIC = "collision_object"
 # An obstacle that changes by less is not sent again at once: MoveIt updates its whole scene for every one that it gets.
 _MOVED_M, _TURNED_RAD, _GREW = 0.003, math.radians(2.0), 0.02
 _AGAIN_NS = 1_000_000_000  # but after a second, for a planner that was started later
-_HANDLE_WIDTH = 0.3  # of a handle's box along y, of the body's width; the handles of mugs are 5 to 20 % wide
+_HANDLE_WIDTH = 0.3  # of a handle's box along y, of the body's width; handles of rendered mugs are 4 to 9 % wide
 _DEPTH = 100  # of the queue: more than there are objects
 
 
