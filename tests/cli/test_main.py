@@ -18,7 +18,8 @@ def dinemo(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize("command", [[], ["estimate"], ["eval"], ["eval", "turntable"], ["eval", "kitti"], ["bench"],
-                                     ["doctor"], ["train"]])
+                                     ["doctor"], ["train"], ["bundle"], ["bundle", "show"], ["bundle", "upgrade"],
+                                     ["bundle", "fetch"]])
 def test_help_of_every_command(command):
     result = dinemo(*command, "--help")
     assert result.returncode == 0

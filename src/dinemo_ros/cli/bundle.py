@@ -24,7 +24,7 @@ are not kept. A card that is in the format of today is left as it is.
 
 _FETCH = """\
 Take a bundle from a folder, an archive (.tar.gz or .zip) or the http(s) address of one, check it, and keep it for this
-user under its name, so that --bundle NAME, bundle:=NAME and find_bundle() find it.
+user under its name, so that --bundle NAME, category:=NAME and find_bundle() find it.
 
 The only command that uses the network, and only to the address that is given. Where a shipped bundle has the same name,
 that one would be found first: give another --name, or a folder with --out.
