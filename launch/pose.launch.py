@@ -41,8 +41,8 @@ def generate_launch_description():
                               description="Topic of depth images, sensor_msgs/Image (16UC1, 32FC1) or CompressedImage; "
                                           "used while somebody publishes it."),
         DeclareLaunchArgument("depth_camera_info", default_value="depth/camera_info",
-                              description="Topic of the depth camera's sensor_msgs/CameraInfo; not needed where depth is "
-                                          "aligned to the camera images and of their size."),
+                              description="Topic of the depth camera's sensor_msgs/CameraInfo; not needed where depth "
+                                          "is aligned to the camera images and of their size."),
         DeclareLaunchArgument("target_frame", default_value="",
                               description="Frame to publish in, by TF; empty takes that of the images."),
         DeclareLaunchArgument("support_frame", default_value="",

@@ -26,7 +26,7 @@ from rclpy.serialization import serialize_message
 from ros_support.probe import Probe
 from ros_support.processes import start_node
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, Image
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from dinemo_ros.node.conversions import camera_to_info, rgb_to_image
@@ -159,6 +159,17 @@ def damaged_info(robot: Robot, k: int) -> None:
                          data.replace(b"plumb_bob", b"pl\xff\xfe_bob")][k % 4])
 
 
+def odd_depth(robot: Robot, k: int) -> None:
+    """Of a size that it has not, of an encoding that is none, or all of it; the images go on."""
+    if not hasattr(robot, "depth"):
+        robot.depth = robot.create_publisher(Image, "depth/image", 5)
+    height, width = [(0, 0), (2**32 - 1, 2**32 - 1), (2000, 2000), (10_000, 10_000)][k % 4]
+    header = robot.send(robot.frame.image, robot.frame.camera)
+    robot.depth.publish(Image(header=header, height=height, width=width, step=2 * width % 2**32, data=RUBBISH,
+                              encoding=["16UC1", "32FC1", "\x1b[2J"][k % 3]))
+
+
+RUBBISH = array("B", np.random.default_rng(0).integers(0, 256, 8_000_000, np.uint8).tobytes())
 BLACK = np.zeros((48, 64, 3), np.uint8)
 
 ATTACKS = {
@@ -190,6 +201,7 @@ ATTACKS = {
     "images that are none": damaged_image,
     "camera_info that is none": damaged_info,
     "a clock that jumps": jumping_clock,
+    "depth that is none": odd_depth,
 }
 
 

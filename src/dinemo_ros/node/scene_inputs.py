@@ -61,11 +61,11 @@ class SceneInputs:
         self._warn_period_s = 5.0
 
     def close(self) -> None:
-        """End all subscriptions and forget everything."""
+        """End all subscriptions and forget what came; the counts stay."""
         self._depth.close()
         if self._transforms:
             self._transforms.close()
-        self._transforms, self.tally = None, Tally()
+        self._transforms = None
 
     def clear(self) -> None:
         """Forget what is of a time that ended, as after a jump of time."""

@@ -14,7 +14,7 @@ _OBSERVED = ("support", "depth")
 
 
 class Tally:
-    """Counts since the node was activated."""
+    """Counts since the start of the node."""
 
     def __init__(self) -> None:
         self._sources: Counter[str] = Counter()
