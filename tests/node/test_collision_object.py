@@ -145,7 +145,7 @@ def test_who_comes_late_hears_of_what_stays_within_a_second(scene):
 
 @pytest.mark.parametrize("changed", [
     replace(POSE, size=1.03 * POSE.size), TURN_UNKNOWN,
-    replace(POSE, T_cam_obj=POSE.T_cam_obj @ se3(turn(np.radians(3.0)), np.zeros(3)))], ids=["grown", "other", "turned"])
+    replace(POSE, T_cam_obj=POSE.T_cam_obj @ se3(turn(np.radians(3.0)), np.zeros(3)))], ids=["size", "shape", "turn"])
 def test_what_changes_is_sent_again(scene, changed):
     graph, objects = scene
     publish(objects, 1.0, POSE)

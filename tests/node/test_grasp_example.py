@@ -42,8 +42,8 @@ T_CUP = se3(rotation_from_viewpoint(*np.radians([40.0, 35.0, 0.0])), np.array([0
 def found(category="cup", covariance=None, **fields) -> FoundObject:
     size = {"cup": [0.11, 0.08, 0.10], "bottle": [0.06, 0.06, 0.24]}[category]
     values = {"id": f"{category}_0", "category": category, "frame": "camera_optical_frame", "stamp_ns": NOW, "T": T_CUP,
-              "covariance": 1e-6 * np.eye(6) if covariance is None else covariance, "size": np.array(size), "score": 0.4,
-              "probability": None, "source": "support", "used": 5, "dropped": 0}
+              "covariance": 1e-6 * np.eye(6) if covariance is None else covariance, "size": np.array(size),
+              "score": 0.4, "probability": None, "source": "support", "used": 5, "dropped": 0}
     return FoundObject(**{**values, **fields})
 
 
@@ -151,8 +151,8 @@ def test_end_to_end_against_the_running_node(tmp_path, make_probe):
         probe = make_probe(namespace, outputs=("detections",))
         probe.wait_for_node()
         probe.start_detector()
-        command = [sys.executable, str(EXAMPLES / "grasp_once.py"), "--node", f"{namespace}/pose_node", "--stale-s", "0",
-                   "--wait-s", "0", "--opening-cm", "12"]
+        command = [sys.executable, str(EXAMPLES / "grasp_once.py"), "--node", f"{namespace}/pose_node", "--stale-s",
+                   "0", "--wait-s", "0", "--opening-cm", "12"]
         done: list[subprocess.CompletedProcess] = []
 
         def ask(*more: str) -> subprocess.CompletedProcess:

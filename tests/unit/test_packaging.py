@@ -89,7 +89,7 @@ def test_a_wheel_has_every_module_and_its_data(wheel, tree):
     assert DATA <= wheel
     share = {name.split("/data/share/dinemo_ros/")[1] for name in wheel if "/data/share/dinemo_ros/" in name}
     assert SHARE <= share, SHARE - share
-    sources = {str(file.relative_to(tree)) for folder in ("engines", "config", "launch")
+    sources = {str(file.relative_to(tree)) for folder in ("engines", "config", "launch", "examples")
                for file in (tree / folder).rglob("*") if file.is_file()}
     assert share == sources | {"package.xml"}
 

@@ -140,10 +140,11 @@ class CollisionObjects:
 
     def publish(self, header: Header, names: Sequence[str], poses: Sequence[ObjectPose],
                 grasps: Sequence[Sequence[Grasp]], lifetime_s: float) -> None:
-        """Send what is new or has moved, everything else once a second, and the removal of what was not seen for ``lifetime_s`` (0: never).
+        """Send what is new or has moved, everything else once a second, and the removal of what is gone.
 
         Args:
             header: of the poses. names: of the objects' frames. grasps: per object.
+            lifetime_s: seconds without being seen after which an object is gone; 0: never.
         """
         now = nanoseconds(header.stamp)
         for name, pose, of_object in zip(names, poses, grasps, strict=True):
