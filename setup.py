@@ -46,7 +46,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (str(SHARE), ["package.xml"]),
-        *share_files("engines", "config", "launch"),
+        *share_files("engines", "config", "launch", "examples"),
     ],
     install_requires=["numpy>=1.22", "opencv-python-headless", "onnxruntime", "numba", "Pillow", "PyYAML", "tqdm"],
     extras_require={

@@ -46,6 +46,6 @@ napoleon_use_ivar = True
 autodoc_mock_imports = [name for name in (
     "numba", "llvmlite", "onnxruntime", "torch", "triton", "tensorrt", "openvino", "onnx", "rosbags", "rclpy",
     "rcl_interfaces", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "sensor_msgs",
-    "std_msgs", "tf2_msgs", "tf2_ros", "vision_msgs", "visualization_msgs", "ament_index_python",
+    "std_msgs", "std_srvs", "tf2_msgs", "tf2_ros", "vision_msgs", "visualization_msgs", "ament_index_python",
 ) if importlib.util.find_spec(name) is None]
 mocked_imports = list(autodoc_mock_imports)  # rosdoc2 replaces the other one

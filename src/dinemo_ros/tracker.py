@@ -148,9 +148,11 @@ class PoseTracker:
         self._known: dict = {}  # beside the picture of now
         self.timings: dict[str, float] = {}
 
-    def reset(self) -> None:
-        """Forget all tracks; ids go on."""
+    def reset(self) -> int:
+        """Forget all tracks, and say how many there were; ids go on."""
+        tracks = len(self._tracks)
         self._tracks, self._stamp, self._until_search = [], -math.inf, 0
+        return tracks
 
     def update(self, image: np.ndarray, camera: Camera, stamp_s: float, rois: Sequence[Roi] | None = None, *,
                support: SupportPlane | None = None, depth: DepthImage | None = None) -> list[ObjectPose]:

@@ -69,7 +69,7 @@ def test_nearly_perpendicular_directions_make_a_rotation():
     np.testing.assert_allclose(R.T @ R, np.eye(3), atol=1e-12)
 
 
-@pytest.mark.parametrize("sigma_deg, there", [(14.0, True), (16.0, False), (103.0, False)])
+@pytest.mark.parametrize("sigma_deg, there", [(29.0, True), (31.0, False), (103.0, False)])
 def test_a_cup_is_taken_by_the_handle_only_where_its_turn_is_known(sigma_deg, there):
     bundle, _ = shipped("cup")
     names = [grasp.name for grasp in grasp_frames(bundle.card, pose_of((0.113, 0.082, 0.095), sigma_deg))]
@@ -117,5 +117,5 @@ def test_a_cup_is_held_at_the_middle_of_its_wall_and_of_its_handle():
     for grasp in grasp_frames(bundle.card, pose):
         T = grasp.T_obj_grasp
         x, y, z = ((points - T[:3, 3]) @ T[:3, :3]).T
-        y = y[(abs(x) < 0.004) & (abs(z + 0.004) < 0.004) & (abs(y) < grasp.opening_m / 2)]
+        y = y[(abs(x) < 0.004) & (abs(z + 0.01) < 0.01) & (abs(y) < grasp.opening_m / 2)]
         assert abs(y.max() + y.min()) / 2 < 0.002, grasp.name

@@ -22,12 +22,13 @@ from shared_data import ROOT
 import dinemo_ros.model.bundle as bundle_module
 
 NEEDED = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "LICENSE", "README.md")
-FOLDERS = ("src", "training", "resource", "config", "launch", "engines")
+FOLDERS = ("src", "training", "resource", "config", "launch", "engines", "examples")
 NETWORKS = "*.onnx"  # 50 MB that packing would only carry about
 LIBRARY = {"dinemo_ros", "dinemo_training"}
 DATA = {"dinemo_ros/py.typed", "dinemo_training/report/page.html",
         *(f"dinemo_training/configs/{name}.yaml" for name in ("car", "bottle", "cup"))}
-SHARE = {"package.xml", "config/pose.yaml", "config/fastdds.xml", "launch/pose.launch.py", "launch/demo.launch.py",
+SHARE = {"package.xml", "config/pose.yaml", "config/fastdds.xml", "launch/pose.launch.py", "examples/grasp_once.py",
+         "examples/moveit_pick.py", "examples/README.md", "launch/demo.launch.py",
          *(f"engines/{name}/model.yaml" for name in ("car", "bottle", "cup"))}
 
 
@@ -88,7 +89,7 @@ def test_a_wheel_has_every_module_and_its_data(wheel, tree):
     assert DATA <= wheel
     share = {name.split("/data/share/dinemo_ros/")[1] for name in wheel if "/data/share/dinemo_ros/" in name}
     assert SHARE <= share, SHARE - share
-    sources = {str(file.relative_to(tree)) for folder in ("engines", "config", "launch")
+    sources = {str(file.relative_to(tree)) for folder in ("engines", "config", "launch", "examples")
                for file in (tree / folder).rglob("*") if file.is_file()}
     assert share == sources | {"package.xml"}
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..camera.camera_file import file_and_entry
 from ..camera.pinhole import Camera
 from ..defaults import DEFAULT_HFOV_DEG
+from ..drawing.grasps import draw_grasps
 from ..drawing.overlay import draw_poses
 from ..errors import DatasetError, DinemoError
 from ..io.files import readable
@@ -23,6 +24,9 @@ from ..io.overlay_file import is_overlay, write_overlay
 from ..io.quoting import one_line, shown
 from ..io.sources import Source, open_source
 from ..io.sources.bag import BagSource
+from ..model.bundle import Bundle
+from ..model.grasps import grasp_frames
+from ..pose import ObjectPose
 from ..process.input_guard import identity, input_files
 from . import options
 from .camera_choice import CameraChoice
@@ -112,6 +116,8 @@ def add_parser(subparsers: Commands) -> None:
     parser.add_argument("--json", metavar="FILE", default=STANDARD_OUTPUT, help="write the JSON lines here (default: "
                         "-, standard output)")
     parser.add_argument("--out", metavar="DIR", help="write every image with the poses drawn into this folder")
+    parser.add_argument("--draw-grasps", action="store_true", help="with --out, draw the grasps of the bundle's card "
+                        "as well, those that are valid for the pose")
     parser.set_defaults(run=run, needs_output=False)
 
 
@@ -163,7 +169,8 @@ def run(arguments: argparse.Namespace) -> int:
                 entry["objects"] = [object_entry(pose) for pose in poses]
                 tally.objects += len(poses)
                 if overlays is not None:
-                    overlays.write(frame.name, draw_poses(frame.image_rgb, camera, poses, estimator.bundle.mesh))
+                    overlays.write(frame.name, _drawn(frame.image_rgb, camera, poses, estimator.bundle,
+                                                      arguments.draw_grasps))
             except OutputError:
                 raise
             except DinemoError as error:
@@ -175,6 +182,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.depth is not None:
         tally.depth = f"{depths.used} with depth"
     return _summary(tally, source, estimator.bundle.card.category)
+
+
+def _drawn(image: np.ndarray, camera: Camera, poses: list[ObjectPose], bundle: Bundle, grasps: bool) -> np.ndarray:
+    """The picture uint8 [H, W, 3] with its poses, and with their grasps where they are asked for."""
+    drawn = draw_poses(image, camera, poses, bundle.mesh)
+    for pose in poses if grasps else ():
+        drawn = draw_grasps(drawn, camera, pose.T_cam_obj, grasp_frames(bundle.card, pose))
+    return drawn
 
 
 def _check_outputs(arguments: argparse.Namespace, source: Source) -> _Overlays | None:

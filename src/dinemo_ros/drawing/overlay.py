@@ -80,7 +80,7 @@ def _to_camera(pose: ObjectPose, points: np.ndarray) -> np.ndarray:
     return points @ pose.T_cam_obj[:3, :3].T + pose.T_cam_obj[:3, 3]
 
 
-def _in_view(camera: Camera, points: np.ndarray) -> np.ndarray:
+def in_view(camera: Camera, points: np.ndarray) -> np.ndarray:
     """Mask [N] of points [N, 3] that may be projected: before the camera and within three image sizes of the centre,
     beyond which a distortion polynomial means nothing."""
     z = points[:, 2]
@@ -93,7 +93,7 @@ def _in_view(camera: Camera, points: np.ndarray) -> np.ndarray:
 def _draw_mesh(canvas: np.ndarray, camera: Camera, pose: ObjectPose, mesh: NeuralMesh) -> None:
     """Blend the visible surface over ``canvas``: painter's algorithm, faces that look at the camera, far ones first."""
     vertices = _to_camera(pose, mesh.vertices * (pose.size / mesh.extent))
-    usable = _in_view(camera, vertices)
+    usable = in_view(camera, vertices)
     if not usable.any():
         return
     pixels = np.zeros((len(vertices), 2))
@@ -146,11 +146,11 @@ def _draw_box(canvas: np.ndarray, camera: Camera, pose: ObjectPose, width: int) 
             if bool(seen[a] and seen[b]) != behind:
                 front = a in _FRONT_FACE and b in _FRONT_FACE
                 colour = _FRONT if front else _BOX_BEHIND if behind else _BOX
-                _draw_line(canvas, camera, corners[a], corners[b], colour, width + (front and not behind))
+                draw_line(canvas, camera, corners[a], corners[b], colour, width + (front and not behind))
 
 
 def _fill_face(canvas: np.ndarray, camera: Camera, corners: np.ndarray, opacity: float) -> None:
-    if not _in_view(camera, corners).all():
+    if not in_view(camera, corners).all():
         return
     outline = np.round(camera.project(corners) * 16).astype(np.int32)
     filled = canvas.copy()
@@ -163,10 +163,10 @@ def _draw_axes(canvas: np.ndarray, camera: Camera, pose: ObjectPose, width: int)
     ends = _to_camera(pose, np.diag(0.625 * np.asarray(pose.size)))
     centre = pose.T_cam_obj[:3, 3]
     for index in np.argsort(-ends[:, 2]):  # far axis first
-        _draw_line(canvas, camera, centre, ends[index], _AXES[index], width + 1, arrow=True)
+        draw_line(canvas, camera, centre, ends[index], _AXES[index], width + 1, arrow=True)
 
 
-def _draw_line(canvas: np.ndarray, camera: Camera, a: np.ndarray, b: np.ndarray, colour: tuple[int, int, int],
+def draw_line(canvas: np.ndarray, camera: Camera, a: np.ndarray, b: np.ndarray, colour: tuple[int, int, int],
                width: int, arrow: bool = False) -> None:
     """A segment between points [3] in the camera frame, cut at the near plane, bent as the lens bends it."""
     if max(a[2], b[2]) <= NEAR_M:
@@ -176,9 +176,9 @@ def _draw_line(canvas: np.ndarray, camera: Camera, a: np.ndarray, b: np.ndarray,
         a, b = (near, b) if a[2] < b[2] else (a, near)
     pieces = 12 if camera.distortion else 1
     points = a + np.linspace(0, 1, pieces + 1)[:, None] * (b - a)
-    if not _in_view(camera, points).all():
+    if not in_view(camera, points).all():
         points = a + np.linspace(0, 1, 65)[:, None] * (b - a)
-        points = points[_in_view(camera, points)]
+        points = points[in_view(camera, points)]
     if len(points) < 2:
         return
     pixels = np.round(camera.project(points) * 16).astype(np.int32)
@@ -198,7 +198,7 @@ def _draw_label(canvas: np.ndarray, camera: Camera, pose: ObjectPose, zoom: floa
                 taken: list[tuple[int, int, int, int]]) -> None:
     """Above the object, higher up or below it where another label (x, y, w, h in ``taken``) stands already."""
     corners = box_corners(pose)
-    corners = corners[_in_view(camera, corners)]
+    corners = corners[in_view(camera, corners)]
     if len(corners) == 0:
         return
     low, high = np.min(camera.project(corners), axis=0), np.max(camera.project(corners), axis=0)

@@ -116,13 +116,18 @@ def _covariance(pose: ObjectPose) -> list[float]:
     return np.asarray(pose.covariance, dtype=np.float64).ravel().tolist()
 
 
-def transform_message(header: Header, child_frame: str, pose: ObjectPose) -> TransformStamped:
-    """``child_frame`` at the object, in the frame and at the time of ``header``, which is the image's."""
+def transform_between(header: Header, child_frame: str, T_parent_child: np.ndarray) -> TransformStamped:
+    """``child_frame`` at the transform [4, 4], metres, in the frame and at the time of ``header``."""
     message = TransformStamped(header=header, child_frame_id=child_frame)
-    p = pose_message(pose.T_cam_obj)
+    p = pose_message(T_parent_child)
     message.transform.translation = Vector3(x=p.position.x, y=p.position.y, z=p.position.z)
     message.transform.rotation = p.orientation
     return message
+
+
+def transform_message(header: Header, child_frame: str, pose: ObjectPose) -> TransformStamped:
+    """``child_frame`` at the object, in the frame and at the time of ``header``, which is the image's."""
+    return transform_between(header, child_frame, pose.T_cam_obj)
 
 
 def detections_message(header: Header, poses: list[ObjectPose], ids: list[str]) -> Detection3DArray:

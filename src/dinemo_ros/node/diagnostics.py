@@ -13,6 +13,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ..errors import BundleError, CameraError, ImageError, RoiError, SceneError
+from ..gates import HELD_BACK
 from ..io.quoting import one_line
 from .boxes import REASONS
 from .depth_input import DepthError
@@ -72,7 +73,9 @@ class Monitor:
         self.received = self.published = self.objects = 0
         self.rejected: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
-        self.last_error = self.last_left_out = ""
+        self.held_back: Counter[str] = Counter()
+        self._held: deque[tuple[float, Counter[str]]] = deque(maxlen=_WINDOW)
+        self.last_error = self.last_left_out = self.resting = ""
         self._error_time = self._image_time = self._success_time = float("-inf")
         self._started = self._calm_since = time.monotonic()
         self._throttle = Throttle()
@@ -135,6 +138,18 @@ class Monitor:
             self.left_out[reason] += count
             self.last_left_out = one_line(sentence)
 
+    def hold_back(self, reasons: Counter[str]) -> None:
+        """Count the poses of an image that the gates hold back."""
+        if reasons:
+            with self._lock:
+                self.held_back += reasons
+                self._held.append((time.monotonic(), reasons))
+
+    def error_since(self, since_s: float) -> str:
+        """The last rejection if it came after ``since_s`` of the monotonic clock, or an empty string."""
+        with self._lock:
+            return self.last_error if self._error_time >= since_s else ""
+
     def note(self, cause: str, message: str, period_s: float) -> None:
         """Something is strange and poses are published all the same: a warning in the log and in the diagnostics."""
         with self._lock:
@@ -189,11 +204,18 @@ class Monitor:
         values |= {f"rejected_{cause}": self.rejected[cause] for cause in CAUSES}
         values |= {f"boxes_left_out_{reason}": self.left_out[reason] for reason in REASONS}
         values["last_left_out"] = self.last_left_out
+        values |= {f"held_back_{reason}": self.held_back[reason] for reason in HELD_BACK}
         values |= {f"note_{cause}": message for cause, message in self._standing_notes(now).items()}
         values["last_error"] = self.last_error
         if self.last_error:
             values["last_error_age_s"] = f"{now - self._error_time:.1f}"
         return values
+
+    def _held_back_lately(self, now: float) -> str:
+        """For the message: "; held back: unstable 3, outlier 1" """
+        lately: Counter[str] = sum((reasons for seen, reasons in self._held if now - seen < _MEMORY_S), Counter())
+        told = ", ".join(f"{reason} {lately[reason]}" for reason in HELD_BACK if lately[reason])
+        return f"; held back: {told}" if told else ""
 
     def _standing_notes(self, now: float) -> dict[str, str]:
         return {cause: message for cause, (message, seen) in self._notes.items() if now - seen < _MEMORY_S}
@@ -206,6 +228,8 @@ class Monitor:
             if self._error_time > max(self._success_time, self._calm_since) and state != "finalized":
                 return DiagnosticStatus.ERROR, f"{state}: {self.last_error}"
             return DiagnosticStatus.WARN, f"{state}: {_ADVICE[state]}"
+        if self.resting:
+            return DiagnosticStatus.OK, self.resting
         if self.waited_s() > stale_after_s:
             return DiagnosticStatus.WARN, (f"no image on {image_topic} for {self.waited_s():.0f} s: is the camera "
                                            "running?")
@@ -215,7 +239,7 @@ class Monitor:
             return DiagnosticStatus.WARN, self.last_error
         if notes := self._standing_notes(now):
             return DiagnosticStatus.WARN, "estimating, but " + "; ".join(notes.values())
-        return DiagnosticStatus.OK, "estimating"
+        return DiagnosticStatus.OK, f"estimating{self._held_back_lately(now)}"
 
 
 def what_runs(estimator: PoseEstimator | None) -> dict[str, str]:

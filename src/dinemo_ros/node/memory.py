@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import sys
 
 _ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
 _HEAPS = 2
@@ -23,7 +24,10 @@ def share_heaps() -> None:
 
 
 def give_back() -> None:
-    """Return what nobody uses any more to the system."""
+    """Return what nobody uses any more to the system, and to the GPU where torch has put something there."""
     gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # it keeps what was freed for itself
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

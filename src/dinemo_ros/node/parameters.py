@@ -7,6 +7,7 @@ dinemo_ros.node.parameters``) and the test that keeps ``config/*.yaml`` complete
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from rclpy.node import Node
 from ..cuda.devices import DEVICES
 from ..errors import DinemoError
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
+from ..gates import Gating
 from ..io.quoting import quoted
 
 #: When a parameter may change: never after the start, only while unconfigured, or at any time. Whoever is on the graph
@@ -103,6 +105,8 @@ class Parameter:
 POSE_NODE = (
     Parameter("autostart", True, "Configure and activate at start; false leaves both to a lifecycle manager.",
               changes=START),
+    Parameter("enabled_at_start", True, "Work on images while active; false rests, with its memory free, until service "
+              "'enable' or 'estimate' is called.", changes=START),
     Parameter("category", "car", "Category whose shipped bundle is used when 'bundle' is empty.", changes=CONFIGURE,
               power="loads another of the installed bundles, and nothing else"),
     Parameter("bundle", "", "Folder of the model bundle; empty takes the one shipped for 'category'.", changes=START,
@@ -144,6 +148,25 @@ POSE_NODE = (
     Parameter("track_max_age_s", 1.0, "A track that was not seen for this long ends.", unit="s", bounds=(0.05, 60.0)),
     Parameter("track_smoothing", 0.0, "0 reports poses as measured; towards 1 more and more as predicted.",
               bounds=(0.0, 0.95)),
+    Parameter("gate_distance_m", 0.0, "Hold back a pose that moved farther than this from one image to the next, until "
+              "'gate_confirm' images in a row show it there; after missed images, as many times farther. 0 is off.",
+              unit="m", bounds=(0.001, 100.0), or_zero=True, power="holds poses back"),
+    Parameter("gate_angle_deg", 0.0, "The same for a pose that turned by more than this, turns of the category's "
+              "symmetry apart. 0 is off.", unit="deg", bounds=(0.1, 180.0), or_zero=True, power="holds poses back"),
+    Parameter("gate_confirm", 3, "Images in a row, the first included, after which a jump is believed.",
+              bounds=(1, 100), power="holds poses back"),
+    Parameter("stable_frames", 0, "Publish an object only while so many images in a row agree on its pose. 0 is off.",
+              bounds=(0, 100), power="what moves is held back"),
+    Parameter("stable_distance_m", 0.02, "How near poses that agree have to be.", unit="m", bounds=(0.0001, 100.0),
+              power="holds poses back"),
+    Parameter("stable_angle_deg", 10.0, "How little poses that agree may be turned.", unit="deg", bounds=(0.1, 180.0),
+              power="holds poses back"),
+    Parameter("estimate_frames", 5, "Images that service 'estimate' takes.", bounds=(1, 100)),
+    Parameter("estimate_min_frames", 3, "Images at least that have to come, and in which an object has to be seen "
+              "alike, for service 'estimate' to answer with it; more than 'estimate_frames' means all.",
+              bounds=(1, 100), power="1 answers with what one image shows"),
+    Parameter("estimate_timeout_s", 5.0, "After this long service 'estimate' answers with the images that came.",
+              unit="s", bounds=(0.1, 60.0)),
     Parameter("target_frame", "", "Publish everything in this frame, at the image's stamp, by TF; empty takes the "
               "images' own frame. Without the transform an image is not answered, and it is told.",
               power="poses in another frame, or none; the node listens to TF"),
@@ -175,6 +198,15 @@ POSE_NODE = (
               "'<category>_<id>'; empty takes the node's namespace and a slash, '/' nothing.",
               power="the names of frames in TF"),
     Parameter("publish_tf", True, "Publish one TF frame per object.", power="no more TF"),
+    Parameter("publish_grasps", False, "With publish_tf, also publish the grasps that the bundle's card has for an "
+              "object, as frames '<object frame>/<grasp>' and '<object frame>/<grasp>/pregrasp' below it; a grasp that "
+              "needs the turn of the object only while that is known.", power="frames in TF"),
+    Parameter("publish_collision_objects", False, "Publish every object as a moveit_msgs/CollisionObject on "
+              "'collision_object'; needs the package moveit_msgs.", changes=CONFIGURE,
+              power="obstacles in MoveIt's planning scene at the next configure, or none"),
+    Parameter("collision_object_lifetime_s", 2.0, "A collision object that was not seen for this long is removed; 0 "
+              "keeps it until the node is deactivated.", unit="s", bounds=(0.0, 3600.0),
+              power="obstacles that are gone stay, or leave early"),
     Parameter("marker_style", "mesh", "How 'markers' shows an object.", choices=("mesh", "box")),
     Parameter("marker_lifetime_s", 1.0, "A marker disappears after this time without a new one; 0 keeps it.",
               unit="s", bounds=(0.0, 3600.0)),
@@ -256,6 +288,13 @@ def _too_late(name: str, state: str) -> str:
 def read(node: Node, schema: Sequence[Parameter]) -> SimpleNamespace:
     """The present values, one attribute per parameter."""
     return SimpleNamespace(**{parameter.name: node.get_parameter(parameter.name).value for parameter in schema})
+
+
+def gating(settings: SimpleNamespace) -> Gating:
+    """The gates as the parameters of the pose node have them; a track's memory is theirs."""
+    return Gating(settings.gate_distance_m, math.radians(settings.gate_angle_deg), settings.gate_confirm,
+                  settings.stable_frames, settings.stable_distance_m, math.radians(settings.stable_angle_deg),
+                  settings.track_max_age_s)
 
 
 def markdown_table(schema: Sequence[Parameter]) -> str:

@@ -4,7 +4,7 @@
 Subscribes ``image`` (Image or CompressedImage), ``camera_info``, optionally ``detections_2d``, ``depth/image`` and TF;
 publishes ``/tf``, ``detections``, ``pose``, ``pose_with_covariance``, ``markers``, ``overlay``, ``/diagnostics``. It
 subscribes only while active. An input that cannot be used is skipped, said once, counted in the diagnostics; the node
-stays alive.
+stays alive. Services: ``~/estimate``, ``~/enable``, ``~/reset``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from vision_msgs.msg import Detection2DArray
 from ..camera.pinhole import Camera
 from ..errors import CameraError, DinemoError, told
 from ..estimator import PoseEstimator
+from ..gates import PoseGate
 from ..io.quoting import quoted
 from ..io.sample_range import SampleRange
 from ..model.bundle import Bundle, find_bundle, load_bundle
@@ -40,13 +41,16 @@ from .depth_input import DepthError
 from .diagnostics import Monitor, array_message, cause_of, what_runs
 from .ending import GRACE_S, leave
 from .executable import run
+from .hooks import Hooks
 from .inputs import Inputs
 from .log_bridge import bridge_logging
 from .memory import give_back, share_heaps
 from .node_log import NodeLog
+from .on_demand import OnDemand
 from .publishers import Outputs, TransformBroadcaster
 from .scene_inputs import Scene, SceneInputs
 from .services import FIRST_TRANSITION_STATE, BoundedParameterService, only_possible
+from .switch import RESTING, Switch
 from .synchronizer import StampMatcher
 from .tally import why_empty
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
@@ -54,8 +58,9 @@ from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, s
 _WATCH_PERIOD_S = 0.25
 _UNMATCHED_TOLERATED = 20
 _ONCE = float("inf")
-# Of the executor: one for a transition, one for the images, the others answer meanwhile.
-_THREADS = 4
+# Of the executor: one each for a transition, for the images, for a request on demand, for the switch; the others answer
+# meanwhile.
+_THREADS = 6
 # What an error is about that is not the image.
 _TOPIC_OF = {CameraError: "camera_info", DepthError: DEPTH_TOPIC}
 
@@ -79,10 +84,13 @@ class PoseNode(LifecycleNodeMixin, Node):
         bridge_logging(self._log, self._tell_progress)
         self._work, self._image_group = threading.RLock(), MutuallyExclusiveCallbackGroup()
         self._broadcaster = TransformBroadcaster(self)
-        self._estimator: PoseEstimator | None = None
+        self._bundle: Bundle | None = None  # while configured
+        self._estimator: PoseEstimator | None = None  # while configured and not at rest
         self._tracker: PoseTracker | None = None  # while tracking
+        self._gate: PoseGate | None = None
         self._outputs: Outputs | None = None
-        self._inputs: Inputs | None = None  # while active
+        self._active = False
+        self._inputs: Inputs | None = None  # while active and not at rest
         self._scene_inputs = SceneInputs(self, self._monitor)
         self._watch_timer = None
         self._camera_infos, self._order = CameraInfos(), StampOrder()
@@ -93,6 +101,10 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(self._settings().diagnostics_period_s, self._publish_diagnostics,
                           callback_group=MutuallyExclusiveCallbackGroup(), clock=self._steady)
+        hooks = Hooks(self._work, lambda: self.state, self._settings, self._adapt, self._forget,
+                      lambda: self._bundle.card.symmetry, self._publish_estimate, self._image_topic, self._sentence)
+        self._switch = Switch(self, hooks, self._settings().enabled_at_start)
+        self._on_demand = OnDemand(self, hooks, self._monitor)
 
     @property
     def state(self) -> str:
@@ -112,6 +124,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         with self._work:
             try:
                 bundle = self._load(self._settings())
+                self._adapt()  # where it is disabled: what cannot be loaded is told now, and the rest let go of
             except Exception as error:  # rclpy keeps what a transition raises to itself: the node would be silent
                 self._release()
                 if self.context.ok():  # otherwise a signal took it away
@@ -127,12 +140,15 @@ class PoseNode(LifecycleNodeMixin, Node):
 
     def _load(self, settings: SimpleNamespace) -> Bundle:
         self._say_progress("loading the bundle; the first start on a machine also compiles the solver")
-        bundle = load_bundle(settings.bundle or find_bundle(settings.category))
-        self._estimator = PoseEstimator(bundle, threads=settings.threads, backend=settings.backend,
-                                        precision=settings.precision, engine_cache=settings.engine_cache,
-                                        device=settings.device, progress=self._say_progress)
+        self._bundle = bundle = load_bundle(settings.bundle or find_bundle(settings.category))
+        self._estimator = self._make_estimator(bundle, settings)
         self._outputs = Outputs(self, bundle, self._broadcaster)
+        self._gate = PoseGate(bundle.card.symmetry)
         return bundle
+
+    def _make_estimator(self, bundle: Bundle, settings: SimpleNamespace) -> PoseEstimator:
+        return PoseEstimator(bundle, threads=settings.threads, backend=settings.backend, precision=settings.precision,
+                             engine_cache=settings.engine_cache, device=settings.device, progress=self._say_progress)
 
     def _say_progress(self, text: str) -> None:
         if self.context.ok():
@@ -150,16 +166,20 @@ class PoseNode(LifecycleNodeMixin, Node):
             result = super().on_activate(state)
             self._camera_infos, self._order = CameraInfos(), StampOrder()
             self._matcher, self._samples = StampMatcher(), SampleRange()
-            self._ever_wanted = False
-            self._inputs = Inputs(self, self._image_group, self._on_image, self._on_camera_info, self._on_detections,
-                                  self._refuse_message)
-            self._watch_timer = self.create_timer(_WATCH_PERIOD_S, self._watch_inputs, clock=self._steady,
-                                                  callback_group=self._image_group)
-            self._monitor.start()
-            self._watch_inputs()
-            self._log.info(f"active: images from {self._topic('image')}, camera from "
-                                   f"{self._topic('camera_info')}")
+            self._ever_wanted, self._active = False, True
+            self._gate.reset()
+            self._adapt()
+            self._log.info(f"active: images from {self._topic('image')}, camera from {self._topic('camera_info')}"
+                           + f"; {RESTING}" * (not self._switch.enabled))
             return result
+
+    def _open_inputs(self) -> None:
+        self._inputs = Inputs(self, self._image_group, self._on_image, self._on_camera_info, self._on_detections,
+                              self._refuse_message)
+        self._watch_timer = self.create_timer(_WATCH_PERIOD_S, self._watch_inputs, clock=self._steady,
+                                              callback_group=self._image_group)
+        self._monitor.start()
+        self._watch_inputs()
 
     def _refuse_transition(self, sentence: str) -> None:
         self._monitor.warn("transition", sentence, self._settings().warn_period_s)
@@ -167,7 +187,7 @@ class PoseNode(LifecycleNodeMixin, Node):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End the subscriptions, after the image that is worked on."""
         with self._work:
-            self._close_inputs()
+            self._stop("deactivated")
             return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -187,14 +207,14 @@ class PoseNode(LifecycleNodeMixin, Node):
         """End the subscriptions and let go of everything, from whatever state."""
         with self._work:
             result = super().on_shutdown(state)
-            self._close_inputs()
+            self._stop("shut down")
             self._release()
             return result
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """A transition failed on a bug: back to unconfigured, which leaves nothing behind."""
         with self._work:
-            self._close_inputs()
+            self._stop("reset after an error")
             self._release()
             if self.context.ok():
                 self._monitor.fail("internal", f"a transition from {state.label} failed, the node is unconfigured now; "
@@ -204,8 +224,16 @@ class PoseNode(LifecycleNodeMixin, Node):
     def _release(self) -> None:
         if self._outputs:
             self._outputs.destroy()
-        self._outputs = self._estimator = self._tracker = None
+        self._outputs = self._estimator = self._tracker = self._bundle = self._gate = None
         give_back()
+
+    def _stop(self, how: str) -> None:
+        """Of an active node: no more images."""
+        self._active = False
+        self._on_demand.end(f"the node was {how} while it was answering: activate it and ask again")
+        self._close_inputs()
+        if self._outputs:
+            self._outputs.clear()
 
     def _close_inputs(self) -> None:
         if self._inputs:
@@ -215,6 +243,42 @@ class PoseNode(LifecycleNodeMixin, Node):
         if self._watch_timer:
             self.destroy_timer(self._watch_timer)
             self._watch_timer = None
+
+    # Work and rest
+
+    def _adapt(self) -> None:
+        """Load the model and subscribe, or let go of both, as switch, requests and state want it now."""
+        with self._work:
+            awake = self._switch.enabled or self._on_demand.asked
+            self._monitor.resting = "" if awake else RESTING
+            if not awake:
+                self._close_inputs()
+                self._matcher.clear()
+                if self._estimator is not None:
+                    self._estimator = self._tracker = None
+                    give_back()
+                return
+            if self._bundle is not None and self._estimator is None:
+                self._estimator = self._make_estimator(self._bundle, self._settings())
+                give_back()
+            if self._active and self._inputs is None:
+                self._open_inputs()
+
+    def _forget(self) -> int:
+        self._order = StampOrder()
+        self._matcher.clear()
+        if self._gate:
+            self._gate.reset()
+        return self._tracker.reset() if self._tracker else 0
+
+    def _publish_estimate(self, header: Header, poses: list[ObjectPose], settings: SimpleNamespace) -> list[str]:
+        with self._work:
+            if self._outputs is None:  # cleaned up meanwhile
+                return Outputs.frames_of(poses, settings)
+            return self._outputs.publish_estimate(header, poses, settings)
+
+    def _image_topic(self) -> str:
+        return inputs.image_topic if (inputs := self._inputs) else self._topic("image")
 
     # Inputs
 
@@ -307,7 +371,10 @@ class PoseNode(LifecycleNodeMixin, Node):
             rois = None if detections is None else self._rois(detections, camera, settings)
             scene = self._scene_inputs.of_image(message.header, camera, rois, settings)
             poses = self._estimate(image, camera, rois, scene, settings)
-            self._outputs.publish(scene.placement, image, camera, poses, settings)
+            self._on_demand.take(scene.placement.header, [scene.placement.placed(pose) for pose in poses])
+            if self._switch.enabled:  # otherwise the image is for a request only
+                poses = self._gated(poses, conversions.nanoseconds(message.header.stamp), settings)
+                self._outputs.publish(scene.placement, image, camera, poses, settings)
         except Exception as error:  # a robot's node must outlive a bug
             if not self.context.ok():
                 return None  # a signal took it away in the middle of something
@@ -397,6 +464,13 @@ class PoseNode(LifecycleNodeMixin, Node):
             return []
         return self._estimator.estimate(image, camera, rois, **scene.known)
 
+    def _gated(self, poses: list[ObjectPose], stamp_ns: int, settings: SimpleNamespace) -> list[ObjectPose]:
+        """Those of ``poses`` that the gates let through."""
+        self._gate.settings = parameters.gating(settings)
+        passed = self._gate.passed(poses, 1e-9 * stamp_ns)
+        self._monitor.hold_back(self._gate.held_back)
+        return passed
+
     # Reports
 
     def _sentence(self, error: Exception) -> DinemoError:
@@ -414,9 +488,9 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._monitor.reject(cause_of(error), message, settings.warn_period_s, lost_image)
 
     def _publish_diagnostics(self) -> None:
-        topic = inputs.image_topic if (inputs := self._inputs) else self._topic("image")
-        running = {**what_runs(self._estimator), **self._scene_inputs.tally.values()}
-        status = self._monitor.status(self.state, self._settings().stale_after_s, topic, running)
+        running = {"enabled": str(self._switch.enabled).lower(), **what_runs(self._estimator),
+                   **self._scene_inputs.tally.values()}
+        status = self._monitor.status(self.state, self._settings().stale_after_s, self._image_topic(), running)
         self._diagnostics.publish(array_message(self.get_clock().now().to_msg(), status))
 
     def start_up(self) -> None:

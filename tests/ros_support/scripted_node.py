@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pose node in this process whose model finds what a test says: everything but the numbers is real."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.parameter import Parameter
+
+from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.node import pose_node
+from dinemo_ros.pose import ObjectPose
+
+CAMERA = Camera.from_hfov(64, 48, 60.0)
+IMAGE = np.full((48, 64, 3), 90, np.uint8)
+
+
+class ScriptedModel:
+    """Stands for the estimator: finds ``script(number of the image)``, counted over all models of a test."""
+
+    script: Callable[[int], list[ObjectPose]] = staticmethod(lambda number: [])
+    images = 0
+    loaded = 0
+
+    def __init__(self, bundle, **settings) -> None:
+        type(self).loaded += 1
+        self.bundle, self.timings = bundle, {}
+        self.extractor = SimpleNamespace(name="scripted", precision="fp32", device="none", reason="a test wants it")
+        self.pipeline = SimpleNamespace(device="none")
+
+    def estimate(self, image, camera, rois=None, **beside) -> list[ObjectPose]:
+        ScriptedModel.images += 1
+        return list(ScriptedModel.script(ScriptedModel.images - 1))
+
+
+@contextmanager
+def scripted_node(monkeypatch, namespace: str, script=lambda number: [], **parameters) -> Iterator[pose_node.PoseNode]:
+    """A configured and active node in ``namespace``, its executor in a thread."""
+    monkeypatch.setattr(pose_node, "PoseEstimator", ScriptedModel)
+    monkeypatch.setattr(ScriptedModel, "script", staticmethod(script))
+    ScriptedModel.images = ScriptedModel.loaded = 0
+    package = logging.getLogger("dinemo_ros")
+    before = package.handlers[:], package.level, package.propagate
+    node = pose_node.PoseNode(namespace=namespace, parameter_overrides=[
+        Parameter(name, value=value) for name, value in {"diagnostics_period_s": 0.2, **parameters}.items()])
+    executor = MultiThreadedExecutor(pose_node._THREADS)
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    try:
+        node.start_up()
+        assert node.state == "active"
+        yield node
+    finally:
+        executor.shutdown()
+        thread.join(10.0)
+        node.destroy_node()
+        package.handlers[:], package.level, package.propagate = before
