@@ -2,6 +2,7 @@
 """Collision objects for MoveIt: shapes, poses and subframes, what is sent when, and the sentence without MoveIt."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from dinemo_ros.node.collision_object import (
 )
 from dinemo_ros.node.conversions import pose_message
 from dinemo_ros.node.demo_listener import transform
+from dinemo_ros.node.gripper_outputs import GripperOutputs
 from dinemo_ros.pose import ObjectPose
 
 POSE = ObjectPose(se3(rotation_from_viewpoint(1.0, 0.4, 0.1), np.array([0.1, 0.0, 0.52])), 0.7,
@@ -196,6 +198,22 @@ def test_time_that_jumps_back_takes_out_what_is_of_the_time_before(scene):
     publish(objects, 1.0, POSE, names=["cup_1"])
     assert graph.told() == [(CollisionObject.ADD, "cup_7"), (CollisionObject.ADD, "cup_1"),
                             (CollisionObject.REMOVE, "cup_7")]
+
+
+def test_a_node_that_is_asked_for_them_sends_them_with_the_grasps_and_takes_them_back(messages):
+    """As the pose node's outputs have it: objects of an image, then the end of looking."""
+    graph = Graph()
+    graph.get_parameter = lambda name: SimpleNamespace(value=name == "publish_collision_objects")
+    rim = GraspSpec("rim", (0, 1, 1), (0, 0, -1), (0, 1, 0), opening_m=0.03)
+    card = Card("cup", "1", SizePrior((0.11, 0.08, 0.1), (0.1, 0.1, 0.1)), symmetry=CUP, grasps=(rim,))
+    outputs = GripperOutputs(graph, card)
+    outputs.publish(at(1.0), ["left/cup_4"], [POSE], SimpleNamespace(collision_object_lifetime_s=2.0))
+    assert graph.sent[0].subframe_names == ["rim"]
+    assert graph.told() == [(CollisionObject.ADD, "left/cup_4")]
+    outputs.clear()
+    assert graph.told() == [(CollisionObject.REMOVE, "left/cup_4")]
+    outputs.destroy()
+    assert graph.topics == []
 
 
 def test_without_moveit_one_sentence_says_what_to_install(monkeypatch):
