@@ -8,7 +8,8 @@ Three questions, in this order:
 2. **Which of them agree?** The largest set round one of them, within a gate by the covariances and never farther turned
    than :data:`SAME_READING`, so that a flip is left out however uncertain it says it is. It has to be a majority.
 3. **What is their mean, and how well is it known?** The mean is that of Karcher on positions and rotations, weighted by
-   information (inverse covariances): iterated until the weighted sum of the deviations is zero.
+   information (inverse covariances): iterated until the weighted sum of the deviations is zero. Of equivalent poses the
+   one is told that is nearest to a pose that came in: it was chosen for the camera, and poses may be in another frame.
 
 The covariance of that mean. Frames of a camera that stands see the same pixels again: most of their error is one and
 the same (size prior, network, calibration) and does not average out. With weights of information the weighted mean is
@@ -130,7 +131,6 @@ def fuse(poses: Sequence[ObjectPose], symmetry: Symmetry, dropped: int = 0) -> F
         T = se3(so3_exp(step[3:]) @ T[:3, :3], T[:3, 3] + step[:3])
         if np.abs(step).max() < _STILL:
             break
-    T = symmetry.canonical(T)
     deviations = _deviations(poses, T, symmetry)
     covariance = _covariance(information, deviations)
     if not any(_azimuth_known(pose, symmetry) for pose in poses):

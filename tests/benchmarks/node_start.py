@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seconds from starting the node to its being active, its CPU time, and its memory over many configurations.
+"""Seconds from starting the node to its being active, its CPU time, its memory over many configurations, and what
+switching it off and on (``~/enable``) gives back and costs.
 
     source scripts/env.sh && PYTHONPATH=tests python tests/benchmarks/node_start.py [--starts 10] [--cycles 100]
+                                                                                    [--rests 10]
 
 A start counts from the process's first instruction to the line "active: images from". Run it on an idle machine; the
 load it saw stands beside the figures.
@@ -23,9 +25,13 @@ os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 
 import numpy as np
 import rclpy
+from ament_index_python.packages import get_package_share_path
 from lifecycle_msgs.msg import Transition
 from ros_support.probe import Probe
 from ros_support.processes import NodeProcess, executable, start_node
+
+from dinemo_ros.client import PoseClient
+from dinemo_ros.io.sources import open_source
 
 CYCLE = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE,
          Transition.TRANSITION_CLEANUP)
@@ -48,6 +54,38 @@ def measure_starts(count: int, folder: Path, category: str) -> dict:
             "largest_s": round(max(wall), 2), "cpu_median_s": round(float(np.median(cpu)), 2)}
 
 
+def resident_mb(node: NodeProcess) -> float:
+    """Memory of the node's process that is in use, megabytes."""
+    return int(Path(f"/proc/{node.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
+
+
+def measure_rests(count: int, folder: Path) -> dict:
+    """Resident megabytes after an image was worked on, and at rest; seconds until the model is back."""
+    frame = next(iter(open_source(get_package_share_path("dinemo_ros") / "config" / "demo_sequence")))
+    node = start_node("pose_node", folder / "rests", "/node_rest")
+    probe = Probe("/node_rest", outputs=("detections",))
+    awake, resting, seconds = [], [], []
+    with PoseClient("/node_rest/pose_node") as client:
+        for _ in range(count):
+            probe.wait_for_node()
+            probe.answer("detections", probe.send(frame.image_rgb, frame.camera))
+            awake.append(resident_mb(node))
+            done = client.enable(False)
+            assert done.success, done.reason
+            resting.append(resident_mb(node))
+            asked = time.monotonic()
+            done = client.enable()
+            assert done.success, done.reason
+            seconds.append(time.monotonic() - asked)
+    node.interrupt()
+    probe.destroy_node()
+    return {"n": count, "mb_awake_median": round(float(np.median(awake)), 1),
+            "mb_rest_median": round(float(np.median(resting)), 1),
+            "mb_given_back_median": round(float(np.median(np.subtract(awake, resting))), 1),
+            "mb_rest_last": round(resting[-1], 1), "wake_median_s": round(float(np.median(seconds)), 2),
+            "wake_largest_s": round(max(seconds), 2)}
+
+
 def measure_cycles(count: int, folder: Path) -> dict:
     """Resident megabytes of one node after each of count cycles of its life, and the slowest answer of get_state."""
     node = start_node("pose_node", folder / "cycles", "/node_start", autostart=False)
@@ -59,7 +97,7 @@ def measure_cycles(count: int, folder: Path) -> dict:
             asked = time.monotonic()
             probe.state()
             answers.append(time.monotonic() - asked)
-        resident.append(int(Path(f"/proc/{node.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6)
+        resident.append(resident_mb(node))
     node.interrupt()
     probe.destroy_node()
     settled = resident[2:]
@@ -73,15 +111,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=10)
     parser.add_argument("--cycles", type=int, default=100)
+    parser.add_argument("--rests", type=int, default=10)
     parser.add_argument("--category", default="car")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         result = {"load_before": load, "starts": measure_starts(arguments.starts, Path(folder), arguments.category)}
+        rclpy.init()
         if arguments.cycles:
-            rclpy.init()
             result["memory"] = measure_cycles(arguments.cycles, Path(folder))
-            rclpy.try_shutdown()
+        if arguments.rests:
+            result["rest"] = measure_rests(arguments.rests, Path(folder))
+        rclpy.try_shutdown()
     print(json.dumps(result, indent=1))
     return 0
 

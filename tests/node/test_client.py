@@ -156,7 +156,8 @@ def test_an_answer_is_read_as_it_was_written():
 
 
 @pytest.mark.parametrize("text", [
-    "", "no second line", "x\n[]", "x\n{}", 'x\n{"success": true, "reason": "", "objects": [{}]}', "x\n" + "[" * 100_000,
+    "", "no second line", "x\n[]", "x\n{}", 'x\n{"success": true, "reason": "", "objects": [{}]}',
+    "x\n" + "[" * 100_000,
     "x\n" + PoseAnswer(True, "", (FOUND,)).text().split("\n")[1].replace("4.0", "NaN"),
     "x\n" + PoseAnswer(True, "", (FOUND,)).text().split("\n")[1].replace('"T": [[', '"T": [[7, '),
     "x\n" + PoseAnswer(True, "", (FOUND,)).text().split("\n")[1].replace('"sec": ', '"sec": 1e999, "old": ')])

@@ -104,8 +104,8 @@ def test_still_object_is_one_answer_of_all_images(scene):
     common = 1 - np.sum(errors**2) / SIGMAS[0]**2 / 24
     assert found.covariance[0, 0] == pytest.approx(SIGMAS[0]**2 * (1 + 4 * common) / 5 + scatter / 5, rel=1e-6)
     assert found.covariance[2, 2] == pytest.approx(SIGMAS[2]**2 * (1 + 4 * common) / 5, rel=1e-6)
-    assert answer.reason == ("1 object in 5 images: car_0 at x +0.500 y -0.200 z +8.000 m in 'camera', score 0.60, from "
-                             "5 images")
+    assert answer.reason == ("1 object in 5 images: car_0 at x +0.500 y -0.200 z +8.000 m in 'camera', score 0.60, "
+                             "from 5 images")
     stamps = [conversions.nanoseconds(header.stamp) for header in asking.sent]
     assert found.stamp_ns in stamps
 
@@ -143,8 +143,8 @@ def test_poses_that_disagree_are_no_answer(scene):
 
 
 @pytest.mark.parametrize(("seen", "words"), [
-    (0, "nothing found in 5 of 5 images"), (2, "nothing found in 3 of 5 images, and no object in more than 2 of them; 3 "
-                                               "are needed")])
+    (0, "nothing found in 5 of 5 images"),
+    (2, "nothing found in 3 of 5 images, and no object in more than 2 of them; 3 are needed")])
 def test_absent_object_is_a_reason(scene, seen, words):
     """And an empty array for those who listen, not the answer before."""
     shown = {"of five": 5}
