@@ -27,6 +27,7 @@ from ..io.document import CARD, read_yaml
 from ..io.files import replace_files
 from ..io.quoting import quoted, shown, shown_path
 from ..uncertainty import UncertaintySpec
+from ..verification.spec import PresenceSpec
 from .mirror import counterparts
 from .neural_mesh import LARGEST_MESH, NeuralMesh
 from .symmetry import Symmetry
@@ -160,6 +161,7 @@ class Card:
     score: ScoreSpec = field(default_factory=ScoreSpec)
     calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
     uncertainty: UncertaintySpec = field(default_factory=UncertaintySpec)
+    presence: PresenceSpec = field(default_factory=PresenceSpec)
     search: SearchSpec = field(default_factory=SearchSpec)
     files: dict[str, str] = field(default_factory=dict)
 
@@ -170,6 +172,7 @@ class Card:
             value = getattr(self, name)
             _require(len(value) <= longest and (name not in ("category", "version") or value.isprintable()), name,
                      value, f"up to {longest} characters that can be printed")
+        self.presence.require_dim(self.features.dim)
 
 
 @dataclass(frozen=True)
@@ -289,8 +292,9 @@ def rewrite_card(bundle: Bundle, card: Card) -> Bundle:
 
 def _card_text(card: Card) -> str:
     document = _plain(asdict(card)) | {"symmetry": card.symmetry.document()}
-    if not card.uncertainty:
-        del document["uncertainty"]  # versions that do not know the key read the card, too
+    for key in ("uncertainty", "presence"):
+        if not getattr(card, key):
+            del document[key]  # versions that do not know the key read the card, too
     order = ["format"] + [name for name in document if name != "format"]
     return yaml.safe_dump({name: document[name] for name in order}, sort_keys=False, default_flow_style=None, width=110)
 
