@@ -118,8 +118,8 @@ class _Drawer:
             self.kinds_without["beside a render"] = lambda rng: self._beside(rng, [*renders, *others])
         if self._backgrounds:
             self.kinds_without["background"] = self._anywhere
-        self.kinds_without["facade"] = lambda rng: _anywhere_in(rng, facade(rng))
-        self.kinds_without["plain"] = lambda rng: _anywhere_in(rng, plain(rng))
+        self.kinds_without["facade"] = lambda rng: anywhere(rng, facade(rng))
+        self.kinds_without["plain"] = lambda rng: anywhere(rng, plain(rng))
 
     def _render(self, rng: np.random.Generator, frames: Sequence[SyntheticFrame]) -> Drawn:
         frame = frames[rng.integers(len(frames))]
@@ -140,13 +140,13 @@ class _Drawer:
         for _ in range(100):
             frame = frames[rng.integers(len(frames))]
             image, mask = _picture(frame.image), imread(frame.mask, cv2.IMREAD_GRAYSCALE)
-            image, box = _anywhere_in(rng, image)
+            image, box = anywhere(rng, image)
             if iou(box, np.array([mask_box(mask > 0)]))[0] == 0.0:
                 break
         return image, box
 
     def _anywhere(self, rng: np.random.Generator) -> Drawn:
-        return _anywhere_in(rng, self._background(rng))
+        return anywhere(rng, self._background(rng))
 
     def _background(self, rng: np.random.Generator) -> np.ndarray:
         return _picture(self._backgrounds[rng.integers(len(self._backgrounds))])
@@ -174,7 +174,7 @@ def plain(rng: np.random.Generator) -> np.ndarray:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def _anywhere_in(rng: np.random.Generator, image: np.ndarray) -> Drawn:
+def anywhere(rng: np.random.Generator, image: np.ndarray) -> Drawn:
     """A random box of any size and of the shapes that objects have."""
     height, width = image.shape[:2]
     shape = np.exp(0.5 * rng.uniform(-1, 1))

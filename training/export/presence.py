@@ -4,11 +4,11 @@ r"""Fit a bundle's ``presence``: the probability that there is an object in a bo
     python -m dinemo_training.export.presence --bundle engines/cup --renders RENDERS --photographs cups_unlabelled \
         --other-renders RENDERS --other-photographs bottles_unlabelled --backgrounds WALLPAPERS --json FILE
 
-Boxes with and without the object (:mod:`dinemo_training.data.presence_boxes`) are estimated with every network that the
-bundle has, and a logistic model of the evidence (:mod:`dinemo_ros.verification.evidence`) is fitted, both kinds counting
-the same. The floor is what 99 of 100 boxes with the object reach, each judged by a fit to the other four fifths: true
-objects are kept, and how many of the others pass is what the report tells. Of photographs four fifths are fitted to, by
-the hash of their names; the report is of the rest, and of the renders and backgrounds given as ``--held-...``.
+Boxes with and without the object (:mod:`dinemo_training.data.presence_boxes`) are estimated with every network that
+the bundle has, and a logistic model of the evidence (:mod:`dinemo_ros.verification.evidence`) is fitted, both kinds
+counting the same. The floor is what 99 of 100 boxes with the object reach, each judged by a fit to the other four
+fifths: objects are kept, and how many of the others pass is what the report tells. Of photographs four fifths are
+fitted to, by the hash of their names; ``python -m dinemo_training.evaluation.presence_check`` measures on the rest.
 
 Poses stay what they are.
 """
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +24,6 @@ import numpy as np
 from tqdm import tqdm
 
 from dinemo_ros.estimator import PoseEstimator
-from dinemo_ros.evaluation.metrics import wilson_interval
 from dinemo_ros.io.files import write_file
 from dinemo_ros.model.bundle import Bundle, load_bundle, rewrite_card
 from dinemo_ros.process.console import command_main
@@ -35,6 +33,7 @@ from dinemo_ros.verification.evidence import Evidence, EvidenceReader
 from dinemo_ros.verification.spec import NUMBERS, PresenceSpec
 
 from ..data.presence_boxes import Sources, samples
+from ..evaluation.presence_rows import share_markdown, share_rows
 
 _RIDGE = 1e-3
 _STEPS = 60  # of Newton's method
@@ -99,8 +98,8 @@ def measure(bundle: Bundle, sources: Sources, with_object: int, without: int, se
     return Measured(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
-def fit(measured: Measured) -> PresenceSpec:
-    """The ``presence`` of a card; what got no pose has no evidence and is left out.
+def fit(measured: Measured) -> tuple[PresenceSpec, np.ndarray]:
+    """The ``presence`` of a card, and [M] what each box gets by a fit to the others; what got no pose has no evidence.
 
     Raises:
         ValueError: too few poses in boxes with or without the object.
@@ -109,12 +108,22 @@ def fit(measured: Measured) -> PresenceSpec:
     for there, what in ((True, "with"), (False, "without")):
         if (count := int(np.sum(seen.present == there))) < FEWEST:
             raise ValueError(f"{count} poses in boxes {what} the object; at least {FEWEST} are needed")
-    folds = np.arange(len(seen.present)) // len(np.unique(seen.network)) % _FOLDS
-    judged = np.zeros(len(seen.present))
+    folds = _folds(measured)
+    judged = np.zeros(len(measured.present))
     for fold in range(_FOLDS):
-        judged[folds == fold] = seen.only(folds == fold).presences(_fitted(seen.only(folds != fold)))
-    floor = float(np.quantile(judged[seen.present], LOST))
-    return replace(_fitted(seen), floor=round(floor, 4))
+        judged[folds == fold] = measured.only(folds == fold).presences(_fitted(measured.only((folds != fold)
+                                                                                             & measured.found)))
+    floor = float(np.quantile(judged[measured.present & measured.found], LOST))
+    return replace(_fitted(seen), floor=round(floor, 4)), judged
+
+
+def _folds(measured: Measured) -> np.ndarray:
+    """[M] part of each box; the same box seen by another network lies in the same part."""
+    number = np.zeros(len(measured.network), int)
+    for network in np.unique(measured.network):
+        members = measured.network == network
+        number[members] = np.arange(members.sum())
+    return number % _FOLDS
 
 
 def _fitted(seen: Measured) -> PresenceSpec:
@@ -149,47 +158,23 @@ def _short(values: np.ndarray) -> np.ndarray:
     return np.array([float(f"{v:.4g}") for v in np.ravel(values)]).reshape(np.shape(values))
 
 
-def rows(measured: Measured, spec: PresenceSpec) -> list[dict]:
-    """Of each network and kind of box how many there are, get a pose, and a pose that passes the floor."""
-    presence, result = measured.presences(spec), []
-    for network in dict.fromkeys(measured.network.tolist()):
-        for there in (True, False):
-            members = (measured.network == network) & (measured.present == there)
-            for kind in (*dict.fromkeys(measured.kind[members].tolist()), "all"):
-                chosen = members if kind == "all" else members & (measured.kind == kind)
-                count, passed = int(chosen.sum()), int((chosen & measured.found & (presence >= spec.floor)).sum())
-                if count:
-                    result.append({"network": network, "present": there, "kind": kind, "n": count,
-                                   "poses": int((chosen & measured.found).sum()), "passed": passed,
-                                   "share": round(passed / count, 4),
-                                   "interval": [round(v, 4) for v in wilson_interval(passed, count)]})
-    return result
-
-
-def markdown(table: Sequence[dict]) -> str:
-    """``rows`` as a table for people."""
-    lines = ["| network | box | kind | n | poses | pass the floor | 95 % |", "|---|---|---|---|---|---|---|"]
-    lines += [f"| {r['network']} | {'object' if r['present'] else 'nothing'} | {r['kind']} | {r['n']} | {r['poses']} | "
-              f"{r['passed']} ({100 * r['share']:.1f} %) | {100 * r['interval'][0]:.1f}-{100 * r['interval'][1]:.1f} |"
-              for r in table]
-    return "\n".join(lines)
-
-
-def calibrate(bundle: Path, sources: Sources, held_out: Sources | None, with_object: int, without: int,
-              version: str | None = None) -> dict:
-    """Measure, fit and write ``presence`` into the card of the bundle in folder ``bundle``; returns the report.
+def calibrate(bundle: Path, sources: Sources, with_object: int, without: int, version: str | None = None,
+              seed: int = 0) -> dict:
+    """Measure, fit and write ``presence`` into the card of the bundle in folder ``bundle``.
 
     Args:
-        sources: to fit to. held_out: to report of, with a third of the boxes. version: written into the card, too.
+        sources: see :func:`samples`. with_object, without: boxes. version: written into the card, too.
+
+    Returns:
+        The floor and, of each network and kind of box, how many passed it that were not fitted to.
     """
     loaded = load_bundle(bundle)
     plain = replace(loaded, card=replace(loaded.card, presence=PresenceSpec()))
-    spec = fit(measure(plain, sources, with_object, without))
+    measured = measure(plain, sources, with_object, without, seed)
+    spec, judged = fit(measured)
     rewrite_card(loaded, replace(loaded.card, presence=spec, version=version or loaded.card.version))
-    report = {"floor": spec.floor, "fitted_to": {"with": with_object, "without": without}}
-    if held_out is not None:
-        report["held_out"] = rows(measure(plain, held_out, with_object // 3, without // 3, seed=1), spec)
-    return report
+    table = share_rows(measured.network, measured.kind, measured.present, measured.found, judged >= spec.floor)
+    return {"floor": spec.floor, "with": with_object, "without": without, "cross_validated": table}
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
@@ -213,20 +198,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     add_sources(parser)
-    parser.add_argument("--held-renders", type=Path, action="append", default=[], metavar="DIR")
-    parser.add_argument("--held-other-renders", type=Path, action="append", default=[], metavar="DIR")
-    parser.add_argument("--held-backgrounds", type=Path, action="append", default=[], metavar="DIR")
     parser.add_argument("--with", dest="with_object", type=int, default=900, help="boxes with the object (default: "
                         "%(default)s)")
     parser.add_argument("--without", type=int, default=1800, help="boxes without it (default: %(default)s)")
     parser.add_argument("--version", help="write this version into the card, too")
     parser.add_argument("--json", type=Path, help="write the report here")
     args = parser.parse_args()
-    sources = sources_of(args, False)
-    held_out = replace(sources, renders=tuple(args.held_renders), other_renders=tuple(args.held_other_renders),
-                       backgrounds=tuple(args.held_backgrounds), held_out=True) if args.held_renders else None
-    report = calibrate(args.bundle, sources, held_out, args.with_object, args.without, args.version)
-    print(f"{args.bundle}: presence.floor {report['floor']:g}\n\n{markdown(report.get('held_out', []))}")
+    report = calibrate(args.bundle, sources_of(args, False), args.with_object, args.without, args.version)
+    print(f"{args.bundle}: presence.floor {report['floor']:g}; each fifth of the boxes by a fit to the others:\n\n"
+          f"{share_markdown(report['cross_validated'])}")
     if args.json:
         write_file(args.json, json.dumps(report, indent=1) + "\n")
 

@@ -82,6 +82,7 @@ def _require_separate_pictures(recipe: Recipe) -> None:
                if isinstance(value, str) and Path(value).is_dir()}
     sources = {"data.photographs": data.photographs, "data.reference": data.reference,
                "data.negatives": data.negatives, **{f"data.sequences[{k}]": s for k, s in enumerate(data.sequences)},
+               **{f"data.others[{k}]": s for k, s in enumerate(data.others)},
                **options}
     for key, folder in sources.items():
         pair = _common(_pictures(folder), measured) if folder else None

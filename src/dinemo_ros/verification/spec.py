@@ -73,7 +73,7 @@ class PresenceSpec:
             numbers: [N] in the order of :data:`NUMBERS`. pooled: [2 D].
         """
         z = np.clip((numbers - self.mean) / self.spread, -_FAR, _FAR)
-        return _probability(self.bias + z @ self.linear + (z * z) @ self.square + pooled @ self.pooled)
+        return _probability(float(self.bias + z @ self.linear + (z * z) @ self.square + pooled @ self.pooled))
 
 
 def with_detector(presence: float, detector_score: float | None) -> float:
@@ -94,7 +94,7 @@ def with_detector(presence: float, detector_score: float | None) -> float:
 
 
 def _probability(log_odds: float) -> float:
-    return min(max(0.5 + 0.5 * math.tanh(0.5 * float(log_odds)), _SURE), 1.0 - _SURE)
+    return min(max(0.5 + 0.5 * math.tanh(0.5 * log_odds), _SURE), 1.0 - _SURE)
 
 
 def _told(values: Sequence[float]) -> str:
