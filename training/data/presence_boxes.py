@@ -180,7 +180,7 @@ def anywhere(rng: np.random.Generator, image: np.ndarray) -> Drawn:
     shape = np.exp(0.5 * rng.uniform(-1, 1))
     side = np.exp(rng.uniform(np.log(32), np.log(0.95 * min(height, width))))
     sides = np.minimum([side * shape, side / shape], [width, height])
-    low = rng.uniform(0, [width - sides[0] + 1e-6, height - sides[1] + 1e-6])
+    low = rng.uniform(size=2) * np.maximum([width - sides[0], height - sides[1]], 0.0)
     return image, np.r_[low, low + sides]
 
 
