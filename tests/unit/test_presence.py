@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from posed_car import look_at
 from shared_data import ROOT
+from unit.planted import SIZE, car_card, car_mesh, render
+from unit.test_real_photographs import CAR_BOX, CUP_BOX, picture
 
 from dinemo_ros.errors import BundleError
 from dinemo_ros.estimator import PoseEstimator
@@ -17,9 +19,6 @@ from dinemo_ros.solver.crop_solver import SolvedPose
 from dinemo_ros.verification.evidence import EvidenceReader
 from dinemo_ros.verification.spec import NUMBERS, PresenceSpec, with_detector
 from dinemo_ros.verification.verifier import is_present
-
-from unit.planted import SIZE, car_card, car_mesh, render
-from unit.test_real_photographs import CAR_BOX, CUP_BOX, picture
 
 N = len(NUMBERS)
 SPEC = PresenceSpec(-0.5, (1.0,) * N, (2.0,) * N, (0.1,) * N, (0.01,) * N, (0.3, -0.2), 0.4)
