@@ -29,6 +29,7 @@ from .solver import SolvedPose, Start
 from .solver.coarse import Target
 from .solver.jit import compilation_told
 from .uncertainty import as_experienced
+from .verification.verifier import is_present, with_presence
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +101,8 @@ class PoseEstimator:
         # A caller's ROI says that there is an object; the threshold is for what the model proposes to itself.
         accept = self.bundle.card.score.accept if proposed else 0.0
         poses = [pose for pose in poses if pose is not None and pose.score >= accept]
+        if not proposed:
+            poses = [pose for pose in poses if is_present(pose, self.bundle.card.presence)]
         poses.sort(key=lambda pose: -pose.score)
         if proposed:
             poses = self.proposer.without_duplicates(poses, camera)
@@ -135,8 +138,8 @@ class PoseEstimator:
                       for crop, k in zip(crops, inside, strict=True)]
             solved = self.pipeline.follow(image, camera, crops, targets, starts)
             self._add_timings()
-            for k, crop, hypotheses in zip(inside, crops, solved, strict=True):
-                pose = self._pose(crop, hypotheses, boxes[k])
+            for k, crop, hypotheses, presence in zip(inside, crops, solved, self.pipeline.presences, strict=True):
+                pose = with_presence(self._pose(crop, hypotheses, boxes[k]), presence)
                 found[k] = pose and self._experienced(pose, camera)
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
         return found
@@ -222,8 +225,8 @@ class PoseEstimator:
                                            observed)
         solved = self.pipeline.solve(image, camera, crops, targets, min_score)
         self._add_timings()
-        for k, crop, hypotheses in zip(shown, crops, solved, strict=True):
-            found[k] = self._pose(crop, hypotheses, boxes[k])
+        for k, crop, hypotheses, presence in zip(shown, crops, solved, self.pipeline.presences, strict=True):
+            found[k] = with_presence(self._pose(crop, hypotheses, boxes[k]), presence)
         return found
 
     def _add_timings(self) -> None:

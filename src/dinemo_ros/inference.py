@@ -27,6 +27,7 @@ from .model.bundle import Bundle
 from .solver import PoseSolver, SolvedPose, Start, prepare_category
 from .solver.category import for_flip_tta
 from .solver.coarse import TERMS, Target
+from .verification.verifier import Verifier, verified, verifier_of
 
 Solved = list[list[SolvedPose]]  # per crop its hypotheses
 Result = TypeVar("Result")
@@ -39,6 +40,8 @@ class Pipeline(Protocol):
         device: what the solver runs on, for a person to read.
         timings: milliseconds of wall-clock time per stage of the last call.
         terms: names of what the solver can use beside the picture, see :attr:`Target.terms`. Others it leaves out.
+        presences: of the last call, per crop the probability that its first hypothesis is of an object, None where
+            there is none or the bundle does not tell.
     """
 
     @property
@@ -49,6 +52,9 @@ class Pipeline(Protocol):
 
     @property
     def timings(self) -> dict[str, float]: ...
+
+    @property
+    def presences(self) -> Sequence[float | None]: ...
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
               min_score: float = 0.0) -> Solved:
@@ -95,11 +101,13 @@ class StagedPipeline:
         flip_solver: the same for the features of crops and their mirror images; None without flip TTA.
         tta_threshold: score below which it is asked.
         stages: names of the solver's timings.
+        verifier: of the bundle, see :mod:`dinemo_ros.verification`.
     """
 
     def __init__(self, extractor: FeatureExtractor, solver: PoseSolver, flip_solver: PoseSolver | None,
-                 tta_threshold: float, stages: Sequence[str]) -> None:
-        self.extractor, self.solver = extractor, solver
+                 tta_threshold: float, stages: Sequence[str], verifier: Verifier | None = None) -> None:
+        self.extractor, self.solver, self.verifier = extractor, solver, verifier
+        self.presences: Sequence[float | None] = []
         self.flip_solver, self.tta_threshold = flip_solver, tta_threshold
         self.timings = dict.fromkeys(("crop", "features", *stages), 0.0)
 
@@ -137,6 +145,7 @@ class StagedPipeline:
             both = self._timed("features", lambda: beside(features[low], self._features(flipped(pixels[low]))))
             for k, poses in zip(low, self._solved(self.flip_solver, answer, both), strict=True):
                 solved[k] = poses
+        self.presences = verified(self.verifier, features, asked.targets, solved)
         return solved
 
     def _timed(self, stage: str, call: Callable[[], Result]) -> Result:
@@ -194,7 +203,7 @@ class CpuPipeline(StagedPipeline):
         card, category = bundle.card, prepare_category(bundle.mesh, bundle.card, evidence)
         flip_solver = PoseSolver(for_flip_tta(category), threads) if card.features.flip_tta else None
         super().__init__(extractor, PoseSolver(category, threads), flip_solver, card.score.tta_threshold,
-                         ("similarity", "coarse", "refine"))
+                         ("similarity", "coarse", "refine"), verifier_of(bundle))
         self._crops = np.empty((4, card.image.size, card.image.size, 3), np.uint8)  # grows with the number of crops
 
     def _warped(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera]) -> np.ndarray:

@@ -64,6 +64,8 @@ class ObjectPose(Hypothesis):
         size_covariance: [3, 3] of the size, square metres.
         probability: that the rotation is within 30 degrees of the true one, calibrated on renders; None where the
             bundle does not tell.
+        presence: probability that there is an object of the category at the pose, calibrated on pictures with and
+            without one, as many of the one as of the other; None where the bundle does not tell.
         source: what the distance is known from: "rgb" (the size that the category usually has), "support", "depth" or
             "support+depth".
         shape: [K] of the category's modes of shape (``NeuralMesh.modes``), standard deviations from the mean object; it
@@ -79,6 +81,7 @@ class ObjectPose(Hypothesis):
     visible: float = 0.0
     size_covariance: np.ndarray = field(default_factory=lambda: np.eye(3))
     probability: float | None = None
+    presence: float | None = None
     source: str = "rgb"
     observations: tuple[Observation, ...] = ()
     shape: tuple[float, ...] = ()

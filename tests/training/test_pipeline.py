@@ -179,7 +179,7 @@ def test_a_change_costs_only_what_depends_on_it(place, finished, tmp_path, capsy
     (tmp_path / "changed.yaml").write_text(yaml.safe_dump(changed))
     assert pipeline.run(arguments) == 0
     assert {name for name, what in states(capsys).items() if what != "done"} == {
-        "export", "calibrate", "evaluate", "publish", "report"}
+        "export", "calibrate", "presence", "evaluate", "publish", "report"}
     changed = {**RECIPE, "size": [0.2, 0.2, 0.5]}  # the renderer is told the size, though its option says $size
     (tmp_path / "changed.yaml").write_text(yaml.safe_dump(changed))
     assert pipeline.run(arguments) == 0

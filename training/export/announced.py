@@ -22,6 +22,7 @@ from dinemo_ros.model.bundle import Bundle
 from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.pose import ObjectPose
 from dinemo_ros.uncertainty import UncertaintySpec, circumstances, evidence_of
+from dinemo_ros.verification.spec import PresenceSpec
 
 from ..data.evenly import some_of
 
@@ -177,7 +178,7 @@ def measure(bundle: Bundle, folders: Sequence[Path], count: int, threads: int = 
     Args:
         folders: as ``dinemo_training.synthetic.render`` writes them. count: pictures of each, evenly chosen.
     """
-    plain = replace(bundle, card=replace(bundle.card, uncertainty=UncertaintySpec()))
+    plain = replace(bundle, card=replace(bundle.card, uncertainty=UncertaintySpec(), presence=PresenceSpec()))
     networks = ["fp32"] + (["int8"] if bundle.int8_path else [])
     estimators = {name: PoseEstimator(plain, threads=threads, precision=name) for name in networks}
     frames = [frame for folder in folders for frame in _chosen(read_synthetic(folder), count)]

@@ -33,6 +33,7 @@ from dinemo_ros.geometry import so3_log
 from dinemo_ros.io.files import write_arrays
 from dinemo_ros.model.bundle import Bundle, CalibrationSpec, ScoreSpec, load_bundle, rewrite_card
 from dinemo_ros.process.console import command_main
+from dinemo_ros.verification.spec import PresenceSpec
 
 from ..data.batches import project
 from ..data.evenly import some_of
@@ -163,7 +164,8 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
     # Of a handle dinemo_training.export.azimuth_uncertainty fits the scale of the covariance.
     evaluated = exact and not symmetry.uncertain_azimuth
     scale = ScoreSpec().covariance_scale if evaluated else loaded.card.score.covariance_scale
-    card = replace(loaded.card, calibration=CalibrationSpec(),
+    plain = PresenceSpec()  # a floor would take the lowest scores out
+    card = replace(loaded.card, calibration=CalibrationSpec(), presence=plain,
                    score=replace(loaded.card.score, accept=0.0, tta_threshold=1.0, covariance_scale=scale))
     crops = _chosen(posed, count)
     if card.features.flip_tta:
@@ -181,7 +183,7 @@ def calibrate(bundle: Path, posed: Path, negatives: Path | None, count: int, exa
                          card.score.tta_threshold,
                          round(float(np.clip(np.median(ratios), 0.5, 2.0)), 4) if exact else 1.0,
                          _widened(scale, measured.squares, 5 if symmetry.continuous else 6) if evaluated else scale)
-    card = replace(card, calibration=CalibrationSpec(result.depth_scale),
+    card = replace(card, calibration=CalibrationSpec(result.depth_scale), presence=loaded.card.presence,
                    score=replace(card.score, accept=result.accept, covariance_scale=result.covariance_scale))
     rewrite_card(loaded, card)
     print(f"{bundle}: depth_scale {result.depth_scale} over {len(ratios)} of {len(crops)} pictures, accept "

@@ -159,6 +159,7 @@ def located(data: Data, base: Path) -> Data:
         azimuths=_existing("data.azimuths", data.azimuths, base),
         sequences=[_pictures("data.sequences", s, base) for s in data.sequences],
         negatives=_existing("data.negatives", data.negatives, base),
+        others=[_pictures("data.others", s, base) for s in data.others],
         turntables=_turntables(data, base))
 
 

@@ -78,7 +78,8 @@ def _sources(recipe: Recipe) -> dict[str, str | None]:
     options = {f"synthetic.options.{key}": value for key, value in recipe.resolved(recipe.synthetic.options).items()
                if isinstance(value, str) and Path(value).is_dir()}
     return {"data.photographs": data.photographs, "data.reference": data.reference, "data.negatives": data.negatives,
-            **{f"data.sequences[{k}]": s for k, s in enumerate(data.sequences)}, **options}
+            **{f"data.sequences[{k}]": s for k, s in enumerate(data.sequences)},
+            **{f"data.others[{k}]": s for k, s in enumerate(data.others)}, **options}
 
 
 def _require_none_kept(recipe: Recipe) -> None:

@@ -136,22 +136,33 @@ def _figures(recipe: Recipe) -> dict:
     return {key: value for key, value in _card(recipe).items() if key not in _WORDS}
 
 
+def _presence(recipe: Recipe, work: Work, pools: set[str]) -> Stage:
+    data = recipe.data
+    folders = tuple(Path(p) for p in (data.photographs, data.negatives, *data.others) if p)
+    return Stage("presence", "whether there is an object at all", work.presence,
+                 {"count": recipe.evaluate, "others": data.others, "seed": recipe.seed}, ("calibrate", "synthetic"),
+                 folders, ())
+
+
 def _result(recipe: Recipe, folder: RunFolder, work: Work, out: Path, pools: set[str]) -> list[Stage]:
     run, turntables = work.run, recipe.data.turntables
     last = f"bundle{len(recipe.rounds) - 1}"
     measured = tuple(sorted(pools & {"held_out", "sequences", "negatives"}))
     tables = [name for name, there in (("held_out", "held_out" in pools), ("turntables", turntables)) if there]
+    presence = [_presence(recipe, work, pools)] if "synthetic" in pools else []
+    final = "presence" if presence else "calibrate"
     return [
         Stage("export", "mean weights as a checked bundle", work.export,
               {"average": recipe.average, "card": _card(recipe)}, ("shape", last), (),
               (run / "bundle", run / "student.pt")),
         Stage("calibrate", "distance, accepted score, uncertainty", work.calibrate, {"count": recipe.evaluate},
               ("export", *measured), (), (run / "calibration.npz",)),
+        *presence,
         Stage("evaluate", "errors on held-out pictures", work.evaluate,
-              {"count": recipe.evaluate, "spins": recipe.data.turntable_names}, ("calibrate", *measured),
+              {"count": recipe.evaluate, "spins": recipe.data.turntable_names}, (final, *measured),
               (Path(turntables),) if turntables else (),
               tuple(existing(run, f"evaluation_{name}.json") for name in tables)),
-        Stage("publish", f"bundle in {out}", partial(work.publish, out), {"out": str(out)}, ("calibrate",), (),
+        Stage("publish", f"bundle in {out}", partial(work.publish, out), {"out": str(out)}, (final,), (),
               (out / CARD_FILE,)),
         Stage("report", "report/index.html", partial(write_report, recipe, folder), {}, ("evaluate", "publish"), (),
               (run / "report",)),

@@ -94,6 +94,7 @@ class Data:
         sequences: folders of unposed sequences.
         renders: folders of models to draw, by the name of the renderer's option.
         negatives: folder of photographs without the object.
+        others: folders of photographs of objects of other categories, which are to get no pose.
         turntables: folder of sequences with known azimuth, for evaluation alone; turntable_names: which of them, [] for
         all.
     """
@@ -106,12 +107,13 @@ class Data:
     sequences: list = field(default_factory=list)
     renders: dict = field(default_factory=dict)
     negatives: str | None = None
+    others: list = field(default_factory=list)
     turntables: str | None = None
     turntable_names: list = field(default_factory=list)
 
     def __post_init__(self) -> None:
         _check_options("data.renders", self.renders)
-        for name in ("shape", "sequences", "turntable_names"):
+        for name in ("shape", "sequences", "others", "turntable_names"):
             _require(_are_texts(getattr(self, name)), f"data.{name}", getattr(self, name), "a list of texts")
         for name, folders in self.renders.items():
             _require(not folders or _are_texts(folders if isinstance(folders, list) else [folders]),

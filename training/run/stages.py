@@ -27,9 +27,10 @@ from ..data.label_store import read_labels, write_labels
 from ..data.negatives import write_negatives
 from ..data.photographs import prepare
 from ..data.posed_crops import load_posed_crops
+from ..data.presence_boxes import Sources
 from ..evaluation.bundle_accuracy import evaluate_bundle
 from ..export import calibrate as calibration
-from ..export import uncertainty
+from ..export import presence, uncertainty
 from ..export.bundle_export import check_bundle, export_bundle
 from ..models.category_shape import CategoryShape
 from ..models.checkpoint import average_checkpoints
@@ -56,6 +57,7 @@ from .old_names import existing
 from .recipe import Recipe, RecipeError, Round
 
 _TEMPLATES = 72        # posed views that photographs are compared with
+_WITH, _WITHOUT = 2, 4  # boxes with and without the object, for each of recipe.evaluate
 _ROUND_CHECK = 60      # held-out renders that every round is measured on
 _LIKE_CAMERAS = ("photographs", "sequences", "synthetic")  # pools, the one first that looks most like what robots see
 
@@ -312,6 +314,21 @@ class Work:
         write_file(out, json.dumps(summary, indent=1))
         return {"probability_error": summary["ece"]}
 
+    def presence(self) -> dict:
+        """How likely there is an object at all, and the floor; a model whose boxes give too few poses goes without."""
+        data, out = self.recipe.data, self.run / "presence.json"
+        out.unlink(missing_ok=True)
+        sources = Sources((self.pool("synthetic"),), _folders(data.photographs), (), _folders(*data.others),
+                          _folders(data.negatives))
+        count = self.recipe.evaluate
+        try:
+            summary = presence.calibrate(self.bundle, sources, _WITH * count, _WITHOUT * count, seed=self.recipe.seed)
+        except ValueError as error:
+            print(f"the bundle goes without a presence and publishes a pose for every box given: {error}")
+            return {}
+        write_file(out, json.dumps(summary, indent=1))
+        return {"presence_floor": summary["floor"]}
+
     def evaluate(self) -> dict:
         """The finished bundle on held-out renders and, where the recipe names them, on turntables."""
         data, figures = self.recipe.data, {}
@@ -367,6 +384,10 @@ def _die_with_parent() -> None:
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def _folders(*paths: str | None) -> tuple[Path, ...]:
+    return tuple(Path(path) for path in paths if path)
 
 
 def _read(pools: dict[Path, float]) -> list[Pool]:

@@ -19,6 +19,7 @@ from ..inference import Asked, Solved, StagedPipeline
 from ..model.bundle import Bundle
 from ..solver import prepare_category
 from ..solver.category import for_flip_tta
+from ..verification.verifier import verifier_of
 from .solver import DeviceSolver
 from .warp import warp_crops
 
@@ -36,7 +37,7 @@ class TorchPipeline(StagedPipeline):
         category = prepare_category(bundle.mesh, bundle.card, evidence)
         flip_solver = DeviceSolver(for_flip_tta(category), device) if bundle.card.features.flip_tta else None
         super().__init__(extractor, DeviceSolver(category, device), flip_solver, bundle.card.score.tta_threshold,
-                         ("solve",))
+                         ("solve",), verifier_of(bundle))
         self.device = torch.cuda.get_device_name() if device == "cuda" else "CPU, twins in torch"
         self._size = bundle.card.image.size
         self._frame: tuple[np.ndarray, Tensor] | None = None  # the last image and its copy

@@ -191,6 +191,10 @@ class SolverWithFallback:
     def timings(self) -> dict[str, float]:
         return (self.fallback if self._lacking else self._active).timings
 
+    @property
+    def presences(self) -> Sequence[float | None]:
+        return self._active.presences
+
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
               min_score: float = 0.0) -> Solved:
         """Hypotheses of each crop; see :meth:`dinemo_ros.inference.Pipeline.solve`."""

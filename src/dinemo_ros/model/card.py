@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from ..errors import BundleError
 from ..uncertainty import UncertaintySpec
+from ..verification.spec import PresenceSpec
 from .allowed import require
 from .grasps import GraspSpec, check_grasps
 from .symmetry import Symmetry
@@ -140,6 +141,7 @@ class Card:
     Attributes:
         uncertainty: what is applied to poses whose distance is known from the picture alone.
         uncertainty_by_source: the same by what else the distance is known from, see :data:`SOURCES`.
+        presence: how likely it is that there is an object at all, and how likely it has to be.
         grasps: where a gripper takes hold of it.
     """
 
@@ -156,6 +158,7 @@ class Card:
     calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
     uncertainty: UncertaintySpec = _optional(UncertaintySpec)
     uncertainty_by_source: dict[str, UncertaintySpec] = _optional(dict)
+    presence: PresenceSpec = _optional(PresenceSpec)
     grasps: tuple[GraspSpec, ...] = _optional(tuple)
     search: SearchSpec = field(default_factory=SearchSpec)
     files: dict[str, str] = field(default_factory=dict)
@@ -167,6 +170,7 @@ class Card:
             value = getattr(self, name)
             require(len(value) <= longest and (name not in ("category", "version") or value.isprintable()), name,
                      value, f"up to {longest} characters that can be printed")
+        self.presence.require_dim(self.features.dim)
         for source, spec in self.uncertainty_by_source.items():
             require(source in SOURCES, "uncertainty_by_source", source, f"keys {', '.join(SOURCES)}")
             if not spec:
