@@ -77,7 +77,8 @@ class PoseEstimator:
         self._warm_up()
 
     def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None, *,
-                 support: SupportPlane | None = None, depth: DepthImage | None = None) -> list[ObjectPose]:
+                 support: SupportPlane | None = None, depth: DepthImage | None = None,
+                 detector_scores: Sequence[float | None] | None = None) -> list[ObjectPose]:
         """Poses of the objects in ``image``, best score first; proposals below the card's accepted score are dropped.
 
         Args:
@@ -86,6 +87,8 @@ class PoseEstimator:
             rois: (x_min, y_min, x_max, y_max) in pixels, one object each; None looks for objects itself.
             support: the plane that the objects stand on, in the camera's frame, where it is known.
             depth: of the same moment, where there is one.
+            detector_scores: one for each ROI, 0 to 1, of the detector that found it, None where it does not tell: how
+                likely there is an object, before one has looked. Poses of given ROIs that are not likely to be of an object are dropped.
 
         Raises:
             ImageError, CameraError, RoiError: the input cannot be used; the message says why.
@@ -100,9 +103,9 @@ class PoseEstimator:
         poses = self._locate(image, camera, boxes, proposed, Observed(support, depth))
         # A caller's ROI says that there is an object; the threshold is for what the model proposes to itself.
         accept = self.bundle.card.score.accept if proposed else 0.0
-        poses = [pose for pose in poses if pose is not None and pose.score >= accept]
-        if not proposed:
-            poses = [pose for pose in poses if is_present(pose, self.bundle.card.presence)]
+        scores = [None] * len(boxes) if proposed or detector_scores is None else detector_scores
+        poses = [pose for pose, score in zip(poses, scores, strict=True) if pose is not None and pose.score >= accept
+                 and (proposed or is_present(pose, self.bundle.card.presence, score))]
         poses.sort(key=lambda pose: -pose.score)
         if proposed:
             poses = self.proposer.without_duplicates(poses, camera)
@@ -252,7 +255,7 @@ class PoseEstimator:
 
     def _experienced(self, pose: ObjectPose, camera: Camera) -> ObjectPose:
         """What is reported of a pose: probability and covariances as the bundle's ``uncertainty`` knows them."""
-        known, symmetry = self.bundle.card.uncertainty, self.bundle.card.symmetry
+        known, symmetry = self.bundle.card.uncertainty_of(pose.source), self.bundle.card.symmetry
         if not known:
             return pose
         pose = as_experienced(pose, known, symmetry, self.covered(pose, camera))

@@ -143,7 +143,8 @@ def fuse(poses: Sequence[ObjectPose], symmetry: Symmetry, dropped: int = 0) -> F
         score=float(np.mean([pose.score for pose in poses])), visible=float(np.mean([pose.visible for pose in poses])),
         source=Counter(pose.source for pose in poses).most_common(1)[0][0],
         track_id=reference.track_id if len({pose.track_id for pose in poses}) == 1 else None,
-        probability=_mean_known([pose.probability for pose in poses]))
+        probability=_mean_known([pose.probability for pose in poses]),
+        presence=_mean_known([pose.presence for pose in poses]))
     return Fused(mean, len(poses), dropped, float(np.linalg.norm(deviations[:, :3], axis=1).max()),
                  float(np.linalg.norm(deviations[:, 3:], axis=1).max()))
 

@@ -27,6 +27,7 @@ from .geometry import se3, so3_exp, so3_log
 from .pose import Hypothesis, ObjectPose, Roi
 from .scene.depth_image import DepthImage
 from .scene.support_plane import SupportPlane
+from .verification.verifier import is_present
 
 _VELOCITY_GAIN = 0.7  # weight of the newest difference of two poses in the velocity
 _FLIP_MEMORY = 0.8  # per image; evidence for the flip is summed up over about five of them
@@ -257,7 +258,9 @@ class PoseTracker:
             self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)
         boxes = [box for box in boxes if not self._claim(box, camera)]
         accept = self._estimator.bundle.card.score.accept if proposed else 0.0
-        found = [p for p in self._locate(image, camera, boxes, proposed) if p is not None and p.score >= accept]
+        presence = self._estimator.bundle.card.presence
+        found = [p for p in self._locate(image, camera, boxes, proposed) if p is not None and p.score >= accept
+                 and (proposed or is_present(p, presence))]
         found.sort(key=lambda pose: -pose.score)
         places = np.array([self._estimator.covered(pose, camera) for pose in found]).reshape(-1, 4)
         for k in distinct_boxes(places, -np.arange(len(found), dtype=float)):

@@ -127,7 +127,7 @@ def test_a_frame_may_change_its_parent():
     buffer = buffer_of(transform("table", "cup", some(1), 10 * SECOND), transform("hand", "cup", some(2), 11 * SECOND),
                        static=False)
     assert np.allclose(buffer.lookup("table", "cup", 10 * SECOND), some(1))
-    assert np.allclose(buffer.lookup("table", "cup", 10 * SECOND + 5), some(1)), "between: the one before"
+    assert np.allclose(buffer.lookup("table", "cup", 10 * SECOND + SECOND // 2), some(1)), "between: the one before"
     assert np.allclose(buffer.lookup("hand", "cup", 0), some(2))
 
 

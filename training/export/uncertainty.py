@@ -220,8 +220,12 @@ def logistic(evidence: np.ndarray, right: np.ndarray) -> np.ndarray:
     """[E] coefficients of the probability that ``right`` [N] is true by ``evidence`` [N, E], the first of them 1.
 
     Maximum likelihood with a slight pull to zero. More evidence for a pose never makes it less probable: a coefficient
-    that comes out below zero is left out.
+    that comes out below zero is left out. Where all are true or none is, evidence tells nothing apart: half a picture
+    of the other kind is added.
     """
+    if right.all() or not right.any():
+        share = (float(right.sum()) + 0.5) / (len(right) + 1.0)
+        return np.r_[np.log(share / (1.0 - share)), np.zeros(evidence.shape[1] - 1)]
     mean, spread = evidence[:, 1:].mean(0), evidence[:, 1:].std(0) + 1e-9
     x = np.c_[np.ones(len(evidence)), (evidence[:, 1:] - mean) / spread]
     used = np.ones(x.shape[1], bool)

@@ -58,6 +58,8 @@ One JSON line per image:
     category, score (0 to 1), visible (share of the surface explained, 0 to 1)
     probability that the rotation is within 30 degrees of the true one, as measured on renders, of an object that is of
                 this category (whether it is, score tells); null where the bundle does not tell
+    presence    probability that there is an object of this category in the box at all, as measured on renders and
+                photographs; null where the bundle does not tell. Below the bundle's floor a given box has no object
     T_cam_obj   4x4, object frame to camera optical frame, metres (object: x forward, y left, z up, centre of its box)
     azimuth, elevation, theta   degrees, PASCAL3D+: azimuth 0 sees the front, 90 the object's left side; azimuth is
                 null where nothing is known about it (a bottle, a cup whose handle is hidden), T_cam_obj then has some

@@ -156,7 +156,7 @@ def hfov(text: str) -> float:
 
 def elevation(text: str) -> float:
     """An elevation in degrees."""
-    return _number(text, float, -90.0, 90.0, "an elevation in degrees")
+    return number(text, float, -90.0, 90.0, "an elevation in degrees")
 
 
 def named_file(text: str) -> tuple[str, Path]:

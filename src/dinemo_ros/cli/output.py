@@ -150,6 +150,7 @@ def object_entry(pose: ObjectPose) -> dict:
         "category": pose.category,
         **_hypothesis_entry(pose, known),
         "probability": pose.probability,
+        "presence": pose.presence,
         "covariance": pose.covariance,
         "size_covariance": pose.size_covariance,
         "roi": pose.roi,

@@ -36,6 +36,7 @@ class Choice:
 
     Attributes:
         rois: (x_min, y_min, x_max, y_max) in pixels, inside the image.
+        scores: the detector's of each of them, 0 to 1; None where it has none, or another number.
         left_out: boxes per reason. sentences: one per reason, for a person.
         bad: of boxes that are none.
         notes: what is strange about the message besides, by a short name.
@@ -43,6 +44,7 @@ class Choice:
     """
 
     rois: list[Box] = field(default_factory=list)
+    scores: list[float | None] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     sentences: dict[str, str] = field(default_factory=dict)
     bad: list[RoiError] = field(default_factory=list)
@@ -76,6 +78,9 @@ def choose_boxes(message: Detection2DArray, width: int, height: int, class_id: s
     ordered = sorted(pixels, key=lambda k: -_certain(scored[k][1]))
     good, choice.bad = check_rois([boxes[k] for k in ordered], width, height, camera)
     choice.rois = _distinct(good, limit, choice)
+    score_of = {boxes[k]: scored[k] for k in reversed(ordered)}  # the best of equal boxes comes last
+    choice.scores = [score if detection.results and 0.0 <= score <= 1.0 else None
+                     for detection, score in (score_of[roi] for roi in choice.rois)]
     return choice
 
 

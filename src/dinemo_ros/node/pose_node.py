@@ -35,7 +35,7 @@ from ..model.bundle import Bundle, find_bundle, load_bundle
 from ..pose import ObjectPose
 from ..tracker import PoseTracker, Tracking
 from . import conversions, parameters
-from .boxes import choose_boxes
+from .boxes import Choice, choose_boxes
 from .depth_input import TOPIC as DEPTH_TOPIC
 from .depth_input import DepthError
 from .diagnostics import Monitor, array_message, cause_of, what_runs
@@ -368,9 +368,9 @@ class PoseNode(LifecycleNodeMixin, Node):
         try:
             check_frame_id(message.header)
             image, camera = self._picture(message, settings)
-            rois = None if detections is None else self._rois(detections, camera, settings)
-            scene = self._scene_inputs.of_image(message.header, camera, rois, settings)
-            poses = self._estimate(image, camera, rois, scene, settings)
+            boxes = None if detections is None else self._boxes(detections, camera, settings)
+            scene = self._scene_inputs.of_image(message.header, camera, boxes and boxes.rois, settings)
+            poses = self._estimate(image, camera, boxes, scene, settings)
             self._on_demand.take(scene.placement.header, [scene.placement.placed(pose) for pose in poses])
             if self._switch.enabled:  # otherwise the image is for a request only
                 poses = self._gated(poses, conversions.nanoseconds(message.header.stamp), settings)
@@ -424,7 +424,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         stamp = conversions.nanoseconds(message.header.stamp)
         return self._camera_infos.camera(stamp, width, height, settings.image_is_rectified)
 
-    def _rois(self, detections: Detection2DArray, camera: Camera, settings: SimpleNamespace) -> list:
+    def _boxes(self, detections: Detection2DArray, camera: Camera, settings: SimpleNamespace) -> Choice:
         choice = choose_boxes(detections, camera.width, camera.height, settings.detections_class_id,
                               settings.detections_min_score, settings.max_objects, camera)
         topic, period = self._topic("detections_2d"), settings.warn_period_s
@@ -441,17 +441,18 @@ class PoseNode(LifecycleNodeMixin, Node):
                 self._note("detections_2d", f"boxes_{reason}", sentence, period)
         for cause, sentence in choice.notes.items():
             self._note("detections_2d", f"boxes_{cause}", sentence, period)
-        return choice.rois
+        return choice
 
-    def _estimate(self, image: np.ndarray, camera: Camera, rois: list | None, scene: Scene,
+    def _estimate(self, image: np.ndarray, camera: Camera, boxes: Choice | None, scene: Scene,
                   settings: SimpleNamespace) -> list[ObjectPose]:
-        found = self._found(image, camera, rois, scene, settings)
+        found, rois = self._found(image, camera, boxes, scene, settings), boxes and boxes.rois
         poses = [pose for pose in found if pose.score >= settings.min_score][:settings.max_objects]
         self._scene_inputs.tally.answered(poses, why_empty(found, rois, settings.min_score))
         return poses
 
-    def _found(self, image: np.ndarray, camera: Camera, rois: list | None, scene: Scene,
+    def _found(self, image: np.ndarray, camera: Camera, boxes: Choice | None, scene: Scene,
                settings: SimpleNamespace) -> list[ObjectPose]:
+        rois = boxes and boxes.rois
         if settings.tracking:
             if self._tracker is None:
                 self._tracker = PoseTracker(self._estimator)
@@ -462,7 +463,8 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._tracker = None
         if rois is not None and not rois:
             return []
-        return self._estimator.estimate(image, camera, rois, **scene.known)
+        return self._estimator.estimate(image, camera, rois, **scene.known,
+                                        detector_scores=boxes and boxes.scores)
 
     def _gated(self, poses: list[ObjectPose], stamp_ns: int, settings: SimpleNamespace) -> list[ObjectPose]:
         """Those of ``poses`` that the gates let through."""
