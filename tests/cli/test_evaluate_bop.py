@@ -135,7 +135,7 @@ def test_an_object_outside_of_its_picture_is_wrong_and_named(bundle, copy, split
     (["{s}", "--objects", "{o}", "--json", "{o}"], "is read by this command and would be overwritten"),
     (["{s}", "--objects", "{o}", "--json", "{s}/000000/scene_gt.json"], "is read by this command and would be"),
     (["{s}", "--objects", "{o}", "--json", "{t}"], "is a folder; give the name of a file"),
-    (["{s}", "--objects", "{o}", "--bundle", "cup"], "cup: is a bundle of the category 'cup', and the objects that are"),
+    (["{s}", "--objects", "{o}", "--bundle", "cup"], "cup: is a bundle of the category 'cup', and the objects"),
     (["{s}", "--objects", "{o}", "--bundle", "{b}", "--bundle", "{b}"], "and another --bundle is of it, too"),
     (["{s}", "--objects", "{t}/spoon.json"], "no bundle of the category 'spoon' is shipped (bottle, car, cup are)"),
     (["{s}", "--objects", "{t}/small.json", "--bundle", "{b}"], "times as large as their boxes"),
@@ -166,6 +166,6 @@ def test_the_help_says_what_is_read_and_answered(capsys):
     with pytest.raises(SystemExit):
         main(["eval", "bop", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    for words in ("scene_support.json", "T_cam_category = T_m2c @ T_model_category", "x, y, x + w, y + h taken as pixel "
-                  "edges", "deg5cm1", "coverage_68", "docs/evaluation.md", "azimuths within 30 degrees, null"):
+    for words in ("scene_support.json", "T_cam_category = T_m2c @ T_model_category", "x, y, x + w, y + h taken as "
+                  "pixel edges", "deg5cm1", "coverage_68", "docs/evaluation.md", "azimuths within 30 degrees, null"):
         assert words in said, words
