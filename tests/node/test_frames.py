@@ -125,7 +125,8 @@ def test_nothing_seen_is_an_empty_array_and_no_transform(robot):
     assert reasons == ["no object was found in the whole image", "the detector sent no box that is looked at",
                        "no object was found in 1 box of the detector", "the detector sent no box that is looked at",
                        "the best of 1 poses has score 0.500, below min_score 0.9"]
-    assert probe.diagnosis()["images_without_object"] == "5"
+    values = probe.diagnosis()
+    assert (values["images_without_object"], values["rejected_internal"]) == ("5", "0")
     probe.spin(0.3)
     assert not any(probe.received[topic] for topic in ("pose", "pose_with_covariance"))
     assert not any("car" in t.child_frame_id for m in probe.received["/tf"] for t in m.transforms)

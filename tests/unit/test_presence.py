@@ -13,7 +13,8 @@ from unit.test_real_photographs import CAR_BOX, CUP_BOX, picture
 
 from dinemo_ros.errors import BundleError
 from dinemo_ros.estimator import PoseEstimator
-from dinemo_ros.model.bundle import Bundle, Card, _card_text, load_bundle
+from dinemo_ros.model.bundle import Bundle, Card, load_bundle
+from dinemo_ros.model.card_document import card_text
 from dinemo_ros.solver.coarse import Target
 from dinemo_ros.solver.crop_solver import SolvedPose
 from dinemo_ros.verification.evidence import EvidenceReader
@@ -64,8 +65,8 @@ def test_the_pooled_weights_are_those_of_the_features():
 
 
 def test_a_card_without_it_is_written_as_before():
-    assert not PresenceSpec() and "presence" not in _card_text(car_card())
-    assert "presence" in _card_text(car_card(presence=replace(SPEC, pooled=(0.1,) * 128)))
+    assert not PresenceSpec() and "presence" not in card_text(car_card())
+    assert "presence" in card_text(car_card(presence=replace(SPEC, pooled=(0.1,) * 128)))
 
 
 def test_the_evidence_of_a_planted_object_and_of_none(tmp_path):
