@@ -78,11 +78,11 @@ def choose(target: Target, pose: Refined, category: Category, scratch: Scratch) 
     terms, log_scale = NO_TERMS, 0.0
     if support:
         observations.append(support.told("support"))
-        if support.used:
+        if support.used and target.support is not None:
             terms, log_scale = Terms(support_term(target.support, category)), support.log_scale
     if depth:
         observations.append(depth.told("depth"))
-        if depth.used:
+        if depth.used and target.depth is not None:
             terms = Terms(terms.support, target.depth, depth_noise(category))
             log_scale = depth.log_scale if not terms.support[0] else log_scale
     return Choice(terms, log_scale, tuple(observations))
@@ -105,6 +105,7 @@ class _Verdict:
 def _standing(target: Target, pose: Refined, category: Category) -> _Verdict:
     """Does the object stand on the plane?"""
     plane = target.support
+    assert plane is not None  # as the caller saw
     below = foot(pose.R, pose.t, pose.log_size, category)
     along = float(plane.normal @ below)
     height = along - plane.offset_m
@@ -162,6 +163,7 @@ def _reconciled(target: Target, pose: Refined, category: Category, support: _Ver
                 depth: _Verdict) -> tuple[_Verdict, _Verdict]:
     """The two verdicts where both were observed and the depth agrees with the object at some scale."""
     plane = target.support
+    assert plane is not None  # as the caller saw
     at_depth = math.exp(depth.log_scale) * foot(pose.R, pose.t, pose.log_size, category)
     height = float(plane.normal @ at_depth) - plane.offset_m
     tilt = math.atan2(float(np.linalg.norm(np.cross(pose.R[:, 2], plane.normal))),
