@@ -11,6 +11,7 @@ from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.detection.regions import projected_box
 from dinemo_ros.geometry import se3
 from dinemo_ros.pose import ObjectPose
+from dinemo_ros.verification.spec import PresenceSpec
 
 CAMERA = Camera.from_hfov(400, 240, 60.0)
 IMAGE = np.zeros((240, 400, 3), np.uint8)
@@ -34,7 +35,8 @@ class ScriptedEstimator:
     """
 
     def __init__(self) -> None:
-        self.bundle = SimpleNamespace(card=SimpleNamespace(score=SimpleNamespace(accept=ACCEPT)))
+        self.bundle = SimpleNamespace(card=SimpleNamespace(score=SimpleNamespace(accept=ACCEPT),
+                                                           presence=PresenceSpec()))
         self.timings: dict[str, float] = {}
         self.follows, self.proposals, self.searches = None, [], lambda box: None
         self.clear()
@@ -45,7 +47,7 @@ class ScriptedEstimator:
     def covered(self, pose, camera):
         return projected_box(pose, camera, _CUBE)
 
-    def follow(self, image, camera, poses):
+    def follow(self, image, camera, poses, support=None, depth=None):
         self.followed += len(poses)
         if self.follows is None:
             return list(poses)
@@ -53,7 +55,7 @@ class ScriptedEstimator:
         found = dict(zip(order.tolist(), self.follows, strict=True))
         return [found[k] for k in range(len(poses))]
 
-    def locate(self, image, camera, boxes, proposed=False):
+    def locate(self, image, camera, boxes, proposed=False, support=None, depth=None):
         self.searched += [(tuple(box), proposed) for box in boxes]
         return [self.searches(box) for box in boxes]
 

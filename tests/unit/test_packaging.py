@@ -19,8 +19,6 @@ from pathlib import Path
 import pytest
 from shared_data import ROOT
 
-import dinemo_ros.model.bundle as bundle_module
-
 NEEDED = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "LICENSE", "README.md")
 FOLDERS = ("src", "training", "resource", "config", "launch", "engines", "examples")
 NETWORKS = "*.onnx"  # 50 MB that packing would only carry about
@@ -157,10 +155,10 @@ def test_git_and_its_archives_keep_the_link():
 def test_bundles_are_found_beside_the_libraries(site, tmp_path, monkeypatch):
     """pip install --user, and pip as root on Debian and Ubuntu, install outside of sys.prefix."""
     monkeypatch.delenv("AMENT_PREFIX_PATH", raising=False)
-    module = tmp_path / site / "dinemo_ros/model/bundle.py"
+    module = tmp_path / site / "dinemo_ros/model/bundle_search.py"
     card = tmp_path / site / "../../../share/dinemo_ros/engines/teapot/model.yaml"
     for file in (module, card.resolve()):
         file.parent.mkdir(parents=True)
         file.write_text("", encoding="utf-8")
-    monkeypatch.setattr(bundle_module, "__file__", str(module))
-    assert bundle_module.find_bundle("teapot") == card.resolve().parent
+    monkeypatch.setattr(bundle_search, "__file__", str(module))
+    assert bundle_search.find_bundle("teapot") == card.resolve().parent

@@ -12,12 +12,8 @@ import numpy as np
 from ..camera.pinhole import Camera
 from ..pose import Roi
 from ..scene.depth_image import DepthImage
+from ..scene.plane_from_depth import find_support
 from ..scene.support_plane import SupportPlane
-
-try:
-    from ..scene.plane_from_depth import find_support
-except ImportError:  # a package without it
-    find_support = None
 
 _MOST_BOXES = 3  # that a plane is looked for round, the detector's most certain ones
 
@@ -43,8 +39,6 @@ def plane_in_depth(depth: DepthImage, rois: Sequence[Roi] | None, camera: Camera
 
     camera: of the colour image, whose pixels the boxes are in.
     """
-    if find_support is None:
-        return None
     whole = (0.0, 0.0, float(camera.width), float(camera.height))
     boxes = [whole] if rois is None else list(rois)[:_MOST_BOXES]
-    return next((plane for box in boxes if (plane := find_support(depth, box, camera)) is not None), None)
+    return next((plane for box in boxes if (plane := find_support(depth, np.array(box), camera)) is not None), None)
