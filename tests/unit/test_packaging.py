@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from shared_data import ROOT
 
+from dinemo_ros.model import bundle_search
+
 NEEDED = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "LICENSE", "README.md")
 FOLDERS = ("src", "training", "resource", "config", "launch", "engines", "examples")
 NETWORKS = "*.onnx"  # 50 MB that packing would only carry about
