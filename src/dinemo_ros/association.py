@@ -9,8 +9,8 @@ import numpy as np
 def nearest_pairs(cost: np.ndarray, limit: float = np.inf) -> list[tuple[int, int]]:
     """(row, column) of ``cost`` [M, N], each row and column at most once, cheapest pair first.
 
-    Pairs that cost ``limit`` or more, or infinity, are none. Of equal ones the first row, then the first column wins,
-    so that the same input gives the same pairs.
+    Pairs that cost ``limit`` or more (in the unit of ``cost``, any), or infinity, are none. Of equal ones the first
+    row, then the first column wins, so that the same input gives the same pairs.
     """
     left = np.array(cost, dtype=np.float64)
     pairs = []

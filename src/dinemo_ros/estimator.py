@@ -88,7 +88,8 @@ class PoseEstimator:
             support: the plane that the objects stand on, in the camera's frame, where it is known.
             depth: of the same moment, where there is one.
             detector_scores: one for each ROI, 0 to 1, of the detector that found it, None where it does not tell: how
-                likely there is an object, before one has looked. Poses of given ROIs that are not likely to be of an object are dropped.
+                likely there is an object, before one has looked. Poses of given ROIs
+                that are not likely to be of an object are dropped.
 
         Raises:
             ImageError, CameraError, RoiError: the input cannot be used; the message says why.

@@ -185,5 +185,5 @@ def test_round_trip_with_the_shipped_model(tmp_path, make_probe, demo_frames):
             assert answer.success and answer.best.used == 5, answer.reason
             assert np.degrees(rotation_angle(answer.T[:3, :3], frame.T_cam_obj[:3, :3])) < 18.0
             assert np.linalg.norm(answer.T[:3, 3] - frame.T_cam_obj[:3, 3]) < 0.48
-            assert answer.best.id == "car_0" and answer.best.category == "car"
+            assert answer.best.id == "client_test/car_0" and answer.best.category == "car"
             assert client.reset().reason == "1 track forgotten, with gates and the last stamp"

@@ -35,8 +35,8 @@ class ScriptedEstimator:
     """
 
     def __init__(self) -> None:
-        card = SimpleNamespace(score=SimpleNamespace(accept=ACCEPT), presence=PresenceSpec())  # with no verifier
-        self.bundle = SimpleNamespace(card=card)
+        self.bundle = SimpleNamespace(card=SimpleNamespace(score=SimpleNamespace(accept=ACCEPT),
+                                                           presence=PresenceSpec()))
         self.timings: dict[str, float] = {}
         self.follows, self.proposals, self.searches = None, [], lambda box: None
         self.clear()
@@ -47,7 +47,7 @@ class ScriptedEstimator:
     def covered(self, pose, camera):
         return projected_box(pose, camera, _CUBE)
 
-    def follow(self, image, camera, poses, *, support=None, depth=None):
+    def follow(self, image, camera, poses, support=None, depth=None):
         self.followed += len(poses)
         if self.follows is None:
             return list(poses)
@@ -55,7 +55,7 @@ class ScriptedEstimator:
         found = dict(zip(order.tolist(), self.follows, strict=True))
         return [found[k] for k in range(len(poses))]
 
-    def locate(self, image, camera, boxes, proposed=False, *, support=None, depth=None):
+    def locate(self, image, camera, boxes, proposed=False, support=None, depth=None):
         self.searched += [(tuple(box), proposed) for box in boxes]
         return [self.searches(box) for box in boxes]
 

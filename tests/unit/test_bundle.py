@@ -160,8 +160,8 @@ def test_truncated_file(bundle, name):
 
 
 @pytest.mark.parametrize("text, reason", [
-    ("format: dinemo-bundle/3\ncategory: car\n",
-     "is dinemo-bundle/3, this version reads dinemo-bundle/1 and dinemo-bundle/2: upgrade"),
+    ("format: dinemo-bundle/3\ncategory: car\n", "is dinemo-bundle/3, this version reads "
+     "dinemo-bundle/1 and dinemo-bundle/2: upgrade"),
     ("format: yolo\n", "not a dinemo bundle"), ("- 1\n- 2\n", "not a dinemo bundle"), ("", "not a dinemo bundle"),
     ("{{", "cannot be read as YAML"), ("!!python/object/apply:os.system [true]\n", "cannot be read as YAML")])
 def test_foreign_card(bundle, text, reason):

@@ -123,8 +123,8 @@ def test_a_card_with_every_key_is_read_back():
     ({"grasps": [GRASP, GRASP]}, "grasps.name is 'roof'; allowed: names of which every frame has its own"),
     ({"grasps": [GRASP | {"turns_deg": [0, 5]}, GRASP | {"name": "roof_1"}]}, "grasps.name is 'roof_1'"),
     ({"grasps": [GRASP | {"name": "../rim"}]}, "grasps.name is '../rim'; allowed: 1 to 64 lower-case"),
-    ({"grasps": [GRASP | {"position": [0, 0, 2.5]}]},
-     "grasps.roof.position is .*2.5.*; allowed: three numbers from -2"),
+    ({"grasps": [GRASP | {"position": [0, 0, 2.5]}]}, "grasps.roof.position is .*2.5.*; allowed: three "
+     "numbers from -2"),
     ({"grasps": [GRASP | {"position": [0, 0]}]}, "grasps.roof.position is .*; allowed: three numbers"),
     ({"grasps": [GRASP | {"approach": [0, 0, 0]}]}, "grasps.roof.approach is .*; allowed: .* a direction"),
     ({"grasps": [GRASP | {"closing": [0, 1, 1]}]}, "grasps.roof.closing is .* perpendicular to approach"),

@@ -168,7 +168,7 @@ def test_a_planted_mode_of_shape_is_recovered_by_the_outline(category):
                                                      (2.5, 0.0, False), (-2.5, 0.0, False), (0.0, 50.0, False)])
 def test_an_object_stands_there_or_not(category, above_m, tilt_deg, used):
     plane = standing_plane(category, above_m, tilt_deg)
-    verdict = observing._standing(target(plane), Refined(R, T), category)
+    verdict = observing._standing(plane, Refined(R, T), category)
     assert verdict.used == used
     if abs(tilt_deg) < 1:
         assert verdict.residual_m == pytest.approx(above_m, abs=1e-9)
@@ -180,7 +180,7 @@ def test_an_object_stands_there_or_not(category, above_m, tilt_deg, used):
 
 
 def test_a_plane_that_does_not_pass_below_the_object_is_refused(category):
-    verdict = observing._standing(target(SupportPlane(np.array([0.0, 0.0, 1.0]), -0.5)), Refined(R, T), category)
+    verdict = observing._standing(SupportPlane(np.array([0.0, 0.0, 1.0]), -0.5), Refined(R, T), category)
     assert not verdict.used and "normal up" in verdict.reason
 
 

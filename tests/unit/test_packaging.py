@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from shared_data import ROOT
 
-import dinemo_ros.model.bundle_search as bundle_search
+from dinemo_ros.model import bundle_search
 
 NEEDED = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "LICENSE", "README.md")
 FOLDERS = ("src", "training", "resource", "config", "launch", "engines", "examples")

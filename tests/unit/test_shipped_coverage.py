@@ -51,8 +51,9 @@ def demo_entries():
 
 
 def contents_of(category):
-    """Records of the shipped frames, also of those whose pose the floor of presence would drop."""
+    """Records of the shipped frames."""
     bundle = load_bundle(ROOT / "engines" / category)
+    # Of all poses, also those that are not likely to be of an object: what is counted is how far off they are.
     estimator = PoseEstimator(replace(bundle, card=replace(bundle.card, presence=PresenceSpec())), threads=2)
     entries, levels = demo_entries(), (None,)
     if category != "car":

@@ -153,7 +153,8 @@ class _Drawer:
 
 
 def rough(rng: np.random.Generator, box: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """[4] ``box`` as inexact as a detector's: an overlap (IoU) of 0.7 and more with it, inside the image."""
+    """[4] pixels: ``box`` [4] as inexact as a detector's, an overlap (IoU) of 0.7 and more with it, inside the
+    image [H, W, 3]."""
     limits = np.array([image.shape[1], image.shape[0]] * 2, float)
     for _ in range(50):
         side = np.tile(box[2:] - box[:2], 2)
@@ -175,7 +176,7 @@ def plain(rng: np.random.Generator) -> np.ndarray:
 
 
 def anywhere(rng: np.random.Generator, image: np.ndarray) -> Drawn:
-    """A random box of any size and of the shapes that objects have."""
+    """A random box [4] in pixels of ``image`` [H, W, 3], of any size and of the shapes that objects have."""
     height, width = image.shape[:2]
     shape = np.exp(0.5 * rng.uniform(-1, 1))
     side = np.exp(rng.uniform(np.log(32), np.log(0.95 * min(height, width))))

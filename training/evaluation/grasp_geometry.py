@@ -79,7 +79,11 @@ def table(rows: Sequence[dict]) -> str:
 
 
 def main() -> None:
-    """The command ``python -m dinemo_training.evaluation.grasp_geometry``."""
+    """The command ``python -m dinemo_training.evaluation.grasp_geometry``.
+
+    Raises:
+        SystemExit: the card of the bundle has no grasps.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle whose grasps are tried")

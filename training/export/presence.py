@@ -99,7 +99,8 @@ def measure(bundle: Bundle, sources: Sources, with_object: int, without: int, se
 
 
 def fit(measured: Measured) -> tuple[PresenceSpec, np.ndarray]:
-    """The ``presence`` of a card, and [M] what each box gets by a fit to the others; what got no pose has no evidence.
+    """The ``presence`` of a card, and [M] probabilities that each box gets by a fit to the others; what got no pose has
+    no evidence.
 
     Raises:
         ValueError: too few poses in boxes with or without the object.

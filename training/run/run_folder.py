@@ -232,7 +232,7 @@ class RunFolder:
         return {name: stamp["metrics"] for name, stamp in stamps.items() if stamp.get("state") == "done"}
 
     def seconds(self, name: str) -> float:
-        """Time that a stage took, all its attempts together."""
+        """Seconds that a stage took, all its attempts together."""
         return sum(entry.get("seconds", 0.0) for entry in self.events() if entry["stage"] == name)
 
     def events(self) -> list[dict]:

@@ -198,7 +198,7 @@ def with_negative_lists(words: Sequence[str]) -> list[str]:
 
 
 def number_list(text: str, count: int, what: str) -> tuple[float, ...]:
-    """``count`` finite numbers with commas between them.
+    """``count`` finite numbers with commas between them, in whatever unit.
 
     Raises:
         argparse.ArgumentTypeError: they are none; ``what`` ends the sentence.
@@ -213,7 +213,7 @@ def number_list(text: str, count: int, what: str) -> tuple[float, ...]:
 
 
 def number(text: str, kind: type[_Number], low: float, high: float, what: str) -> _Number:
-    """A number from ``low`` to ``high``; argparse.ArgumentTypeError names what it should be."""
+    """A number from ``low`` to ``high``, in whatever unit; argparse.ArgumentTypeError names what it should be."""
     value: _Number | None = None
     with contextlib.suppress(ValueError):
         value = kind(text)

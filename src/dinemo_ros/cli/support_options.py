@@ -65,7 +65,7 @@ def support_plane(arguments: argparse.Namespace) -> SupportPlane | None:
 
 
 def sigmas(arguments: argparse.Namespace) -> dict[str, float]:
-    """Keyword arguments of a :class:`SupportPlane`, none where --support-sigma was not given."""
+    """Keyword arguments of a :class:`SupportPlane`, radians and metres, none where --support-sigma was not given."""
     if arguments.support_sigma is None:
         return {}
     degrees, millimetres = arguments.support_sigma
@@ -73,7 +73,7 @@ def sigmas(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def plane_numbers(text: str) -> tuple[float, ...]:
-    """``nx,ny,nz,d``; argparse.ArgumentTypeError where it is no such list."""
+    """``nx,ny,nz,d``, a unit vector and metres; argparse.ArgumentTypeError where it is no such list."""
     return options.number_list(text, 4, "a plane; write nx,ny,nz,d, e.g. 0,-0.866,-0.5,-0.62")
 
 

@@ -168,7 +168,10 @@ def _draw_axes(canvas: np.ndarray, camera: Camera, pose: ObjectPose, width: int)
 
 def draw_line(canvas: np.ndarray, camera: Camera, a: np.ndarray, b: np.ndarray, colour: tuple[int, int, int],
                width: int, arrow: bool = False) -> None:
-    """A segment between points [3] in the camera frame, cut at the near plane, bent as the lens bends it."""
+    """A segment between points [3], metres in the camera frame, on ``canvas`` [H, W, 3], ``width`` pixels wide.
+
+    It is cut at the near plane and bent as the lens bends it.
+    """
     if max(a[2], b[2]) <= NEAR_M:
         return
     if min(a[2], b[2]) <= NEAR_M:  # cut, keeping the direction

@@ -17,7 +17,9 @@ _MOST = 1e9  # of anything in pixels, metres or millimetres
 
 
 def numbers(value: Document, count: int, what: str) -> np.ndarray:
-    """[count] finite float64 of a list of numbers, or of rows of them; ``what`` begins the sentence of an error.
+    """[count] finite float64, in whatever unit, of a list of numbers, or of rows of them.
+
+    ``what`` begins the sentence of an error.
 
     A text that is a number counts as one: YAML 1.1 takes ``1e-5`` for a text.
 
@@ -33,7 +35,7 @@ def numbers(value: Document, count: int, what: str) -> np.ndarray:
 
 
 def number(value: Document, what: str) -> float:
-    """A finite number, or DatasetError."""
+    """A finite number in whatever unit, or DatasetError."""
     try:
         found = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
     except ValueError:
@@ -44,7 +46,8 @@ def number(value: Document, what: str) -> float:
 
 
 def rotation(value: Document, what: str) -> np.ndarray:
-    """[3, 3] of nine numbers, row by row, which must be a rotation, and exactly one when it comes back."""
+    """[3, 3] of nine numbers, row by row, which must be a rotation, and exactly one when it comes back; DatasetError
+    where it is none."""
     R = numbers(value, 9, what).reshape(3, 3)
     if not np.allclose(R.T @ R, np.eye(3), rtol=0, atol=_ROUNDING) or np.linalg.det(R) < 0:
         raise DatasetError(f"{what} is no rotation: its columns must be of length one, at right angles, right-handed")
@@ -53,7 +56,7 @@ def rotation(value: Document, what: str) -> np.ndarray:
 
 
 def motion(value: Document, what: str) -> np.ndarray:
-    """[4, 4] rigid motion of four rows of four numbers."""
+    """[4, 4] rigid motion, in the unit of its file, of four rows of four numbers; DatasetError where it is none."""
     T = numbers(value, 16, what).reshape(4, 4)
     if not np.allclose(T[3], [0, 0, 0, 1], rtol=0, atol=_ROUNDING):
         raise DatasetError(f"{what} has the last row {T[3].tolist()}, expected [0, 0, 0, 1]")

@@ -61,8 +61,8 @@ def decode_depth(encoding: str, height: int, width: int, step: int, data: Buffer
 
 
 def decode_compressed_depth(image_format: str, data: Buffer) -> np.ndarray:
-    """uint16 or float32 [H, W] of a ``sensor_msgs/CompressedImage`` from compressed_depth_image_transport
-    (``"16UC1; compressedDepth png"``, also 32FC1), or of a 16-bit PNG.
+    """uint16 (millimetres) or float32 (metres) [H, W] of a ``sensor_msgs/CompressedImage`` from
+    compressed_depth_image_transport (``"16UC1; compressedDepth png"``, also 32FC1), or of a 16-bit PNG.
 
     Raises:
         ImageError: another format (RVL), empty, larger than 120 megapixels, damaged, or no picture of 16 bits.

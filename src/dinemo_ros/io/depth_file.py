@@ -25,7 +25,7 @@ _EXPECTED = "a 16-bit PNG or TIFF (millimetres) or a 32-bit float TIFF (metres) 
 
 
 def read_depth_file(path: Path) -> np.ndarray:
-    """uint16 or float32 [H, W] of a depth picture, as stored.
+    """uint16 (millimetres) or float32 (metres) [H, W] of a depth picture, as stored.
 
     Raises:
         ImageError: it cannot be read, is too large, damaged, or holds something else; names the file.

@@ -39,6 +39,6 @@ def plane_in_depth(depth: DepthImage, rois: Sequence[Roi] | None, camera: Camera
 
     camera: of the colour image, whose pixels the boxes are in.
     """
-    whole = np.array([0.0, 0.0, camera.width, camera.height])
-    boxes = [whole] if rois is None else [np.array(roi) for roi in rois[:_MOST_BOXES]]
-    return next((plane for box in boxes if (plane := find_support(depth, box, camera)) is not None), None)
+    whole = (0.0, 0.0, float(camera.width), float(camera.height))
+    boxes = [whole] if rois is None else list(rois)[:_MOST_BOXES]
+    return next((plane for box in boxes if (plane := find_support(depth, np.array(box), camera)) is not None), None)

@@ -56,7 +56,11 @@ class OwnTransforms:
             self._refuse(topic, problems[0] + f" (and {len(problems) - 1} more)" * (len(problems) > 1))
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
-        """See :class:`Transforms`."""
+        """[4, 4] metres; see :class:`Transforms`. stamp_ns: nanoseconds.
+
+        Raises:
+            TransformError: TF does not have it.
+        """
         return self._buffer.lookup(target, source, stamp_ns)
 
     def clear(self) -> None:
@@ -78,7 +82,11 @@ class Tf2Transforms:
         self._listener = TransformListener(self._buffer, node)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
-        """See :class:`Transforms`."""
+        """[4, 4] metres; see :class:`Transforms`. stamp_ns: nanoseconds.
+
+        Raises:
+            TransformError: TF does not have it.
+        """
         if stamp_ns < 0:  # which rclpy's Time cannot hold
             raise TransformError(f"TF is asked for {1e-9 * stamp_ns:.3f} s, a time below zero: set the stamp in the "
                                  "camera driver", may_come=False)

@@ -67,7 +67,12 @@ def bare(frame: str) -> str:
 
 def lookup_within(transforms: Transforms, target: str, source: str, stamp_ns: int, timeout_s: float,
                   alive: Callable[[], bool]) -> np.ndarray:
-    """:meth:`Transforms.lookup` that waits up to ``timeout_s`` for what may still come, while ``alive()``."""
+    """[4, 4] metres: :meth:`Transforms.lookup` that waits up to ``timeout_s`` seconds for what may still come, while
+    ``alive()``.
+
+    Raises:
+        TransformError: it has not come, or never will.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -129,7 +134,11 @@ class TransformBuffer:
         return len(self) < MOST_FRAMES
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
-        """See :class:`Transforms`."""
+        """[4, 4] metres; see :class:`Transforms`. stamp_ns: nanoseconds.
+
+        Raises:
+            TransformError: it is not known at that time.
+        """
         target, source = bare(target), bare(source)
         with self._lock:
             at = self._latest_common(target, source) if stamp_ns == 0 else stamp_ns

@@ -83,7 +83,7 @@ class DepthImage:
         """
         cells = crop.size // stride
         if self.T_cam_depth is not None:
-            return self._registered(self.T_cam_depth, crop, stride)
+            return self._registered(crop, stride, self.T_cam_depth)
         at = (np.arange(cells * _SAMPLES) + 0.5) * stride / _SAMPLES - 0.5
         x, y = np.meshgrid(at, at)
         rays = np.stack([(x - crop.centre) / crop.focal, (y - crop.centre) / crop.focal, np.ones_like(x)], axis=-1)
@@ -101,7 +101,7 @@ class DepthImage:
         blocks = z.reshape(cells, _SAMPLES, cells, _SAMPLES).transpose(0, 2, 1, 3)
         return _cell_medians(blocks.reshape(cells, cells, -1))
 
-    def _registered(self, T_cam_depth: np.ndarray, crop: CropCamera, stride: int) -> np.ndarray:
+    def _registered(self, crop: CropCamera, stride: int, T_cam_depth: np.ndarray) -> np.ndarray:
         """:meth:`in_crop` of an image that another camera took: its points are projected into the crop."""
         cells = crop.size // stride
         points = self.points() @ T_cam_depth[:3, :3].T + T_cam_depth[:3, 3]

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..pose import Observation
+from ..scene.support_plane import SupportPlane
 from .category import Category
 from .coarse import Target
 from .depth_term import NO_DEPTH, NO_DEPTH_NOISE, depth_noise, spread
@@ -67,23 +68,21 @@ class Choice:
 
 def choose(target: Target, pose: Refined, category: Category, scratch: Scratch) -> Choice:
     """What to use for ``pose``, which was rendered last into ``scratch``."""
-    support, depth = None, None
-    if target.support is not None:
-        support = _standing(target, pose, category)
-    if target.depth is not None:
-        depth = _depth_vote(target.depth, pose, category, scratch)
+    plane, measured = target.support, target.depth
+    support = None if plane is None else _standing(plane, pose, category)
+    depth = None if measured is None else _depth_vote(measured, pose, category, scratch)
     observations: list[Observation] = []
-    if support and depth and depth.used:
-        support, depth = _reconciled(target, pose, category, support, depth)
+    if plane is not None and support and depth and depth.used:
+        support, depth = _reconciled(plane, pose, category, support, depth)
     terms, log_scale = NO_TERMS, 0.0
-    if support:
+    if plane is not None and support:
         observations.append(support.told("support"))
-        if support.used and target.support is not None:
-            terms, log_scale = Terms(support_term(target.support, category)), support.log_scale
-    if depth:
+        if support.used:
+            terms, log_scale = Terms(support_term(plane, category)), support.log_scale
+    if measured is not None and depth:
         observations.append(depth.told("depth"))
-        if depth.used and target.depth is not None:
-            terms = Terms(terms.support, target.depth, depth_noise(category))
+        if depth.used:
+            terms = Terms(terms.support, measured, depth_noise(category))
             log_scale = depth.log_scale if not terms.support[0] else log_scale
     return Choice(terms, log_scale, tuple(observations))
 
@@ -102,10 +101,8 @@ class _Verdict:
         return Observation(name, self.used, self.residual_m, "" if self.used else self.reason)
 
 
-def _standing(target: Target, pose: Refined, category: Category) -> _Verdict:
+def _standing(plane: SupportPlane, pose: Refined, category: Category) -> _Verdict:
     """Does the object stand on the plane?"""
-    plane = target.support
-    assert plane is not None  # as the caller saw
     below = foot(pose.R, pose.t, pose.log_size, category)
     along = float(plane.normal @ below)
     height = along - plane.offset_m
@@ -159,11 +156,9 @@ def _depth_vote(measured: np.ndarray, pose: Refined, category: Category, scratch
     return _Verdict(True, log_scale, residual, share=share)
 
 
-def _reconciled(target: Target, pose: Refined, category: Category, support: _Verdict,
+def _reconciled(plane: SupportPlane, pose: Refined, category: Category, support: _Verdict,
                 depth: _Verdict) -> tuple[_Verdict, _Verdict]:
     """The two verdicts where both were observed and the depth agrees with the object at some scale."""
-    plane = target.support
-    assert plane is not None  # as the caller saw
     at_depth = math.exp(depth.log_scale) * foot(pose.R, pose.t, pose.log_size, category)
     height = float(plane.normal @ at_depth) - plane.offset_m
     tilt = math.atan2(float(np.linalg.norm(np.cross(pose.R[:, 2], plane.normal))),

@@ -30,7 +30,7 @@ from .workspace import BLOCK, MIN_DEPTH, PARAMETERS, Scratch
 # Rendered cells per independent measurement: neighbours share their receptive field. Fitted to a half-trained model's
 # errors.
 CORRELATED = 16
-MAX_ROTATION, MAX_TRANSLATION, MAX_LOG_SIZE = 0.35, 0.25, 0.1  # per step: radians, share of the depth, log
+_MAX_ROTATION, _MAX_TRANSLATION, _MAX_LOG_SIZE = 0.35, 0.25, 0.1  # per step: radians, share of the depth, log
 
 
 @dataclass
@@ -237,8 +237,8 @@ def solve_damped(equations, data, prior, state, damping, step, work):
     for k in range(3):
         along, grown = max(along, abs(step[k])), max(grown, abs(step[6 + k]))
         turned += step[3 + k] ** 2
-    longest = max(along / (MAX_TRANSLATION * max(state.t[2], MIN_DEPTH)), math.sqrt(turned) / MAX_ROTATION,
-                  grown / MAX_LOG_SIZE)
+    longest = max(along / (_MAX_TRANSLATION * max(state.t[2], MIN_DEPTH)), math.sqrt(turned) / _MAX_ROTATION,
+                  grown / _MAX_LOG_SIZE)
     if longest > 1.0:
         for k in range(PARAMETERS):
             step[k] /= longest

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..geometry import so3_exp
 from .coarse import Target
-from .refine import MAX_LOG_SIZE, MAX_ROTATION, MAX_TRANSLATION, Refined
+from .refine import _MAX_LOG_SIZE, _MAX_ROTATION, _MAX_TRANSLATION, Refined
 from .workspace import CAUCHY_TAIL, PARAMETERS
 
 _DAMPING = 1e-3
@@ -49,8 +49,8 @@ def shape_step(pose: Refined, shape: np.ndarray, vertices: np.ndarray, modes: np
     A[range(P + K), range(P + K)] *= 1.0 + _DAMPING
     A[range(P + K), range(P + K)] += 1e-9
     step = np.linalg.solve(A, b)
-    step /= max(1.0, np.abs(step[:3]).max() / (MAX_TRANSLATION * max(pose.t[2], 0.1)),
-                float(np.linalg.norm(step[3:6])) / MAX_ROTATION, np.abs(step[6:P]).max() / MAX_LOG_SIZE)
+    step /= max(1.0, np.abs(step[:3]).max() / (_MAX_TRANSLATION * max(pose.t[2], 0.1)),
+                float(np.linalg.norm(step[3:6])) / _MAX_ROTATION, np.abs(step[6:P]).max() / _MAX_LOG_SIZE)
     pose.t += step[:3]
     pose.R[:] = so3_exp(step[3:6]) @ pose.R
     pose.log_size += step[6:P]

@@ -45,7 +45,7 @@ def verified(verifier: Verifier | None, features: np.ndarray, targets: Sequence[
 
 
 def with_presence(pose: ObjectPose | None, presence: float | None) -> ObjectPose | None:
-    """``pose`` with its ``presence``."""
+    """``pose`` with its ``presence``, a probability from 0 to 1."""
     return pose and replace(pose, presence=presence)
 
 

@@ -51,7 +51,7 @@ def cuboids(name: str, blocks: list[tuple[np.ndarray, np.ndarray]], material: Ma
 
 
 def printed_box(size: np.ndarray, rng: np.random.Generator) -> Asset:
-    """A carton or a book of ``size`` [3] with prints on it, its origin in the middle."""
+    """A carton or a book of ``size`` [3], drawn units (scaled metres), with prints on it; its origin is its middle."""
     skin = cup_skin(rng)
     return cuboids("box", [(np.asarray(size), np.eye(4))], Material((1.0, 1.0, 1.0), skin.texture, 0.3 * skin.gloss))
 

@@ -64,7 +64,11 @@ class BopScene:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
 
     def add(self, k: int, shot: Shot, depth: np.ndarray, labels: Labels) -> None:
-        """Write picture number k with its ``depth`` [H, W] uint16 millimetres, and note its labels."""
+        """Write picture number k with its ``depth`` [H, W] uint16 millimetres, and note its labels.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
         name = f"{k:06d}"
         write_picture(self.folder / "rgb" / f"{name}.jpg", shot.picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
         write_picture(self.folder / "depth" / f"{name}.png", depth)

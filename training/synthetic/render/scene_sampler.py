@@ -87,7 +87,7 @@ def other_size(vessel: Vessel, rng: np.random.Generator) -> Vessel:
 
 def placed(vessel: Vessel, catalogue: VesselCatalogue, rng: np.random.Generator, standing: str = "table",
            photo: np.ndarray | None = None) -> TableScene:
-    """A scene of the vessel in a random skin, with what it stands on."""
+    """A scene of the vessel (metres) in a random skin, with what it stands on; photo: [H, W, 3] for the skin."""
     category = catalogue.category
     scale = _DRAWN_SIDE / float(np.ptp(vessel.vertices, axis=0).max())
     skin = category.skin(rng, photo)

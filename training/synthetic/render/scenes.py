@@ -54,7 +54,7 @@ def planes(T_cam_table: np.ndarray, foot: np.ndarray, seed: int, k: int) -> dict
 
 
 def labelled(sample: Sample, seed: int, k: int, object_id: int) -> tuple[Shot, np.ndarray, Labels]:
-    """Picture, depth image [H, W] uint16 millimetres and labels of a sample."""
+    """Picture, depth image [H, W] uint16 millimetres and labels (metres) of a sample."""
     shot = drawn(sample.scene, sample.view, sample.rng)
     depth = measured(shot.depth, shot.behind, shot.clear, shot.visible, np.random.default_rng([seed, k, _DEPTH]))
     T_cam_table = sample.T_cam_table

@@ -81,7 +81,10 @@ class Region(NamedTuple):
 
 
 def region_of(asset: Asset, K: np.ndarray, T_cam_asset: np.ndarray, size: tuple[int, int]) -> Region | None:
-    """The part of a picture of ``size`` (W, H) that an asset can be seen in; None where it is outside."""
+    """The part of a picture of ``size`` (W, H) pixels that an asset can be seen in; None where it is outside.
+
+    K: [3, 3] pixels. T_cam_asset: [4, 4] in the asset's own units.
+    """
     points = asset.vertices @ T_cam_asset[:3, :3].T + T_cam_asset[:3, 3]
     if points[:, 2].min() < NEAR:
         return Region((slice(0, size[1]), slice(0, size[0])), K, size)

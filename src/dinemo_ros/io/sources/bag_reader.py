@@ -101,7 +101,11 @@ def deserialize(raw: bytes, msgtype: str) -> Message:
 
 
 def peek(path: Path, reader: Reader) -> tuple[list[ImageTopic], list[InfoTopic]]:
-    """What the first messages of all image and CameraInfo topics say, by the topics' names."""
+    """What the first messages of all image and CameraInfo topics say, by the topics' names.
+
+    Raises:
+        DatasetError: a message cannot be read.
+    """
     images, infos = [], []
     connections: dict[tuple[str, str], list] = {}
     for connection in reader.connections:
