@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..solver.refine import MAX_LOG_SIZE, MAX_ROTATION, MAX_TRANSLATION
+from ..solver.refine import _MAX_LOG_SIZE, _MAX_ROTATION, _MAX_TRANSLATION
 from ..solver.workspace import CAUCHY_TAIL
 
 _POINTS = 64     # of an object added up at a time
@@ -171,8 +171,8 @@ def stepped(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, dampi
     """See :func:`refine_twins.stepped`."""
     new = torch.empty_like(R), torch.empty_like(t), torch.empty_like(log_size)
     _stepped[(len(R),)](normal.contiguous(), gradient.contiguous(), data, prior, damping, R.contiguous(),
-                        t.contiguous(), log_size.contiguous(), *new, LONGEST=MAX_TRANSLATION, WIDEST=MAX_ROTATION,
-                        LARGEST=MAX_LOG_SIZE, num_warps=_ONE_WARP)
+                        t.contiguous(), log_size.contiguous(), *new, LONGEST=_MAX_TRANSLATION, WIDEST=_MAX_ROTATION,
+                        LARGEST=_MAX_LOG_SIZE, num_warps=_ONE_WARP)
     return new
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..solver.likelihood import _MIN_INFORMATION
-from ..solver.refine import MAX_LOG_SIZE, MAX_ROTATION, MAX_TRANSLATION
+from ..solver.refine import _MAX_LOG_SIZE, _MAX_ROTATION, _MAX_TRANSLATION
 from ..solver.workspace import CAUCHY_TAIL, MIN_DEPTH
 from .poses import Poses, jacobian, project, rotation
 
@@ -150,8 +150,8 @@ def stepped(normal: Tensor, gradient: Tensor, data: Tensor, prior: Tensor, dampi
     unit = torch.rsqrt(A.diagonal(dim1=1, dim2=2).clamp(min=1e-20))
     step = unit * solve_positive(A * unit[:, :, None] * unit[:, None, :], b * unit)
     longest = torch.maximum(torch.maximum(
-        step[:, :3].abs().amax(1) / (MAX_TRANSLATION * t[:, 2].clamp(min=MIN_DEPTH)),
-        torch.linalg.vector_norm(step[:, 3:6], dim=1) / MAX_ROTATION), step[:, 6:].abs().amax(1) / MAX_LOG_SIZE)
+        step[:, :3].abs().amax(1) / (_MAX_TRANSLATION * t[:, 2].clamp(min=MIN_DEPTH)),
+        torch.linalg.vector_norm(step[:, 3:6], dim=1) / _MAX_ROTATION), step[:, 6:].abs().amax(1) / _MAX_LOG_SIZE)
     step = step / longest.clamp(min=1.0)[:, None]
     return rotation(step[:, 3:6]) @ R, t + step[:, :3], log_size + step[:, 6:]
 
