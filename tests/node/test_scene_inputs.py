@@ -117,7 +117,7 @@ def test_plane_is_looked_for_in_the_depth_image(camera, monkeypatch):
     plane = SupportPlane(np.array([0.0, -1.0, 0.0]), -0.5)
 
     def find_support(depth, box, camera):
-        asked.append((depth, box, camera))
+        asked.append((depth, tuple(box), camera))
         return plane if len(asked) != 2 else None
 
     monkeypatch.setattr(support, "find_support", find_support)
