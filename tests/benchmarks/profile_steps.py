@@ -41,7 +41,7 @@ STEPS = (
     ("  coarse_refinement", crop_solver, "coarse_refinement"),
     ("  gauss_newton_refinement", crop_solver, "gauss_newton_refinement"),
     ("  distinct", crop_solver, "_distinct"),
-    ("covariance and result", crop_solver.CropSolver, "_solved"),
+    ("covariance and result", crop_solver.CropSolver, "_with_observations"),
 )
 
 

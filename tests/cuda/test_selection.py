@@ -154,7 +154,7 @@ def test_doctor_tells_what_would_be_taken(monkeypatch):
 class Failing:
     """A GPU's pipeline that works a given number of times."""
 
-    device, timings = "Some GPU", {"solve": 0.0}
+    device, timings, terms = "Some GPU", {"solve": 0.0}, frozenset()
 
     def __init__(self, cpu, good, error):
         self._cpu, self.left, self._error = cpu, good, error
