@@ -18,6 +18,7 @@ from ..errors import SceneError
 FARTHEST = 100.0  # metres; no depth camera of a robot sees that far: such numbers are millimetres
 NEAREST = 0.02  # metres; below it a 16-bit image in "millimetres" holds metres
 _SAMPLES = 3  # pixels looked up along each side of a cell
+_HIDDEN = 1.05  # times as far as the nearest point in the same part of a cell
 _FEWEST_PIXELS = 16  # measured ones from which the unit can be told
 
 
@@ -47,7 +48,8 @@ class DepthImage:
             T_cam_depth: see the class.
 
         Raises:
-            SceneError: no such array; not of the camera's size; 16-bit numbers that cannot be millimetres.
+            SceneError: no such array or transform; not of the camera's size; 16-bit numbers that cannot be
+                millimetres.
         """
         depth = np.asarray(depth)
         if depth.ndim != 2 or depth.dtype not in (np.uint16, np.float32, np.float64):
@@ -56,6 +58,9 @@ class DepthImage:
         if depth.shape != (camera.height, camera.width):
             raise SceneError(f"the depth image is {depth.shape[1]}x{depth.shape[0]} pixels and its camera "
                              f"{camera.width}x{camera.height}; give the calibration of the depth image")
+        if T_cam_depth is not None and not (np.shape(T_cam_depth) == (4, 4) and np.isfinite(T_cam_depth).all()):
+            raise SceneError("the depth camera's place is no transform; T_cam_depth must be finite numbers [4, 4], "
+                             "metres, from the frame of the depth camera to that of the camera")
         metres, note = depth.astype(np.float32), ""
         metres[~np.isfinite(metres) | (metres < 0.0)] = 0.0
         known = metres[metres > 0.0]
@@ -102,16 +107,24 @@ class DepthImage:
         return _cell_medians(blocks.reshape(cells, cells, -1))
 
     def _registered(self, crop: CropCamera, stride: int, T_cam_depth: np.ndarray) -> np.ndarray:
-        """:meth:`in_crop` of an image that another camera took: its points are projected into the crop."""
+        """:meth:`in_crop` of an image that another camera took: its points are projected into the crop.
+
+        That camera sees past what stands before this one: points much farther than the nearest one in the same part of
+        a cell are hidden here. A cell has the median of the rest, however few: its pixels may be far apart.
+        """
         cells = crop.size // stride
+        fine = cells * _SAMPLES
         points = self.points() @ T_cam_depth[:3, :3].T + T_cam_depth[:3, 3]
         points = points @ crop.R_cam_crop
         points = points[points[:, 2] > NEAREST]
-        x = (crop.focal * points[:, 0] / points[:, 2] + crop.centre + 0.5) / stride
-        y = (crop.focal * points[:, 1] / points[:, 2] + crop.centre + 0.5) / stride
-        inside = (x >= 0) & (y >= 0) & (x < cells) & (y < cells)
-        cell = y[inside].astype(int) * cells + x[inside].astype(int)
-        z = points[inside, 2]
+        x = (crop.focal * points[:, 0] / points[:, 2] + crop.centre + 0.5) * _SAMPLES / stride
+        y = (crop.focal * points[:, 1] / points[:, 2] + crop.centre + 0.5) * _SAMPLES / stride
+        inside = (x >= 0) & (y >= 0) & (x < fine) & (y < fine)
+        i, j, z = y[inside].astype(int), x[inside].astype(int), points[inside, 2]
+        nearest = np.full((fine, fine), np.inf)
+        np.minimum.at(nearest, (i, j), z)
+        shown = z < _HIDDEN * nearest[i, j]
+        cell, z = (i[shown] // _SAMPLES) * cells + j[shown] // _SAMPLES, z[shown]
         order = np.lexsort((z, cell))
         cell, z = cell[order], z[order]
         first = np.searchsorted(cell, np.arange(cells * cells + 1))

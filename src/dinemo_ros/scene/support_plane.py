@@ -81,6 +81,9 @@ class SupportPlane:
             SceneError: see the class; the frame's z may point into the support.
         """
         T = np.asarray(T_cam_support, dtype=np.float64)
+        if T.shape != (4, 4):
+            raise SceneError(f"the support's frame is {list(T.shape)}; it must be a transform [4, 4], metres, from the "
+                             "frame of the support to that of the camera")
         return cls(T[:3, 2], float(T[:3, 2] @ T[:3, 3]), normal_sigma=normal_sigma, offset_sigma=offset_sigma)
 
     def turned(self, R: np.ndarray) -> SupportPlane:
