@@ -6,6 +6,7 @@ The GPU's pipeline is the real one on torch's CPU (device "twins"); what fails i
 
 import json
 import logging
+from dataclasses import replace
 from subprocess import CalledProcessError
 from types import SimpleNamespace
 
@@ -27,6 +28,8 @@ from dinemo_ros.geometry import rotation_angle
 from dinemo_ros.gpu.cuda_driver import CudaError, Gpu
 from dinemo_ros.inference import CpuPipeline
 from dinemo_ros.model.bundle import load_bundle
+from dinemo_ros.scene.support_plane import SupportPlane
+from dinemo_ros.solver import Start
 
 DEMO = ROOT / "config" / "demo_sequence"
 GPU = Gpu("Some GPU", "sm90", 8 << 30)
@@ -367,3 +370,36 @@ def test_features_that_are_no_numbers_on_the_device(bundle, frame, monkeypatch, 
     assert "the solver goes on on the CPU, because the GPU's failed: the network's features are not all finite" in (
         caplog.text)
     assert "its features in fp32 are not all finite" in caplog.text
+
+
+class Plain(Failing):
+    """A GPU's pipeline that works and has no term for what is known beside the picture."""
+
+    presences = ["first's"]
+
+    def solve_features(self, features, targets, starts=None, flip_tta=False):
+        self.left += 1
+        return [["first"]] * len(targets)
+
+
+def test_a_device_whose_solver_lacks_a_term_is_left_out_while_the_term_is_in_use(bundle, cpu, caplog):
+    """In solve and follow; told by the device's text, and over as soon as the plane and the depth are gone."""
+    features, targets = own_views(bundle)
+    first = Plain(cpu, 0, None)
+    solver = SolverWithFallback(first, cpu)
+    plane = SupportPlane(np.array([0.0, -1.0, 0.0]), -1.5)
+    standing = [replace(target, support=plane) for target in targets]
+    measured = [replace(target, depth=np.full(features.shape[2:], 8.0)) for target in targets]
+    caplog.set_level(logging.INFO)
+    for known, words in ((standing, "support"), (measured, "depth")):
+        solved = solver.solve_features(features, known)
+        assert first.left == 0 and solved[0][0].T_crop_obj.shape == (4, 4) and not solver.failed
+        assert solver.device == f"CPU, because the solver of Some GPU cannot use {words}"
+        assert solver.presences is cpu.presences and solver.timings is cpu.timings
+        assert f"on the CPU while there is {words}" in caplog.text
+        starts = [Start(poses[0].T_crop_obj, poses[0].size) for poses in solved]
+        solver.solve_features(features, known, starts)
+        assert first.left == 0
+    assert solver.solve_features(features, targets) == [["first"]] * len(targets)
+    assert first.left == 1 and solver.device == "Some GPU" and solver.presences == ["first's"]
+    assert solver.terms == {"support", "depth"}

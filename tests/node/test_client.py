@@ -14,8 +14,8 @@ import rclpy
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from ros_support.pose_node_here import CAMERA, IMAGE, pose_node_here
 from ros_support.processes import running_node
-from ros_support.scripted_node import CAMERA, IMAGE, scripted_node
 from std_srvs.srv import Trigger
 
 from dinemo_ros.client import PoseClient
@@ -56,7 +56,7 @@ class Camera:
 
 @pytest.fixture
 def scripted(monkeypatch, make_probe):
-    with scripted_node(monkeypatch, NAMESPACE, lambda number: [CAR]) as node:
+    with pose_node_here(monkeypatch, NAMESPACE, lambda number: [CAR]) as node:
         probe = make_probe(NAMESPACE, outputs=("detections",))
         probe.wait_for_node()
         yield node, probe

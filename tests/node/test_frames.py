@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ros_support.node_here import CAMERA, IMAGE, SEEN, node_here
+from ros_support.node_here import SEEN, node_here
+from ros_support.pose_node_here import CAMERA, IMAGE
 from ros_support.transform_tree import Tree, ready
 
 from dinemo_ros.geometry import se3, so3_exp

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_support.scripted_node import CAMERA, IMAGE, ScriptedModel, scripted_node
+from ros_support.pose_node_here import CAMERA, IMAGE, ScriptedModel, pose_node_here
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection3DArray
 
@@ -69,7 +69,7 @@ def scene(monkeypatch, make_probe):
     nodes = []
 
     def make(script, **parameters):
-        context = scripted_node(monkeypatch, NAMESPACE, script, **parameters)
+        context = pose_node_here(monkeypatch, NAMESPACE, script, **parameters)
         node = context.__enter__()
         nodes.append(context)
         probe = make_probe(NAMESPACE, outputs=("detections", "/diagnostics"))
@@ -170,7 +170,7 @@ def test_not_active(scene):
     assert "the node is inactive, not active" in asking.ask().answer(sending=False).reason
     assert probe.change_state(Transition.TRANSITION_CLEANUP)
     assert "the node is unconfigured, not active" in asking.ask().answer(sending=False).reason
-    assert ScriptedModel.images == 0
+    assert not ScriptedModel.asked
 
 
 def test_no_image_came(scene):

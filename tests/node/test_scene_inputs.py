@@ -8,7 +8,8 @@ from array import array
 import cv2
 import numpy as np
 import pytest
-from ros_support.node_here import CAMERA, IMAGE, node_here
+from ros_support.node_here import node_here
+from ros_support.pose_node_here import CAMERA, IMAGE
 from ros_support.transform_tree import Tree, ready
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header

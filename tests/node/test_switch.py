@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
-from ros_support.scripted_node import CAMERA, IMAGE, ScriptedModel, scripted_node
+from ros_support.pose_node_here import CAMERA, IMAGE, ScriptedModel, pose_node_here
 from std_srvs.srv import SetBool, Trigger
 
 from dinemo_ros.errors import BackendError
@@ -32,7 +32,7 @@ def scene(monkeypatch, make_probe):
     contexts = []
 
     def make(script=lambda number: [CAR], **parameters):
-        contexts.append(scripted_node(monkeypatch, NAMESPACE, script, **parameters))
+        contexts.append(pose_node_here(monkeypatch, NAMESPACE, script, **parameters))
         return contexts[-1].__enter__(), make_probe(NAMESPACE, outputs=("detections", "/diagnostics"))
 
     yield make

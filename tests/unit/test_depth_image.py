@@ -107,7 +107,7 @@ def test_the_place_of_the_depth_camera_is_a_transform(T):
 def test_points_lie_on_the_plane():
     depth = plane_depth(LENS)
     depth[:100] = 0.0
-    points = DepthImage.from_array(depth, LENS).points()
+    points = DepthImage.from_array(depth, LENS).points
     assert len(points) == 380 * 640
     np.testing.assert_allclose(points @ NORMAL, OFFSET, atol=1e-5)
     np.testing.assert_allclose(points[:, 2], depth[100:].ravel(), rtol=1e-6)

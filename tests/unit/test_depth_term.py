@@ -11,8 +11,8 @@ from unit.planted import SIZE, car_card, car_mesh
 from dinemo_ros.geometry import rotation_from_viewpoint, so3_exp
 from dinemo_ros.solver.category import prepare_category
 from dinemo_ros.solver.compare import rasterise
-from dinemo_ros.solver.depth_term import NO_DEPTH, NO_DEPTH_NOISE, add_depth, depth_noise, spread
-from dinemo_ros.solver.problem import Pinhole, State
+from dinemo_ros.solver.depth_term import add_depth, depth_noise, spread
+from dinemo_ros.solver.problem import NO_DEPTH, NO_DEPTH_NOISE, Pinhole, State
 from dinemo_ros.solver.workspace import make_equations, make_rendering, make_work
 
 CELLS, CAMERA = 32, Pinhole(60.0, 15.5)

@@ -14,9 +14,9 @@ from dinemo_ros.solver import observing
 from dinemo_ros.solver.category import prepare_category, spread_of
 from dinemo_ros.solver.coarse import Target
 from dinemo_ros.solver.compare import rasterise
-from dinemo_ros.solver.depth_term import NO_DEPTH, add_depth, depth_noise
+from dinemo_ros.solver.depth_term import add_depth, depth_noise
 from dinemo_ros.solver.outline_term import add_outline, outline_term
-from dinemo_ros.solver.problem import Pinhole, State
+from dinemo_ros.solver.problem import NO_DEPTH, Pinhole, State
 from dinemo_ros.solver.refine import Refined
 from dinemo_ros.solver.shape_step import shape_step, shaped
 from dinemo_ros.solver.support_term import add_support, foot, support_term

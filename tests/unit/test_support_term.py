@@ -12,11 +12,11 @@ from unit.scenes import planted_scene
 from dinemo_ros.geometry import rotation_angle, rotation_from_viewpoint, so3_exp
 from dinemo_ros.scene.support_plane import SupportPlane
 from dinemo_ros.solver.category import prepare_category
-from dinemo_ros.solver.problem import FeatureNoise, Priors, State
+from dinemo_ros.solver.problem import NO_SUPPORT, FeatureNoise, Priors, State
 from dinemo_ros.solver.refine import Refined, gauss_newton_refinement
 from dinemo_ros.solver.roi_prior import roi_sides
 from dinemo_ros.solver.similarity import Similarity
-from dinemo_ros.solver.support_term import NO_SUPPORT, add_support, foot, lowest, support_term
+from dinemo_ros.solver.support_term import add_support, foot, lowest, support_term
 from dinemo_ros.solver.workspace import make_equations, make_scratch
 
 R, T, LOG_SIZE = rotation_from_viewpoint(0.8, 0.5, 0.05), np.array([0.2, -0.1, 9.0]), np.array([0.05, -0.03, 0.08])

@@ -189,11 +189,16 @@ class SolverWithFallback:
 
     @property
     def timings(self) -> dict[str, float]:
-        return (self.fallback if self._lacking else self._active).timings
+        return self._last.timings
 
     @property
     def presences(self) -> Sequence[float | None]:
-        return self._active.presences
+        return self._last.presences
+
+    @property
+    def _last(self) -> Pipeline:
+        """What answered the last call."""
+        return self.fallback if self._lacking else self._active
 
     def solve(self, image: np.ndarray, camera: Camera, crops: Sequence[CropCamera], targets: Sequence[Target],
               min_score: float = 0.0) -> Solved:

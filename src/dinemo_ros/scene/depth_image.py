@@ -8,6 +8,7 @@ converters get the unit wrong by a factor of 1000; that is noticed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -114,7 +115,7 @@ class DepthImage:
         """
         cells = crop.size // stride
         fine = cells * _SAMPLES
-        points = self.points() @ T_cam_depth[:3, :3].T + T_cam_depth[:3, 3]
+        points = self.points @ T_cam_depth[:3, :3].T + T_cam_depth[:3, 3]
         points = points @ crop.R_cam_crop
         points = points[points[:, 2] > NEAREST]
         x = (crop.focal * points[:, 0] / points[:, 2] + crop.centre + 0.5) * _SAMPLES / stride
@@ -134,12 +135,18 @@ class DepthImage:
         result[measured] = z[first[:-1][measured] + count[measured] // 2]
         return result.reshape(cells, cells)
 
+    @cached_property  # every crop of a picture asks
     def points(self) -> np.ndarray:
         """[N, 3] metres, depth camera's frame: everything that was measured."""
-        i, j = np.nonzero(self.metres > 0.0)
-        rays, seen = self.camera.seen_rays(np.stack([j, i], axis=1).astype(np.float64))
-        rays, z = rays[seen], self.metres[i, j][seen]
-        return rays / rays[:, 2:] * z[:, None]
+        return self.points_of(*np.nonzero(self.metres > 0.0))
+
+    def points_of(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[M, 3] metres, depth camera's frame: those of the pixels at ``rows``, ``columns`` [N] that were measured."""
+        z = self.metres[rows, columns]
+        known = z > 0.0
+        rays, seen = self.camera.seen_rays(np.stack([columns[known], rows[known]], axis=1).astype(np.float64))
+        rays = rays[seen]
+        return rays / rays[:, 2:] * z[known][seen, None]
 
 
 def _cell_medians(z: np.ndarray) -> np.ndarray:

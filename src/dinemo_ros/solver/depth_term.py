@@ -22,7 +22,6 @@ from .workspace import PARAMETERS
 if TYPE_CHECKING:
     from .category import Category
 
-NO_DEPTH, NO_DEPTH_NOISE = np.zeros((0, 0)), np.zeros(3)
 _SHAPE = 0.04  # of the mean object's diagonal: how far its surface lies from that of the mean shape
 _CORRELATED = 12.0  # cells that err alike, because a wall of the object is thicker or thinner than the mean one
 _TAIL = 3.0  # standard deviations at which a point is as likely to be of something else

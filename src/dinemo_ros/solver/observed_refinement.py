@@ -27,7 +27,7 @@ _PLAIN_STEPS = 5  # of a category without modes of shape
 
 
 @dataclass(frozen=True)
-class Observed:
+class Outcome:
     """What became of the observations, see :class:`~dinemo_ros.pose.ObjectPose`, and the shape [K]."""
 
     source: str
@@ -47,7 +47,7 @@ class ObservedRefinement:
         self._volume, self._target, self._category, self._scratch = volume, target, category, scratch
         self._priors, self._outline = priors, outline_term(volume.foreground)
 
-    def __call__(self, pose: Refined) -> Observed:
+    def __call__(self, pose: Refined) -> Outcome:
         """Refine ``pose``, found in the picture alone, in place."""
         none = np.zeros(len(self._category.modes))
         self._step(pose, self._category.surface, NO_TERMS, 0)  # so that the work space holds this pose's rendering
@@ -57,7 +57,7 @@ class ObservedRefinement:
             pose.t *= math.exp(choice.log_scale)
             pose.log_size += choice.log_scale
             shape = self._refine(pose, choice.terms)
-        return Observed(choice.terms.source, choice.observations, shape)
+        return Outcome(choice.terms.source, choice.observations, shape)
 
     def _refine(self, pose: Refined, terms: Terms) -> np.ndarray:
         """The shape [K]; ``pose`` is moved."""

@@ -24,9 +24,10 @@ from ..pose import Observation
 from ..scene.support_plane import SupportPlane
 from .category import Category
 from .coarse import Target
-from .depth_term import NO_DEPTH, NO_DEPTH_NOISE, depth_noise, spread
+from .depth_term import depth_noise, spread
+from .problem import NO_DEPTH, NO_DEPTH_NOISE, NO_SUPPORT
 from .refine import Refined
-from .support_term import NO_SUPPORT, foot, support_term
+from .support_term import foot, support_term
 from .workspace import Scratch
 
 _ELSEWHERE = 0.1  # share of objects that do not stand on the plane ...
@@ -34,6 +35,7 @@ _REACH = 0.4  # ... and have their foot anywhere up to so many metres off it, ei
 _SHARE = 0.25  # of the cells that show the object whose depth must agree at one scale
 _SURE = 0.5  # share from which depth is believed where it contradicts the plane
 _BELOW = -0.02  # metres: a foot so far below the plane is seen through the object, not measured on it
+_LEANING = 3.0  # standard deviations of the axis up to which an object whose foot is on the plane stands there
 _APART = 0.03  # metres between foot and plane at which depth and plane contradict each other
 _FARTHEST = 0.7  # of the logarithm of the scale: objects of half or twice the size of what the picture suggests
 _LOOSER = 2.0  # the size of single objects, over what the category's spread says: some are far from the rest
@@ -109,8 +111,7 @@ def _standing(plane: SupportPlane, pose: Refined, category: Category) -> _Verdic
     if along >= 0.0:
         return _Verdict(False, 0.0, height, "the plane does not pass below the object: is it given in the frame of "
                                             "this camera, with its normal up?")
-    tilt = math.atan2(float(np.linalg.norm(np.cross(pose.R[:, 2], plane.normal))),
-                      float(pose.R[:, 2] @ plane.normal))
+    tilt = _tilt(plane, pose)
     sigma_height = math.hypot(_SPARE * category.spread.log_scale * along, plane.offset_sigma)
     sigma_tilt = math.hypot(category.spread.tilt, plane.normal_sigma)
     inside = -0.5 * (height / sigma_height) ** 2 - math.log(sigma_height * math.sqrt(2.0 * math.pi))
@@ -123,6 +124,12 @@ def _standing(plane: SupportPlane, pose: Refined, category: Category) -> _Verdic
     reason = (f"by the picture its foot is {100 * height:.0f} cm above the plane and its axis {math.degrees(tilt):.0f} "
               "degrees from the plane's normal: it is held, stands on something else, or the plane is wrong")
     return _Verdict(used, math.log(plane.offset_m / along), height, reason)
+
+
+def _tilt(plane: SupportPlane, pose: Refined) -> float:
+    """Angle between the object's axis and the plane's normal, radians."""
+    axis = pose.R[:, 2]
+    return math.atan2(float(np.linalg.norm(np.cross(axis, plane.normal))), float(axis @ plane.normal))
 
 
 def _depth_vote(measured: np.ndarray, pose: Refined, category: Category, scratch: Scratch) -> _Verdict:
@@ -159,14 +166,11 @@ def _depth_vote(measured: np.ndarray, pose: Refined, category: Category, scratch
 def _reconciled(plane: SupportPlane, pose: Refined, category: Category, support: _Verdict,
                 depth: _Verdict) -> tuple[_Verdict, _Verdict]:
     """The two verdicts where both were observed and the depth agrees with the object at some scale."""
-    at_depth = math.exp(depth.log_scale) * foot(pose.R, pose.t, pose.log_size, category)
-    height = float(plane.normal @ at_depth) - plane.offset_m
-    tilt = math.atan2(float(np.linalg.norm(np.cross(pose.R[:, 2], plane.normal))),
-                      float(pose.R[:, 2] @ plane.normal))
-    if abs(height) <= _APART:
-        upright = tilt < 3.0 * category.spread.tilt
-        log_scale = math.log(plane.offset_m / float(plane.normal @ foot(pose.R, pose.t, pose.log_size, category)))
-        return _Verdict(upright, log_scale, support.residual_m, support.reason), depth
+    along = float(plane.normal @ foot(pose.R, pose.t, pose.log_size, category))
+    height = math.exp(depth.log_scale) * along - plane.offset_m
+    if along < 0.0 and abs(height) <= _APART:
+        upright = _tilt(plane, pose) < _LEANING * category.spread.tilt
+        return _Verdict(upright, math.log(plane.offset_m / along), support.residual_m, support.reason), depth
     if height < _BELOW and depth.share < _SURE and support.used:
         return support, _Verdict(False, 0.0, depth.residual_m, f"by the depth the foot is {-100 * height:.0f} cm below "
                                  "the plane: what was measured lies behind the object, is it transparent?")

@@ -19,10 +19,9 @@ import numpy as np
 from .jit import kernel
 from .likelihood import projection_jacobian
 from .linear import transform
-from .workspace import CAUCHY_TAIL, MIN_DEPTH, PARAMETERS
+from .problem import NO_OUTLINE
+from .workspace import CAUCHY_TAIL, DIRECTIONS, MIN_DEPTH, PARAMETERS
 
-DIRECTIONS = 32
-NO_OUTLINE = np.zeros((4, 0))
 _FINER = 8  # points per cell along which the foreground's border is looked for
 _FOREGROUND = 0.7  # probability at the border; at a half it lies half a cell outside the object ...
 _OUTSIDE = 0.25  # ... and at this one a quarter, on renders of cups and bottles

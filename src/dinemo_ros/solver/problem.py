@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+# What is not known beside the picture: kernels read the sizes or the first number of these.
+NO_SUPPORT, NO_DEPTH, NO_DEPTH_NOISE, NO_OUTLINE = np.zeros(9), np.zeros((0, 0)), np.zeros(3), np.zeros((4, 0))
+
 
 class Pinhole(NamedTuple):
     """The crop camera: square cells, the same principal point in x and y.
@@ -84,10 +87,10 @@ class Priors(NamedTuple):
     size: np.ndarray
     sides: np.ndarray
     upright: np.ndarray
-    support: np.ndarray = np.zeros(9)
-    depth: np.ndarray = np.zeros((0, 0))
-    depth_noise: np.ndarray = np.zeros(3)
-    outline: np.ndarray = np.zeros((4, 0))
+    support: np.ndarray = NO_SUPPORT
+    depth: np.ndarray = NO_DEPTH
+    depth_noise: np.ndarray = NO_DEPTH_NOISE
+    outline: np.ndarray = NO_OUTLINE
 
 
 class NormalEquations(NamedTuple):

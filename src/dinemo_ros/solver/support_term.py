@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from ..scene.support_plane import SupportPlane
     from .category import Category
 
-NO_SUPPORT = np.zeros(9)
-
-
 def support_term(plane: SupportPlane, category: Category) -> np.ndarray:
     """[9] of a ``plane`` in the crop camera frame, as :func:`add_support` reads it.
 

@@ -13,6 +13,7 @@ PARAMETERS = 9
 MIN_DEPTH = 0.1  # metres; what is nearer to the camera, or behind it, is not seen
 CAUCHY_TAIL = 2.0  # sigmas: the priors' cost k^2/2 log(1 + r^2 / k^2) believes ever less of what lies beyond
 LONGEST_WINDOW = 32  # cells along one side of a matching window
+DIRECTIONS = 32  # in which the outline of the foreground is looked at
 BLOCK = 2  # cells along a side of a block that counts as one independent match: neighbours share receptive fields
 
 
@@ -52,8 +53,8 @@ class Scratch(NamedTuple):
     barycentric: np.ndarray  # [h, w, 3]
     depth: np.ndarray  # [h, w] metres
     seen: np.ndarray  # [h, w]
-    extreme: np.ndarray  # [32] int64 vertices on the outline, see ``outline_term.py``
-    highest: np.ndarray  # [32] cells
+    extreme: np.ndarray  # [DIRECTIONS] int64 vertices on the outline, see ``outline_term.py``
+    highest: np.ndarray  # [DIRECTIONS] cells
 
 
 def make_work() -> Work:
@@ -69,7 +70,7 @@ def make_scratch(vertices: int, cells: tuple[int, int], limit: int) -> Scratch:
     return Scratch(make_work(), np.empty(limit, np.int64), np.empty(limit),
                    np.empty((h // BLOCK + 1, w // BLOCK + 1), np.uint8), *make_equations(), *make_equations(),
                    np.empty((3, 3)), np.empty(3), np.empty(3), *make_rendering(vertices, cells),
-                   np.zeros(32, np.int64), np.zeros(32))
+                   np.zeros(DIRECTIONS, np.int64), np.zeros(DIRECTIONS))
 
 
 def make_equations() -> NormalEquations:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pose node in this process whose model finds what a test says: everything but the numbers is real."""
+"""A pose node in this process, on the real graph, whose model finds what a test says: all but the numbers is real."""
 
 from __future__ import annotations
 
@@ -17,38 +17,42 @@ from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.node import pose_node
 from dinemo_ros.pose import ObjectPose
 
-CAMERA = Camera.from_hfov(64, 48, 60.0)
-IMAGE = np.full((48, 64, 3), 90, np.uint8)
+#: A small picture and its camera.
+IMAGE, CAMERA = np.full((48, 64, 3), 90, np.uint8), Camera.from_hfov(64, 48, 60.0)
 
 
 class ScriptedModel:
-    """Stands for the estimator: finds ``script(number of the image)``, counted over all models of a test."""
+    """Stands for the estimator: finds ``script(number of the image)``, counted over all models of a test.
+
+    ``asked``: the keywords of each call.
+    """
 
     script: Callable[[int], list[ObjectPose]] = staticmethod(lambda number: [])
-    images = 0
+    asked: list[dict] = []
     loaded = 0
 
     def __init__(self, bundle, **settings) -> None:
-        type(self).loaded += 1
+        ScriptedModel.loaded += 1
         self.bundle, self.timings = bundle, {}
         self.extractor = SimpleNamespace(name="scripted", precision="fp32", device="none", reason="a test wants it")
         self.pipeline = SimpleNamespace(device="none")
 
-    def estimate(self, image, camera, rois=None, **beside) -> list[ObjectPose]:
-        ScriptedModel.images += 1
-        return list(ScriptedModel.script(ScriptedModel.images - 1))
+    def estimate(self, image, camera, rois=None, **known) -> list[ObjectPose]:
+        ScriptedModel.asked.append({"rois": rois, "camera": camera, **known})
+        return list(ScriptedModel.script(len(ScriptedModel.asked) - 1))
 
 
 @contextmanager
-def scripted_node(monkeypatch, namespace: str, script=lambda number: [], **parameters) -> Iterator[pose_node.PoseNode]:
+def pose_node_here(monkeypatch, namespace: str, script=lambda number: [], **parameters) -> Iterator[pose_node.PoseNode]:
     """A configured and active node in ``namespace``, its executor in a thread."""
     monkeypatch.setattr(pose_node, "PoseEstimator", ScriptedModel)
     monkeypatch.setattr(ScriptedModel, "script", staticmethod(script))
-    ScriptedModel.images = ScriptedModel.loaded = 0
+    ScriptedModel.asked, ScriptedModel.loaded = [], 0
     package = logging.getLogger("dinemo_ros")
     before = package.handlers[:], package.level, package.propagate
+    given = {"diagnostics_period_s": 0.1, **parameters}
     node = pose_node.PoseNode(namespace=namespace, parameter_overrides=[
-        Parameter(name, value=value) for name, value in {"diagnostics_period_s": 0.2, **parameters}.items()])
+        Parameter(name, value=value) for name, value in given.items()])
     executor = MultiThreadedExecutor(pose_node._THREADS)
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin, daemon=True)
@@ -60,5 +64,7 @@ def scripted_node(monkeypatch, namespace: str, script=lambda number: [], **param
     finally:
         executor.shutdown()
         thread.join(10.0)
+        if node.state == "active":
+            node.trigger_deactivate()
         node.destroy_node()
         package.handlers[:], package.level, package.propagate = before
