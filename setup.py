@@ -71,6 +71,7 @@ setup(
             "dinemo = dinemo_ros.cli.main:main",
             "pose_node = dinemo_ros.node.start:pose_node",
             "image_source_node = dinemo_ros.node.start:image_source_node",
+            "scene_node = dinemo_ros.node.start:scene_node",
         ],
     },
     zip_safe=False,

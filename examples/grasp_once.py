@@ -3,7 +3,7 @@
 """From one request for a pose to what a motion planner is given, with the reasons where there is nothing to give.
 
     ros2 launch dinemo_ros demo.launch.py scene:=cups        in another terminal, or your own camera and pose_node
-    python3 examples/grasp_once.py
+    python3 examples/grasp_once.py                           once its table of errors has come
 
 Needs no robot: it prints the poses for the gripper. It asks the pose node, judges the answer (age, uncertainty), takes
 the grasps of the bundle's card at the size that was found, chooses one that comes from where the arm is and fits the

@@ -2,10 +2,14 @@
 """The pose node on a folder of images, a video or a rosbag2; by default on the rendered sequence that ships with it.
 
     ros2 launch dinemo_ros demo.launch.py path:=drive.mp4 rviz:=true
+    ros2 launch dinemo_ros demo.launch.py scene:=cups
+
+The second plays a shipped scene with depth and a table instead, and prints the errors of RGB alone, with the plane,
+with depth and with both.
 """
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
@@ -30,10 +34,14 @@ def generate_launch_description():
     arguments = [
         DeclareLaunchArgument("path", default_value=shared("config", "demo_sequence"),
                               description="Folder of images, video file, or rosbag2 (folder, .mcap or .db3)."),
+        DeclareLaunchArgument("scene", default_value="", choices=["", "cups"],
+                              description="A shipped scene with depth and a table, in the place of path, rate_hz, "
+                                          "hfov_deg and category: prints the errors of RGB alone, with the plane, with "
+                                          "depth and with both."),
         DeclareLaunchArgument("rate_hz", default_value="0.0",
                               description="Images per second; 0 keeps the source's own timing (folders: 10)."),
         DeclareLaunchArgument("loop", default_value="true", choices=["true", "false"],
-                              description="Play the source again when it ends."),
+                              description="Play the source again when it ends; a scene plays on with plane and depth."),
         DeclareLaunchArgument("hfov_deg", default_value="0.0",
                               description="Horizontal field of view in degrees, in the place of the source's camera; 0 "
                                           "takes that."),
@@ -62,7 +70,30 @@ def generate_launch_description():
         DeclareLaunchArgument("params_file", default_value=shared("config", "pose.yaml"),
                               description="YAML of pose_node's parameters; what it sets wins over the arguments."),
     ]
-    source = Node(
+    return LaunchDescription([*arguments, OpaqueFunction(function=nodes)])
+
+
+# What a scene shows; a launch file has no way to look into it.
+CATEGORY_OF = {"cups": "cup"}
+
+
+def nodes(context):
+    """The nodes, once it is known whether a scene is played."""
+    scene = context.launch_configurations["scene"]
+    return [scene_player(scene) if scene else image_source(), pose_node(CATEGORY_OF.get(scene)), rviz()]
+
+
+def scene_player(scene):
+    """Plays a scene, sets the pose node's parameters for it, prints errors."""
+    return Node(
+        package="dinemo_ros", executable="scene_node", namespace=LaunchConfiguration("namespace"), output="screen",
+        additional_env=profile(),
+        parameters=[{"scene": scene, "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool)}])
+
+
+def image_source():
+    """Plays pictures."""
+    return Node(
         package="dinemo_ros", executable="image_source_node",
         namespace=LaunchConfiguration("namespace"), output="screen", additional_env=profile(),
         parameters=[{
@@ -71,13 +102,17 @@ def generate_launch_description():
             "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
             "hfov_deg": ParameterValue(LaunchConfiguration("hfov_deg"), value_type=float),
         }])
-    pose_node = Node(
+
+
+def pose_node(category):
+    """The pose node; ``category`` in the place of the argument, where it is one."""
+    return Node(
         package="dinemo_ros", executable="pose_node", namespace=LaunchConfiguration("namespace"), output="screen",
         additional_env=profile(),
         # The file comes last: an argument's default must not override what a user's file says. No name= here, because
         # launch_ros would key the dictionary by it, and rclpy lets that win over the file's /** in any order.
         parameters=[{
-            "category": ParameterValue(LaunchConfiguration("category"), value_type=str),
+            "category": category or ParameterValue(LaunchConfiguration("category"), value_type=str),
             "bundle": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
             "backend": ParameterValue(LaunchConfiguration("backend"), value_type=str),
             "precision": ParameterValue(LaunchConfiguration("precision"), value_type=str),
@@ -86,7 +121,10 @@ def generate_launch_description():
             "threads": ParameterValue(LaunchConfiguration("threads"), value_type=int),
             "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
         }, LaunchConfiguration("params_file")])
-    rviz = Node(
+
+
+def rviz():
+    """RViz with the layout of the package."""
+    return Node(
         package="rviz2", executable="rviz2", name="rviz2", namespace=LaunchConfiguration("namespace"),
         arguments=["-d", shared("config", "dinemo.rviz")], condition=IfCondition(LaunchConfiguration("rviz")))
-    return LaunchDescription([*arguments, source, pose_node, rviz])

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# 6D poses of cars from a real ROS 2 node, with one command on a fresh machine.
+# 6D poses from a real ROS 2 node, with one command on a fresh machine.
 #
 #   bash scripts/demo.sh                 the rendered sequence that ships with the package, checked against its truth
 #   bash scripts/demo.sh PATH [options]  your folder of images, video or rosbag2
+#   bash scripts/demo.sh --scene cups    a rendered mug on a table: errors of RGB alone, with the plane, with depth, both
 #
 # Options are those of the demo program (--help): --out, --hfov, --bundle, ...
 # Overlay pictures go to demo_out/. Exit code 0 when poses came out.

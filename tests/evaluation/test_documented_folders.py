@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from dinemo_ros.drawing.overlay import box_corners
+from dinemo_ros.evaluation.bop_objects import read_objects
+from dinemo_ros.evaluation.bop_scene import SupportFile, read_bop
 from dinemo_ros.evaluation.kitti import kitti_entries
 from dinemo_ros.evaluation.kitti_labels import read_kitti
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
@@ -73,3 +75,23 @@ def assert_boxes_agree(sample) -> None:
     """The documented box is that of the documented pose: within a pixel."""
     pixels = sample.camera.project(box_corners(ObjectPose(sample.truth.T_cam_obj, 1.0, sample.truth.size))) + 0.5
     assert [*pixels.min(axis=0), *pixels.max(axis=0)] == pytest.approx(sample.box, abs=1)
+
+
+def test_bop(tmp_path):
+    """The object stands on the plane, in the box, seen from its front and 30 degrees above."""
+    scene = tmp_path / "000000"
+    write_picture(scene / "rgb" / "000000.png", 640, 480)
+    for name, key in (("scene_camera", "cam_K"), ("scene_gt", "cam_R_m2c"), ("scene_gt_info", "bbox_visib"),
+                      ("scene_support", "offset_m")):
+        (scene / f"{name}.json").write_text(example("BOP", f'"{key}"'))
+    (tmp_path / "objects.json").write_text(example("BOP", "T_model_category"))
+    data = read_bop(tmp_path, read_objects(tmp_path / "objects.json"), support=SupportFile())
+    image, = data.images
+    one, = image.instances
+    azimuth, elevation, _ = Hypothesis(one.T_cam_category, 1.0, one.known.size).viewpoint()
+    assert np.degrees([np.sin(azimuth), elevation]) == pytest.approx([0.0, 30.0], abs=1e-3)
+    foot = one.T_cam_category @ [0.0, 0.0, -0.5 * one.known.size[2], 1.0]
+    assert image.support.height(foot[:3]) == pytest.approx(0.0, abs=1e-3)
+    corners = box_corners(Hypothesis(one.T_cam_category, 1.0, one.known.size)) @ image.K.T
+    middle = (corners[:, :2] / corners[:, 2:]).mean(0)
+    assert one.roi[0] < middle[0] < one.roi[2] and one.roi[1] < middle[1] < one.roi[3]

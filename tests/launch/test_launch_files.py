@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launch files, unmodified: resolved, checked, and their processes started for real."""
 
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -156,3 +158,32 @@ def test_demo_launch_runs(started, make_probe):
     listener.wait(lambda: any(m.detections for m in listener.received["detections"]), "a pose", 60.0)
     listener.wait(lambda: listener.received["overlay"], "an overlay")
     assert len(processes) == 2
+
+
+def test_scene_takes_the_place_of_the_pictures():
+    """And of the category; without one everything is as it was."""
+    file = ROOT / "launch/demo.launch.py"
+    assert [n.executable for n in Launch(file).nodes] == ["image_source_node", "pose_node", "rviz2"]
+    scene = Launch(file, scene="cups", rviz="false", category="bottle")
+    assert [n.executable for n in scene.nodes] == ["scene_node", "pose_node"]
+    assert scene.nodes[1].parameters[0]["category"] == "cup"
+    plain = Launch(file, category="bottle").nodes[1].parameters[0]["category"]
+    assert plain.perform({"category": "bottle"}) == "bottle"
+    with pytest.raises(ValueError, match="scene:=teapots is not one of"):
+        Launch(file, scene="teapots")
+
+
+def test_scene_launch_prints_errors_and_answers_the_example(started):
+    """Over DDS, under a namespace: the plane and depth bring the mug from more than 5 cm to less than 2, and
+    examples/grasp_once.py then has a grasp as it is called."""
+    player, _ = started(Launch(ROOT / "launch/demo.launch.py", scene="cups", rviz="false", namespace="show"))
+    player.wait_for_output("playing on with plane and depth", 120.0)
+    rows = {row[:15].strip(): row for row in player.output.splitlines() if " deg  " in row}
+    middle = {given: float(row[31:].split(" cm")[0]) for given, row in rows.items()}
+    assert middle["RGB alone"] > 5.0
+    assert max(middle["with the plane"], middle["with depth"], middle["with both"]) < 2.0
+    assert [row.split(" deg  ")[1] for row in rows.values()] == [
+        "12 rgb", "12 support", "12 depth", "12 support+depth"]
+    done = subprocess.run([sys.executable, str(ROOT / "examples/grasp_once.py"), "--node", "/show/pose_node"],
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+    assert done.returncode == 0 and "grasp " in done.stdout and "in frame table" in done.stdout, done.stdout

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from ament_index_python.packages import get_package_share_path
 
 from dinemo_ros.errors import DatasetError
+from dinemo_ros.node.demo import parse
 from dinemo_ros.node.demo_listener import picture_name, read_truth
 
 
@@ -89,3 +91,32 @@ def test_a_photograph_is_not_drawn_over(tmp_path):
     assert done.returncode == 1 and "012.jpg is there and was not drawn by the demo" in done.stdout, done.stdout
     assert (tmp_path / "012.jpg").read_bytes() == (shipped / "012.jpg").read_bytes()
     assert "Traceback" not in done.stdout
+
+
+def test_scene_is_played_with_its_errors():
+    """RGB alone, the plane, depth and both, each for all pictures; exit code 0."""
+    done = demo("--scene", "cups")
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    assert len([line for line in lines if ".jpg: error " in line]) == 4 * 12
+    rows = [line.split(" deg  ")[1] for line in lines if " deg  " in line and ".jpg" not in line]
+    assert rows == ["12 rgb", "12 support", "12 depth", "12 support+depth"]
+
+
+@pytest.mark.parametrize(("words", "code", "says"), [
+    (["--scene", "teapots"], 1, 'demo: scene "teapots" does not ship with the package; there is cups'),
+    (["--scene", "cups", "--bundle", "nowhere"], 1, "nowhere: no such"),
+    (["--scene", "cups", "--hfov", "60"], 2, "--scene goes without PATH, --out and --hfov"),
+    (["--scene", "cups", "--out", "x"], 2, "--scene goes without PATH, --out and --hfov"),
+    (["photos", "--scene", "cups"], 2, "--scene goes without PATH, --out and --hfov")])
+def test_what_is_no_scene_is_told(words, code, says):
+    done = demo(*words)
+    assert done.returncode == code and says in done.stdout, done.stdout
+    assert "Traceback" not in done.stdout and "loading the bundle" not in done.stdout
+
+
+def test_command_line_without_a_scene_is_as_it_was():
+    options = parse([])
+    assert (options.scene, options.path, options.out, options.hfov, options.bundle) == (
+        None, None, Path("demo_out"), 0.0, "")
+    assert parse(["drive.mp4", "--out", "there"]).out == Path("there")

@@ -13,7 +13,8 @@ CONFIG = Path(__file__).parents[2] / "config"
 # Arguments of the launch files; in the file they would win over the arguments.
 LAUNCH_ARGUMENTS = {"category", "bundle", "backend", "precision", "device", "engine_cache", "threads", "autostart",
                     "target_frame", "support_frame"}
-SCHEMAS = pytest.mark.parametrize("schema", [parameters.POSE_NODE, parameters.IMAGE_SOURCE], ids=["pose", "source"])
+SCHEMAS = pytest.mark.parametrize("schema", [parameters.POSE_NODE, parameters.IMAGE_SOURCE, parameters.SCENE],
+                                  ids=["pose", "source", "scene"])
 
 
 def declared(schema, **overrides) -> Node:
@@ -92,7 +93,8 @@ def test_table_has_a_row_per_parameter():
 
 
 @pytest.mark.parametrize(("schema", "title"), [(parameters.POSE_NODE, "pose_node"),
-                                               (parameters.IMAGE_SOURCE, "image_source_node")])
+                                               (parameters.IMAGE_SOURCE, "image_source_node"),
+                                               (parameters.SCENE, "scene_node")])
 def test_document_says_who_may_change_what(schema, title):
     """Generated, and still what is declared."""
     text = (CONFIG.parent / "docs" / "security_graph.md").read_text()

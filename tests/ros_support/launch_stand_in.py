@@ -103,6 +103,11 @@ class Node:
         return str(path)
 
 
+class OpaqueFunction:
+    def __init__(self, *, function):
+        self.function = function
+
+
 class LaunchDescription:
     def __init__(self, entities):
         self.entities = entities
@@ -113,7 +118,8 @@ def text(value, values) -> str:
 
 
 _MODULES = {
-    "launch": [LaunchDescription], "launch.actions": [DeclareLaunchArgument], "launch.conditions": [IfCondition],
+    "launch": [LaunchDescription], "launch.actions": [DeclareLaunchArgument, OpaqueFunction],
+    "launch.conditions": [IfCondition],
     "launch.substitutions": [LaunchConfiguration, PathJoinSubstitution], "launch_ros": [],
     "launch_ros.actions": [Node], "launch_ros.parameter_descriptions": [ParameterValue],
     "launch_ros.substitutions": [FindPackageShare],
@@ -137,6 +143,9 @@ class Launch:
         for name, argument in self.arguments.items():
             if argument.choices and self.values[name] not in argument.choices:
                 raise ValueError(f"argument {name}:={self.values[name]} is not one of {argument.choices}")
+        context = types.SimpleNamespace(launch_configurations=self.values)
+        entities = [e for entity in entities
+                    for e in (entity.function(context) if isinstance(entity, OpaqueFunction) else [entity])]
         self.nodes = [e for e in entities
                       if isinstance(e, Node) and (e.condition is None or e.condition.evaluate(self.values))]
 

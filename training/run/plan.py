@@ -144,20 +144,27 @@ def _presence(recipe: Recipe, work: Work, pools: set[str]) -> Stage:
                  folders, ())
 
 
+def _sources(recipe: Recipe, work: Work, before: str) -> Stage:
+    models = tuple(Path(p) for paths in recipe.data.renders.values() for p in paths)
+    return Stage("sources", "uncertainty with the support plane and depth", work.sources,
+                 {"scenes": recipe.synthetic.scenes, "seed": recipe.seed}, (before,), models, (work.run / "scenes",))
+
+
 def _result(recipe: Recipe, folder: RunFolder, work: Work, out: Path, pools: set[str]) -> list[Stage]:
     run, turntables = work.run, recipe.data.turntables
     last = f"bundle{len(recipe.rounds) - 1}"
     measured = tuple(sorted(pools & {"held_out", "sequences", "negatives"}))
     tables = [name for name, there in (("held_out", "held_out" in pools), ("turntables", turntables)) if there]
     presence = [_presence(recipe, work, pools)] if "synthetic" in pools else []
-    final = "presence" if presence else "calibrate"
+    sources = [_sources(recipe, work, "presence" if presence else "calibrate")] if recipe.synthetic.scenes else []
+    final = "sources" if sources else "presence" if presence else "calibrate"
     return [
         Stage("export", "mean weights as a checked bundle", work.export,
               {"average": recipe.average, "card": _card(recipe)}, ("shape", last), (),
               (run / "bundle", run / "student.pt")),
         Stage("calibrate", "distance, accepted score, uncertainty", work.calibrate, {"count": recipe.evaluate},
               ("export", *measured), (), (run / "calibration.npz",)),
-        *presence,
+        *presence, *sources,
         Stage("evaluate", "errors on held-out pictures", work.evaluate,
               {"count": recipe.evaluate, "spins": recipe.data.turntable_names}, (final, *measured),
               (Path(turntables),) if turntables else (),

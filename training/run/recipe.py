@@ -128,7 +128,9 @@ class Synthetic:
     ``options`` go to the renderer's command line: ``{elevation: [0, 60]}`` is ``--elevation 0 60``, true is a flag, and
     ``$KEY`` stands for what another key of the recipe holds (``$data.photographs``); empty, it leaves the option out.
     ``held_out_options`` are added when the pictures to measure on are drawn, best of models that are in no training
-    picture; they are drawn with another seed in any case.
+    picture; they are drawn with another seed in any case. ``scenes`` are whole pictures with depth and the
+    table's plane, of the category of ``mesh.profile``, from which covariances are fitted where these tell the distance;
+    0: none.
     """
 
     renderer: str = "shapes"
@@ -137,6 +139,7 @@ class Synthetic:
     options: dict = field(default_factory=lambda: {"size": "$size", "axes": "$mesh.axes",
                                                    "backgrounds": "$data.negatives"})
     held_out_options: dict = field(default_factory=lambda: {"held-out": True})
+    scenes: int = 0
 
     def __post_init__(self) -> None:
         _require(self.renderer.isidentifier(), "synthetic.renderer", self.renderer, "a module of "
@@ -145,6 +148,7 @@ class Synthetic:
         _check_options("synthetic.held_out_options", self.held_out_options)
         _require(self.count >= 1, "synthetic.count", self.count, "1 or more")
         _require(self.held_out >= 10, "synthetic.held_out", self.held_out, "10 or more, they calibrate the bundle")
+        _require(self.scenes == 0 or self.scenes >= 50, "synthetic.scenes", self.scenes, "0, or 50 and more")
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,8 @@ class Recipe:
             raise RecipeError(f"labels of the first round is {self.rounds[0].labels!r}; no model exists yet that "
                               "could label photographs: none, or correspondence with the teacher")
         _require(self.negatives >= 0, "negatives", self.negatives, "0 (none) or more")
+        _require(not self.synthetic.scenes or bool(self.mesh.profile and self.data.renders), "synthetic.scenes",
+                 self.synthetic.scenes, "0 without mesh.profile and data.renders: scenes are drawn of vessels")
 
         self.bundle_card()
 

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.evaluation.bop_objects import read_objects
+from dinemo_ros.evaluation.bop_scene import SupportFile, read_bop
 from dinemo_ros.io.files import write_file
 from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.process.child_python import python_command, python_environment
@@ -32,6 +34,7 @@ from ..evaluation.bundle_accuracy import evaluate_bundle
 from ..export import calibrate as calibration
 from ..export import presence, uncertainty
 from ..export.bundle_export import check_bundle, export_bundle
+from ..export.source_uncertainty import calibrate_sources
 from ..models.category_shape import CategoryShape
 from ..models.checkpoint import average_checkpoints
 from ..models.contrastive import TrainConfig, train
@@ -51,6 +54,7 @@ from ..sequences.posed_templates import align, read_reference_azimuths, read_seq
 from ..synthetic.assets.vessel_catalogue import VesselCatalogue
 from ..synthetic.shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape
 from ..synthetic.shape.vessel_mesh import vessel_mesh
+from ..synthetic.shape.vessel_modes import add_modes
 from .inputs import parse_size
 from .leakage import mean_files, notes
 from .old_names import existing
@@ -273,7 +277,11 @@ class Work:
         student = average_checkpoints([self.round(n) / "student.pt" for n in rounds], self.run / "student.pt")
         write_file(self.run / "train.json", (self.round(rounds[-1]) / "train.json").read_bytes())
         parity = export_bundle(student, self._mesh(), self.recipe.bundle_card(), self.bundle)
-        return {"parity": parity, "rounds_averaged": len(rounds), "int8": self._add_int8()}
+        profile, files = self.recipe.mesh.profile, self.recipe.data.shape[0]
+        has_modes = profile and Path(files).is_dir()
+        modes = add_modes(self.bundle, VesselCatalogue(profile, Path(files))) if has_modes else []
+        return {"parity": parity, "rounds_averaged": len(rounds), "int8": self._add_int8(),
+                **({"modes": modes} if modes else {})}
 
     def _add_int8(self) -> bool:
         """The network in 8 bits beside the other, ranges from crops that it learnt from; whether there is one now.
@@ -328,6 +336,19 @@ class Work:
             return {}
         write_file(out, json.dumps(summary, indent=1))
         return {"presence_floor": summary["floor"]}
+
+    def sources(self) -> dict:
+        """How wide covariances are where the support plane or depth tells the distance, on rendered scenes."""
+        data, out, seed = self.recipe.data, self.run / "scenes", self.recipe.seed + 20_011
+        renders = {**data.renders, "category": self.recipe.mesh.profile, "backgrounds": data.negatives}
+        words = [part for name, value in renders.items() for part in self._option(name, value)]
+        command("-m", "dinemo_training.synthetic.render.scenes", *words, "--out", out, "--count",
+                self.recipe.synthetic.scenes, "--seed", seed)
+        scenes = read_bop(out, read_objects(out / "objects.json"), support=SupportFile("scene_support_noisy.json"),
+                          depth=True)
+        summary = calibrate_sources(self.bundle, scenes)
+        write_file(self.run / "sources.json", json.dumps(summary, indent=1))
+        return {"poses": {source: found["pictures"] for source, found in summary.items()}}
 
     def evaluate(self) -> dict:
         """The finished bundle on held-out renders and, where the recipe names them, on turntables."""

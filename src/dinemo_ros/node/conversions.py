@@ -71,6 +71,14 @@ def rgb_to_image(header: Header, rgb: np.ndarray) -> Image:
     return Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=data)
 
 
+def depth_to_image(header: Header, millimetres: np.ndarray) -> Image:
+    """sensor_msgs/Image, 16UC1, of uint16 [H, W], 0 where nothing was measured."""
+    data = array("B")
+    data.frombytes(np.ascontiguousarray(millimetres, dtype="<u2").data.cast("B"))
+    height, width = millimetres.shape
+    return Image(header=header, height=height, width=width, encoding="16UC1", step=2 * width, data=data)
+
+
 def camera_to_info(header: Header, camera: Camera) -> CameraInfo:
     """CameraInfo of a camera; P is K, as for a monocular camera."""
     P = np.hstack([camera.K, np.zeros((3, 1))])

@@ -244,6 +244,14 @@ IMAGE_SOURCE = (
               "passed: every image is used, however slow the machine.", changes=START),
 )
 
+SCENE = (
+    Parameter("scene", "cups", "Name of a scene that ships with the package, config/demo_scene_NAME.", changes=START,
+              power="reads files of that folder and publishes the pictures in them"),
+    Parameter("rate_hz", 5.0, "Images per second at most, while it plays on after the table.", unit="Hz",
+              bounds=(0.1, 100.0), changes=START),
+    Parameter("loop", False, "Play on after the table, with plane and depth, instead of ending.", changes=START),
+)
+
 
 def declare(node: Node, schema: Sequence[Parameter], state: Callable[[], str] = lambda: "unconfigured") -> None:
     """Declare every parameter of ``schema`` on ``node`` and refuse values outside it from then on.
@@ -319,7 +327,7 @@ def graph_table(schema: Sequence[Parameter]) -> str:
 
 def main() -> None:
     """Print the tables of the documentation, in Markdown."""
-    for title, schema in (("pose_node", POSE_NODE), ("image_source_node", IMAGE_SOURCE)):
+    for title, schema in (("pose_node", POSE_NODE), ("image_source_node", IMAGE_SOURCE), ("scene_node", SCENE)):
         print(f"### {title}\n\n{markdown_table(schema)}\n")
         print(f"### {title}: what others on the graph may change\n\n{graph_table(schema)}\n")
 

@@ -19,6 +19,11 @@ def image_source_node() -> NoReturn:
     leave(_main_of("image_source_node"))
 
 
+def scene_node() -> NoReturn:
+    """The console script of this name: runs the node, then leaves the process."""
+    leave(_main_of("scene_node"))
+
+
 def _main_of(module: str) -> int:
     heed_signals()
     return import_module(f".{module}", __package__).main()

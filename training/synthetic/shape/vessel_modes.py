@@ -49,6 +49,19 @@ def mesh_modes(vertices: np.ndarray, modes: np.ndarray, width: float) -> np.ndar
     return np.concatenate([change[..., None] * moved, np.zeros((*change.shape, 1))], axis=-1).astype(np.float32)
 
 
+def add_modes(bundle: Path, catalogue: VesselCatalogue) -> list[float]:
+    """Write the modes of the vessels of ``catalogue`` into the mesh of a bundle; of each, by which share of the radius
+    it moves the wall at most, per standard deviation.
+
+    Raises:
+        BundleError: it is no bundle, or cannot be written.
+    """
+    loaded, modes = load_bundle(bundle), profile_modes(catalogue)
+    mesh = replace(loaded.mesh, modes=mesh_modes(loaded.mesh.vertices, modes, float(loaded.mesh.extent[1])))
+    write_bundle(bundle, loaded.card, loaded.backbone(), mesh, loaded.int8())
+    return [round(float(np.abs(mode).max()), 3) for mode in modes]
+
+
 def main() -> None:
     """The command ``python -m dinemo_training.synthetic.shape.vessel_modes``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -56,12 +69,9 @@ def main() -> None:
     parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
     parser.add_argument("--cad", type=Path, help="folder of the category's CAD files; without it all are invented")
     args = parsed(parser)
-    bundle = load_bundle(args.bundle)
-    modes = profile_modes(VesselCatalogue(args.category, args.cad))
-    mesh = replace(bundle.mesh, modes=mesh_modes(bundle.mesh.vertices, modes, float(bundle.mesh.extent[1])))
-    write_bundle(args.bundle, bundle.card, bundle.backbone(), mesh, bundle.int8())
-    print(f"{args.bundle}: {len(modes)} modes of shape, up to "
-          f"{[round(100 * float(np.abs(mode).max())) for mode in modes]} % of the radius per standard deviation")
+    reach = add_modes(args.bundle, VesselCatalogue(args.category, args.cad))
+    print(f"{args.bundle}: {len(reach)} modes of shape, which move the wall by up to "
+          f"{', '.join(f'{100 * share:.0f}' for share in reach)} % of the radius per standard deviation")
 
 
 if __name__ == "__main__":
