@@ -11,6 +11,7 @@ from std_msgs.msg import Header
 
 from dinemo_ros.node.conversions import camera_to_info, rgb_to_image
 
+CAR_BOX = (530, 226, 678, 316)  # of the first demo frame
 NAMESPACE = "/oddities_test"
 
 
@@ -98,7 +99,7 @@ def test_normalised_boxes_and_turned_ones(node, probe, frame):
         assert values["boxes_left_out_normalised"] == "2"
 
         header = probe.send(frame.image, frame.camera)
-        probe.send_boxes(header, [(10.0, 10.0, width - 10.0, height - 10.0)], score=93.0)
+        probe.send_boxes(header, [CAR_BOX], score=93.0)
         assert probe.answer("detections", header).detections, "it is used"
         assert_told(node, probe, "score is 93", "boxes_score")
     finally:

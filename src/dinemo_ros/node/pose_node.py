@@ -44,7 +44,7 @@ from .executable import run
 from .hooks import Hooks
 from .inputs import Inputs
 from .log_bridge import bridge_logging
-from .memory import give_back, share_heaps
+from .memory import give_back, share_heaps, trim
 from .node_log import NodeLog
 from .on_demand import OnDemand
 from .publishers import Outputs, TransformBroadcaster
@@ -58,9 +58,10 @@ from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, s
 _WATCH_PERIOD_S = 0.25
 _UNMATCHED_TOLERATED = 20
 _ONCE = float("inf")
+_TRIM_PERIOD_S = 5.0
 # Of the executor: one each for a transition, for the images, for a request on demand, for the switch; the others answer
 # meanwhile.
-_THREADS = 6
+_THREADS = 5
 # What an error is about that is not the image.
 _TOPIC_OF = {CameraError: "camera_info", DepthError: DEPTH_TOPIC}
 
@@ -98,7 +99,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._ever_wanted = False  # whether a detector has ever had a box of the class and score that is looked for
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Of the steady clock, as every timer here: with simulated time and no /clock somebody must say what is wrong.
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._steady, self._trimmed_s = Clock(clock_type=ClockType.STEADY_TIME), time.monotonic()
         self.create_timer(self._settings().diagnostics_period_s, self._publish_diagnostics,
                           callback_group=MutuallyExclusiveCallbackGroup(), clock=self._steady)
         hooks = Hooks(self._work, lambda: self.state, self._settings, self._adapt, self._forget,
@@ -490,6 +491,9 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._monitor.reject(cause_of(error), message, settings.warn_period_s, lost_image)
 
     def _publish_diagnostics(self) -> None:
+        if time.monotonic() - self._trimmed_s > _TRIM_PERIOD_S:
+            trim()
+            self._trimmed_s = time.monotonic()
         running = {"enabled": str(self._switch.enabled).lower(), **what_runs(self._estimator),
                    **self._scene_inputs.tally.values()}
         status = self._monitor.status(self.state, self._settings().stale_after_s, self._image_topic(), running)
