@@ -104,7 +104,7 @@ def test_scene_is_played_with_its_errors():
 
 
 @pytest.mark.parametrize(("words", "code", "says"), [
-    (["--scene", "teapots"], 1, 'demo: scene "teapots" does not ship with the package; there is cups'),
+    (["--scene", "teapots"], 1, "demo: scene 'teapots' does not ship with the package; there is cups"),
     (["--scene", "cups", "--bundle", "nowhere"], 1, "nowhere: no such"),
     (["--scene", "cups", "--hfov", "60"], 2, "--scene goes without PATH, --out and --hfov"),
     (["--scene", "cups", "--out", "x"], 2, "--scene goes without PATH, --out and --hfov"),

@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from dinemo_ros.node.conversions import camera_to_info, rgb_to_image
 
-CAR_BOX = (530, 226, 678, 316)  # of the first demo frame
+CAR_BOX = (530.0, 226.0, 678.0, 316.0)  # of the first demo frame
 NAMESPACE = "/oddities_test"
 
 
