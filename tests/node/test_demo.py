@@ -72,7 +72,7 @@ def test_what_is_missing_is_named(tmp_path, words):
     given = [tmp_path / words[0], *words[1:2], *(tmp_path / w for w in words[2:])]
     done = demo(*given, "--out", tmp_path / "out")
     assert done.returncode == 1
-    assert "nowhere: no such" in done.stdout and "Traceback" not in done.stdout
+    assert "no bundle for category 'nowhere' is installed" in done.stdout and "Traceback" not in done.stdout
 
 
 def test_foreign_truth_file_is_refused(tmp_path):
@@ -105,7 +105,7 @@ def test_scene_is_played_with_its_errors():
 
 @pytest.mark.parametrize(("words", "code", "says"), [
     (["--scene", "teapots"], 1, "demo: scene 'teapots' does not ship with the package; there is cups"),
-    (["--scene", "cups", "--bundle", "nowhere"], 1, "nowhere: no such"),
+    (["--scene", "cups", "--bundle", "nowhere"], 1, "no bundle for category 'nowhere' is installed"),
     (["--scene", "cups", "--hfov", "60"], 2, "--scene goes without PATH, --out and --hfov"),
     (["--scene", "cups", "--out", "x"], 2, "--scene goes without PATH, --out and --hfov"),
     (["photos", "--scene", "cups"], 2, "--scene goes without PATH, --out and --hfov")])
