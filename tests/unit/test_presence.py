@@ -88,6 +88,21 @@ def test_the_evidence_of_a_planted_object_and_of_none(tmp_path):
     assert gone["agreement"] < 0.3 and gone["seen"] == 0.0 and gone["foreground"] < 0.05 and gone["scatter"] > 0.0
 
 
+def test_what_a_plane_told_of_the_size_does_not_count_against_an_object(tmp_path):
+    """The evidence was learnt of poses by the picture alone, in which every object has about the mean size."""
+    mesh = car_mesh()
+    reader, T = EvidenceReader(Bundle(tmp_path, car_card(), mesh)), look_at(35.0, 11.5)
+    features, target = render(mesh, T, 45.0).features, Target(np.array([6, 8, 26, 23.0]), np.zeros(4, np.uint8), 45.0, 15.5)
+    first = SolvedPose(T, np.array(SIZE), 0.8, 0.9, np.eye(6), np.eye(3))
+    far = T.copy()
+    far[:3, 3] *= 1.6
+    larger = SolvedPose(far, 1.6 * np.array(SIZE), 0.8, 0.9, np.eye(6), np.eye(3), source="support", pictured=first)
+    alone, known = reader(features, target, [first]), reader(features, target, [larger])
+    assert np.array_equal(alone.numbers, known.numbers) and np.array_equal(alone.pooled, known.pooled)
+    unlike = reader(features, target, [SolvedPose(far, 1.6 * np.array(SIZE), 0.8, 0.9, np.eye(6), np.eye(3))])
+    assert not np.allclose(alone.numbers, unlike.numbers)
+
+
 def with_floor(estimator, floor):
     """The estimator asks the card at every picture."""
     card = estimator.bundle.card

@@ -59,6 +59,7 @@ class SolvedPose:
             origin; metres and radians.
         size_covariance: [3, 3] of the size, square metres.
         source, observations, shape: see :class:`~dinemo_ros.pose.ObjectPose`.
+        pictured: the pose by the picture alone, where more was known.
     """
 
     T_crop_obj: np.ndarray
@@ -70,6 +71,7 @@ class SolvedPose:
     source: str = "rgb"
     observations: tuple[Observation, ...] = ()
     shape: tuple[float, ...] = ()
+    pictured: SolvedPose | None = None
 
 
 @dataclass(frozen=True)
@@ -247,10 +249,11 @@ class CropSolver:
             return [solved_pose(pose, self._category) for pose in poses]
         refine = ObservedRefinement(volume, target, self._category, self._priors(target),
                                     self._scratch(volume.background_score.shape))
-        known = [refine(pose) for pose in poses[:_LAST]]
-        solved = [solved_pose(pose, self._category) for pose in poses]
-        return [replace(pose, source=what.source, observations=what.observations, shape=tuple(what.shape.tolist()))
-                for pose, what in zip(solved, known, strict=False)] + solved[_LAST:]
+        pictured = [solved_pose(pose, self._category) for pose in poses]
+        known = [refine(pose) for pose in poses[:_LAST]]  # in place
+        return [replace(solved_pose(pose, self._category), source=what.source, observations=what.observations,
+                        shape=tuple(what.shape.tolist()), pictured=first)
+                for pose, first, what in zip(poses, pictured, known, strict=False)] + pictured[_LAST:]
 
 
 def solved_pose(pose: Refined, category: Category) -> SolvedPose:

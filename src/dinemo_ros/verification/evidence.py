@@ -77,7 +77,11 @@ class EvidenceReader:
         self._clutter = np.pad(bundle.mesh.clutter, padding)
 
     def __call__(self, features: np.ndarray, target: Target, poses: list[SolvedPose]) -> Evidence:
-        """Evidence for the first of a crop's ``poses`` from its ``features`` [D, h, h] float32; see :class:`Target`."""
+        """Evidence for the first of a crop's ``poses`` from its ``features`` [D, h, h] float32; see :class:`Target`.
+
+        It is weighed as it was learnt: of poses by the picture alone.
+        """
+        poses = [pose.pictured or pose for pose in poses]
         pose, cells = poses[0], self._cells(features)
         seen = self._seen(pose, target, features.shape[1])
         if not len(seen.vertex):
