@@ -92,7 +92,8 @@ def test_what_a_plane_told_of_the_size_does_not_count_against_an_object(tmp_path
     """The evidence was learnt of poses by the picture alone, in which every object has about the mean size."""
     mesh = car_mesh()
     reader, T = EvidenceReader(Bundle(tmp_path, car_card(), mesh)), look_at(35.0, 11.5)
-    features, target = render(mesh, T, 45.0).features, Target(np.array([6, 8, 26, 23.0]), np.zeros(4, np.uint8), 45.0, 15.5)
+    features = render(mesh, T, 45.0).features
+    target = Target(np.array([6, 8, 26, 23.0]), np.zeros(4, np.uint8), 45.0, 15.5)
     first = SolvedPose(T, np.array(SIZE), 0.8, 0.9, np.eye(6), np.eye(3))
     far = T.copy()
     far[:3, 3] *= 1.6
