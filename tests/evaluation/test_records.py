@@ -7,13 +7,18 @@ import io
 import cv2
 import numpy as np
 import pytest
+from shared_data import ROOT
 from unit.planted import car_mesh
 
 from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.evaluation.floor import below_floor, share_below, without_floor
 from dinemo_ros.evaluation.metrics import summarise, wilson_interval
 from dinemo_ros.evaluation.runner import split, tabulate
 from dinemo_ros.evaluation.tables import comma_separated, markdown
 from dinemo_ros.evaluation.worst import WorstFrames, caption
+from dinemo_ros.geometry import se3
+from dinemo_ros.model.bundle import load_bundle
+from dinemo_ros.pose import Hypothesis, ObjectPose
 
 
 def record(model="ours", level="L0", group="cx5", file="000.jpg", error=5.0, **more):
@@ -113,3 +118,17 @@ def test_captions_say_what_went_wrong():
     assert caption(record(error=None, coverage=0.713)) == "cx5/000.jpg L0, 71 % covered, no pose"
     assert caption(record(error=170.2, azimuth=190.0, azimuth_true=20.0)) == (
         "cx5/000.jpg L0, error 170 deg, azimuth 190 instead of 20, score 0.50")
+
+
+def test_poses_below_the_floor_are_judged_and_counted():
+    """An annotated object is there: what a floor costs stands in a column of its own."""
+    pose = ObjectPose(se3(np.eye(3), np.array([0.0, 0.0, 5.0])), 0.5, np.ones(3), presence=0.3)
+    assert below_floor(pose, 0.2) == {"presence": 0.3, "below_floor": False}
+    assert below_floor(pose, 0.4) == {"presence": 0.3, "below_floor": True}
+    assert below_floor(Hypothesis(pose.T_cam_obj, 0.5, pose.size), 0.4) == {}, "a baseline knows no presence"
+    records = [record(**below_floor(pose, floor)) for floor in (0.2, 0.4, 0.4)] + [record(error=None)]
+    row, = tabulate(records)
+    assert row["below_floor"] == 0.5 and row["acc30"] == 0.75 and "below floor" in markdown([row])
+    assert row["below_floor_interval"] == wilson_interval(2, 4) and share_below([record()]) == {}
+    bundle = load_bundle(ROOT / "engines" / "car")
+    assert without_floor(bundle).card.presence.floor == 0.0 < bundle.card.presence.floor

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from dinemo_ros.defaults import DEFAULT_HFOV_DEG, available_cpus
 from dinemo_ros.estimator import PoseEstimator
+from dinemo_ros.evaluation.floor import without_floor
 from dinemo_ros.evaluation.runner import Competitor, Setting, evaluate, tabulate
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
 from dinemo_ros.evaluation.truth import ReferenceObject
@@ -55,8 +56,9 @@ def evaluate_bundle(bundle: Path, renders: Path | None = None, limit: int | None
                else turntable_entries(read_turntables(turntables, names), DEFAULT_HFOV_DEG,
                                       views=loaded.card.symmetry.axis == "z"))
     keeper = WorstFrames("bundle", loaded.mesh, _WORST) if worst is not None else None
-    estimator = PoseEstimator(loaded, threads=available_cpus())
-    setting = Setting([Competitor("bundle", estimator)], ReferenceObject.of(loaded), worst=keeper)
+    estimator = PoseEstimator(without_floor(loaded), threads=available_cpus())
+    competitor = Competitor("bundle", estimator, floor=loaded.card.presence.floor)
+    setting = Setting([competitor], ReferenceObject.of(loaded), worst=keeper)
     records = evaluate(setting, tqdm(entries, desc="evaluate", mininterval=5))
     if keeper is not None:
         shutil.rmtree(worst, ignore_errors=True)

@@ -171,9 +171,11 @@ def _bundles(arguments: argparse.Namespace, categories: dict[str, None]) -> dict
 
 def _judged(arguments: argparse.Namespace, bundles: dict[str, Bundle]) -> dict[str, Judged]:
     from ..evaluation.bop import Judged
+    from ..evaluation.floor import without_floor
     from ..evaluation.truth import ReferenceObject
 
-    return {category: Judged(options.told(options.estimator_of(bundle, arguments)), ReferenceObject.of(bundle))
+    return {category: Judged(options.told(options.estimator_of(without_floor(bundle), arguments)),
+                             ReferenceObject.of(bundle), bundle.card.presence.floor)
             for category, bundle in bundles.items()}
 
 

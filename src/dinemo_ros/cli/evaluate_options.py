@@ -120,16 +120,17 @@ def make_setting(arguments: argparse.Namespace, prepared: Prepared) -> Setting:
 
 def _competitors(arguments: argparse.Namespace, bundles: list[Bundle]) -> list[Competitor]:
     """The bundle in question, those that it is compared with, and the baselines."""
-    main, *others = (options.make_estimator(arguments, bundle) for bundle in bundles)
-
     from ..evaluation.baseline import KINDS, NearestView
+    from ..evaluation.floor import without_floor
     from ..evaluation.runner import Competitor
 
-    competitors = [Competitor(f"{main.bundle.card.category} {main.bundle.card.version}", main)]
-    for name, other in zip(arguments.compare, others, strict=True):
+    main, *others = (options.make_estimator(arguments, without_floor(bundle)) for bundle in bundles)
+    floor, *floors = (bundle.card.presence.floor for bundle in bundles)
+    competitors = [Competitor(f"{main.bundle.card.category} {main.bundle.card.version}", main, floor=floor)]
+    for name, other, lowest in zip(arguments.compare, others, floors, strict=True):
         label = Path(name).name
         taken = {competitor.name for competitor in competitors}
-        competitors.append(Competitor(label if label not in taken else name, other))
+        competitors.append(Competitor(label if label not in taken else name, other, floor=lowest))
     if arguments.baseline:
         competitors += [Competitor(f"nearest view, {kind}", NearestView(main.bundle, kind, main.extractor), True)
                         for kind in KINDS]

@@ -45,10 +45,12 @@ class SceneEstimator(Protocol):
 
 @dataclass(frozen=True)
 class Judged:
-    """What finds the poses of one category, and the category as the errors see it."""
+    """What finds the poses of one category, the category as the errors see it, and the presence below which the bundle
+    would drop a pose, see :mod:`.floor`."""
 
     estimator: SceneEstimator
     reference: ReferenceObject
+    floor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def _judge(judged: Judged, image: BopImage, instance: BopInstance, shown: tuple[
     truth = PoseTruth(T_true, instance.known.size, camera)
     axis, axis_true = pose.T_cam_obj[:3, 2], T_true[:3, 2]
     return {
-        "seconds": seconds, **pose_errors(pose, truth, judged.reference),
+        "seconds": seconds, **pose_errors(pose, truth, judged.reference, judged.floor),
         "axis_error_deg": math.degrees(math.atan2(np.linalg.norm(np.cross(axis, axis_true)), axis @ axis_true)),
         "distance_offset_m": float(np.linalg.norm(pose.T_cam_obj[:3, 3]) - np.linalg.norm(T_true[:3, 3])),
         "T_cam_obj": pose.T_cam_obj, "pose_source": pose.source,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from .coverage import LEVELS
+from .floor import share_below
 from .metrics import RIGHT_DEG, wilson_interval
 from .sample import ALL
 
@@ -71,7 +72,7 @@ def summarise_bop(records: Sequence[dict]) -> dict:
     row["translation_median_cm"] = _middle([100.0 * r["translation_error_m"] for r in found], len(records), np.inf)
     row["distance_bias_cm"] = float(np.median([100.0 * r["distance_offset_m"] for r in found])) if found else None
     row["distance_bias_pct"] = float(np.median([r["distance_offset_pct"] for r in found])) if found else None
-    return row | _covered(found) | _observed(records) | _times(records)
+    return row | share_below(records) | _covered(found) | _observed(records) | _times(records)
 
 
 def _middle(errors: Sequence[float], n: int, worst: float) -> float | None:

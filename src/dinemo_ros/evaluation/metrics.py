@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from .floor import share_below
+
 FLIP_DEG = 150.0
 RIGHT_DEG = 30.0  # below it a pose counts as right: Acc@pi/6
-_SHARES = ("acc30", "acc10", "flips", "missing", "azimuth_acc30", "add_within")  # of all frames of a row
+_SHARES = ("acc30", "acc10", "flips", "missing", "azimuth_acc30", "add_within", "below_floor")  # of all frames of a row
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,12 @@ def summarise_angles(errors_deg: Sequence[float | None]) -> AngleSummary:
 def summarise(records: Sequence[dict]) -> dict:
     """One row of a table from records of :func:`~dinemo_ros.evaluation.runner.evaluate`.
 
-    Besides :class:`AngleSummary`, where the records hold them: ``coverage`` and ``surroundings`` (means over the
-    frames), ``azimuth_acc30``, ``distance_median_pct``, ``translation_median_m``, ``add_median_m``, ``add_within`` and
-    ``pck`` (means). A frame without a pose is wrong in every share and worst in every median; a median that thereby has
-    no value is None. ``elevation_bias_deg`` and ``distance_bias_pct`` are medians with their sign, over the frames with
-    a pose: what all of them have in common comes from the model or the size prior and not from noise.
+    Besides :class:`AngleSummary`, where the records hold them: ``below_floor``, ``coverage`` and ``surroundings``
+    (means over the frames), ``azimuth_acc30``, ``distance_median_pct``, ``translation_median_m``, ``add_median_m``,
+    ``add_within`` and ``pck`` (means). A frame without a pose is wrong in every share and worst in every median; a
+    median that thereby has no value is None. ``elevation_bias_deg`` and ``distance_bias_pct`` are medians with their
+    sign, over the frames with a pose: what all of them have in common comes from the model or the size prior and not
+    from noise.
 
     Every share of frames has its Wilson interval of 95 % beside it, as ``acc30_interval`` (low, high) and so on;
     ``pck`` is a mean of shares of key points and has none.
@@ -84,7 +87,7 @@ def summarise(records: Sequence[dict]) -> dict:
     Raises:
         ValueError: no records.
     """
-    row = asdict(summarise_angles([record["error_deg"] for record in records]))
+    row = asdict(summarise_angles([record["error_deg"] for record in records])) | share_below(records)
     for key in ("coverage", "surroundings"):
         known = [record[key] for record in records if record.get(key) is not None]
         row[key] = float(np.mean(known)) if known else None

@@ -13,6 +13,7 @@ from ..camera.pinhole import Camera
 from ..errors import FRAME_ERRORS, DinemoError
 from ..pose import ObjectPose
 from .extent import silhouette
+from .floor import below_floor
 from .metrics import summarise
 from .occlusion import Level, Occluder
 from .sample import ALL, LabelledSample, Roi, Sample, mask_box
@@ -36,11 +37,13 @@ class Competitor:
         estimator: finds the poses.
         tight_box: whether it is told the box of the whole object instead of the sample's ROI: that of the data set, or
             that of the object's extent in the clean picture.
+        floor: presence below which its bundle would drop a pose, see :mod:`.floor`.
     """
 
     name: str
     estimator: Estimator
     tight_box: bool = False
+    floor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,16 +113,18 @@ def _records(setting: Setting, entry: LabelledSample) -> list[dict]:
                 records.append(record | skipped(entry.name, error))
                 continue
             if poses:
-                record |= pose_errors(poses[0], sample.truth, setting.reference)
+                record |= pose_errors(poses[0], sample.truth, setting.reference, competitor.floor)
             records.append(record)
             if setting.worst is not None:
                 setting.worst.offer(record, image, sample.camera, poses[0] if poses else None)
     return records
 
 
-def pose_errors(pose: ObjectPose, truth: Truth, reference: ReferenceObject) -> dict:
-    """What a record says about a pose: ``score``, ``probability`` where the bundle tells it, and its errors."""
+def pose_errors(pose: ObjectPose, truth: Truth, reference: ReferenceObject, floor: float = 0.0) -> dict:
+    """What a record says about a pose: ``score``, ``probability``, ``presence`` and ``below_floor`` where the bundle
+    tells them, and its errors; floor: see :class:`Competitor`."""
     known = {} if pose.probability is None else {"probability": float(pose.probability)}
+    known |= below_floor(pose, floor)
     return {"score": float(pose.score), **known, **truth.errors(pose, reference)}
 
 

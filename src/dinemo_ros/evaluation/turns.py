@@ -14,6 +14,7 @@ import numpy as np
 
 from ..model.symmetry import Symmetry
 from .bootstrap import by_frames, by_objects, share_by_frames, share_by_objects
+from .floor import share_below
 from .metrics import FLIP_DEG, RIGHT_DEG
 from .sample import ALL
 from .view_truth import ViewTruth, azimuth_is_seen
@@ -61,7 +62,7 @@ def turn_rows(records: Sequence[dict], views: Views) -> list[dict]:
             rows.append({"model": model, "occlusion": level, "group": name, "part": is_part,
                          "objects": len({r["group"] for r in members}), "n": len(members),
                          "missing": float(np.mean([r["error_deg"] is None for r in members])),
-                         **figures(members, views)})
+                         **share_below(members), **figures(members, views)})
     return rows
 
 
