@@ -20,8 +20,9 @@ def shell(redirection, *words, module="dinemo_ros.cli.main"):
     """A command under bash with this redirection; exit code and what came out."""
     command = [sys.executable, "-m", module, *map(str, words)]
     paths = str(ROOT / "src")
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as for a user
     return subprocess.run(["bash", "-c", f'"$@" {redirection}', "bash", *command], text=True, capture_output=True,
-                          timeout=240, env=os.environ | {"PYTHONPATH": paths})
+                          timeout=240, env=buffered | {"PYTHONPATH": paths})
 
 
 def assert_one_line(result, sentence):

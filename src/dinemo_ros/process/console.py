@@ -49,7 +49,7 @@ def run_command(work: Callable[[], int | None]) -> int:
                   file=sys.stderr)
             return 128 + number
         except BrokenPipeError:
-            _drop_output()
+            _drop(sys.stdout)
             return 0
 
 
@@ -70,7 +70,7 @@ def require_output() -> None:
 
 def _failed(error: DinemoError) -> int:
     print(f"error: {error}", file=sys.stderr)
-    _drop_output()
+    _drop(sys.stdout)
     return 1
 
 
@@ -79,7 +79,7 @@ def _flush_at_exit() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _drop_output()
+        _drop(sys.stdout)
         raise SystemExit(0) from None
     except OutputError as error:
         raise SystemExit(_failed(error)) from None
@@ -175,8 +175,13 @@ def _occupy_descriptors() -> None:
 
 @contextlib.contextmanager
 def _streams() -> Iterator[None]:
-    with contextlib.redirect_stdout(StandardOutput(sys.stdout)), contextlib.redirect_stderr(StandardError(sys.stderr)):
-        yield
+    errors = sys.stderr
+    try:
+        with contextlib.redirect_stdout(StandardOutput(sys.stdout)), contextlib.redirect_stderr(StandardError(errors)):
+            yield
+    finally:
+        if errors is not None:
+            _drop(errors)
 
 
 @contextlib.contextmanager
@@ -200,10 +205,10 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     raise Interrupted(number)
 
 
-def _drop_output() -> None:
-    """What is left in the buffer goes nowhere: Python would complain of it at its exit."""
+def _drop(stream: TextIO | StandardOutput) -> None:
+    """What is left in the buffer and cannot be written goes nowhere: Python would fail with 120 for it at its exit."""
     try:
-        sys.stdout.flush()
-    except (OSError, OutputError):
+        stream.flush()
+    except (OSError, ValueError, OutputError):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
