@@ -50,6 +50,12 @@ the mug, depth images with noise and holes (uint16, millimetres), masks, poses. 
 - `objects.json`: category, frame and size (metres) of the mug.
 - `000000/rgb/camera_info.yaml`: the camera, for players of folders of pictures.
 
+`bash scripts/demo.sh --scene cups` and `ros2 launch dinemo_ros demo.launch.py scene:=cups` play it to the pose node and
+print the errors of RGB alone, with the plane, with depth and with both. `dinemo eval bop` measures the same without
+ROS:
+
+    dinemo eval bop config/demo_scene_cups --objects config/demo_scene_cups/objects.json --support --depth
+
 The mug is of the kind of mugs that the shipped cup bundle was trained on: the scene shows what the plane and the depth
 do for the distance, it is no measurement of the bundle.
 """
