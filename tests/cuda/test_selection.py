@@ -390,7 +390,7 @@ def test_a_device_whose_solver_lacks_a_term_is_left_out_while_the_term_is_in_use
     plane = SupportPlane(np.array([0.0, -1.0, 0.0]), -1.5)
     standing = [replace(target, support=plane) for target in targets]
     measured = [replace(target, depth=np.full(features.shape[2:], 8.0)) for target in targets]
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "dinemo_ros.cuda")
     for known, words in ((standing, "support"), (measured, "depth")):
         solved = solver.solve_features(features, known)
         assert first.left == 0 and solved[0][0].T_crop_obj.shape == (4, 4) and not solver.failed

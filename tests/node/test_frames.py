@@ -145,7 +145,7 @@ def test_diagnostics_tell_where_the_distance_is_from(robot):
     assert [values[f"poses_from_{source}"] for source in ("rgb", "support", "depth", "support_depth")] == list("1101")
     assert [values[f"observations_refused_{name}"] for name in ("support", "depth")] == ["1", "0"]
     assert values["last_observation_refused"] == f"support: {broken.reason}"
-    assert values["solver_device"] == "cpu"
+    assert values["solver_device"] == "none"
 
 
 @pytest.mark.parametrize(("prefix", "names"), [("", ["left/arm/car_0", "right/car_0", "car_0"]),

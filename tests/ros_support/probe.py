@@ -39,8 +39,10 @@ class Probe(Node):
         self.infos = self.create_publisher(CameraInfo, "camera_info", best_effort)
         self._detector = None
         self.received = defaultdict(list)
+        self._asked_ns = 0
         for topic in outputs:
-            self.create_subscription(_OUTPUTS[topic], topic, self.received[topic].append, QoSProfile(depth=100))
+            take = self._take_diagnostics if topic == "/diagnostics" else self.received[topic].append
+            self.create_subscription(_OUTPUTS[topic], topic, take, QoSProfile(depth=100))
 
     def header(self, stamp_ns: int | None = None, frame_id: str = "camera") -> Header:
         """A header with the given stamp, or one 100 ms after the last such."""
@@ -112,13 +114,18 @@ class Probe(Node):
         return any(nanoseconds(m.header.stamp) == nanoseconds(header.stamp) for m in self.received[topic])
 
     def diagnosis(self) -> dict[str, str]:
-        """Values of the node's next diagnostics message, with its level and message."""
+        """Values of the diagnostics that the node publishes next, with their level and message."""
         name = f"{self.get_namespace().strip('/')}/pose_node: pose estimation".lstrip("/")
+        self._asked_ns = time.time_ns()
         del self.received["/diagnostics"][:]
         status = self.wait(lambda: next((s for m in self.received["/diagnostics"] for s in m.status if s.name == name),
                                         None), "diagnostics")
         values = {value.key: value.value for value in status.values}
         return {**values, "level": int.from_bytes(status.level, "little"), "message": status.message}
+
+    def _take_diagnostics(self, message: DiagnosticArray, info: dict) -> None:
+        if info["source_timestamp"] >= self._asked_ns:  # what was published before may still be on its way
+            self.received["/diagnostics"].append(message)
 
     def change_state(self, transition: int) -> bool:
         """A lifecycle transition by its id; whether it succeeded."""
