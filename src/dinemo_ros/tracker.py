@@ -21,13 +21,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .camera.pinhole import Camera
+from .detection.finder import Found
 from .detection.regions import covered_share, distinct_boxes, overlap
 from .estimator import SAME_POSE, SMALLEST_BOX, PoseEstimator, checked_boxes
 from .geometry import se3, so3_exp, so3_log
 from .pose import Hypothesis, ObjectPose, Roi
 from .scene.depth_image import DepthImage
 from .scene.support_plane import SupportPlane
-from .verification.verifier import is_present
 
 _VELOCITY_GAIN = 0.7  # weight of the newest difference of two poses in the velocity
 _FLIP_MEMORY = 0.8  # per image; evidence for the flip is summed up over about five of them
@@ -247,20 +247,20 @@ class PoseTracker:
 
     def _find_new(self, image: np.ndarray, camera: Camera, boxes: list[np.ndarray] | None) -> None:
         """Tracks for what a detector, or now and then the model itself, sees where no track is."""
-        proposed = boxes is None
-        if boxes is None:
+        if boxes is not None:
+            seen = Found(boxes, [None] * len(boxes), False)
+        else:
             self._until_search -= 1
             if self._until_search > 0 and any(t.seen_s == self._stamp for t in self._tracks):
                 return
             self._until_search = self.settings.search_every
             begin = time.perf_counter()
-            boxes = [np.array(box) for box in self._estimator.proposer(image)]
-            self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)
-        boxes = [box for box in boxes if not self._claim(box, camera)]
-        accept = self._estimator.bundle.card.score.accept if proposed else 0.0
-        presence = self._estimator.bundle.card.presence
-        found = [p for p in self._locate(image, camera, boxes, proposed) if p is not None and p.score >= accept
-                 and (proposed or is_present(p, presence))]
+            seen = self._estimator.find(image)
+            self.timings[seen.stage] = 1e3 * (time.perf_counter() - begin)
+        new = [k for k, box in enumerate(seen.boxes) if not self._claim(box, camera)]
+        poses = self._locate(image, camera, [seen.boxes[k] for k in new], seen.proposed)
+        found = [pose for k, pose in zip(new, poses, strict=True) if pose is not None
+                 and self._estimator.is_object(pose, seen, seen.scores[k])]
         found.sort(key=lambda pose: -pose.score)
         places = np.array([self._estimator.covered(pose, camera) for pose in found]).reshape(-1, 4)
         for k in distinct_boxes(places, -np.arange(len(found), dtype=float)):

@@ -49,9 +49,11 @@ def with_presence(pose: ObjectPose | None, presence: float | None) -> ObjectPose
     return pose and replace(pose, presence=presence)
 
 
-def is_present(pose: ObjectPose, spec: PresenceSpec, detector_score: float | None = None) -> bool:
+def is_present(pose: ObjectPose, spec: PresenceSpec, detector_score: float | None = None, floor: float = 0.0) -> bool:
     """Whether the pose in a given box is one of an object, by the floor of ``spec``; true where nothing is known.
 
     detector_score: of what found the box, see :func:`~dinemo_ros.verification.spec.with_detector`.
+    floor: a higher one than that of ``spec``.
     """
-    return not spec or pose.presence is None or with_detector(pose.presence, detector_score) >= spec.floor
+    return (not spec or pose.presence is None
+            or with_detector(pose.presence, detector_score) >= max(spec.floor, floor))
