@@ -29,7 +29,7 @@ from .solver import SolvedPose, Start
 from .solver.coarse import Target
 from .solver.jit import compilation_told
 from .uncertainty import as_experienced
-from .verification.verifier import is_present, with_presence
+from .verification.verifier import refusal, with_presence
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class PoseEstimator:
         self.proposer = Proposer(bundle, self.extractor, threads)
         self._unit = bundle.mesh.vertices / bundle.mesh.extent
         self.timings: dict[str, float] = {}
+        self.looked: list[tuple[Roi, str]] = []  # boxes of the last image, and why one led to no pose
         self._warm_up()
 
     def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None, *,
@@ -105,8 +106,10 @@ class PoseEstimator:
         # A caller's ROI says that there is an object; the threshold is for what the model proposes to itself.
         accept = self.bundle.card.score.accept if proposed else 0.0
         scores = [None] * len(boxes) if proposed or detector_scores is None else detector_scores
-        poses = [pose for pose, score in zip(poses, scores, strict=True) if pose is not None and pose.score >= accept
-                 and (proposed or is_present(pose, self.bundle.card.presence, score))]
+        presence = None if proposed else self.bundle.card.presence
+        reasons = [refusal(pose, accept, presence, score) for pose, score in zip(poses, scores, strict=True)]
+        self.looked = [(tuple(box.tolist()), reason) for box, reason in zip(boxes, reasons, strict=True)]
+        poses = [pose for pose, reason in zip(poses, reasons, strict=True) if pose is not None and not reason]
         poses.sort(key=lambda pose: -pose.score)
         if proposed:
             poses = self.proposer.without_duplicates(poses, camera)

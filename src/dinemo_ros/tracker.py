@@ -27,7 +27,7 @@ from .geometry import se3, so3_exp, so3_log
 from .pose import Hypothesis, ObjectPose, Roi
 from .scene.depth_image import DepthImage
 from .scene.support_plane import SupportPlane
-from .verification.verifier import is_present
+from .verification.verifier import refusal
 
 _VELOCITY_GAIN = 0.7  # weight of the newest difference of two poses in the velocity
 _FLIP_MEMORY = 0.8  # per image; evidence for the flip is summed up over about five of them
@@ -148,6 +148,8 @@ class PoseTracker:
         self._next, self._stamp, self._until_search = 0, -math.inf, 0
         self._known: dict = {}  # beside the picture of now
         self.timings: dict[str, float] = {}
+        self.looked: list[tuple[Roi, str]] = []  # boxes of the last image that no track explained, and why none began
+        self.others: list[tuple[np.ndarray, float]] = []  # boxes and distances of what is tracked by somebody else
 
     def reset(self) -> int:
         """Forget all tracks, and say how many there were; ids go on."""
@@ -174,7 +176,7 @@ class PoseTracker:
         dt = stamp_s - self._stamp
         if not 0.0 < dt <= self.settings.max_age_s:
             self.reset()
-        self._stamp, self.timings = stamp_s, {}
+        self._stamp, self.timings, self.looked = stamp_s, {}, []
         for track in self._tracks:
             track.move_on(dt)
         self._hide(camera)
@@ -185,8 +187,21 @@ class PoseTracker:
         oldest = stamp_s - self.settings.max_age_s
         self._tracks = [t for t in self._tracks if t.seen_s > oldest and (boxes is None or t.wanted_s > oldest)]
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
-        seen = [t for t in self._tracks if t.seen_s == stamp_s]
+        return self.seen()
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """All of them, found in the last image or not."""
+        return tuple(self._tracks)
+
+    def seen(self) -> list[ObjectPose]:
+        """Poses of the tracks that were found in the last image, best score first."""
+        seen = [t for t in self._tracks if t.seen_s == self._stamp]
         return sorted((replace(t.pose, track_id=t.identity) for t in seen), key=lambda pose: -pose.score)
+
+    def end(self, track: Track) -> None:
+        """Forget one of the tracks."""
+        self._tracks.remove(track)
 
     def _hide(self, camera: Camera) -> None:
         """Do not look for what stands behind something nearer: what would be found is the nearer one."""
@@ -194,7 +209,9 @@ class PoseTracker:
         depths = [t.pose.T_cam_obj[2, 3] for t in self._tracks]
         for track, box, depth in zip(self._tracks, boxes, depths, strict=True):
             track.hidden = any(covered_share(box, other) > _HIDDEN for other, nearer in zip(boxes, depths, strict=True)
-                               if nearer < depth)
+                               if nearer < depth) or any(
+                covered_share(box, other) > _HIDDEN for other, nearer in self.others
+                if nearer < (1.0 - _SAME_DISTANCE) * depth)  # of another category, whose distance is less comparable
 
     def _follow(self, image: np.ndarray, camera: Camera, dt: float) -> None:
         tracks = [t for t in self._tracks if not t.hidden]
@@ -259,8 +276,10 @@ class PoseTracker:
         boxes = [box for box in boxes if not self._claim(box, camera)]
         accept = self._estimator.bundle.card.score.accept if proposed else 0.0
         presence = self._estimator.bundle.card.presence
-        found = [p for p in self._locate(image, camera, boxes, proposed) if p is not None and p.score >= accept
-                 and (proposed or is_present(p, presence))]
+        located = self._locate(image, camera, boxes, proposed)
+        reasons = [refusal(pose, accept, None if proposed else presence) for pose in located]
+        self.looked = [(tuple(box.tolist()), reason) for box, reason in zip(boxes, reasons, strict=True)]
+        found = [pose for pose, reason in zip(located, reasons, strict=True) if pose is not None and not reason]
         found.sort(key=lambda pose: -pose.score)
         places = np.array([self._estimator.covered(pose, camera) for pose in found]).reshape(-1, 4)
         for k in distinct_boxes(places, -np.arange(len(found), dtype=float)):

@@ -55,3 +55,18 @@ def is_present(pose: ObjectPose, spec: PresenceSpec, detector_score: float | Non
     detector_score: of what found the box, see :func:`~dinemo_ros.verification.spec.with_detector`.
     """
     return not spec or pose.presence is None or with_detector(pose.presence, detector_score) >= spec.floor
+
+
+def refusal(pose: ObjectPose | None, accept: float, spec: PresenceSpec | None = None,
+            detector_score: float | None = None) -> str:
+    """Why what was found in a box is not told, in a few words; empty where it is.
+
+    accept: score that is asked for. spec: see :func:`is_present`; None asks for no presence.
+    """
+    if pose is None:
+        return "nothing found"
+    if pose.score < accept:
+        return f"score {pose.score:.2f} < {accept:.2f}"
+    if spec is not None and pose.presence is not None and not is_present(pose, spec, detector_score):
+        return f"presence {with_detector(pose.presence, detector_score):.2f} < {spec.floor:.2f}"
+    return ""
