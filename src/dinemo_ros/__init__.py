@@ -19,6 +19,7 @@ from .process.privacy import keep_private
 
 if TYPE_CHECKING:
     from .camera.pinhole import Camera
+    from .detection.labelled_box import LabelledBox
     from .errors import (
         BackendError,
         BundleError,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
         OutputError,
         RoiError,
     )
-    from .detection.labelled_box import LabelledBox
     from .estimator import PoseEstimator
     from .model.bundle import Bundle, find_bundle, load_bundle
     from .multi_estimator import MultiPoseEstimator
