@@ -49,6 +49,22 @@ def test_a_part_of_an_object_is_another_one_only_if_it_is_as_likely(presence, ke
     assert told(of("bottle", 0.0, 5.0, 0.9, 2.0), of("cup", 0.2, 5.0, presence, 1.0)) == kept
 
 
+def test_one_box_is_one_object_wherever_its_poses_are():
+    """The cup in the bottle's box was found beside it."""
+    cup, bottle = of("cup", 0.8, 5.0, 0.2), of("bottle", 0.0, 5.0, 0.9)
+    assert told(cup, bottle) == [0, 1]
+    assert told(replace(cup, roi=(10.0, 10.0, 50.0, 90.0)), replace(bottle, roi=(10.0, 10.0, 50.0, 91.0))) == [1]
+
+
+def test_a_pose_that_strayed_from_its_box_comes_last():
+    """In the box on the left somebody saw the van on the right, and saw it well."""
+    left, right = (tuple(COVERED(of("car", x, 5.0), CAMERA).tolist()) for x in (-1.5, 1.5))
+    car = replace(of("car", -1.5, 5.0, 0.5), roi=left)
+    strayed, van = replace(of("van", 1.5, 5.0, 0.95), roi=left), replace(of("van", 1.52, 5.0, 0.9), roi=right)
+    assert told(car, strayed, van) == [0, 2] and told(strayed, van) == [1]
+    assert told(strayed) == [0], "nobody else claims it"
+
+
 def test_worth_is_presence_with_the_detector_or_the_share_of_the_accepted_score():
     cup = of("cup", 0.0, 5.0, 0.6)
     assert worth(cup, ACCEPT) == 0.6 and worth(cup, ACCEPT, 0.5) == pytest.approx(0.6)

@@ -29,6 +29,7 @@ SAME_OBJECT = 0.5
 _TWINS = 0.6
 # A pose of which so much lies over a better one needs so much of its worth: the lower half of a bottle is no cup.
 _HIDDEN, _LOW_CONFIDENCE = 0.6, 0.75
+_AT_HOME = 0.3  # overlap of what a pose covers and the box that led to it below which it has strayed
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,17 @@ def one_per_object(poses: Sequence[ObjectPose], boxes: Sequence[np.ndarray],
                    worths: Sequence[float]) -> tuple[list[int], dict[int, int]]:
     """Indices of the poses that are told, in their order, and of each other one the index of the pose it belongs to.
 
+    A pose that was found beside its box comes after those that were found where they were looked for: it is of a
+    neighbour, which has a better claim, and so has whatever else is in its box.
+
     Args:
         boxes: [4] pixels, what an object at each pose covers in the image. worths: see :func:`worth`.
     """
     kept: list[int] = []
     claimed: dict[int, int] = {}
-    for k in sorted(range(len(poses)), key=lambda k: (-worths[k], -poses[k].score, k)):
+    strayed = [np.any(pose.roi) and overlap(box, np.array(pose.roi)) < _AT_HOME
+               for pose, box in zip(poses, boxes, strict=True)]
+    for k in sorted(range(len(poses)), key=lambda k: (strayed[k], -worths[k], -poses[k].score, k)):
         better = next((other for other in kept if _is_same(poses, boxes, worths, k, other)), None)
         if better is None:
             kept.append(k)
@@ -102,7 +108,9 @@ def one_per_object(poses: Sequence[ObjectPose], boxes: Sequence[np.ndarray],
 
 def _is_same(poses: Sequence[ObjectPose], boxes: Sequence[np.ndarray], worths: Sequence[float], k: int,
              better: int) -> bool:
-    """Whether pose ``k`` is a second reading of what ``better`` is of."""
+    """Whether pose ``k`` is a second reading of what ``better`` is of: of one box, or of one place in the image."""
+    if overlap(np.array(poses[k].roi), np.array(poses[better].roi)) > SAME_BOX:
+        return True
     common = overlap(boxes[k], boxes[better])
     if poses[k].category == poses[better].category:
         return common > _TWINS and not _have_room(poses[k], poses[better])
