@@ -32,7 +32,7 @@ from .solver import SolvedPose, Start
 from .solver.coarse import Target
 from .solver.jit import compilation_told
 from .uncertainty import as_experienced
-from .verification.verifier import is_present, with_presence
+from .verification.verifier import refusal, with_presence
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class PoseEstimator:
         self._detect: Finder | None = DetectorFinder(detector, hint) if detector and knows(detector, hint) else None
         self._unit = bundle.mesh.vertices / bundle.mesh.extent
         self.timings: dict[str, float] = {}
+        self.looked: list[tuple[Roi, str]] = []  # boxes of the last image, and why one led to no pose
         self._warm_up()
 
     def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None, *,
@@ -113,14 +114,28 @@ class PoseEstimator:
             self.timings[found.stage] = 1e3 * (time.perf_counter() - begin)
         else:
             found = Found(boxes, list(detector_scores or [None] * len(boxes)), False)
-        solved = self._locate(image, camera, found.boxes, found.proposed, Observed(support, depth))
-        poses = [pose for pose, score in zip(solved, found.scores, strict=True)
-                 if pose is not None and self.is_object(pose, found, score)]
-        poses.sort(key=lambda pose: -pose.score)
+        poses = self._told(image, camera, found, Observed(support, depth))
         if boxes is None:
-            poses = without_duplicates(poses, camera, self._unit)
+            poses = self.distinct(poses, camera)
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
         return poses
+
+    def estimate_found(self, image: np.ndarray, camera: Camera, found: Found, *, support: SupportPlane | None = None,
+                       depth: DepthImage | None = None) -> list[ObjectPose]:
+        """As :meth:`estimate`, in what :meth:`find` has found in a checked image, or in a part of that."""
+        begin = time.perf_counter()
+        self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
+        poses = self._told(image, camera, found, Observed(support, depth))
+        self.timings["total"] = 1e3 * (time.perf_counter() - begin)
+        return poses
+
+    def _told(self, image: np.ndarray, camera: Camera, found: Found, observed: Observed) -> list[ObjectPose]:
+        """The poses in boxes that are of objects, best score first."""
+        solved = self._locate(image, camera, found.boxes, found.proposed, observed)
+        reasons = [self.refused(pose, found, score) for pose, score in zip(solved, found.scores, strict=True)]
+        self.looked = [(tuple(box.tolist()), reason) for box, reason in zip(found.boxes, reasons, strict=True)]
+        poses = [pose for pose, reason in zip(solved, reasons, strict=True) if pose is not None and not reason]
+        return sorted(poses, key=lambda pose: -pose.score)
 
     @property
     def has_detector(self) -> bool:
@@ -130,16 +145,20 @@ class PoseEstimator:
         """Where in a checked image uint8 [H, W, 3] objects may be: what the detector says, or the model's proposals."""
         return (self._detect if self._detect and not self.proposes else self._propose)(image)
 
-    def is_object(self, pose: ObjectPose, found: Found, score: float | None) -> bool:
-        """Whether the pose in one of the boxes of ``found``, with its score, is one of an object.
+    def distinct(self, poses: Sequence[ObjectPose], camera: Camera) -> list[ObjectPose]:
+        """Of ``poses``, best first, one for each object, see :mod:`~dinemo_ros.detection.duplicates`."""
+        return without_duplicates(poses, camera, self._unit)
+
+    def refused(self, pose: ObjectPose | None, found: Found, score: float | None) -> str:
+        """Why the pose in one of the boxes of ``found``, with its score, is none of an object; empty where it is one.
 
         Who gives a box says that there is an object, and ``presence`` has to agree; of the model's own proposals most
         are of nothing, and the pose's score has to be that of an object.
         """
         card = self.bundle.card
         if found.proposed:
-            return pose.score >= card.score.accept
-        return is_present(pose, card.presence, score, found.floor)
+            return refusal(pose, card.score.accept)
+        return refusal(pose, 0.0, card.presence, score, found.floor)
 
     def follow(self, image: np.ndarray, camera: Camera, poses: Sequence[ObjectPose], *,
                support: SupportPlane | None = None, depth: DepthImage | None = None) -> list[ObjectPose | None]:

@@ -19,7 +19,7 @@ POSE = ObjectPose(se3(rotation_from_viewpoint(1.0, 0.4, 0.1), [0.1, 0.0, 0.52]),
 
 
 def label(pose: ObjectPose) -> str:
-    markers = MarkerMaker(TRIANGLE, [1, 1, 1]).make(Header(), [pose], [0.53], "mesh", 1.0).markers
+    markers = MarkerMaker({"bottle": (TRIANGLE, [1, 1, 1])}).make(Header(), [pose], [0.53], "mesh", 1.0).markers
     return next(marker.text for marker in markers if marker.ns == "label")
 
 

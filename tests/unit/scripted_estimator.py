@@ -36,8 +36,8 @@ class ScriptedEstimator:
             pairs of the box and whether it was a proposal.
     """
 
-    def __init__(self) -> None:
-        self.bundle = SimpleNamespace(card=SimpleNamespace(score=SimpleNamespace(accept=ACCEPT),
+    def __init__(self, category: str = "cube") -> None:
+        self.bundle = SimpleNamespace(card=SimpleNamespace(category=category, score=SimpleNamespace(accept=ACCEPT),
                                                            presence=PresenceSpec()))
         self.timings: dict[str, float] = {}
         self.follows, self.proposals, self.searches = None, [], lambda box: None
@@ -65,4 +65,4 @@ class ScriptedEstimator:
         self.detections += 1
         return Found([np.array(box) for box in self.proposals], [None] * len(self.proposals), True)
 
-    is_object = PoseEstimator.is_object
+    refused = PoseEstimator.refused

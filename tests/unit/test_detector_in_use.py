@@ -95,7 +95,7 @@ def test_detector_and_look_decide_together(estimator, presence, score, floor, ke
     estimator.bundle = replace(before, card=replace(before.card, presence=spec))
     try:
         pose = replace(pose_at(0.0, 4.0, score=0.01), presence=presence)
-        assert estimator.is_object(pose, Found([], [], False, floor), score) == kept
+        assert (estimator.refused(pose, Found([], [], False, floor), score) == "") == kept
     finally:
         estimator.bundle = before
 

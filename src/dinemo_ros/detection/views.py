@@ -44,7 +44,8 @@ def whole_view(width: int, height: int, short_side: int, spec: InputSpec) -> Vie
     if spec.fixed:
         return _fixed_view((0, 0, width, height), spec)
     scale = short_side / min(width, height)
-    size = tuple(max(spec.multiple, spec.multiple * round(scale * side / spec.multiple)) for side in (width, height))
+    across, down = (max(1, round(scale * side / spec.multiple)) for side in (width, height))
+    size = spec.multiple * across, spec.multiple * down
     return View((0, 0, width, height), size, size)
 
 
@@ -73,8 +74,8 @@ def inner_edges(boxes: np.ndarray, view: View, width: int, height: int) -> np.nd
     picture: it is then a part of an object, which another view shows whole."""
     near = 0.01 * (view.box[2] - view.box[0])
     low, high = np.array(view.box[:2]), np.array(view.box[2:])
-    return (((boxes[:, :2] < low + near) & (low > 0))
-            | ((boxes[:, 2:] > high - near) & (high < (width, height)))).any(axis=1)
+    cut = ((boxes[:, :2] < low + near) & (low > 0)) | ((boxes[:, 2:] > high - near) & (high < (width, height)))
+    return np.asarray(cut.any(axis=1))
 
 
 def _stages(width: int, height: int, card: DetectorCard) -> list[list[View]]:

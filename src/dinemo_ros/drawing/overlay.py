@@ -8,7 +8,7 @@ seen at a glance), the box of its size with the front face filled, axes x red, y
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -36,14 +36,14 @@ _FRONT_FACE = (4, 5, 7, 6)
 
 
 def draw_poses(image: np.ndarray, camera: Camera, poses: Sequence[ObjectPose],
-               mesh: NeuralMesh | None = None) -> np.ndarray:
+               mesh: NeuralMesh | Mapping[str, NeuralMesh] | None = None) -> np.ndarray:
     """A copy of ``image`` with the poses drawn, far objects first.
 
     Args:
         image: uint8 [H, W, 3] RGB; left as it is.
         camera: of this image.
         poses: may be empty.
-        mesh: neural mesh of the poses' category, None draws boxes only.
+        mesh: neural mesh of the poses' category, or those of several by category; None draws boxes only.
 
     Returns:
         uint8 [H, W, 3] RGB.
@@ -53,8 +53,9 @@ def draw_poses(image: np.ndarray, camera: Camera, poses: Sequence[ObjectPose],
     width = max(1, round(zoom))
     ordered = sorted(poses, key=lambda pose: -float(pose.T_cam_obj[2, 3]))
     for pose in ordered:
-        if mesh is not None:
-            _draw_mesh(canvas, camera, pose, mesh)
+        own = mesh.get(pose.category) if isinstance(mesh, Mapping) else mesh
+        if own is not None:
+            _draw_mesh(canvas, camera, pose, own)
         _draw_box(canvas, camera, pose, width)
         _draw_axes(canvas, camera, pose, width)
     taken: list[tuple[int, int, int, int]] = []
