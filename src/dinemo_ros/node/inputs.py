@@ -17,8 +17,9 @@ from .info_subscription import RECENT, InfoSubscription
 from .limited import limited
 from .node_log import NodeLog
 
-# REP 2003; one image, because with a deeper queue a busy node works on stale ones.
-_NEWEST = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+# One image, because with a deeper queue a busy node works on stale ones; where images wait for their boxes anyway,
+# those that come while it works on one must not get lost.
+_NEWEST, _ALL = 1, 10
 _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
@@ -37,6 +38,7 @@ class Inputs:
         self._log = NodeLog(node.get_logger())
         self.image_topic = node.resolve_topic_name("image")
         self._image = None
+        self._subscribed: tuple = ()  # type, topic, depth
         self._infos = InfoSubscription(node, "camera_info", group, on_camera_info, refuse)
         on_boxes = limited(Detection2DArray, "detections_2d", on_detections, refuse)
         self._detections = node.create_subscription(Detection2DArray, "detections_2d", on_boxes, RECENT,
@@ -54,18 +56,27 @@ class Inputs:
         self._detections = self._image = None
         self._infos.close()
 
-    def follow(self, settings: SimpleNamespace) -> str:
-        """Adapt to what is published now; what stands in the way of images, or an empty string."""
+    def follow(self, settings: SimpleNamespace, boxes: bool = False) -> str:
+        """Adapt to what is published now; what stands in the way of images, or an empty string.
+
+        boxes: images wait for those of a detector.
+        """
         self._infos.follow()
         kind, topic, problem = self._wanted_image(settings.image_transport)
-        if kind and (self._image is None or (self._image.msg_type, self.image_topic) != (kind, topic)):
-            if self._image:
-                self._node.destroy_subscription(self._image)
-            self.image_topic = topic
-            self._image = self._node.create_subscription(kind, topic, self._on_image, _NEWEST,
-                                                         callback_group=self._group)
-            self._log.info(f"subscribed to {topic} ({kind.__name__})")
+        if kind:
+            self._subscribe(kind, topic, _ALL if boxes else _NEWEST)
         return problem
+
+    def _subscribe(self, kind: type, topic: str, depth: int) -> None:
+        if self._subscribed == (kind, topic, depth):
+            return
+        if self._image:
+            self._node.destroy_subscription(self._image)
+        if self._subscribed[:2] != (kind, topic):
+            self._log.info(f"subscribed to {topic} ({kind.__name__})")
+        self._subscribed, self.image_topic = (kind, topic, depth), topic
+        profile = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._image = self._node.create_subscription(kind, topic, self._on_image, profile, callback_group=self._group)
 
     def _wanted_image(self, transport: str) -> tuple[type | None, str, str]:
         """Type and topic to subscribe to, and what is wrong with what is published."""

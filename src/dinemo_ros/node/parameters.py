@@ -137,6 +137,10 @@ POSE_NODE = (
               "all.", power="a class that never comes: no poses"),
     Parameter("detections_min_score", 0.0, "Use only 2-D detections with at least this score.", bounds=(0.0, 1.0),
               power="1 uses none"),
+    Parameter("detections_max_age_s", 2.0, "An image waits this long for its boxes: longer than the detector takes.",
+              unit="s", bounds=(0.05, 60.0), power="memory, within detections_buffer_mb; or no poses"),
+    Parameter("detections_buffer_mb", 128, "Memory for the images that wait; the oldest go first. A 720p image takes "
+              "2.8 MB, so that 128 MB hold 1.5 s of them at 30 Hz.", unit="MB", bounds=(1, 4096), power="memory"),
     Parameter("min_score", 0.0, "Report only poses with at least this score, besides the bundle's own threshold.",
               bounds=(0.0, 1.0), power="1 reports nothing"),
     Parameter("max_objects", 10, "Look at no more than this many boxes of a detector, the most certain ones, and "

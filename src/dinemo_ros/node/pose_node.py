@@ -56,7 +56,6 @@ from .tally import why_empty
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
 
 _WATCH_PERIOD_S = 0.25
-_UNMATCHED_TOLERATED = 20
 _ONCE = float("inf")
 _TRIM_PERIOD_S = 5.0
 # Of the executor: one each for a transition, for the images, for a request on demand, for the switch; the others answer
@@ -290,7 +289,8 @@ class PoseNode(LifecycleNodeMixin, Node):
                 return
             settings = self._settings()
             self._scene_inputs.follow(settings)
-            problem = self._inputs.follow(settings)
+            self._matcher.limit(settings.detections_max_age_s, settings.detections_buffer_mb)
+            problem = self._inputs.follow(settings, self._uses_detections(settings))
             if problem:
                 self._monitor.reject("topic", problem, settings.warn_period_s, lost_image=False)
             if self._monitor.waited_s() > settings.stale_after_s:
@@ -305,11 +305,11 @@ class PoseNode(LifecycleNodeMixin, Node):
     def _reject_waiting(self, settings: SimpleNamespace) -> None:
         """Images come and the detections that they wait for do not."""
         topic, matcher = self._topic("detections_2d"), self._matcher
-        self._monitor.reject("detections", f"{topic}: {matcher.waiting} images have waited up to "
-                             f"{matcher.waited_s():.0f} s for their boxes ({self.count_publishers(topic)} publishers, "
-                             f"{matcher.heard} messages with other stamps), so no pose: a detector must answer every "
-                             "image with the image's header, without boxes where it sees nothing; rois:=proposals does "
-                             "without", settings.warn_period_s, lost_image=False)
+        why = matcher.problem() or (
+            f"{matcher.waiting} images have waited up to {matcher.waited_s():.0f} s for their boxes "
+            f"({self.count_publishers(topic)} publishers, {matcher.heard} messages with other stamps), so no pose: a "
+            "detector must answer with the image's header, also where it sees nothing; rois:=proposals does without")
+        self._monitor.reject("detections", f"{topic}: {why}", settings.warn_period_s, lost_image=False)
 
     def _uses_detections(self, settings: SimpleNamespace) -> bool:
         return settings.rois == "detections" or (
@@ -355,10 +355,9 @@ class PoseNode(LifecycleNodeMixin, Node):
             pair = self._matcher.add_detections(conversions.nanoseconds(message.header.stamp), message)
             if pair:
                 self._process(*pair, settings)
-            elif self._matcher.unmatched > _UNMATCHED_TOLERATED:
-                self._monitor.reject("detections", f"{self._topic('detections_2d')}: the stamps of the last "
-                                     f"{self._matcher.unmatched} messages match no image, so no pose: the detector "
-                                     "must copy the image's header", settings.warn_period_s, lost_image=False)
+            elif problem := self._matcher.problem():
+                self._monitor.reject("detections", f"{self._topic('detections_2d')}: {problem}",
+                                     settings.warn_period_s, lost_image=False)
 
     # Work
 
