@@ -50,6 +50,7 @@ from .on_demand import OnDemand
 from .publishers import Outputs, TransformBroadcaster
 from .scene_inputs import Scene, SceneInputs
 from .services import FIRST_TRANSITION_STATE, BoundedParameterService, only_possible
+from .sim_clock import AGAIN_S, SimClock
 from .switch import RESTING, Switch
 from .synchronizer import StampMatcher
 from .tally import why_empty
@@ -101,6 +102,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._steady, self._trimmed_s = Clock(clock_type=ClockType.STEADY_TIME), time.monotonic()
         self.create_timer(self._settings().diagnostics_period_s, self._publish_diagnostics,
                           callback_group=MutuallyExclusiveCallbackGroup(), clock=self._steady)
+        SimClock(self, lambda sentence: self._monitor.note("clock", sentence, AGAIN_S))
         hooks = Hooks(self._work, lambda: self.state, self._settings, self._adapt, self._forget,
                       lambda: self._bundle.card.symmetry, self._publish_estimate, self._image_topic, self._sentence)
         self._switch = Switch(self, hooks, self._settings().enabled_at_start)
