@@ -126,6 +126,9 @@ POSE_NODE = (
     Parameter("image_transport", "auto", "Type of the topic 'image': raw (Image), compressed (CompressedImage); auto "
               "asks the publisher.", choices=("auto", "raw", "compressed"), changes=CONFIGURE,
               power="no more images"),
+    Parameter("image_reliability", "auto", "How 'image' is subscribed to: best_effort, reliable, or auto, which is "
+              "best effort until images are seen to be lost and their publisher offers reliable.",
+              choices=("auto", "best_effort", "reliable"), power="no more images, or images that are late"),
     Parameter("image_is_rectified", False, "The images are rectified already: use P of the camera_info and no lens "
               "distortion.", power="wrong poses"),
     Parameter("default_hfov_deg", 0.0, "Horizontal field of view assumed until a camera_info arrives; 0 waits for it.",

@@ -293,6 +293,7 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._scene_inputs.follow(settings)
             self._matcher.limit(settings.detections_max_age_s, settings.detections_buffer_mb)
             problem = self._inputs.follow(settings, self._uses_detections(settings))
+            self._note("image", "lost", self._inputs.losses(), settings.warn_period_s)
             if problem:
                 self._monitor.reject("topic", problem, settings.warn_period_s, lost_image=False)
             if self._monitor.waited_s() > settings.stale_after_s:
