@@ -116,6 +116,21 @@ class RegisterEventHandler:
         self.event_handler = event_handler
 
 
+class GroupAction:
+    def __init__(self, actions, *, scoped=True, forwarding=True):
+        self.actions, self.scoped, self.forwarding = actions, scoped, forwarding
+
+
+class PythonLaunchDescriptionSource:
+    def __init__(self, location):
+        self.location = location
+
+
+class IncludeLaunchDescription:
+    def __init__(self, source, *, launch_arguments=()):
+        self.source, self.launch_arguments = source, dict(launch_arguments)
+
+
 class OpaqueFunction:
     def __init__(self, *, function):
         self.function = function
@@ -140,8 +155,9 @@ def text(value, values) -> str:
 
 _MODULES = {
     "launch": [Action, LaunchContext, LaunchDescription],
-    "launch.actions": [DeclareLaunchArgument, LogInfo, OpaqueFunction, RegisterEventHandler, Shutdown],
-    "launch.event_handlers": [OnProcessExit],
+    "launch.actions": [DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, LogInfo, OpaqueFunction,
+                       RegisterEventHandler, Shutdown],
+    "launch.event_handlers": [OnProcessExit], "launch.launch_description_sources": [PythonLaunchDescriptionSource],
     "launch.substitutions": [LaunchConfiguration, PathJoinSubstitution], "launch_ros": [],
     "launch_ros.actions": [Node], "launch_ros.parameter_descriptions": [ParameterValue],
     "launch_ros.substitutions": [FindPackageShare],
@@ -175,6 +191,9 @@ class Launch:
         self.entities = [e for entity in entities
                          for e in (entity.function(context) if isinstance(entity, OpaqueFunction) else [entity])]
         self.nodes = [e for e in self.entities if isinstance(e, Node)]
+        groups = [e for e in self.entities if isinstance(e, GroupAction)]
+        self.included = {Path(text(e.source.location, self.values)): (e.launch_arguments, group)
+                         for group in groups for e in group.actions}
         self.told = [e.msg for e in self.entities if isinstance(e, LogInfo)]
 
     def after(self, node: Node, returncode: int) -> list:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import Action, LaunchContext
 from launch.actions import DeclareLaunchArgument, LogInfo, RegisterEventHandler, Shutdown
 from launch.event_handlers import OnProcessExit
@@ -28,6 +28,18 @@ from . import launch_arguments
 def shared(*parts: str) -> PathJoinSubstitution:
     """A file in the share folder of the package."""
     return PathJoinSubstitution([FindPackageShare("dinemo_ros"), *parts])
+
+
+def share_of(package: str) -> str:
+    """The share folder of another package.
+
+    Raises:
+        RuntimeError: it is not installed; launch prints it and starts nothing.
+    """
+    try:
+        return get_package_share_directory(package)
+    except PackageNotFoundError:
+        raise RuntimeError(f"the package {package} is not installed, or its workspace is not sourced") from None
 
 
 def environment() -> dict:

@@ -25,6 +25,11 @@ def scene_node() -> NoReturn:
     leave(_main_of("scene_node"))
 
 
+def yolo_boxes() -> NoReturn:
+    """The console script of this name: runs the node, then leaves the process."""
+    leave(_main_of("yolo_boxes"))
+
+
 def rviz_view() -> NoReturn:
     """The console script of this name: becomes RViz, once it is known in which frame."""
     leave(_main_of("rviz_view"))
