@@ -62,7 +62,7 @@ class PoseEstimator:
 
     Attributes:
         proposes: the model's own proposals are used although there is a detector that knows the category.
-        has_detector: whether there is one.
+        finds_with: the detector's name, or "proposals".
 
     Building one loads the model, compiles the kernels (half a minute once, see ``solver/kernel_cache.py``) and runs
     once on an empty crop, so that the first image costs what every image costs. Not for two callers at a time: buffers
@@ -82,7 +82,7 @@ class PoseEstimator:
         self.pipeline = create_pipeline(bundle, self.extractor, device, threads, evidence)
         self._propose: Finder = ProposalFinder(Proposer(bundle, self.extractor, threads))
         hint = bundle.card.detector
-        self._detect: Finder | None = DetectorFinder(detector, hint) if detector and knows(detector, hint) else None
+        self._detect = DetectorFinder(detector, hint) if detector and knows(detector, hint) else None
         self._unit = bundle.mesh.vertices / bundle.mesh.extent
         self.timings: dict[str, float] = {}
         self.looked: list[tuple[Roi, str]] = []  # boxes of the last image, and why one led to no pose
@@ -138,12 +138,12 @@ class PoseEstimator:
         return sorted(poses, key=lambda pose: -pose.score)
 
     @property
-    def has_detector(self) -> bool:
-        return self._detect is not None
+    def finds_with(self) -> str:
+        return "proposals" if self._detect is None or self.proposes else self._detect.name
 
     def find(self, image: np.ndarray) -> Found:
         """Where in a checked image uint8 [H, W, 3] objects may be: what the detector says, or the model's proposals."""
-        return (self._detect if self._detect and not self.proposes else self._propose)(image)
+        return (self._propose if self._detect is None or self.proposes else self._detect)(image)
 
     def distinct(self, poses: Sequence[ObjectPose], camera: Camera) -> list[ObjectPose]:
         """Of ``poses``, best first, one for each object, see :mod:`~dinemo_ros.detection.duplicates`."""

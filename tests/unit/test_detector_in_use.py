@@ -55,7 +55,8 @@ def test_poses_are_in_the_detectors_boxes(estimator, scripted, box):
                       Detection((0.0, 0.0, 100.0, 100.0), "cup", 0.9)]
     pose, = estimator.estimate(photograph(TRUTH, CAMERA), CAMERA)
     assert rotation_angle(pose.T_cam_obj[:3, :3], TRUTH[:3, :3]) < np.radians(3.0)
-    assert estimator.timings["detector"] >= 0 and "proposals" not in estimator.timings and estimator.has_detector
+    assert estimator.timings["detector"] >= 0 and "proposals" not in estimator.timings
+    assert estimator.finds_with == "scripted"
 
 
 def test_where_the_detector_sees_nothing_there_is_nothing(estimator, scripted, box):
@@ -82,7 +83,7 @@ def test_a_detector_that_does_not_know_the_category_is_not_asked(bundle):
     scripted = Scripted()
     plain = PoseEstimator(unknown, threads=1, detector=scripted)
     assert len(plain.estimate(photograph(TRUTH, CAMERA), CAMERA)) == 1 and scripted.asked == 0
-    assert not plain.has_detector
+    assert plain.finds_with == "proposals"
 
 
 @pytest.mark.parametrize(("presence", "score", "floor", "kept"), [

@@ -37,7 +37,8 @@ def cell_distances(card: DetectorCard, outputs: Mapping[str, np.ndarray], width:
     scores, distances = (outputs.get(name, nothing) for name in ("scores", "distances"))
     centres, strides = _cells(card.strides, width, height)
     n, classes = len(centres), len(card.labels)
-    _require(scores.shape == (1, n, classes) and distances.shape == (1, n, 4), outputs, f"scores [1, {n}, {classes}] and distances [1, {n}, 4]")
+    _require(scores.shape == (1, n, classes) and distances.shape == (1, n, 4), outputs,
+             f"scores [1, {n}, {classes}] and distances [1, {n}, 4]")
     reach = distances[0] * strides
     return np.concatenate([centres - reach[:, :2], centres + reach[:, 2:]], axis=1), scores[0]
 

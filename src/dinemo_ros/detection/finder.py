@@ -51,7 +51,7 @@ class DetectorFinder:
     """
 
     def __init__(self, detector: Detector, hint: DetectorHint) -> None:
-        self._detector, self._hint = detector, hint
+        self._detector, self._hint, self.name = detector, hint, detector.name
 
     def __call__(self, image: np.ndarray) -> Found:
         """Of a picture uint8 [H, W, 3] RGB."""

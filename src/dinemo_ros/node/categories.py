@@ -84,6 +84,8 @@ class Categories:
              settings: SimpleNamespace) -> list[ObjectPose]:
         """Poses in ``image`` uint8 [H, W, 3] RGB, best score first; ``boxes`` None has the models look themselves."""
         estimators = [category.estimator for category in self._of.values() if category.estimator]
+        for estimator in estimators:
+            estimator.proposes = settings.rois == "proposals"
         if settings.tracking:
             if not isinstance(self._finder, MultiPoseTracker):
                 self._finder = MultiPoseTracker(estimators)

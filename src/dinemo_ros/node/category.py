@@ -40,7 +40,8 @@ class Category:
             return {}
         network = self.estimator.extractor
         return {"backend": network.name, "precision": network.precision, "network_device": network.device,
-                "backend_reason": network.reason, "solver_device": self.estimator.pipeline.device}
+                "backend_reason": network.reason, "solver_device": self.estimator.pipeline.device,
+                "finds_with": self.estimator.finds_with}
 
 
 def bundles_of(settings: SimpleNamespace) -> list[Bundle]:

@@ -228,8 +228,8 @@ class Monitor:
         if self.resting:
             return DiagnosticStatus.OK, self.resting
         if self.waited_s() > stale_after_s:
-            return DiagnosticStatus.WARN, (f"no image on {image_topic} for {self.waited_s():.0f} s: is the camera "
-                                           "running?")
+            missing = f"no image on {image_topic} for {self.waited_s():.0f} s: is the camera running?"
+            return DiagnosticStatus.WARN, "; ".join([missing, *self._standing_notes(now).values()])
         if self._error_time > max(now - _MEMORY_S, self._calm_since):
             if self._error_time > self._success_time:
                 return DiagnosticStatus.ERROR, self.last_error

@@ -140,13 +140,22 @@ POSE_NODE = (
     Parameter("image_transport", "auto", "Type of the topic 'image': raw (Image), compressed (CompressedImage); auto "
               "asks the publisher.", choices=("auto", "raw", "compressed"), changes=CONFIGURE,
               power="no more images"),
+    Parameter("image_reliability", "auto", "How 'image' is subscribed to: best_effort, reliable, or auto, which is "
+              "best effort until images are seen to be lost and their publisher offers reliable.",
+              choices=("auto", "best_effort", "reliable"), power="no more images, or images that are late"),
     Parameter("image_is_rectified", False, "The images are rectified already: use P of the camera_info and no lens "
               "distortion.", power="wrong poses"),
     Parameter("default_hfov_deg", 0.0, "Horizontal field of view assumed until a camera_info arrives; 0 waits for it.",
               unit="deg", bounds=(1.0, 170.0), or_zero=True, power="wrong distances while there is no camera_info"),
-    Parameter("rois", "auto", "Where to look: detections (boxes of 'detections_2d'), proposals (found by the model "
-              "itself), auto (detections while somebody publishes them).",
-              choices=("auto", "detections", "proposals"), power="a search of the whole image, or none"),
+    Parameter("rois", "auto", "Where to look: detections (boxes of 'detections_2d'), detector (boxes of the node's "
+              "own), proposals (found by the model itself), auto (detections while somebody publishes them, else the "
+              "detector where it knows the category, else proposals).",
+              choices=("auto", "detections", "detector", "proposals"), power="a search of the whole image, or none"),
+    Parameter("detector", "", "Folder of the node's own box detector (detector.yaml); empty takes the one that ships.",
+              changes=START, is_path=True, power="reads a network and runs it"),
+    Parameter("detector_budget_ms", 0.0, "How long the detector may take for an image: more is looked at while there "
+              "is time; 0 takes as much as its card says.", unit="ms", bounds=(0.0, 10_000.0), changes=CONFIGURE,
+              power="work per image"),
     Parameter("detections_class_id", "", "Use only 2-D detections whose best hypothesis has this class_id; empty uses "
               "all.", power="a class that never comes: no poses"),
     Parameter("class_map", NO_ENTRIES, "Which class_id of the 2-D detections is which category, entries "
@@ -155,6 +164,10 @@ POSE_NODE = (
               changes=CONFIGURE, power="classes that never come: no poses"),
     Parameter("detections_min_score", 0.0, "Use only 2-D detections with at least this score.", bounds=(0.0, 1.0),
               power="1 uses none"),
+    Parameter("detections_max_age_s", 2.0, "An image waits this long for its boxes: longer than the detector takes.",
+              unit="s", bounds=(0.05, 60.0), power="memory, within detections_buffer_mb; or no poses"),
+    Parameter("detections_buffer_mb", 128, "Memory for the images that wait; the oldest go first. A 720p image takes "
+              "2.8 MB, so that 128 MB hold 1.5 s of them at 30 Hz.", unit="MB", bounds=(1, 4096), power="memory"),
     Parameter("min_score", 0.0, "Report only poses with at least this score, besides the bundle's own threshold.",
               bounds=(0.0, 1.0), power="1 reports nothing"),
     Parameter("max_objects", 10, "Look at no more than this many boxes of a detector, the most certain ones over all "

@@ -30,7 +30,6 @@ from ..errors import CameraError, DinemoError, told
 from ..estimator import PoseEstimator
 from ..io.quoting import quoted
 from ..io.sample_range import SampleRange
-from ..model.bundle import Bundle
 from ..pose import ObjectPose
 from . import conversions, parameters
 from .boxes import Choice, choose_boxes
@@ -47,16 +46,17 @@ from .log_bridge import bridge_logging
 from .memory import give_back, share_heaps, trim
 from .node_log import NodeLog
 from .on_demand import OnDemand
+from .own_detector import own_detector
 from .publishers import Outputs, Picture, TransformBroadcaster
 from .scene_inputs import Scene, SceneInputs
 from .services import FIRST_TRANSITION_STATE, BoundedParameterService, only_possible
+from .sim_clock import AGAIN_S, SimClock
 from .switch import RESTING, Switch
 from .synchronizer import StampMatcher
 from .tally import why_empty
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
 
 _WATCH_PERIOD_S = 0.25
-_UNMATCHED_TOLERATED = 20
 _ONCE = float("inf")
 _TRIM_PERIOD_S = 5.0
 # Of the executor: one each for a transition, for the images, for a request on demand, for the switch; the others answer
@@ -99,6 +99,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._steady, self._trimmed_s = Clock(clock_type=ClockType.STEADY_TIME), time.monotonic()
         self.create_timer(self._settings().diagnostics_period_s, self._publish_diagnostics,
                           callback_group=MutuallyExclusiveCallbackGroup(), clock=self._steady)
+        SimClock(self, lambda sentence: self._monitor.note("clock", sentence, AGAIN_S))
         hooks = Hooks(self._work, lambda: self.state, self._settings, self._adapt, self._forget,
                       lambda: self._categories.symmetries, self._publish_estimate, self._image_topic, self._sentence)
         self._switch = Switch(self, hooks, self._settings().enabled_at_start)
@@ -139,14 +140,16 @@ class PoseNode(LifecycleNodeMixin, Node):
     def _load(self, settings: SimpleNamespace) -> Categories:
         self._say_progress("loading the bundle; the first start on a machine also compiles the solver")
         self._categories = categories = Categories(bundles_of(settings), settings.class_map or ())
-        categories.wake(self._make_estimator)
+        self._wake()
         self._outputs = Outputs(self, categories.bundles, self._broadcaster)
         return categories
 
-    def _make_estimator(self, bundle: Bundle) -> PoseEstimator:
-        settings = self._settings()
-        return PoseEstimator(bundle, threads=settings.threads, backend=settings.backend, precision=settings.precision,
-                             engine_cache=settings.engine_cache, device=settings.device, progress=self._say_progress)
+    def _wake(self) -> None:
+        settings, categories = self._settings(), self._categories
+        detector = own_detector(settings, list(categories.bundles.values()))
+        categories.wake(lambda bundle: PoseEstimator(
+            bundle, threads=settings.threads, backend=settings.backend, precision=settings.precision,
+            engine_cache=settings.engine_cache, device=settings.device, progress=self._say_progress, detector=detector))
 
     def _say_progress(self, text: str) -> None:
         if self.context.ok():
@@ -257,7 +260,7 @@ class PoseNode(LifecycleNodeMixin, Node):
                     give_back()
                 return
             if self._categories and not self._categories.awake:
-                self._categories.wake(self._make_estimator)
+                self._wake()
                 give_back()
             if self._active and self._inputs is None:
                 self._open_inputs()
@@ -285,7 +288,9 @@ class PoseNode(LifecycleNodeMixin, Node):
                 return
             settings = self._settings()
             self._scene_inputs.follow(settings)
-            problem = self._inputs.follow(settings)
+            self._matcher.limit(settings.detections_max_age_s, settings.detections_buffer_mb)
+            problem = self._inputs.follow(settings, self._uses_detections(settings))
+            self._note("image", "lost", self._inputs.losses(), settings.warn_period_s)
             if problem:
                 self._monitor.reject("topic", problem, settings.warn_period_s, lost_image=False)
             if self._monitor.waited_s() > settings.stale_after_s:
@@ -300,11 +305,11 @@ class PoseNode(LifecycleNodeMixin, Node):
     def _reject_waiting(self, settings: SimpleNamespace) -> None:
         """Images come and the detections that they wait for do not."""
         topic, matcher = self._topic("detections_2d"), self._matcher
-        self._monitor.reject("detections", f"{topic}: {matcher.waiting} images have waited up to "
-                             f"{matcher.waited_s():.0f} s for their boxes ({self.count_publishers(topic)} publishers, "
-                             f"{matcher.heard} messages with other stamps), so no pose: a detector must answer every "
-                             "image with the image's header, without boxes where it sees nothing; rois:=proposals does "
-                             "without", settings.warn_period_s, lost_image=False)
+        why = matcher.problem() or (
+            f"{matcher.waiting} images have waited up to {matcher.waited_s():.0f} s for their boxes "
+            f"({self.count_publishers(topic)} publishers, {matcher.heard} messages with other stamps), so no pose: a "
+            "detector must answer with the image's header, also where it sees nothing; rois:=proposals does without")
+        self._monitor.reject("detections", f"{topic}: {why}", settings.warn_period_s, lost_image=False)
 
     def _uses_detections(self, settings: SimpleNamespace) -> bool:
         return settings.rois == "detections" or (
@@ -350,10 +355,9 @@ class PoseNode(LifecycleNodeMixin, Node):
             pair = self._matcher.add_detections(conversions.nanoseconds(message.header.stamp), message)
             if pair:
                 self._process(*pair, settings)
-            elif self._matcher.unmatched > _UNMATCHED_TOLERATED:
-                self._monitor.reject("detections", f"{self._topic('detections_2d')}: the stamps of the last "
-                                     f"{self._matcher.unmatched} messages match no image, so no pose: the detector "
-                                     "must copy the image's header", settings.warn_period_s, lost_image=False)
+            elif problem := self._matcher.problem():
+                self._monitor.reject("detections", f"{self._topic('detections_2d')}: {problem}",
+                                     settings.warn_period_s, lost_image=False)
 
     # Work
 

@@ -112,7 +112,7 @@ class StampOrder:
 class CameraInfos:
     """The last CameraInfo messages; an image asks for the one of its stamp, or else the latest."""
 
-    KEPT = 30
+    KEPT = 100  # longer than a slow detector takes
 
     def __init__(self) -> None:
         self._by_stamp: OrderedDict[int, CameraInfo] = OrderedDict()
