@@ -137,6 +137,8 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._monitor.recovered()
             self._monitor.hardware_id = f"{bundle.card.category} {bundle.card.version}"
             self._log.info(f"configured: {bundle.card.category} {bundle.card.version} from {bundle.path}")
+            self._log.info(f"weights of {bundle.card.category} {bundle.card.version}: "
+                           f"{bundle.card.weights_license.told()}")
             return super().on_configure(state)
 
     def _load(self, settings: SimpleNamespace) -> Bundle:
