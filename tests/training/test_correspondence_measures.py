@@ -162,6 +162,7 @@ def test_the_command_prints_a_table_and_writes_its_rows(spair, monkeypatch, caps
 def test_a_teacher_is_named_without_the_folders_of_this_machine():
     text = "fused:0.5(cnn|equivariant:/a/b/x.safetensors@/c/y.pth)"
     assert command._shown(text) == "fused:0.5(cnn|equivariant:x.safetensors@y.pth)"
+    assert command._cell({"teacher": "a|b"}, "teacher") == r"a\|b"  # one cell of a table
 
 
 # PF-PASCAL

@@ -213,7 +213,7 @@ def _finish(args: argparse.Namespace, rows: list[dict], head: dict) -> None:
 def _cell(row: dict, key: str) -> str:
     value = row[key]
     if not isinstance(value, float) or key == "alpha":
-        return str(value)
+        return str(value).replace("|", "\\|")  # of a fused teacher
     intervals = [row.get(f"{key}_{kind}") for kind in ("interval", "interval_objects")]
     told = "; ".join(f"{100 * low:.0f} to {100 * high:.0f}" for low, high in filter(None, intervals))
     return f"{100 * value:.1f}" + (f" ({told})" if told else "")

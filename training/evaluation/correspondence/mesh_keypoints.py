@@ -77,7 +77,7 @@ def read_keypoints(path: Path) -> MeshKeypoints:
 
 
 def own_side(name: str, point: np.ndarray) -> str | None:
-    """``name`` with the side on which ``point`` [3] (object axes, units of the mesh) lies; None where it lies on none.
+    """``name`` with the side on which ``point`` [3] (object axes, any unit) lies; None where it lies on none.
 
     A name without a side is left as it is.
     """

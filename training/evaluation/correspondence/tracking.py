@@ -19,7 +19,11 @@ VISIBLE = 0.6  # cosine from which on a point counts as seen
 
 
 def follow(teacher: Teacher, video: Video, side: int, mode: str, visible: float = VISIBLE) -> dict:
-    """Measures of one video, and its name."""
+    """Measures of one video, and its name.
+
+    Args:
+        side: of the squares that the teacher sees, pixels. visible: least cosine of a point that counts as seen.
+    """
     maps = [feature_map(teacher, frame, side) for frame in video.frames]
     points, frames = queries(video.occluded, mode)
     size = np.array(video.frames.shape[2:0:-1], dtype=float)
