@@ -37,8 +37,7 @@ def test_a_card_with_it_is_read_back_and_keeps_every_other_line():
     plain, card = car_card(), replace(car_card(), weights_license=RESEARCH)
     assert parse_card(card_mapping(card)) == replace(card, format=card_mapping(card)["format"])
     added = [line for line in card_text(card).splitlines() if line not in card_text(plain).splitlines()]
-    assert added == ["weights_license: {terms: LicenseRef-research-only, why: taught with photographs that are for "
-                     "research}"] or added[0] == "weights_license:"
+    assert added[0].startswith("weights_license: {terms: LicenseRef-research-only, why: taught with") and len(added) < 3
     assert set(card_text(plain).splitlines()) <= set(card_text(card).splitlines())
 
 
