@@ -25,7 +25,9 @@ def test_package_xml_is_valid(package):
     assert package.package_format == 3 and package.name == "dinemo_ros"
     assert re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", package.maintainers[0].email)
     assert package.get_build_type() == "ament_python"
-    assert package.licenses == ["Apache-2.0"] and (ROOT / "LICENSE").is_file()
+    files = {str(license): license.file for license in package.licenses}
+    assert files == {"Apache-2.0": "LICENSE", "LicenseRef-dinemo-weights": "engines/WEIGHTS.md"}
+    assert all((ROOT / file).is_file() for file in files.values())
 
 
 def test_versions_agree(package, monkeypatch):

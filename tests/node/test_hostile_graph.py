@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from array import array
 from pathlib import Path
@@ -344,6 +345,7 @@ def test_category_is_a_name_and_no_way_to_a_folder(tmp_path, make_probe):
     assert probe.set_parameter("category", "cup").successful
     assert probe.change_state(Transition.TRANSITION_CONFIGURE)
     assert "configured: cup" in node.output
+    assert len(re.findall(r"weights of cup [0-9.]+: LicenseRef-research-only \(taught with CAD", node.output)) == 1
     assert node.interrupt() == 0
 
 

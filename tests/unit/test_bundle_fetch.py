@@ -465,7 +465,7 @@ def test_the_command(bundle, tmp_path, home, capsys):
     archive = tar_of(tmp_path / "van.tar.gz", files_of(bundle) | {"notes.txt": b""})
     assert main(["bundle", "fetch", str(archive), "--sha256", sha256(archive)]) == 0
     said = capsys.readouterr()
-    assert said.out == f"{home / 'van'}: van 0, license: not told\n"
+    assert said.out == f"{home / 'van'}: van 0, license: not told; weights: not stated\n"
     assert "not taken, no part of a bundle: 'notes.txt'" in said.err
     assert main(["bundle", "show", "van"]) == 0
     assert main(["bundle", "fetch", "https://127.0.0.1/van.zip"]) == 1

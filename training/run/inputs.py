@@ -19,6 +19,7 @@ from dinemo_ros.io.quoting import shown, shown_path
 from ..data.photographs import _EXTENSIONS as PICTURES
 from .old_names import OPTIONS, note
 from .recipe import CONFIGS, Data, Recipe, RecipeError, build_recipe, read_yaml
+from .weights_license import known_licenses
 
 CAD_FILES = {".obj", ".off", ".ply", ".stl", ".glb", ".gltf"}
 
@@ -47,10 +48,12 @@ def resolve(arguments: Namespace) -> Recipe:
     # A recipe of one's own says itself what is drawn; where it wants drawings and names no models, --shape's are meant.
     draws = recipe.synthetic.renderer == "shapes" and any("synthetic" in spec.pools for spec in recipe.rounds)
     wanted = not arguments.config or (draws and not recipe.data.renders)
-    data = located(_from_command_line(recipe.data, arguments, wanted), base)
+    given = _from_command_line(recipe.data, arguments, wanted)
+    licenses = known_licenses(recipe, given)
+    data = located(given, base)
     learning = replace(recipe.learning, init=_existing("learning.init", recipe.learning.init, base),
                        weights=_existing("learning.weights", recipe.learning.weights, base))
-    recipe = replace(recipe, data=data, learning=learning)
+    recipe = replace(recipe, data=data, learning=learning, licenses=licenses)
     return recipe.checked() if arguments.config else recipe.adapted()
 
 
@@ -72,6 +75,7 @@ def _document(arguments: Namespace) -> tuple[dict, str]:
     shipped = CONFIGS / f"{arguments.category}.yaml"
     document = read_yaml(shipped) if shipped.is_file() else {"category": arguments.category}
     document.pop("data", None)  # where its pictures lay on another machine
+    document.pop("licenses", None)  # of these
     # A renderer or a mesh of one's own may know only certain models; the general ones take any.
     document.pop("synthetic", None)
     document.get("mesh", {}).pop("profile", None)

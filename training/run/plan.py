@@ -20,7 +20,7 @@ from .recipe import Learning, Recipe
 from .run_folder import RunFolder, Stage
 from .stages import Work
 
-_WORDS = ("version", "description", "license", "grasps")  # of a card: they change no figure
+_WORDS = ("version", "description", "license", "weights_license", "grasps")  # of a card: they change no figure
 
 
 def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
@@ -129,6 +129,8 @@ def _card(recipe: Recipe) -> dict:
     card = asdict(recipe.bundle_card()) | {"format": FORMATS[0]}
     if not card["features"]["flip_tta"]:
         del card["features"]["flip_tta"]
+    if not card["weights_license"]["terms"]:
+        del card["weights_license"]
     return {key: value for key, value in card.items() if value or key not in ("uncertainty_by_source", "grasps")}
 
 

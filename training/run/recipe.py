@@ -24,6 +24,7 @@ from dinemo_ros.model.bundle import Card, parse_card
 from dinemo_ros.model.symmetry import NO_SYMMETRY
 
 from .old_names import KEYS, present_keys
+from .weights_license import check_licenses, weights_license
 
 Part = TypeVar("Part")
 
@@ -224,7 +225,10 @@ class Recipe:
 
     ``teacher`` compares photographs and sequences with each other before there is a model, see
     :mod:`dinemo_training.models.teachers.specification`. ``card`` holds keys of the bundle's card (``model.yaml``) as
-    they are written there: symmetry, search, image, features, score, description, license, version.
+    they are written there: symmetry, search, image, features, score, description, license, version. ``licenses``
+    holds the terms of what ``data`` names, {KEY: {terms: SPDX, why: sentence}}, KEY being a key of ``data``,
+    ``renders.NAME``, ``learning.weights`` or ``learning.init``; the card's ``weights_license`` is made of them
+    (:mod:`dinemo_training.run.weights_license`), unless ``card`` has one.
     """
 
     category: str
@@ -239,6 +243,7 @@ class Recipe:
     rounds: list[Round] = field(default_factory=lambda: [Round(**r) for r in _ROUNDS])
     average: int = 2
     card: dict = field(default_factory=dict)
+    licenses: dict = field(default_factory=dict)
     evaluate: int = 300
     seed: int = 0
 
@@ -258,12 +263,14 @@ class Recipe:
         _require(not self.synthetic.scenes or bool(self.mesh.profile and self.data.renders), "synthetic.scenes",
                  self.synthetic.scenes, "0 without mesh.profile and data.renders: scenes are drawn of vessels")
 
+        check_licenses(self.licenses)
         self.bundle_card()
 
     def bundle_card(self) -> Card:
         """The card of the bundle before anything was measured; RecipeError names a key that is wrong."""
         document = {"version": "1", "description": f"{self.category}: trained without pose labels of real images",
-                    "license": "see where the training pictures come from", **self.card,
+                    "license": "see where the training pictures come from",
+                    "weights_license": vars(weights_license(self)), **self.card,
                     "category": self.category,
                     "size_prior": {"mean_m": list(self.size), "log_sigma": list(self.size_log_sigma)}}
         if not isinstance(document.get("features", {}), dict):

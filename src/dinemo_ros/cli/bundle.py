@@ -66,6 +66,8 @@ def _show(arguments: argparse.Namespace) -> int:
             if name == "files":
                 for file in value:
                     print(f"  {file['name']:20} {file['bytes']:>10} bytes  sha256 {file['sha256']}")
+            elif name == "weights_license":
+                print(f"{'weights':14} {_in_words(bundle.card.weights_license.told())}")
             else:
                 print(f"{name.replace('_', ' '):14} {_in_words(value)}")
     if arguments.json:
@@ -78,7 +80,10 @@ def summary(bundle: Bundle) -> dict:
     """What ``dinemo bundle show`` tells of a bundle, for JSON; lengths in metres."""
     card = bundle.card
     return {"category": card.category, "version": card.version, "format": card.format, "description": card.description,
-            "license": card.license, "folder": str(bundle.path), "size": list(card.size_prior.mean_m),
+            "license": card.license,
+            "weights_license": {"terms": card.weights_license.terms or None, "why": card.weights_license.why,
+                                "permissive": card.weights_license.permissive},
+            "folder": str(bundle.path), "size": list(card.size_prior.mean_m),
             "symmetry": card.symmetry.document(), "vertices": len(bundle.mesh.vertices),
             "uncertainty": [*(["rgb"] if card.uncertainty else []), *card.uncertainty_by_source],
             "grasps": [name for spec in card.grasps for name in spec.names()],
@@ -113,5 +118,6 @@ def _fetch(arguments: argparse.Namespace) -> int:
                           else None)
     card = bundle.card
     terms = shown(card.license, 2000) or "not told"
-    print(f"{shown_path(bundle.path)}: {card.category} {card.version}, license: {terms}")
+    print(f"{shown_path(bundle.path)}: {card.category} {card.version}, license: {terms}; weights: "
+          f"{shown(card.weights_license.told(), 1400)}")
     return 0

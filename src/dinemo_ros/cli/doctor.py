@@ -88,7 +88,7 @@ def _bundle(name: str) -> Finding:
     size = sum(file.stat().st_size for file in path.iterdir() if file.is_file()) / 1e6
     networks = "fp32 and int8" if loaded.int8_path else "fp32"
     return Finding("ok", "bundle", f"{loaded.card.category} {loaded.card.version}, {size:.1f} MB, network in "
-                   f"{networks}, hashes right, in {path}")
+                   f"{networks}, hashes right, in {path}; weights: {loaded.card.weights_license.told()}")
 
 
 def _ros() -> Iterator[Finding]:

@@ -2,6 +2,8 @@
 """Where bundles are: those that came with the package, then those that this user has fetched.
 
 A fetched one never takes the place of a shipped one: what ``car`` means is not changed by what lies in a home folder.
+Of several shipped ones of a category the one whose weights may be used for anything comes first: nobody who names no
+more than a category shall be bound by terms that another bundle would have spared them.
 """
 
 from __future__ import annotations
@@ -15,13 +17,20 @@ from ..errors import BundleError
 from ..io.quoting import quoted, shown, shown_path
 from ..process.cache_home import data_folder
 from ..process.own_folder import UntrustedError, open_folder
-from .card_document import CARD_FILE
+from .card_document import CARD_FILE, read_card
 
 BUNDLE_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"  # of a fetched one; no way to another folder
 
-def find_bundle(category: str) -> Path:
+def find_bundle(category: str, prefer_permissive: bool = True) -> Path:
     """Folder of the bundle that is installed for ``category``: sourced ROS workspaces, this Python's share, the source
     tree, and last what this user has fetched under that name (``dinemo bundle fetch``).
+
+    Bundles ``CATEGORY_ANYTHING`` beside a shipped ``CATEGORY`` are of the same category if their cards say so. If the
+    weights of ``CATEGORY`` are not permissive and those of one of them are, that one is taken, the first by name.
+
+    Args:
+        prefer_permissive: False takes the bundle of that very name. One that is asked for by its whole name, or by its
+            folder, is that one in any case.
 
     Raises:
         BundleError: no bundle of that name is installed; the message lists those that are. Or it was fetched, and
@@ -30,13 +39,31 @@ def find_bundle(category: str) -> Path:
     if category in shipped_categories():  # a name, never a way to another folder
         for root in package_roots():
             if (root / "engines" / category / CARD_FILE).is_file():
-                return root / "engines" / category
+                named = root / "engines" / category
+                return _permissive_first(named) if prefer_permissive else named
     fetched = fetched_bundles()
     if category in fetched:
         return _own(fetched_folder() / category)
     known = ", ".join([*shipped_categories(), *(shown(name) for name in fetched)]) or "none"
     raise BundleError(f"no bundle for category {quoted(category)} is installed (found: {known}); name one of these, "
                       "or give the folder of a bundle")
+
+
+def _permissive_first(named: Path) -> Path:
+    """``named``, or a bundle beside it of the same category whose weights are permissive where its own are not."""
+    others = sorted(card.parent for card in named.parent.glob(f"{named.name}_*/{CARD_FILE}"))
+    if not others or _terms(named) == (named.name, True):
+        return named
+    return next((folder for folder in others if _terms(folder) == (named.name, True)), named)
+
+
+def _terms(folder: Path) -> tuple[str, bool]:
+    """Category of a bundle, and whether its weights are permissive; of a damaged card neither is known."""
+    try:
+        card = read_card(folder / CARD_FILE)
+    except (BundleError, OSError):
+        return "", False
+    return card.category, card.weights_license.permissive
 
 
 def bundle_folder(name: str) -> Path:

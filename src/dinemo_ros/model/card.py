@@ -19,6 +19,7 @@ from ..verification.spec import PresenceSpec
 from .allowed import require
 from .grasps import GraspSpec, check_grasps
 from .symmetry import Symmetry
+from .weights_license import WeightsLicense
 
 FORMATS = ("dinemo-bundle/1", "dinemo-bundle/2")  # which are read
 FORMAT = FORMATS[-1]  # which is written
@@ -184,6 +185,7 @@ class Card:
     """``model.yaml``: who the bundle is for, how to feed it, and the hashes of its files.
 
     Attributes:
+        license: in words, of everything in the bundle. weights_license: what may be done with the weights.
         uncertainty: what is applied to poses whose distance is known from the picture alone.
         uncertainty_by_source: the same by what else the distance is known from, see :data:`SOURCES`.
         presence: how likely it is that there is an object at all, and how likely it has to be.
@@ -197,6 +199,7 @@ class Card:
     format: str = FORMAT
     description: str = ""
     license: str = ""
+    weights_license: WeightsLicense = _optional(WeightsLicense)
     symmetry: Symmetry = field(default_factory=Symmetry)
     image: ImageSpec = field(default_factory=ImageSpec)
     features: FeatureSpec = field(default_factory=FeatureSpec)

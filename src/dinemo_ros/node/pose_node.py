@@ -135,6 +135,9 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._monitor.recovered()
             self._monitor.hardware_id = str(loaded)
             self._log.info(f"configured: {loaded} from {', '.join(str(b.path) for b in loaded.bundles.values())}")
+            for bundle in loaded.bundles.values():
+                self._log.info(f"weights of {bundle.card.category} {bundle.card.version}: "
+                               f"{bundle.card.weights_license.told()}")
             return super().on_configure(state)
 
     def _load(self, settings: SimpleNamespace) -> Categories:
