@@ -7,15 +7,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from builtin_interfaces.msg import Duration
-from geometry_msgs.msg import Point, Vector3
-from std_msgs.msg import ColorRGBA, Header
-from visualization_msgs.msg import Marker, MarkerArray
 
 from ..model.neural_mesh import NeuralMesh
 from ..model.symmetry import axis_variance
 from ..pose import ObjectPose
 from .conversions import pose_message
+from .message_classes import ColorRGBA, Duration, Header, Marker, MarkerArray, Point, Vector3
 
 _BODY = ColorRGBA(r=0.10, g=0.60, b=0.95, a=0.55)
 _WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)

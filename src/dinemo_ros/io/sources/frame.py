@@ -27,6 +27,7 @@ class Frame:
         name: file name, or ``NAME:000012`` for the frame number in a video or bag.
         frame_id: TF frame of the camera, "" where the source has none.
         camera_error: why the calibration that came with the source cannot be used, where ``camera`` is None for that.
+        stamp_ns, received_ns: of a bag the header's stamp and the time of receipt, exactly; 0 of other sources.
     """
 
     stamp_s: float
@@ -36,6 +37,8 @@ class Frame:
     frame_id: str = ""
     calibrated: bool = True
     camera_error: str = ""
+    stamp_ns: int = 0
+    received_ns: int = 0
 
 
 def undecoded(width: int, height: int) -> np.ndarray:
