@@ -21,14 +21,14 @@ from dinemo_ros.io.sources import open_source
 from .conftest import CAMERA
 
 pytest.importorskip("rosbags", reason="rosbags is not installed (pip install rosbags)")
-from rosbags.interfaces import QosDurability  # noqa: E402
-from rosbags.rosbag2 import Reader  # noqa: E402
+from rosbags.interfaces import QosDurability
+from rosbags.rosbag2 import Reader
 
-from dinemo_ros.io.bag_types import typestore  # noqa: E402
-from dinemo_ros.io.bag_writer import bag_file  # noqa: E402
-from dinemo_ros.node import conversions  # noqa: E402
-from dinemo_ros.node.for_bag import TOPICS, header_of  # noqa: E402
-from dinemo_ros.node.message_classes import TFMessage  # noqa: E402
+from dinemo_ros.io.bag_types import typestore
+from dinemo_ros.io.bag_writer import bag_file
+from dinemo_ros.node import conversions
+from dinemo_ros.node.for_bag import TOPICS, header_of
+from dinemo_ros.node.message_classes import TFMessage
 
 IMAGE, INFO = "/front/image_raw", "/front/camera_info"
 BEGIN_NS, STEP_NS = 1_700_000_000_123_456_789, 100_000_000  # no float has the stamp
