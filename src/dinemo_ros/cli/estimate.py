@@ -18,6 +18,7 @@ from ..camera.pinhole import Camera
 from ..defaults import DEFAULT_HFOV_DEG
 from ..drawing.grasps import draw_grasps
 from ..drawing.overlay import draw_poses
+from ..drawing.rerun_file import RerunFile, require_rerun, rerun_file
 from ..errors import DatasetError, DinemoError
 from ..io.files import readable
 from ..io.overlay_file import is_overlay, write_overlay
@@ -89,6 +90,7 @@ examples:
   dinemo estimate car.jpg --hfov 62 --out overlays
   dinemo estimate frames/ --camera camera_info.yaml --json poses.jsonl
   dinemo estimate drive.mcap --json poses.jsonl --out-bag drive_poses.mcap
+  dinemo estimate frames/ --rerun poses.rrd
   dinemo estimate car.jpg --roi 120,80,360,240
   dinemo estimate mug.png --bundle cup --camera-height 0.62 --camera-pitch 30
   dinemo estimate frames/ --bundle cup --depth depth/
@@ -121,6 +123,8 @@ def add_parser(subparsers: Commands) -> None:
     parser.add_argument("--out", metavar="DIR", help="write every image with the poses drawn into this folder")
     parser.add_argument("--out-bag", metavar="FILE", help="of a bag: write its images, CameraInfo and TF into this "
                         ".mcap file, and beside them poses, TF, markers and boxes as pose_node publishes them")
+    parser.add_argument("--rerun", metavar="FILE", help="write pictures, camera and objects into this .rrd file for "
+                        "the Rerun viewer; needs rerun-sdk (extra 'rerun')")
     parser.add_argument("--draw-grasps", action="store_true", help="with --out, draw the grasps of the bundle's card "
                         "as well, those that are valid for the pose")
     parser.set_defaults(run=run, needs_output=False)
@@ -209,7 +213,25 @@ def _open_outputs(arguments: argparse.Namespace, source: Source, overlays: _Over
         outputs.append(_Drawings(overlays, bundle, arguments.draw_grasps))
     if arguments.out_bag is not None and isinstance(source, BagSource):
         outputs.append(BagOutput(arguments.out_bag, source, bundle, stack))
+    if arguments.rerun is not None:
+        outputs.append(_Recording(stack.enter_context(rerun_file("--rerun", arguments.rerun,
+                                                                 {bundle.card.category: bundle.mesh}))))
     return outputs
+
+
+class _Recording:
+    """Every picture with its poses in a file for Rerun."""
+
+    def __init__(self, file: RerunFile) -> None:
+        self._file = file
+
+    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None) -> None:
+        """See :class:`_Output`."""
+        if poses is not None:
+            self._file.write(frame.stamp_s, frame.image_rgb, camera, poses)
+
+    def finish(self) -> None:
+        """See :class:`_Output`."""
 
 
 class _Drawings:
@@ -240,7 +262,8 @@ def _check_outputs(arguments: argparse.Namespace, source: Source) -> _Overlays |
     depth_camera = arguments.depth_camera and file_and_entry(arguments.depth_camera)[0]
     inputs = [path, *beside, camera, *depth, depth_camera, options.bundle_folder(arguments.bundle)]
     require_bag(arguments.out_bag, source)
-    check_outputs({"--json": arguments.json, "--out-bag": arguments.out_bag}, inputs)
+    require_rerun("--rerun", arguments.rerun)
+    check_outputs({"--json": arguments.json, "--out-bag": arguments.out_bag, "--rerun": arguments.rerun}, inputs)
     return _Overlays(arguments.out, inputs, arguments.json) if arguments.out is not None else None
 
 
