@@ -8,6 +8,7 @@ with the fields of its type: one of ROS 2's own classes, or of those that :func:
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,24 +87,34 @@ def _default(msgtype: str, name: str, kind: tuple) -> Any:
 
 def to_cdr(message: object, msgtype: str) -> bytes:
     """The bytes of a message, of whatever class it is, that has the fields of ``msgtype``."""
-    return bytes(typestore().serialize_cdr(_filled(message, msgtype), msgtype))
+    return bytes(typestore().serialize_cdr(_filler(msgtype)(message), msgtype))
 
 
-def _filled(message: Any, msgtype: str) -> object:
-    """The same as an instance of the class that ``rosbags`` has."""
-    store = typestore()
-    return store.types[msgtype](*[_value(getattr(message, name), kind) for name, kind in store.fielddefs[msgtype][1]])
+@functools.cache
+def _filler(msgtype: str) -> Callable[[Any], object]:
+    """What makes the same message of the class that ``rosbags`` has; made once per type, as a mesh has thousands of
+    points."""
+    made, fields = typestore().types[msgtype], typestore().fielddefs[msgtype][1]
+    of_each = [(name, _of_field(kind)) for name, kind in fields]
+
+    def filled(message: Any) -> object:
+        return made(*[getattr(message, name) if of_value is None else of_value(getattr(message, name))
+                      for name, of_value in of_each])
+
+    return filled
 
 
-def _value(value: Any, kind: tuple) -> Any:
+def _of_field(kind: tuple) -> Callable[[Any], Any] | None:
+    """What a field's value has to go through; None: nothing."""
     from rosbags.interfaces import Nodetype
 
     node, of = kind
-    if node == Nodetype.NAME:
-        return _filled(value, of)
     if node == Nodetype.BASE:
-        return value
-    item, base = of[0][0], of[0][1]
+        return None
+    if node == Nodetype.NAME:
+        return _filler(of)
+    item, base = of[0]
     if item == Nodetype.NAME:
-        return [_filled(one, base) for one in value]
-    return list(value) if base[0] == "string" else np.asarray(value, base[0])
+        filler = _filler(base)
+        return lambda values: [filler(one) for one in values]
+    return list if base[0] == "string" else lambda values: np.asarray(values, base[0])
