@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from dinemo_ros.cli.main import main
+from dinemo_ros.errors import OutputError
 from dinemo_ros.io.sources import open_source
 
 from .conftest import CAMERA
@@ -43,11 +44,11 @@ def recorded(scenes, tmp_path_factory):
     mount[:3, 3] = 0.1, 0.2, 1.3
     with bag_file(path) as file:
         for topic in ("/tf_static", "/tf", "/detections"):
-            header = header_of(BEGIN_NS, "base_link")
+            header = header_of(divmod(BEGIN_NS, 10**9), "base_link")
             file.write(topic, "tf2_msgs/msg/TFMessage", BEGIN_NS, TFMessage(transforms=[
                 conversions.transform_between(header, "front_camera", mount)]))
         for k, picture in enumerate([*pictures, np.zeros((8, 8, 3), np.uint8)]):
-            header = header_of(BEGIN_NS + k * STEP_NS, "front_camera")
+            header = header_of(divmod(BEGIN_NS + k * STEP_NS, 10**9), "front_camera")
             received_ns = BEGIN_NS + k * STEP_NS + 5_000_000
             file.write(INFO, "sensor_msgs/msg/CameraInfo", received_ns, conversions.camera_to_info(header, CAMERA))
             file.write(IMAGE, "sensor_msgs/msg/Image", received_ns + 7, conversions.rgb_to_image(header, picture))
@@ -117,7 +118,7 @@ def test_a_static_transform_is_latched_and_every_topic_is_there(out):
 
 def test_our_own_reader_reads_it(recorded, out):
     before, after = list(open_source(recorded)), list(open_source(out))
-    assert [frame.stamp_ns for frame in after] == [frame.stamp_ns for frame in before]
+    assert [frame.stamp for frame in after] == [frame.stamp for frame in before]
     assert all((a.image_rgb == b.image_rgb).all() for a, b in zip(after, before, strict=True))
 
 
@@ -145,7 +146,6 @@ def test_the_input_is_not_overwritten(recorded, bundle, tmp_path, capsys):
 
 def test_a_run_that_ends_early_leaves_the_old_file_and_nothing_else(recorded, bundle, tmp_path, monkeypatch, capsys):
     from dinemo_ros.cli import estimate_bag
-    from dinemo_ros.errors import OutputError
 
     def full(self, frame, camera, poses):
         raise OutputError("out.mcap: cannot be written (No space left on device)")
@@ -159,10 +159,27 @@ def test_a_run_that_ends_early_leaves_the_old_file_and_nothing_else(recorded, bu
 
 def test_an_image_topic_with_a_name_of_ours_is_told(bundle, tmp_path, capsys):
     with bag_file(tmp_path / "in.mcap") as file:
-        header, picture = header_of(BEGIN_NS, "camera"), np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+        header = header_of(divmod(BEGIN_NS, 10**9), "camera")
+        picture = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
         file.write("/boxes", "sensor_msgs/msg/Image", BEGIN_NS, conversions.rgb_to_image(header, picture))
     errors = said(capsys, tmp_path / "in.mcap", "--bundle", bundle, "--out-bag", tmp_path / "out.mcap")
     assert "/boxes" in errors and "another name" in errors
+
+
+def test_what_a_strange_recorder_wrote_is_kept_or_told(bundle, tmp_path, capsys):
+    """A stamp of more nanoseconds than a second has stays; a time of receipt before 1970 fits in no MCAP file."""
+    picture = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+    strange = header_of((2**31 - 1, 4_000_000_000), "camera")
+    with bag_file(tmp_path / "in.mcap") as file:
+        file.write(IMAGE, "sensor_msgs/msg/Image", 5, conversions.rgb_to_image(strange, picture))
+        with pytest.raises(OutputError, match="received at -1 ns"):
+            file.write(IMAGE, "sensor_msgs/msg/Image", -1, conversions.rgb_to_image(strange, picture))
+    main(["estimate", str(tmp_path / "in.mcap"), "--bundle", str(bundle), "--hfov", "60", "--out-bag",
+          str(tmp_path / "out.mcap")])
+    assert "Traceback" not in capsys.readouterr().err
+    raw, = (entry for entry in read(tmp_path / "out.mcap") if entry[0] == "/detections")
+    stamp = typestore().deserialize_cdr(raw[3], raw[1]).header.stamp
+    assert (stamp.sec, stamp.nanosec) == (2**31 - 1, 4_000_000_000)
 
 
 _MESSAGES = """
@@ -184,7 +201,7 @@ pose = ObjectPose(T, 0.7, np.array([4.0, 1.8, 1.5]), category="car", covariance=
                   roi=(1.0, 2.0, 30.0, 40.0), runners_up=(Hypothesis(T, 0.1, np.array([4.0, 1.8, 1.5])),))
 make = ImageMessages(load_bundle(sys.argv[2]))
 for poses in ([pose, pose], [pose], []):
-    for topic, message in make.of(1_700_000_000_123_456_789, "camera", poses):
+    for topic, message in make.of((1_700_000_000, 123_456_789), "camera", poses):
         print(topic, hashlib.sha256(to_cdr(message, TOPICS[topic])).hexdigest(), type(message).__module__)
 """
 

@@ -27,7 +27,8 @@ def bag(tmp_path_factory, demo_frames):
     pictures = [*(frame.image for frame in shown), np.full_like(shown[0].image, 120)]
     with bag_file(folder / "in.mcap") as file:
         for k, picture in enumerate(pictures):
-            header, received_ns = header_of(BEGIN_NS + k * STEP_NS, "front_camera"), BEGIN_NS + k * STEP_NS + 5_000_000
+            stamp_ns = BEGIN_NS + k * STEP_NS
+            header, received_ns = header_of(divmod(stamp_ns, 10**9), "front_camera"), stamp_ns + 5_000_000
             file.write(INFO, "sensor_msgs/msg/CameraInfo", received_ns,
                        conversions.camera_to_info(header, shown[0].camera))
             file.write(IMAGE, "sensor_msgs/msg/Image", received_ns + 1, conversions.rgb_to_image(header, picture))

@@ -52,7 +52,7 @@ class BagOutput:
         """The answer to an image, best first; None of one that was not answered: as online, nothing is said of it."""
         self._copy(frame.received_ns)
         if poses is not None:
-            for topic, message in self._messages.of(frame.stamp_ns, frame.frame_id, poses):
+            for topic, message in self._messages.of(frame.stamp, frame.frame_id, poses):
                 self._file.write(topic, TOPICS[topic], frame.received_ns, message)
 
     def finish(self) -> None:

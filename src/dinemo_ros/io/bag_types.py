@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DatasetError
+from .quoting import shown
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -66,7 +67,7 @@ def stand_in(msgtype: str) -> type:
 
     def __init__(self: Any, **given: Any) -> None:
         if unknown := set(given) - set(names):
-            raise AttributeError(f"{msgtype} has no field {', '.join(sorted(unknown))}")
+            raise AttributeError(f"{shown(msgtype)} has no field {', '.join(sorted(unknown))}")
         for name, kind in fields:
             setattr(self, name, given[name] if name in given else _default(msgtype, name, kind))
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..errors import OutputError
 from .bag_types import to_cdr, typestore
 from .files import completed, readable
+from .quoting import shown
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
@@ -37,7 +38,14 @@ class BagWriter:
         self.copy(topic, msgtype, received_ns, to_cdr(message, msgtype))
 
     def copy(self, topic: str, msgtype: str, received_ns: int, raw: bytes | memoryview) -> None:
-        """Add a message that is CDR already."""
+        """Add a message that is CDR already.
+
+        Raises:
+            OutputError: that time cannot stand in a file.
+        """
+        if not 0 <= received_ns < 2**64:
+            raise OutputError(f"a message of {shown(topic)} was received at {received_ns} ns, which no MCAP file can "
+                              "hold: have the bag's times of receipt begin in 1970 or later")
         self.announce(topic, msgtype)
         self._writer.write(self._connections[topic, msgtype], received_ns, raw)
 

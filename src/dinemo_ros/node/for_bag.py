@@ -38,10 +38,10 @@ TOPICS = {
 }
 
 
-def header_of(stamp_ns: int, frame_id: str) -> Any:
-    """std_msgs/Header of a stamp in nanoseconds."""
+def header_of(stamp: tuple[int, int], frame_id: str) -> Any:
+    """std_msgs/Header of a stamp, seconds and nanoseconds, and a frame."""
     header = Header(frame_id=frame_id)
-    header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+    header.stamp.sec, header.stamp.nanosec = stamp
     return header
 
 
@@ -64,9 +64,9 @@ class ImageMessages:
     def __init__(self, bundle: Bundle) -> None:
         self._markers = MarkerMaker(bundle.mesh, bundle.card.size_prior.mean_m)
 
-    def of(self, stamp_ns: int, frame_id: str, poses: list[ObjectPose]) -> Iterator[tuple[str, Any]]:
+    def of(self, stamp: tuple[int, int], frame_id: str, poses: list[ObjectPose]) -> Iterator[tuple[str, Any]]:
         """(topic, message) of what was found in the image of that stamp and frame, best first."""
-        header = header_of(stamp_ns, frame_id)
+        header = header_of(stamp, frame_id)
         frames = [child_frame("", pose, rank) for rank, pose in enumerate(poses)]
         yield "/detections", conversions.detections_message(header, poses, frames)
         if poses:

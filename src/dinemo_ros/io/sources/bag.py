@@ -88,7 +88,7 @@ class BagSource(Source):
                 stamp = message.header.stamp
                 yield Frame(stamp.sec + 1e-9 * stamp.nanosec, image, camera, name, message.header.frame_id,
                             camera_error="" if camera else self._unusable,
-                            stamp_ns=stamp.sec * 1_000_000_000 + stamp.nanosec, received_ns=received_ns)
+                            stamp=(stamp.sec, stamp.nanosec), received_ns=received_ns)
         if samples.note:
             self.note(f"{self.description}: {samples.note}")
 
