@@ -33,6 +33,7 @@ from ..io.quoting import quoted
 from ..io.sample_range import SampleRange
 from ..model.bundle import Bundle, find_bundle, load_bundle
 from ..pose import ObjectPose
+from ..process.fastdds_profile import prefer_small_segment
 from ..tracker import PoseTracker, Tracking
 from . import conversions, parameters
 from .boxes import Choice, choose_boxes
@@ -533,6 +534,7 @@ def _spin(node: PoseNode) -> None:
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 if a parameter is impossible."""
     share_heaps()
+    prefer_small_segment()
     return run("pose_node", PoseNode, _spin, args)
 
 
