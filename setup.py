@@ -55,6 +55,8 @@ setup(
         "tensorrt-rtx": ["onnx", "tensorrt-rtx-cu13-bindings==1.7.1.116",
                          "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0"],
         "bag": ["rosbags>=0.10"],
+        # Recordings for the Rerun viewer, dinemo estimate --rerun.
+        "rerun": ["rerun-sdk>=0.24"],
         # The documentation, as rosdoc2 builds it: sphinx-build -W -b html docs OUT.
         "docs": ["sphinx>=7", "myst-parser>=3", "sphinx_rtd_theme>=2"],
         "test": ["pytest", "pytest-cov", "ruff", "mypy", "types-PyYAML"],

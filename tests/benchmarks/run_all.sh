@@ -7,8 +7,8 @@
 # DEVICE names the folder below results/; RENDERS holds renders of objects never trained on, TURNTABLES the
 # sequences cx5 and subaru (evaluation only; left out where not given). PYTHON is the interpreter, by default that of
 # scripts/setup.sh --train; pytorch3d (pip install easypytorch3d) adds the published rasteriser.
-# Not among them: tests/benchmarks/node_start.py, which needs ROS and the environment of the runtime, and
-# tests/benchmarks/objectron_answers.py, which needs another program.
+# Not among them: tests/benchmarks/node_start.py and tests/benchmarks/footprint.py, which need ROS and the environment of
+# the runtime, and tests/benchmarks/objectron_answers.py, which needs another program.
 set -euo pipefail
 renders=$(realpath "${2:?usage: run_all.sh DEVICE RENDERS [TURNTABLES]}")
 turntables=${3:+$(realpath "$3")}

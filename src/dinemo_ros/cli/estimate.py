@@ -8,7 +8,7 @@ import contextlib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -18,11 +18,12 @@ from ..camera.pinhole import Camera
 from ..defaults import DEFAULT_HFOV_DEG
 from ..drawing.grasps import draw_grasps
 from ..drawing.overlay import draw_poses
+from ..drawing.rerun_file import RerunFile, require_rerun, rerun_file
 from ..errors import DatasetError, DinemoError
 from ..io.files import readable
 from ..io.overlay_file import is_overlay, write_overlay
 from ..io.quoting import one_line, shown
-from ..io.sources import Source, open_source
+from ..io.sources import Frame, Source, open_source
 from ..io.sources.bag import BagSource
 from ..model.bundle import Bundle
 from ..model.grasps import grasp_frames
@@ -31,6 +32,7 @@ from ..process.input_guard import identity, input_files
 from . import options
 from .camera_choice import CameraChoice
 from .depth_choice import DepthChoice, add_depth_options
+from .estimate_bag import BagOutput, require_bag
 from .output import (
     STANDARD_OUTPUT,
     OutputError,
@@ -87,7 +89,8 @@ _EXAMPLES = """\
 examples:
   dinemo estimate car.jpg --hfov 62 --out overlays
   dinemo estimate frames/ --camera camera_info.yaml --json poses.jsonl
-  dinemo estimate drive.mcap --json poses.jsonl
+  dinemo estimate drive.mcap --json poses.jsonl --out-bag drive_poses.mcap
+  dinemo estimate frames/ --rerun poses.rrd
   dinemo estimate car.jpg --roi 120,80,360,240
   dinemo estimate mug.png --bundle cup --camera-height 0.62 --camera-pitch 30
   dinemo estimate frames/ --bundle cup --depth depth/
@@ -118,6 +121,10 @@ def add_parser(subparsers: Commands) -> None:
     parser.add_argument("--json", metavar="FILE", default=STANDARD_OUTPUT, help="write the JSON lines here (default: "
                         "-, standard output)")
     parser.add_argument("--out", metavar="DIR", help="write every image with the poses drawn into this folder")
+    parser.add_argument("--out-bag", metavar="FILE", help="of a bag: write its images, CameraInfo and TF into this "
+                        ".mcap file, and beside them poses, TF, markers and boxes as pose_node publishes them")
+    parser.add_argument("--rerun", metavar="FILE", help="write pictures, camera and objects into this .rrd file for "
+                        "the Rerun viewer; needs rerun-sdk (extra 'rerun')")
     parser.add_argument("--draw-grasps", action="store_true", help="with --out, draw the grasps of the bundle's card "
                         "as well, those that are valid for the pose")
     parser.set_defaults(run=run, needs_output=False)
@@ -160,38 +167,90 @@ def run(arguments: argparse.Namespace) -> int:
         stack.callback(depths.close)
         estimator = options.make_estimator(arguments)
         lines = stack.enter_context(result_file(arguments.json))
+        outputs = _open_outputs(arguments, source, overlays, estimator.bundle, stack)
         for frame in tqdm(source, total=len(source) or None, unit="image", file=sys.stderr, disable=None):
             camera, origin = cameras.of(frame)
             entry = {"file": frame.name, "stamp_s": frame.stamp_s, "camera": _camera_entry(camera, origin),
                      "objects": []}
+            poses: list[ObjectPose] | None = None
             try:
                 depth, why = depths.of(frame, camera)
                 entry |= {"depth_error": why} if why else {}
                 poses = estimator.estimate(frame.image_rgb, camera, rois=arguments.roi, support=support, depth=depth)
                 entry["objects"] = [object_entry(pose) for pose in poses]
                 tally.objects += len(poses)
-                if overlays is not None:
-                    overlays.write(frame.name, _drawn(frame.image_rgb, camera, poses, estimator.bundle,
-                                                      arguments.draw_grasps))
-            except OutputError:
-                raise
             except DinemoError as error:
                 entry["error"] = str(error)
                 tally.failed += 1
                 tally.say(f"{shown(frame.name)}: {error}")
+            for output in outputs:
+                output.write(frame, camera, poses)
             tally.images += 1
             lines.write(to_json(entry) + "\n")
+        for output in outputs:
+            output.finish()
     if arguments.depth is not None:
         tally.depth = f"{depths.used} with depth"
     return _summary(tally, source, estimator.bundle.card.category)
 
 
-def _drawn(image: np.ndarray, camera: Camera, poses: list[ObjectPose], bundle: Bundle, grasps: bool) -> np.ndarray:
-    """The picture uint8 [H, W, 3] with its poses, and with their grasps where they are asked for."""
-    drawn = draw_poses(image, camera, poses, bundle.mesh)
-    for pose in poses if grasps else ():
-        drawn = draw_grasps(drawn, camera, pose.T_cam_obj, grasp_frames(bundle.card, pose))
-    return drawn
+class _Output(Protocol):
+    """What an image and its poses go to beside the JSON lines."""
+
+    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None) -> None:
+        """The answer to an image, best first; None of one that was not answered."""
+        ...
+
+    def finish(self) -> None:
+        """After the last image."""
+        ...
+
+
+def _open_outputs(arguments: argparse.Namespace, source: Source, overlays: _Overlays | None, bundle: Bundle,
+                  stack: contextlib.ExitStack) -> list[_Output]:
+    outputs: list[_Output] = []
+    if overlays is not None:
+        outputs.append(_Drawings(overlays, bundle, arguments.draw_grasps))
+    if arguments.out_bag is not None and isinstance(source, BagSource):
+        outputs.append(BagOutput(arguments.out_bag, source, bundle, stack))
+    if arguments.rerun is not None:
+        outputs.append(_Recording(stack.enter_context(rerun_file("--rerun", arguments.rerun,
+                                                                 {bundle.card.category: bundle.mesh}))))
+    return outputs
+
+
+class _Recording:
+    """Every picture with its poses in a file for Rerun."""
+
+    def __init__(self, file: RerunFile) -> None:
+        self._file = file
+
+    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None) -> None:
+        """See :class:`_Output`."""
+        if poses is not None:
+            self._file.write(frame.stamp_s, frame.image_rgb, camera, poses)
+
+    def finish(self) -> None:
+        """See :class:`_Output`."""
+
+
+class _Drawings:
+    """Every answered picture with its poses, and with their grasps where they are asked for."""
+
+    def __init__(self, overlays: _Overlays, bundle: Bundle, grasps: bool) -> None:
+        self._overlays, self._bundle, self._grasps = overlays, bundle, grasps
+
+    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None) -> None:
+        """See :class:`_Output`."""
+        if poses is None:
+            return
+        drawn = draw_poses(frame.image_rgb, camera, poses, self._bundle.mesh)
+        for pose in poses if self._grasps else ():
+            drawn = draw_grasps(drawn, camera, pose.T_cam_obj, grasp_frames(self._bundle.card, pose))
+        self._overlays.write(frame.name, drawn)
+
+    def finish(self) -> None:
+        """See :class:`_Output`."""
 
 
 def _check_outputs(arguments: argparse.Namespace, source: Source) -> _Overlays | None:
@@ -202,7 +261,9 @@ def _check_outputs(arguments: argparse.Namespace, source: Source) -> _Overlays |
     depth = [] if isinstance(source, BagSource) else [arguments.depth]  # of a bag a topic
     depth_camera = arguments.depth_camera and file_and_entry(arguments.depth_camera)[0]
     inputs = [path, *beside, camera, *depth, depth_camera, options.bundle_folder(arguments.bundle)]
-    check_outputs({"--json": arguments.json}, inputs)
+    require_bag(arguments.out_bag, source)
+    require_rerun("--rerun", arguments.rerun)
+    check_outputs({"--json": arguments.json, "--out-bag": arguments.out_bag, "--rerun": arguments.rerun}, inputs)
     return _Overlays(arguments.out, inputs, arguments.json) if arguments.out is not None else None
 
 

@@ -16,10 +16,9 @@ import numpy as np
 from ..camera.pinhole import Camera
 from ..model.grasps import Grasp
 from .overlay import draw_line, in_view
+from .palette import DARK, GRASPS
 
 FINGER_M = 0.045  # length of a drawn finger, of common parallel jaws
-_COLOURS = ((255, 210, 40), (70, 220, 230), (240, 110, 220), (150, 230, 90))  # RGB, one after the other by grasp
-_BEHIND = (24, 24, 28)  # a dark edge, so that a line is seen before anything
 
 
 def jaw_lines(grasp: Grasp) -> list[np.ndarray]:
@@ -52,11 +51,11 @@ def draw_grasps(image: np.ndarray, camera: Camera, T_cam_obj: np.ndarray, grasps
     lines = [[line @ R.T + t for line in jaw_lines(grasp)] for grasp in grasps]
     order = sorted(range(len(lines)), key=lambda k: -float(lines[k][1][0, 2]))  # far ones first
     for k in order:
-        for colour, more in ((_BEHIND, 2), (_COLOURS[k % len(_COLOURS)], 0)):
+        for colour, more in ((DARK, 2), (GRASPS[k % len(GRASPS)], 0)):
             _draw_jaw(canvas, camera, lines[k], colour, width + more)
     if names:
         for k in order:
-            _write(canvas, camera, lines[k][1][0], grasps[k].name, _COLOURS[k % len(_COLOURS)], zoom)
+            _write(canvas, camera, lines[k][1][0], grasps[k].name, GRASPS[k % len(GRASPS)], zoom)
     return canvas
 
 
@@ -74,6 +73,6 @@ def _write(canvas: np.ndarray, camera: Camera, point: np.ndarray, text: str, col
     if not in_view(camera, point[None]).all():
         return
     x, y = np.rint(camera.project(point[None])[0] + 4 * zoom).astype(int).tolist()
-    for ink, width in ((_BEHIND, 3), (colour, 1)):
+    for ink, width in ((DARK, 3), (colour, 1)):
         cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42 * zoom, ink, max(1, round(width * zoom)),
                     cv2.LINE_AA)

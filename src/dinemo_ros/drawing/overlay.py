@@ -2,7 +2,8 @@
 """Draw poses over the picture they were found in.
 
 Per object: the mesh, translucent and coloured along its length (front warm, rear cool, so that a front/back flip is
-seen at a glance), the box of its size with the front face filled, axes x red, y green, z blue (REP 103), and a label.
+seen at a glance), the box of its size in the object's colour with the front face filled, axes x red, y green, z blue
+(REP 103), and a label under a bar of the object's colour. Colours: :mod:`dinemo_ros.drawing.palette`.
 """
 
 from __future__ import annotations
@@ -17,17 +18,15 @@ from ..camera.pinhole import Camera
 from ..model.neural_mesh import NeuralMesh
 from ..model.symmetry import knows_azimuth
 from ..pose import ObjectPose
+from .palette import AXES, DARK, FRONT, LENGTH, WHITE, Colour, pose_colour
 
 NEAR_M = 0.05  # nothing closer to the camera plane is drawn
 _MESH_OPACITY = 0.42
 _SUPERSAMPLE = 2  # cv2 fills polygons without anti-aliasing; drawn at twice the size and averaged
 _MAX_MESH_PIXELS = 1280  # longer side of the mesh layer, so that a huge image costs no more than a large one
 
-# Ends and middle of the length colour scale, RGB: rear, middle, front.
-_LENGTH_COLOURS = np.array([[38, 92, 214], [116, 190, 160], [255, 138, 24]], np.float64)
-_FRONT, _BOX, _BOX_BEHIND = (255, 138, 24), (245, 245, 245), (150, 150, 150)
-_AXES = ((235, 50, 50), (60, 200, 70), (60, 110, 255))
-_TEXT, _TEXT_BACK = (255, 255, 255), (24, 24, 28)
+_LENGTH_COLOURS = np.array(LENGTH, np.float64)
+_BEHIND_SHARE = 0.6  # of the colour's light that edges behind keep
 
 # Corner i of the box has the signs (x, y, z) = bits 2, 1, 0 of i; an edge joins corners that differ in one bit.
 _CORNER_SIGNS = np.array([[(i >> 2 & 1) * 2 - 1, (i >> 1 & 1) * 2 - 1, (i & 1) * 2 - 1] for i in range(8)], float)
@@ -42,8 +41,8 @@ def draw_poses(image: np.ndarray, camera: Camera, poses: Sequence[ObjectPose],
     Args:
         image: uint8 [H, W, 3] RGB; left as it is.
         camera: of this image.
-        poses: may be empty.
-        mesh: neural mesh of the poses' category, or those of several by category; None draws boxes only.
+        poses: may be empty; best first, as their rank chooses the shade of those that have no track.
+        mesh: neural mesh of the poses' category, or of each category by its name; None draws boxes only.
 
     Returns:
         uint8 [H, W, 3] RGB.
@@ -51,16 +50,17 @@ def draw_poses(image: np.ndarray, camera: Camera, poses: Sequence[ObjectPose],
     canvas = image.copy()
     zoom = math.sqrt(image.shape[0] * image.shape[1] / (640 * 480))  # strokes and letters relative to a VGA picture
     width = max(1, round(zoom))
-    ordered = sorted(poses, key=lambda pose: -float(pose.T_cam_obj[2, 3]))
-    for pose in ordered:
-        own = mesh.get(pose.category) if isinstance(mesh, Mapping) else mesh
-        if own is not None:
-            _draw_mesh(canvas, camera, pose, own)
-        _draw_box(canvas, camera, pose, width)
+    coloured = [(pose, pose_colour(pose, rank)) for rank, pose in enumerate(poses)]
+    coloured.sort(key=lambda one: -float(one[0].T_cam_obj[2, 3]))
+    for pose, colour in coloured:
+        shape = mesh.get(pose.category) if isinstance(mesh, Mapping) else mesh
+        if shape is not None:
+            _draw_mesh(canvas, camera, pose, shape)
+        _draw_box(canvas, camera, pose, width, colour)
         _draw_axes(canvas, camera, pose, width)
     taken: list[tuple[int, int, int, int]] = []
-    for pose in reversed(ordered):  # after the objects, so that none hides a label; near objects choose first
-        _draw_label(canvas, camera, pose, zoom, taken)
+    for pose, colour in reversed(coloured):  # after the objects, so that none hides a label; near ones choose first
+        _draw_label(canvas, camera, pose, zoom, taken, colour)
     return canvas
 
 
@@ -136,18 +136,22 @@ def _length_colour(along: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(along, stops, channel) for channel in _LENGTH_COLOURS.T], axis=1)
 
 
-def _draw_box(canvas: np.ndarray, camera: Camera, pose: ObjectPose, width: int) -> None:
+def _draw_box(canvas: np.ndarray, camera: Camera, pose: ObjectPose, width: int, colour: Colour) -> None:
     corners = box_corners(pose)
     # A corner is behind when all three faces that meet there look away from the camera; edges to it are dimmed.
     to_camera = -(pose.T_cam_obj[:3, :3].T @ pose.T_cam_obj[:3, 3])  # camera in the object frame
     seen = np.any(_CORNER_SIGNS * to_camera > 0.5 * pose.size, axis=1)
     _fill_face(canvas, camera, corners[list(_FRONT_FACE)], opacity=0.30 if to_camera[0] > 0.5 * pose.size[0] else 0.12)
+    red, green, blue = (round(_BEHIND_SHARE * c) for c in colour)
+    dim = red, green, blue
     for behind in (True, False):
         for a, b in _EDGES:
             if bool(seen[a] and seen[b]) != behind:
                 front = a in _FRONT_FACE and b in _FRONT_FACE
-                colour = _FRONT if front else _BOX_BEHIND if behind else _BOX
-                draw_line(canvas, camera, corners[a], corners[b], colour, width + (front and not behind))
+                ink, wide = FRONT if front else dim if behind else colour, width + (not behind)
+                if not behind:  # a dark edge, so that a line is seen before anything
+                    draw_line(canvas, camera, corners[a], corners[b], DARK, wide + 2)
+                draw_line(canvas, camera, corners[a], corners[b], ink, wide)
 
 
 def _fill_face(canvas: np.ndarray, camera: Camera, corners: np.ndarray, opacity: float) -> None:
@@ -155,7 +159,7 @@ def _fill_face(canvas: np.ndarray, camera: Camera, corners: np.ndarray, opacity:
         return
     outline = np.round(camera.project(corners) * 16).astype(np.int32)
     filled = canvas.copy()
-    cv2.fillConvexPoly(filled, outline, _FRONT, cv2.LINE_AA, 4)
+    cv2.fillConvexPoly(filled, outline, FRONT, cv2.LINE_AA, 4)
     cv2.addWeighted(filled, opacity, canvas, 1 - opacity, 0, canvas)
 
 
@@ -164,7 +168,7 @@ def _draw_axes(canvas: np.ndarray, camera: Camera, pose: ObjectPose, width: int)
     ends = _to_camera(pose, np.diag(0.625 * np.asarray(pose.size)))
     centre = pose.T_cam_obj[:3, 3]
     for index in np.argsort(-ends[:, 2]):  # far axis first
-        draw_line(canvas, camera, centre, ends[index], _AXES[index], width + 1, arrow=True)
+        draw_line(canvas, camera, centre, ends[index], AXES[index], width + 1, arrow=True)
 
 
 def draw_line(canvas: np.ndarray, camera: Camera, a: np.ndarray, b: np.ndarray, colour: tuple[int, int, int],
@@ -199,7 +203,7 @@ def draw_line(canvas: np.ndarray, camera: Camera, a: np.ndarray, b: np.ndarray, 
 
 
 def _draw_label(canvas: np.ndarray, camera: Camera, pose: ObjectPose, zoom: float,
-                taken: list[tuple[int, int, int, int]]) -> None:
+                taken: list[tuple[int, int, int, int]], colour: Colour) -> None:
     """Above the object, higher up or below it where another label (x, y, w, h in ``taken``) stands already."""
     corners = box_corners(pose)
     corners = corners[in_view(camera, corners)]
@@ -208,7 +212,7 @@ def _draw_label(canvas: np.ndarray, camera: Camera, pose: ObjectPose, zoom: floa
     low, high = np.min(camera.project(corners), axis=0), np.max(camera.project(corners), axis=0)
     text, scale, width, pad = label_of(pose), 0.42 * zoom, max(1, round(zoom)), round(3 * zoom)
     (w, h), descent = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, width)
-    box_w, box_h = w + 2 * pad, h + descent + 2 * pad
+    box_w, box_h = w + 2 * pad, h + descent + 2 * pad + max(2, pad)  # with the bar
     room_x, room_y = max(0, canvas.shape[1] - box_w), max(0, canvas.shape[0] - box_h)
     x = int(np.clip(0.5 * (low[0] + high[0]) - box_w / 2, 0, room_x))
     above = low[1] - 2 * pad - box_h
@@ -220,5 +224,7 @@ def _draw_label(canvas: np.ndarray, camera: Camera, pose: ObjectPose, zoom: floa
         return  # a crowd of far objects: an unreadable heap of labels helps nobody
     taken.append((x, y, box_w, box_h))
     window = canvas[y:y + box_h, x:x + box_w]
-    window[:] = (0.25 * window + 0.75 * np.array(_TEXT_BACK)).astype(np.uint8)
-    cv2.putText(canvas, text, (x + pad, y + pad + h), cv2.FONT_HERSHEY_SIMPLEX, scale, _TEXT, width, cv2.LINE_AA)
+    window[:] = (0.25 * window + 0.75 * np.array(DARK)).astype(np.uint8)
+    bar = max(2, pad)
+    canvas[max(0, y + box_h - bar):y + box_h, x:x + box_w] = colour
+    cv2.putText(canvas, text, (x + pad, y + pad + h), cv2.FONT_HERSHEY_SIMPLEX, scale, WHITE, width, cv2.LINE_AA)

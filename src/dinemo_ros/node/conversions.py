@@ -7,26 +7,30 @@ import math
 from array import array
 
 import numpy as np
-from builtin_interfaces.msg import Time
-from geometry_msgs.msg import (
-    Point,
-    Pose,
-    PoseStamped,
-    PoseWithCovariance,
-    PoseWithCovarianceStamped,
-    Quaternion,
-    TransformStamped,
-    Vector3,
-)
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header
-from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
 from ..camera.pinhole import Camera
 from ..io.image_codec import decode_compressed, decode_image, peek_size
 from ..io.picture_header import require_size
 from ..io.sample_range import SampleRange
 from ..pose import Hypothesis, ObjectPose
+from .message_classes import (
+    CameraInfo,
+    CompressedImage,
+    Detection3D,
+    Detection3DArray,
+    Header,
+    Image,
+    ObjectHypothesisWithPose,
+    Point,
+    Pose,
+    PoseStamped,
+    PoseWithCovariance,
+    PoseWithCovarianceStamped,
+    Quaternion,
+    Time,
+    TransformStamped,
+    Vector3,
+)
 
 #: First entry of a covariance that is not known, as in sensor_msgs/Imu.
 _UNKNOWN_COVARIANCE = [-1.0] + [0.0] * 35

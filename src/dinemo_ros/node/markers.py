@@ -7,21 +7,26 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from builtin_interfaces.msg import Duration
-from geometry_msgs.msg import Point, Vector3
-from std_msgs.msg import ColorRGBA, Header
-from visualization_msgs.msg import Marker, MarkerArray
 
+from ..drawing.palette import AXES, WHITE, Colour, pose_colour
 from ..model.neural_mesh import NeuralMesh
 from ..model.symmetry import axis_variance
 from ..pose import ObjectPose
 from .conversions import pose_message
+from .message_classes import ColorRGBA, Duration, Header, Marker, MarkerArray, Point, Vector3
 
-_BODY = ColorRGBA(r=0.10, g=0.60, b=0.95, a=0.55)
-_WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-_AXES = (ColorRGBA(r=1.0, a=1.0), ColorRGBA(g=0.8, a=1.0), ColorRGBA(r=0.2, g=0.4, b=1.0, a=1.0))  # x, y, z
 _NAMESPACES = ("body", "axes", "label")
 _UNCERTAIN_DEG = 30.0
+_BODY_OPACITY = 0.55
+
+
+def _rgba(colour: Colour, opacity: float = 1.0) -> ColorRGBA:
+    """RGB 0 to 255 and opacity 0 to 1 as ROS has them."""
+    red, green, blue = (c / 255 for c in colour)
+    return ColorRGBA(r=red, g=green, b=blue, a=opacity)
+
+
+_WHITE, _AXES = _rgba(WHITE), [_rgba(colour) for colour in AXES]
 
 
 def _point(xyz: np.ndarray) -> Point:
@@ -51,6 +56,7 @@ class MarkerMaker:
         markers = []
         for index, pose in enumerate(poses):
             body = self._mesh(pose) if style == "mesh" else self._box(pose)
+            body.color = _rgba(pose_colour(pose, index), _BODY_OPACITY)
             three = body, self._axes(pose), self._label(pose, distances[index])
             for namespace, marker in zip(_NAMESPACES, three, strict=True):
                 marker.header, marker.ns, marker.id, marker.lifetime = header, namespace, index, lifetime
@@ -63,11 +69,11 @@ class MarkerMaker:
 
     def _mesh(self, pose: ObjectPose) -> Marker:
         scale = np.asarray(pose.size) / self._mean_size[pose.category]
-        return Marker(type=Marker.TRIANGLE_LIST, pose=pose_message(pose.T_cam_obj), scale=_vector(scale), color=_BODY,
+        return Marker(type=Marker.TRIANGLE_LIST, pose=pose_message(pose.T_cam_obj), scale=_vector(scale),
                       points=self._triangles[pose.category])
 
     def _box(self, pose: ObjectPose) -> Marker:
-        return Marker(type=Marker.CUBE, pose=pose_message(pose.T_cam_obj), scale=_vector(pose.size), color=_BODY)
+        return Marker(type=Marker.CUBE, pose=pose_message(pose.T_cam_obj), scale=_vector(pose.size))
 
     def _axes(self, pose: ObjectPose) -> Marker:
         length = 0.75 * float(np.max(pose.size))

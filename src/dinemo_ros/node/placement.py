@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from std_msgs.msg import Header
 
 from ..pose import ObjectPose
+from .message_classes import Header
 
 
 @dataclass(frozen=True)

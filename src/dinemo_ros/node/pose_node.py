@@ -31,6 +31,7 @@ from ..estimator import PoseEstimator
 from ..io.quoting import quoted
 from ..io.sample_range import SampleRange
 from ..pose import ObjectPose
+from ..process.fastdds_profile import prefer_small_segment
 from . import conversions, parameters
 from .boxes import Choice, choose_boxes
 from .categories import Categories
@@ -527,6 +528,7 @@ def _spin(node: PoseNode) -> None:
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; 0, or 1 if a parameter is impossible."""
     share_heaps()
+    prefer_small_segment()
     return run("pose_node", PoseNode, _spin, args)
 
 

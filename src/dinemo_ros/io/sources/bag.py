@@ -55,6 +55,16 @@ class BagSource(Source):
             self.note(f"{shown(self._topic)} is taken as rectified, by its name: P of {shown(self._info_topic)}, no "
                       "lens")
 
+    @property
+    def path(self) -> Path:
+        """Of the bag."""
+        return self._path
+
+    @property
+    def topics(self) -> list[str]:
+        """Of the images, and of their CameraInfo where there is one."""
+        return [topic for topic in (self._topic, self._info_topic) if topic is not None]
+
     def __len__(self) -> int:
         return self._length
 
@@ -63,7 +73,7 @@ class BagSource(Source):
             camera = self._first_camera(reader)
             chosen = [c for c in reader.connections if c.topic in (self._topic, self._info_topic)]
             index, samples = 0, SampleRange()
-            for connection, _, raw in messages(self._path, reader, chosen):
+            for connection, received_ns, raw in messages(self._path, reader, chosen):
                 if connection.msgtype == CAMERA_INFO:
                     camera = self._camera(raw) or camera
                     continue
@@ -77,7 +87,8 @@ class BagSource(Source):
                     continue
                 stamp = message.header.stamp
                 yield Frame(stamp.sec + 1e-9 * stamp.nanosec, image, camera, name, message.header.frame_id,
-                            camera_error="" if camera else self._unusable)
+                            camera_error="" if camera else self._unusable,
+                            stamp=(stamp.sec, stamp.nanosec), received_ns=received_ns)
         if samples.note:
             self.note(f"{self.description}: {samples.note}")
 

@@ -27,6 +27,8 @@ class Frame:
         name: file name, or ``NAME:000012`` for the frame number in a video or bag.
         frame_id: TF frame of the camera, "" where the source has none.
         camera_error: why the calibration that came with the source cannot be used, where ``camera`` is None for that.
+        stamp: of a bag the header's, as it stands there, seconds and nanoseconds; 0 of other sources.
+        received_ns: of a bag the time of receipt, nanoseconds; 0 of other sources.
     """
 
     stamp_s: float
@@ -36,6 +38,8 @@ class Frame:
     frame_id: str = ""
     calibrated: bool = True
     camera_error: str = ""
+    stamp: tuple[int, int] = (0, 0)
+    received_ns: int = 0
 
 
 def undecoded(width: int, height: int) -> np.ndarray:
