@@ -14,7 +14,6 @@ import numpy as np
 from .camera.crop import BORDER_GREY, CropCamera, check_roi, check_seen, crop_camera, lens_shows
 from .camera.pinhole import Camera
 from .cuda.selection import create_pipeline
-from .detection.labelled_box import LabelledBox
 from .detection.proposals import Proposer
 from .detection.regions import overlap, projected_box
 from .errors import ImageError
@@ -75,7 +74,7 @@ class PoseEstimator:
         self.proposer = Proposer(bundle, self.extractor, threads)
         self._unit = bundle.mesh.vertices / bundle.mesh.extent
         self.timings: dict[str, float] = {}
-        self.looked: list[LabelledBox] = []  # boxes of the last image, and why one led to no pose
+        self.looked: list[tuple[Roi, str]] = []  # boxes of the last image, and why one led to no pose
         self._warm_up()
 
     def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None, *,
@@ -109,8 +108,7 @@ class PoseEstimator:
         scores = [None] * len(boxes) if proposed or detector_scores is None else detector_scores
         presence = None if proposed else self.bundle.card.presence
         reasons = [refusal(pose, accept, presence, score) for pose, score in zip(poses, scores, strict=True)]
-        self.looked = [LabelledBox(tuple(box.tolist()), self.bundle.card.category, score, refused=reason)
-                       for box, score, reason in zip(boxes, scores, reasons, strict=True)]
+        self.looked = [(tuple(box.tolist()), reason) for box, reason in zip(boxes, reasons, strict=True)]
         poses = [pose for pose, reason in zip(poses, reasons, strict=True) if pose is not None and not reason]
         poses.sort(key=lambda pose: -pose.score)
         if proposed:

@@ -70,7 +70,7 @@ class MultiPoseEstimator:
             rois = None if own is None else [box.roi for box in own]
             scores = None if own is None else [box.score for box in own]
             poses += estimator.estimate(image, camera, rois, support=support, depth=depth, detector_scores=scores)
-            self.looked += looked_at(estimator.looked, own)
+            self.looked += looked_at(estimator, category, own)
             for stage, milliseconds in estimator.timings.items():
                 self.timings[stage] = self.timings.get(stage, 0.0) + milliseconds
         poses = self._told(poses, camera)
@@ -119,8 +119,9 @@ def worth_a_look(boxes: Sequence[LabelledBox], categories: Sequence[str], most: 
     return [single[k] for k in sorted(choose(single, most).kept)]
 
 
-def looked_at(looked: Sequence[LabelledBox], given: Sequence[LabelledBox] | None) -> list[LabelledBox]:
-    """The boxes that an estimator ``looked`` at, its own ones or those ``given``, with what became of them."""
+def looked_at(estimator: PoseEstimator, category: str, given: Sequence[LabelledBox] | None) -> list[LabelledBox]:
+    """The boxes that ``estimator`` looked at last, those ``given`` or its own ones, with what became of them."""
     if given is None:
-        return list(looked)
-    return [replace(box, roi=seen.roi, refused=seen.refused) for box, seen in zip(given, looked, strict=True)]
+        return [LabelledBox(roi, category, label=category, refused=reason) for roi, reason in estimator.looked]
+    return [replace(box, roi=roi, refused=reason)
+            for box, (roi, reason) in zip(given, estimator.looked, strict=True)]

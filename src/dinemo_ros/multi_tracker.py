@@ -25,7 +25,7 @@ from .detection.labelled_box import LabelledBox
 from .detection.regions import overlap
 from .estimator import PoseEstimator, checked_boxes
 from .multi_estimator import by_category, worth_a_look
-from .pose import ObjectPose
+from .pose import ObjectPose, Roi
 from .scene.depth_image import DepthImage
 from .scene.support_plane import SupportPlane
 from .tracker import PoseTracker, Track, Tracking
@@ -93,7 +93,7 @@ class MultiPoseTracker:
             own = None if given is None else [box for box in given if box.category == name]
             rois = None if own is None else [box.roi for box in own]
             tracker.update(image, camera, stamp_s, rois, support=support, depth=depth)
-            self.looked += _became(tracker.looked, own)
+            self.looked += _became(tracker.looked, name, own)
             for stage, milliseconds in tracker.timings.items():
                 self.timings[stage] = self.timings.get(stage, 0.0) + milliseconds
         self._stamp = stamp_s
@@ -155,9 +155,10 @@ class MultiPoseTracker:
                 self.trackers[name].end(track)
 
 
-def _became(looked: Sequence[LabelledBox], given: Sequence[LabelledBox] | None) -> list[LabelledBox]:
-    """The boxes of a tracker with what became of them; those that are not in ``looked`` are explained by a track."""
+def _became(looked: Sequence[tuple[Roi, str]], category: str,
+            given: Sequence[LabelledBox] | None) -> list[LabelledBox]:
+    """The boxes of ``category`` with what became of them; those that are not in ``looked`` are explained by a track."""
     if given is None:
-        return list(looked)
-    reasons = {box.roi: box.refused for box in looked}
+        return [LabelledBox(roi, category, label=category, refused=reason) for roi, reason in looked]
+    reasons = dict(looked)
     return [replace(box, refused=reasons.get(box.roi, "")) for box in given]

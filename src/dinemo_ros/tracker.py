@@ -21,7 +21,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .camera.pinhole import Camera
-from .detection.labelled_box import LabelledBox
 from .detection.regions import covered_share, distinct_boxes, overlap
 from .estimator import SAME_POSE, SMALLEST_BOX, PoseEstimator, checked_boxes
 from .geometry import se3, so3_exp, so3_log
@@ -151,7 +150,7 @@ class PoseTracker:
         self._known: dict = {}  # beside the picture of now
         self._detected: list[np.ndarray] | None = None
         self.timings: dict[str, float] = {}
-        self.looked: list[LabelledBox] = []  # boxes of the last image that no track explained, and why none began
+        self.looked: list[tuple[Roi, str]] = []  # boxes of the last image that no track explained, and why none began
         self.others: list[tuple[np.ndarray, float]] = []  # boxes and distances of what is tracked by somebody else
 
     def reset(self) -> int:
@@ -293,9 +292,7 @@ class PoseTracker:
         presence = self._estimator.bundle.card.presence
         located = self._locate(image, camera, boxes, proposed)
         reasons = [refusal(pose, accept, None if proposed else presence) for pose in located]
-        category = self._estimator.bundle.card.category
-        self.looked = [LabelledBox(tuple(box.tolist()), category, refused=reason)
-                       for box, reason in zip(boxes, reasons, strict=True)]
+        self.looked = [(tuple(box.tolist()), reason) for box, reason in zip(boxes, reasons, strict=True)]
         found = [pose for pose, reason in zip(located, reasons, strict=True) if pose is not None and not reason]
         found.sort(key=lambda pose: -pose.score)
         places = np.array([self._estimator.covered(pose, camera) for pose in found]).reshape(-1, 4)

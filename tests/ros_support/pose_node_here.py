@@ -14,7 +14,6 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.parameter import Parameter
 
 from dinemo_ros.camera.pinhole import Camera
-from dinemo_ros.detection.labelled_box import LabelledBox
 from dinemo_ros.detection.regions import projected_box
 from dinemo_ros.node import pose_node
 from dinemo_ros.pose import ObjectPose
@@ -42,7 +41,7 @@ class ScriptedModel:
 
     def estimate(self, image, camera, rois=None, **known) -> list[ObjectPose]:
         ScriptedModel.asked.append({"category": self.bundle.card.category, "rois": rois, "camera": camera, **known})
-        self.looked = [LabelledBox(tuple(roi)) for roi in rois or ()]
+        self.looked = [(tuple(roi), "") for roi in rois or ()]
         found = ScriptedModel.script(len(ScriptedModel.asked) - 1)
         return [pose for pose in found if pose.category == self.bundle.card.category]
 

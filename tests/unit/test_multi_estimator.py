@@ -25,7 +25,7 @@ class Seeing(ScriptedEstimator):
         self.timings = {"features": 1.0, "total": 2.0}
         poses = self.own if rois is None else [replace(
             pose_at((0.5 * (roi[0] + roi[2]) - 200.0) / 346.4 * 5.0, 5.0, self.score), roi=tuple(roi)) for roi in rois]
-        self.looked = [LabelledBox(pose.roi, self.bundle.card.category) for pose in poses]
+        self.looked = [(pose.roi, "") for pose in poses]
         return [replace(pose, category=self.bundle.card.category, presence=self.presence) for pose in poses]
 
 

@@ -199,8 +199,7 @@ def _is_normalised(box: Roi) -> bool:
 
 
 def boxes_message(header: Header, boxes: Sequence[LabelledBox]) -> Detection2DArray:
-    """Detection2DArray of ``boxes``, each with the detector's class and score of it; without a class with the category
-    that was looked for, and with 0 without a score.
+    """Detection2DArray of ``boxes``, each with the detector's class and score of it, 0 where it has none.
 
     header: of the image.
     """
@@ -212,7 +211,7 @@ def boxes_message(header: Header, boxes: Sequence[LabelledBox]) -> Detection2DAr
         detection.bbox.center.position.y = 0.5 * (y_min + y_max)
         detection.bbox.size_x, detection.bbox.size_y = x_max - x_min, y_max - y_min
         hypothesis = ObjectHypothesisWithPose()
-        hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = box.label or box.category, float(box.score or 0.0)
+        hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = box.label, float(box.score or 0.0)
         detection.results = [hypothesis]
         message.detections.append(detection)
     return message
