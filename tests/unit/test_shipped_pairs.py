@@ -29,7 +29,8 @@ def pairs():
         image[:cup.image.shape[0], :cup.image.shape[1]] = cup.image
         image[:bottle.image.shape[0], cup.image.shape[1]:] = bottle.image
         beside = np.array(bottle.roi) + [cup.image.shape[1], 0, cup.image.shape[1], 0]
-        yield image, Camera.from_hfov(image.shape[1], height, 50.0), (tuple(map(float, cup.roi)), tuple(beside.tolist()))
+        rois = tuple(map(float, cup.roi)), tuple(beside.tolist())
+        yield image, Camera.from_hfov(image.shape[1], height, 50.0), rois
 
 
 def test_each_is_told_once_and_as_what_it_is(both):
