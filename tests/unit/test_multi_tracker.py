@@ -116,6 +116,30 @@ def test_two_new_claims_are_one_track(presence, winner):
     assert sum(len(tracker.tracks) for tracker in world.tracker.trackers.values()) == 1
 
 
+def test_without_boxes_a_new_claim_has_to_be_clearly_likelier_than_a_track():
+    """Both look for themselves in every other image; the a begins to see itself in the b's place."""
+    world, thing = World(search_every=2), ("b", pose_at(0, 5))
+    box = np.array(world.box(thing[1]).roi)
+    world.estimators["b"].proposals = [box]
+    world.things = [thing]
+
+    def told(presence: float) -> list[tuple[str, int | None]]:
+        world.fooled["a"] = presence
+        seen = []
+        for _ in range(4):
+            poses = world.tracker.update(IMAGE, CAMERA, world.count * STEP_S, None)
+            world.count += 1
+            seen += [(pose.category, pose.track_id) for pose in poses]
+        return seen
+
+    assert told(0.95) == [("b", 0)] * 4
+    world.estimators["a"].proposals = [box]
+    assert told(0.95) == [("b", 0)] * 4 and not world.tracker.trackers["a"].tracks
+    world.presence["b"] = 0.5
+    assert told(0.95)[-1][0] == "a"
+    assert {box.category for box in world.tracker.looked} <= {"a", "b"}
+
+
 def test_a_box_of_any_category_goes_to_the_track_that_explains_it():
     world, thing = World(), ("b", pose_at(0, 5))
     world.see(thing)
