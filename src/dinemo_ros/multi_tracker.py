@@ -89,6 +89,7 @@ class MultiPoseTracker:
             tracker.settings = self.settings
             tracker.others = [(box, float(track.pose.T_cam_obj[2, 3])) for other, tracks in places.items()
                               if other != name for track, box in tracks if track.seen_s == self._stamp]
+        for name, tracker in self.trackers.items():
             own = None if given is None else [box for box in given if box.category == name]
             rois = None if own is None else [box.roi for box in own]
             tracker.update(image, camera, stamp_s, rois, support=support, depth=depth)

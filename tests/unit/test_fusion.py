@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dinemo_ros.fusion import effective_count, fuse, fuse_frames
+from dinemo_ros.fusion import effective_count, fuse, fuse_categories, fuse_frames
 from dinemo_ros.geometry import HALF_TURN, rotation_angle, se3, so3_exp, so3_log, turn
 from dinemo_ros.model.symmetry import NO_SYMMETRY, UNIFORM_VARIANCE, Symmetry, knows_azimuth, with_axis_variance
 from dinemo_ros.pose import Hypothesis, ObjectPose
@@ -249,3 +249,17 @@ def test_the_same_poses_give_the_same_answer():
 
 def test_no_frames_and_empty_frames():
     assert fuse_frames([], NO_SYMMETRY).objects == fuse_frames([[], []], NO_SYMMETRY).objects == ()
+
+
+def test_categories_are_fused_apart_and_one_object_is_of_one():
+    """Seen as a cup in three images and as a bottle in two: a cup. Another bottle stands beside it."""
+    here, beside = (100.0, 100.0, 200.0, 220.0), (300.0, 100.0, 380.0, 260.0)
+    cup = planted(roi=here)
+    bottle = replace(cup, category="bottle", score=0.9)
+    other = replace(bottle, T_cam_obj=se3(TRUTH[:3, :3], TRUTH[:3, 3] + [0.3, 0.0, 0.0]), roi=beside, score=0.5)
+    frames = [[cup, other], [bottle, other], [cup, other], [cup, other], [bottle, other]]
+    symmetries = {"cup": NO_SYMMETRY, "bottle": Symmetry("z", 0), "car": NO_SYMMETRY}
+    found = fuse_categories(frames, symmetries, 2).objects
+    assert [(one.pose.category, one.used, one.pose.roi) for one in found] == [("cup", 3, here), ("bottle", 5, beside)]
+    only = fuse_categories(frames, {"cup": NO_SYMMETRY}, 4)
+    assert only.objects == () and only.rare == (3,)

@@ -19,12 +19,14 @@ STEP_S = 0.1
 class World:
     """Two categories, ``a`` and ``b``, that see what is there: ``things`` holds (category, pose) of now.
 
-    ``fooled``: categories that see the things of the other one as well, with the presence given.
+    ``presence``: of what is seen, by category. ``fooled``: categories that see the things of the other one as well,
+    with the presence given.
     """
 
     def __init__(self, **settings) -> None:
         self.things: list[tuple[str, ObjectPose]] = []
         self.fooled: dict[str, float] = {}
+        self.presence = {"a": 0.9, "b": 0.9}
         self.estimators = {name: Seeing(name, self) for name in "ab"}
         self.tracker = MultiPoseTracker(list(self.estimators.values()), Tracking(**{"search_every": 1000, **settings}))
         self.count = 0
@@ -59,7 +61,7 @@ class Seeing(ScriptedEstimator):
     def nearest(self, centre: np.ndarray) -> ObjectPose | None:
         found = []
         for name, pose in self.world.things:
-            presence = 0.9 if name == self.category else self.world.fooled.get(self.category)
+            presence = self.world.presence[name] if name == self.category else self.world.fooled.get(self.category)
             box = self.covered(pose, CAMERA)
             hidden = any(other.T_cam_obj[2, 3] < pose.T_cam_obj[2, 3] - 0.1
                          and np.all(np.abs(self.covered(other, CAMERA) - box) < 12.0) for _, other in self.world.things)
@@ -114,6 +116,30 @@ def test_two_new_claims_are_one_track(presence, winner):
     assert sum(len(tracker.tracks) for tracker in world.tracker.trackers.values()) == 1
 
 
+def test_without_boxes_a_new_claim_has_to_be_clearly_likelier_than_a_track():
+    """Both look for themselves in every other image; the a begins to see itself in the b's place."""
+    world, thing = World(search_every=2), ("b", pose_at(0, 5))
+    box = np.array(world.box(thing[1]).roi)
+    world.estimators["b"].proposals = [box]
+    world.things = [thing]
+
+    def told(presence: float) -> list[tuple[str, int | None]]:
+        world.fooled["a"] = presence
+        seen = []
+        for _ in range(4):
+            poses = world.tracker.update(IMAGE, CAMERA, world.count * STEP_S, None)
+            world.count += 1
+            seen += [(pose.category, pose.track_id) for pose in poses]
+        return seen
+
+    assert told(0.95) == [("b", 0)] * 4
+    world.estimators["a"].proposals = [box]
+    assert told(0.95) == [("b", 0)] * 4 and not world.tracker.trackers["a"].tracks
+    world.presence["b"] = 0.5
+    assert told(0.95)[-1][0] == "a"
+    assert {box.category for box in world.tracker.looked} <= {"a", "b"}
+
+
 def test_a_box_of_any_category_goes_to_the_track_that_explains_it():
     world, thing = World(), ("b", pose_at(0, 5))
     world.see(thing)
@@ -123,13 +149,23 @@ def test_a_box_of_any_category_goes_to_the_track_that_explains_it():
 
 
 def test_of_two_tracks_at_one_place_one_goes_on_unseen_and_ends():
-    """The b runs into the a and is an a from then on, to both: the first that had the place keeps it."""
+    """The b comes to where the a is, and both are seen there: the first has the place, also where the other is a
+    little likelier for a moment."""
     world = World(max_age_s=0.5)
-    world.fooled["b"] = 0.9
-    assert world.see(("a", pose_at(0, 5)), ("b", pose_at(2, 5))) == [("a", 0), ("b", 0)]
-    seen = [world.see(("a", pose_at(0, 5)), boxes=[world.box(pose_at(0, 5), "a"), world.box(pose_at(2, 5), "b")])
-            for _ in range(8)]
-    assert all(len(one) == 1 and one[0][0] == "a" for one in seen), seen
+    seen = [world.see(("a", pose_at(0, 5)), ("b", pose_at(1.2 - 0.1 * k, 5))) for k in range(11)]
+    assert seen[0] == [("a", 0), ("b", 0)] and seen[-1] == [("a", 0)]
+    world.presence["b"] = 0.95
+    for _ in range(10):
+        assert world.see(("a", pose_at(0, 5)), ("b", pose_at(0.3, 5))) == [("a", 0)]
+    assert not world.tracker.trackers["b"].tracks
+
+
+def test_a_much_likelier_claim_takes_the_place():
+    world = World()
+    world.presence["a"] = 0.5
+    for k in range(11):
+        last = world.see(("a", pose_at(0, 5)), ("b", pose_at(1.2 - 0.1 * k, 5)))
+    assert last == [("b", 0)]
 
 
 def test_nothing_is_searched_behind_something_nearer_of_another_category():
@@ -181,3 +217,5 @@ def test_time_that_goes_back_begins_anew_and_a_bad_box_changes_nothing():
     assert world.see(("a", pose_at(0, 5)), ("b", pose_at(2, 5))) == [("a", 0), ("b", 0)]
     world.count = 0
     assert world.see(("a", pose_at(0, 5)), ("b", pose_at(2, 5))) == [("a", 1), ("b", 1)]
+    world.count = 0
+    assert world.see(("b", pose_at(0, 5))) == [("b", 2)], "what stood there before is forgotten"

@@ -111,12 +111,33 @@ def test_two_tracks_in_one_place_are_one_object():
     assert set(back) == {0, 1} and back[1].T_cam_obj[0, 3] == 1.5
 
 
-@pytest.mark.parametrize("other, ids", [
-    (pose_at(-1.4, 5.1), {0}), (pose_at(-0.9, 5), {0, 1}), (pose_at(-1.5, 5.9), {0, 1})],
-    ids=["nearly the same place", "beside it", "behind it"])
-def test_tracks_beside_and_behind_one_another_stay_two(other, ids):
+@pytest.mark.parametrize("before, other, ids", [
+    (pose_at(-1.1, 5.3), pose_at(-1.4, 5.1), {0}), (pose_at(-0.7, 5.3), pose_at(-0.9, 5), {0, 1}),
+    (pose_at(-1.3, 6.2), pose_at(-1.5, 5.9), {0, 1})], ids=["nearly the same place", "beside it", "behind it"])
+def test_tracks_beside_and_behind_one_another_stay_two(before, other, ids):
     played = Played(pose_at(-1.5, 5), pose_at(1.5, 5.5))
+    played.tracker._tracks[1].pose = before
     assert set(played.follow(pose_at(-1.5, 5), other)) == ids
+
+
+@pytest.mark.parametrize(("box", "taken"), [
+    (None, True), (pose_at(0.8, 5), True), (pose_at(-1.5, 5), False), ((), False)])
+def test_a_leap_needs_a_box_that_no_other_track_explains(box, taken):
+    """An object that is hidden does not take its neighbour's place. Without a detector nobody can tell."""
+    played = Played(pose_at(-1.5, 5), pose_at(1.5, 5))
+    played.estimator.follows = [pose_at(-1.5, 5), pose_at(0.8, 5) if taken else pose_at(-1.5, 5.9)]
+    boxes = box if box in (None, ()) else [played.box(box)]
+    poses = played.tracker.update(IMAGE, CAMERA, played.count * STEP_S, boxes if box is None else list(boxes))
+    assert {pose.track_id for pose in poses} == ({0, 1} if taken else {0})
+
+
+def test_a_leap_is_no_motion():
+    """The pose is taken, the velocity it would mean is not: the track would be carried far away by it."""
+    track = Track(0, pose_at(0, 5), 0.0, 0.0)
+    track.correct(pose_at(0, 5.4), 0.1, 0.1)
+    assert track.velocity[2] > 2.0
+    track.correct(pose_at(0, 8.0), 0.1, 0.2)
+    assert np.array_equal(track.velocity, np.zeros(3)) and track.pose.T_cam_obj[2, 3] == 8.0
 
 
 def test_what_stands_behind_something_nearer_is_not_looked_for():
