@@ -107,7 +107,8 @@ def test_a_demo_outlives_what_others_publish(ros, tmp_path, capsys):
 
 @pytest.mark.parametrize("text", [
     "[" * 5000, "7", "{}", '{"frames": []}', '{"frames": {"a": 3}}', truth([1, 2]), "", "\xff",
-    truth([[10**300] * 4] * 4), truth([["9" * 5000] * 4] * 4), truth([[float("nan"), 0, 0, 0], *POSE[1:]]), truth([[0.0] * 4] * 4)])
+    truth([[10**300] * 4] * 4), truth([["9" * 5000] * 4] * 4), truth([[float("nan"), 0, 0, 0], *POSE[1:]]),
+    truth([[0.0] * 4] * 4)])
 def test_truth_that_is_none_is_one_sentence(tmp_path, text):
     (tmp_path / "ground_truth.json").write_text(text, encoding="latin-1")
     with pytest.raises(DatasetError, match="not a ground truth file") as told:
