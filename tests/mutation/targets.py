@@ -68,7 +68,7 @@ TARGETS = [
     Target("solver/compare.py", 13, 13, [_REFINEMENT, *_twins(
         "rendering_and_cosines_equal_the_ray_cast", "render_and_compare_gradient_equals_finite_differences"), *SOLVED]),
     Target("solver/crop_solver.py", 10, 0, [
-        *_CUP, _UNIT + "test_solver_decisions.py", *SOLVED]),
+        *_CUP, _UNIT + "test_solver_decisions.py", _UNIT + "test_observed_refinement.py", *SOLVED]),
     Target("solver/likelihood.py", 13, 13, [_REFINEMENT, *_twins(
         "window_moments_equal_their_twin", "window_off_the_map_is_empty",
         "information_of_a_gaussian_match_is_the_inverse_of_both_variances",
