@@ -49,7 +49,7 @@ TARGETS = [
     Target("camera/pinhole.py", 8, 0, [_UNIT + "test_convention_camera.py", _UNIT + "test_intrinsics.py",
                                _UNIT + "test_crop.py"]),
     Target("camera/crop.py", 9, 0, [_UNIT + "test_convention_camera.py", _UNIT + "test_crop_decisions.py",
-                             _UNIT + "test_crop.py"]),
+                             _UNIT + "test_crop.py", _UNIT + "test_lens.py"]),
     Target("model/symmetry.py", 8, 0, [_UNIT + "test_convention_symmetry.py", _UNIT + "test_bundle.py"]),
     Target("tracker.py", 14, 0, [_UNIT + "test_tracker_decisions.py", _UNIT + "test_tracker.py"]),
     Target("estimator.py", 8, 0, [_UNIT + "test_estimator_decisions.py", _UNIT + "test_estimator.py",
@@ -98,7 +98,8 @@ TARGETS = [
     Target("solver/visibility.py", 8, 6, [
         _UNIT + "test_visibility.py", *_twins("visible_vertices_face_the_camera_and_are_not_hidden")]),
     Target("solver/workspace.py", 1, 0, SOLVED),
-    Target("process/console.py", 10, 0, ["tests/cli/test_streams.py", _UNIT + "test_strangers_words.py"]),
+    Target("process/console.py", 10, 0, [_UNIT + "test_console.py", "tests/cli/test_streams.py",
+                                         _UNIT + "test_strangers_words.py"]),
     Target("verification/spec.py", 6, 0, [_UNIT + "test_presence.py"]),
     Target("verification/evidence.py", 8, 0, [_UNIT + "test_presence.py"]),
     Target("verification/verifier.py", 3, 0, [_UNIT + "test_presence.py"]),
