@@ -69,12 +69,15 @@ def test_plane_and_depth_tell_how_large_and_how_far_it_is(category, azimuth, pla
     assert np.sqrt(pose.covariance[2, 2]) < 0.5 * np.sqrt(pose.pictured.covariance[2, 2]), "the ray is known better"
 
 
-def test_depth_begins_where_most_of_its_cells_agree(category):
-    """A car half as large again is nowhere near where the picture puts it: of its depth nothing would fit there."""
-    scene = planted_scene(35.0, elevation_deg=16.0, distance=12.0, scale=(1.4,) * 3, noise=0.3)
-    pose, alone = solved(category, scene, depth=True), solved(category, scene)
-    assert pose.source == "depth" and alone.T_crop_obj[2, 3] == pytest.approx(12.0 / 1.4, rel=0.03)
-    assert pose.T_crop_obj[2, 3] == pytest.approx(12.0, rel=0.02)
+@pytest.mark.parametrize("plane", [False, True])
+@pytest.mark.parametrize("size, distance", [(1.4, 12.0), (0.7, 6.5)])
+def test_the_refinement_begins_where_most_cells_of_the_depth_agree(category, size, distance, plane):
+    """Such a car is nowhere near where the picture alone puts it: of its depth nothing would fit there."""
+    scene = planted_scene(200.0, elevation_deg=16.0, distance=distance, scale=(size,) * 3, noise=0.3)
+    pose, alone = solved(category, scene, plane, depth=True), solved(category, scene)
+    assert pose.source == ("support+depth" if plane else "depth")
+    assert alone.T_crop_obj[2, 3] == pytest.approx(distance / size, rel=0.03)
+    assert pose.T_crop_obj[2, 3] == pytest.approx(distance, rel=0.01)
 
 
 def test_the_pose_by_the_picture_alone_is_kept_beside_it(category):
