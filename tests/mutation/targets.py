@@ -47,7 +47,7 @@ class Target(NamedTuple):
 TARGETS = [
     Target("geometry.py", 9, 0, [_UNIT + "test_convention_geometry.py", _UNIT + "test_convention_camera.py"]),
     Target("camera/pinhole.py", 8, 0, [_UNIT + "test_convention_camera.py", _UNIT + "test_intrinsics.py",
-                               _UNIT + "test_crop.py"]),
+                               _UNIT + "test_crop.py", _UNIT + "test_lens.py", _UNIT + "test_distortion.py"]),
     Target("camera/crop.py", 9, 0, [_UNIT + "test_convention_camera.py", _UNIT + "test_crop_decisions.py",
                              _UNIT + "test_crop.py", _UNIT + "test_lens.py"]),
     Target("model/symmetry.py", 8, 0, [_UNIT + "test_convention_symmetry.py", _UNIT + "test_bundle.py"]),

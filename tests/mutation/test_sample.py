@@ -13,7 +13,7 @@ from mutation.targets import TARGETS
 from shared_data import ROOT
 
 _QUICK = ("geometry.py", "model/symmetry.py", "tracker.py", "features/parity.py", "detection/sliding_window.py",
-          "solver/linear.py", "solver/support_term.py", "verification/spec.py")
+          "solver/linear.py", "solver/support_term.py")
 
 
 def quick_jobs() -> list[Job]:
