@@ -15,12 +15,17 @@ options=() locks=()
 for argument in "$@"; do
   case $argument in
     -*) options+=("$argument") ;;
-    *) locks+=("$argument") ;;
+    /*) locks+=("$argument") ;;
+    *) locks+=("$PWD/$argument") ;;
   esac
 done
 if ((${#locks[@]} == 0)); then locks=("$scripts"/locks/{tools,run,test,train}.txt); fi
 python=${PYTHON:-$scripts/../.venv/bin/python}
-command -v "$python" > /dev/null || python=python3
+python=$(type -P "$python") || python=python3
+[[ $python != */* || $python == /* ]] || python=$PWD/$python
+# python -m imports what lies in the current folder, numpy.py for instance, and so does an empty entry of PYTHONPATH.
+unset PYTHONPATH
+cd "$scripts/.."
 if [[ " ${options[*]} " != *" --offline "* ]]; then
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT

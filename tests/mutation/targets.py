@@ -14,6 +14,7 @@ _CUP = [_UNIT + "test_ambiguity.py::test_hidden_handle_large_azimuth_variance",
 _LEAN = [f"{_UNIT}test_upright_prior.py::test_{name}" for name in (
     "gradient_is_that_of_finite_differences", "an_upright_object_is_left_alone_and_held",
     "a_search_in_all_leanings_expects_any")]
+_OBSERVED = [_UNIT + "test_observed_terms.py", _UNIT + "test_observed_refinement.py"]
 _SOLVER, _REFINEMENT = _UNIT + "test_solver.py", _UNIT + "test_refinement_kernels.py"
 #: Poses of planted objects from scratch, followed, hidden, cut: what every part of the solver has to get right.
 SOLVED = [f"{_SOLVER}::{name}" for name in (
@@ -25,7 +26,8 @@ SOLVED = [f"{_SOLVER}::{name}" for name in (
 #: Tests that build an estimator or solve many crops: left out by ``--quick``.
 SLOW = {*SOLVED, *(_UNIT + name for name in (
     "test_tracker.py", "test_estimator.py", "test_proposals.py", "test_mirror.py", "test_upright_prior.py",
-    "test_ambiguity.py", "test_crop.py", "test_convention_pose.py", "test_solver.py"))}
+    "test_ambiguity.py", "test_crop.py", "test_convention_pose.py", "test_solver.py", "test_observed_refinement.py",
+    "test_presence.py")), "tests/cli/test_streams.py"}
 
 
 def _twins(*names: str) -> list[str]:
@@ -45,9 +47,9 @@ class Target(NamedTuple):
 TARGETS = [
     Target("geometry.py", 9, 0, [_UNIT + "test_convention_geometry.py", _UNIT + "test_convention_camera.py"]),
     Target("camera/pinhole.py", 8, 0, [_UNIT + "test_convention_camera.py", _UNIT + "test_intrinsics.py",
-                               _UNIT + "test_crop.py"]),
+                               _UNIT + "test_crop.py", _UNIT + "test_lens.py", _UNIT + "test_distortion.py"]),
     Target("camera/crop.py", 9, 0, [_UNIT + "test_convention_camera.py", _UNIT + "test_crop_decisions.py",
-                             _UNIT + "test_crop.py"]),
+                             _UNIT + "test_crop.py", _UNIT + "test_lens.py"]),
     Target("model/symmetry.py", 8, 0, [_UNIT + "test_convention_symmetry.py", _UNIT + "test_bundle.py"]),
     Target("tracker.py", 14, 0, [_UNIT + "test_tracker_decisions.py", _UNIT + "test_tracker.py"]),
     Target("estimator.py", 8, 0, [_UNIT + "test_estimator_decisions.py", _UNIT + "test_estimator.py",
@@ -66,15 +68,18 @@ TARGETS = [
     Target("solver/compare.py", 13, 13, [_REFINEMENT, *_twins(
         "rendering_and_cosines_equal_the_ray_cast", "render_and_compare_gradient_equals_finite_differences"), *SOLVED]),
     Target("solver/crop_solver.py", 10, 0, [
-        *_CUP, _UNIT + "test_solver_decisions.py", *SOLVED]),
+        *_CUP, _UNIT + "test_solver_decisions.py", _UNIT + "test_observed_refinement.py", *SOLVED]),
     Target("solver/likelihood.py", 13, 13, [_REFINEMENT, *_twins(
         "window_moments_equal_their_twin", "window_off_the_map_is_empty",
         "information_of_a_gaussian_match_is_the_inverse_of_both_variances",
         "information_stays_positive_with_two_matches", "projection_jacobian_equals_finite_differences",
         "likelihood_value_and_gradient"), *SOLVED]),
+    Target("solver/depth_term.py", 8, 6, [_UNIT + "test_depth_term.py", *_OBSERVED]),
     Target("solver/linear.py", 5, 5, _twins("rotate_equals_the_exponential", "solve_positive_and_its_refusal",
                                             "likelihood_value_and_gradient")),
     Target("solver/nearest_view.py", 7, 4, [_UNIT + "test_views.py", _UNIT + "test_nearest_view.py"]),
+    Target("solver/observed_refinement.py", 8, 0, [_UNIT + "test_observed_refinement.py"]),
+    Target("solver/observing.py", 8, 0, _OBSERVED),
     Target("solver/reference.py", 2, 0, [_UNIT + "test_kernels.py"]),
     Target("solver/refine.py", 11, 10, [
         _UNIT + "test_refinement_twins.py", _REFINEMENT, *SOLVED, _UNIT + "test_solver_decisions.py"]),
@@ -84,6 +89,7 @@ TARGETS = [
         "similarity_takes_any_number_of_channels",
         "products_are_given_exactly_as_much_as_they_have_room_for"), *SOLVED]),
     Target("solver/solve.py", 2, 0, [_UNIT + "test_solver_decisions.py", _SOLVER]),
+    Target("solver/support_term.py", 8, 7, [_UNIT + "test_support_term.py", *_OBSERVED]),
     Target("solver/surface.py", 4, 0, [*_twins(
         "farthest_points_spread_evenly", "farthest_points_survive_duplicates", "faces_are_turned_outwards",
         "only_noisy_features_are_smoothed"), _REFINEMENT, *SOLVED]),
@@ -92,4 +98,9 @@ TARGETS = [
     Target("solver/visibility.py", 8, 6, [
         _UNIT + "test_visibility.py", *_twins("visible_vertices_face_the_camera_and_are_not_hidden")]),
     Target("solver/workspace.py", 1, 0, SOLVED),
+    Target("process/console.py", 10, 0, [_UNIT + "test_console.py", "tests/cli/test_streams.py",
+                                         _UNIT + "test_strangers_words.py"]),
+    Target("verification/spec.py", 6, 0, [_UNIT + "test_presence.py"]),
+    Target("verification/evidence.py", 8, 0, [_UNIT + "test_presence.py"]),
+    Target("verification/verifier.py", 3, 0, [_UNIT + "test_presence.py"]),
 ]

@@ -2,6 +2,7 @@
 """Mesh files that state or draw billions are refused before they are built, and good ones are read."""
 
 import json
+import os
 import struct
 import tracemalloc
 import zipfile
@@ -12,6 +13,7 @@ from bombs import assert_cheap, black_png, cost
 
 trimesh = pytest.importorskip("trimesh")
 
+from dinemo_training.synthetic.assets.acc import read_acc_car  # noqa: E402
 from dinemo_training.synthetic.assets.mesh_file import texture_pixels  # noqa: E402
 from dinemo_training.synthetic.assets.scene import read_scene  # noqa: E402
 from dinemo_training.synthetic.assets.vessel import read_vessel  # noqa: E402
@@ -115,3 +117,76 @@ def test_good_meshes_are_read(tmp_path):
         sphere.export(tmp_path / f"a{suffix}")
         vertices, faces = read_cad(tmp_path / f"a{suffix}")
         assert len(faces) == len(sphere.faces) and np.isfinite(vertices).all()
+
+
+def beside(folder, uri: str, kind: str):
+    """A mesh whose numbers, material or texture is the file ``uri``."""
+    if kind == "numbers":
+        (folder / "a.gltf").write_text(json.dumps({**ONE, "buffers": [{"byteLength": 48, "uri": uri}]}))
+        return folder / "a.gltf"
+    (folder / "a.obj").write_text(f"mtllib {'m.mtl' if kind == 'texture' else uri}\nv 0 0 0\nv 1 0 0\nv 0 1 0\n"
+                                  "vt 0 0\nusemtl m\nf 1/1 2/1 3/1\n")
+    (folder / "m.mtl").write_text(f"newmtl m\nmap_Kd {uri}\n")
+    return folder / "a.obj"
+
+
+@pytest.mark.parametrize("kind", ["numbers", "material", "texture"])
+@pytest.mark.parametrize("uri", ["pipe", "endless", "/dev/zero", "../../../../../../../../dev/zero", "sparse",
+                                 "http://127.0.0.1:9/x", "../secret"])
+def test_files_that_a_mesh_names_are_plain_ones_of_its_folder(tmp_path, uri, kind):
+    folder = tmp_path / "meshes"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "endless").symlink_to("/dev/zero")
+    (tmp_path / "secret").write_bytes(b"newmtl stolen\n" + bytes(48))
+    with (folder / "sparse").open("wb") as out:
+        out.truncate(40 << 30)
+    file = beside(folder, uri, kind)
+    answer, seconds, megabytes = cost("from pathlib import Path\nfrom dinemo_training.synthetic.assets.mesh_file "
+                                      "import load_mesh_file",
+                                      "load_mesh_file(Path(sys.argv[1])).visual", str(file))
+    if kind == "numbers":
+        assert answer.startswith("ValueError") and "cannot be read as a mesh" in answer
+    assert "stolen" not in answer
+    assert_cheap(seconds, megabytes)
+
+
+def test_files_in_the_folder_of_a_mesh_are_read(tmp_path):
+    numbers = struct.pack("<9f3I", 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 1, 2)
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "a.bin").write_bytes(numbers)
+    (tmp_path / "b.bin").write_bytes(numbers)
+    for uri in ("below/a.bin", "b.bin", "textures/b.bin"):  # the last by its name alone
+        assert [len(mesh.faces) for _, mesh in read_scene(beside(tmp_path, uri, "numbers"))] == [1]
+
+
+@pytest.mark.parametrize("suffix", [".obj", ".ply", ".glb", ".stl"])
+def test_a_pipe_is_no_mesh(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"a{suffix}")
+    with pytest.raises(ValueError, match="is a folder, device, pipe or socket; give a file"):
+        read_cad(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"",
+                                     b"\x89PNG\r\n\x1a\n", None])
+def test_a_texture_is_a_picture_that_no_program_is_started_for(tmp_path, content):
+    if content is None:
+        os.mkfifo(tmp_path / "a.png")
+    else:
+        (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.png: (cannot be read|UnidentifiedImageError|SyntaxError|OSError)"):
+        texture_pixels(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("text", ["", "numvert 1000000000000\n", "numvert 3\n1 2 3\n", "numvert x\n", "numsurf 1\n",
+                                  "texture base\nnumsurf 0\n", None,
+                                  'texture "t.png" base\nnumvert 0\nnumsurf 1\nSURF 0x10\n'])
+def test_a_car_of_torcs_that_is_none(tmp_path, text):
+    folder = tmp_path / "car"
+    folder.mkdir()
+    if text is None:
+        os.mkfifo(folder / "car.acc")
+    else:
+        (folder / "car.acc").write_text(text)
+    with pytest.raises(ValueError, match=r"car\.(acc|xml): cannot be read as a car of TORCS"):
+        read_acc_car(folder)

@@ -2,9 +2,11 @@
 """What a second model adds, on frames counted by hand."""
 
 import json
+import os
 
 import pytest
 
+from dinemo_ros.errors import DatasetError
 from dinemo_training.evaluation import model_complementarity
 
 
@@ -32,5 +34,17 @@ def test_shares_of_each_alone_and_of_both(tmp_path, monkeypatch, capsys):
 
 
 def test_one_model_cannot_be_compared():
-    with pytest.raises(ValueError, match=r"1 models \(a\); compare two with --compare"):
+    with pytest.raises(DatasetError, match=r"1 models \('a'\); compare two with --compare"):
         model_complementarity.compare([f for f in FRAMES if f["model"] == "a"])
+
+
+@pytest.mark.parametrize("text", ["", "[" * 5000, "7", "{}", '{"frames": []}', '{"frames": [7]}', '{"frames": 3}',
+                                  '{"frames": [{"model": "a"}]}', "9" * 6000, None])
+def test_a_report_that_is_none_is_one_sentence(tmp_path, text):
+    report = tmp_path / "report.json"
+    if text is None:
+        os.mkfifo(report)
+    else:
+        report.write_text(text)
+    with pytest.raises(DatasetError, match=r"report\.json: .*; give the --json of dinemo eval with --compare"):
+        model_complementarity.read_frames(report)

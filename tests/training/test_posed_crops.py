@@ -15,8 +15,10 @@ import pytest
 
 pytest.importorskip("numba", reason="training extra is not installed")
 
+from bombs import black_png
 from posed_car import draw, intrinsics, random_pose
 
+from dinemo_ros.errors import DatasetError
 from dinemo_training.data.foreground import mask_box
 from dinemo_training.data.posed_crops import load_posed_crops, save_labels, save_picture, square_around
 
@@ -53,6 +55,55 @@ def test_weights_default_to_one_and_the_limit_takes_the_first(tmp_path):
     save_labels(tmp_path, names, np.tile(intrinsics(8), (3, 1, 1)), np.tile(np.eye(4), (3, 1, 1)), np.ones((3, 3)))
     crops = load_posed_crops(tmp_path, limit=2)
     assert [(c.name, c.weight) for c in crops] == [("x", 1.0), ("y", 1.0)]
+
+
+def stored(folder, name="a", picture=None):
+    """One crop whose picture is ``picture``, a file's bytes."""
+    (folder / "images").mkdir(exist_ok=True)
+    save_labels(folder, [name], intrinsics(8)[None], np.eye(4)[None], np.ones((1, 3)))
+    if picture is not None:
+        (folder / "images" / f"{Path(name).name}.jpg").write_bytes(picture)
+    return folder
+
+
+@pytest.mark.parametrize("picture", [black_png(30_000, 30_000), b"", b"text", black_png(16, 16)[:40]])
+def test_what_is_no_picture_or_a_bomb_is_a_sentence(tmp_path, picture):
+    stored(tmp_path, picture=picture)
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a.png").write_bytes(picture)
+    crop = load_posed_crops(tmp_path)[0]
+    for read in (crop.image, crop.foreground):
+        with pytest.raises(DatasetError, match="the picture a of posed crops .*; make these pictures again"):
+            read()
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "", "a\0", "x" * 300])
+def test_names_lead_to_no_other_folder(tmp_path, name):
+    (tmp_path / "a.jpg").write_bytes(b"secret")
+    stored(tmp_path, name if "\0" not in name else "a/../../b")
+    with pytest.raises(DatasetError, match="is no name of a picture|cannot be read"):
+        load_posed_crops(tmp_path)
+
+
+def test_pictures_that_are_missing_endless_or_pipes(tmp_path):
+    stored(tmp_path)
+    with pytest.raises(DatasetError, match=r"a\.jpg: cannot be read \(No such file"):
+        load_posed_crops(tmp_path)
+    os.mkfifo(tmp_path / "images" / "a.jpg")
+    with pytest.raises(DatasetError, match=r"a\.jpg: cannot be read \(it is a pipe"):
+        load_posed_crops(tmp_path)
+    (tmp_path / "images" / "a.jpg").unlink()
+    with (tmp_path / "images" / "a.jpg").open("wb") as file:
+        file.truncate(40 << 30)
+    with pytest.raises(DatasetError, match="is larger than 8 MiB"):
+        load_posed_crops(tmp_path)
+
+
+def test_labels_of_different_lengths(tmp_path):
+    np.savez(tmp_path / "labels.npz", names=np.array(["a", "b"]), K=np.zeros((1, 3, 3)), T_cam_obj=np.zeros((2, 4, 4)),
+             size=np.ones((2, 3)))
+    with pytest.raises(DatasetError, match="arrays of different lengths"):
+        load_posed_crops(tmp_path)
 
 
 WRITER = """

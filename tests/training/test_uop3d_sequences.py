@@ -16,6 +16,7 @@ for _module in ("timm", "numba", "scipy", "skimage", "trimesh", "fast_simplifica
 from posed_car import car_shape, draw, intrinsics, look_at
 from unit.planted import SIZE
 
+from dinemo_ros.errors import DatasetError
 from dinemo_ros.geometry import rotation_angle
 from dinemo_training.data.augmentation import AugmentConfig
 from dinemo_training.data.batches import CorrespondenceSampler
@@ -158,6 +159,16 @@ def test_unposed_sequences_become_posed_crops(turns, found, tmp_path):
     check_command(Namespace(aligned=tmp_path, azimuths=tmp_path / "azimuth.json", out=tmp_path / "check.json"))
     figures = json.loads((tmp_path / "check.json").read_text())["two"]
     assert figures["acc30"] == 100 and figures["mean_offset_deg"] == pytest.approx(-3, abs=6)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "7", '{"two": 3}', '{"two": {"azimuth_deg": {"a": "x"}}}',
+                                  '{"two": {"azimuth_deg": {"b": 1}}}', '{"two": {"azimuth_deg": [1]}}', "9" * 6000])
+def test_azimuths_that_are_none_are_one_sentence(tmp_path, text):
+    (tmp_path / "alignment.json").write_text('{"sequences": {"two": {"azimuth_deg": {"a": 1.0}}}}')
+    (tmp_path / "azimuth.json").write_text(text)
+    with pytest.raises(DatasetError, match=r"azimuth\.json: "):
+        check_command(Namespace(aligned=tmp_path, azimuths=tmp_path / "azimuth.json", out=tmp_path / "check.json"))
+    assert not (tmp_path / "check.json").exists()
 
 
 def test_uneven_steps_are_smoothed_out_frame_by_frame():

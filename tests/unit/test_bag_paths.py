@@ -3,6 +3,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -30,3 +32,16 @@ def test_files_of_a_bag_are_those_in_its_folder(tmp_path, storage, suffix, absol
         list(open_source(tmp_path / "bag"))
     shutil.copy(elsewhere, tmp_path / "bag")  # now the name says one in the folder
     assert len(list(open_source(tmp_path / "bag"))) == 1
+
+
+@pytest.mark.parametrize("name", ["bag.db3", "metadata.yaml", "camera_info"])
+def test_a_pipe_in_the_folder_of_a_bag_is_waited_for_by_nobody(tmp_path, name):
+    """In a process of its own, which is ended if it waits."""
+    with Bag(tmp_path / "bag", "sqlite3") as bag:
+        bag.image("image")
+    (tmp_path / "bag" / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "bag" / name)
+    code = "import sys; from dinemo_ros.io.sources import open_source; open_source(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "bag")], text=True, capture_output=True,
+                          timeout=60)
+    assert f"{name}: a device, pipe or socket, which no bag holds" in done.stderr.splitlines()[-1]

@@ -25,3 +25,18 @@ def test_many_topics(tmp_path, count, kinds):
     assert answer.startswith(("DatasetError", "<")) and answer.isprintable(), answer
     assert ("topics of images and cameras" in answer) == (count > 1_000 and kinds != ("Imu",))
     assert_cheap(seconds, megabytes)
+
+
+@pytest.mark.parametrize("kind", ["Image", "Imu"])
+def test_a_million_topics_are_not_read_to_their_end(tmp_path, kind):
+    bag = tmp_path / "many.db3"
+    with sqlite3.connect(bag) as database:
+        database.execute("create table topics(id integer primary key, name text, type text, serialization_format text, "
+                         "offered_qos_profiles text)")
+        database.execute("create table messages(id integer primary key, topic_id integer, timestamp integer, "
+                         "data blob)")
+        database.execute("with recursive c(k) as (select 1 union all select k + 1 from c where k < 1000000) "
+                         f"insert into topics select k, '/t' || k, 'sensor_msgs/msg/{kind}', 'cdr', '' from c")
+    answer, seconds, megabytes = cost(_SETUP, "open_source(sys.argv[1])", str(bag))
+    assert "it has more than 50000 topics and other rows that are read before its messages" in answer
+    assert_cheap(seconds, megabytes)

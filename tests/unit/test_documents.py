@@ -8,6 +8,7 @@ import tracemalloc
 
 import pytest
 import yaml
+from bombs import cost
 
 from dinemo_ros.errors import DocumentError
 from dinemo_ros.io import document
@@ -112,6 +113,19 @@ def test_merge_keys_are_keys_like_others(tmp_path, loader):
 ], ids=lambda value: None if isinstance(value, bytes) else value[:20])
 def test_json_that_is_refused(tmp_path, text, says):
     assert says in refusal(read_json, file_of(tmp_path, text), Limits(1 << 20, values=50_000))
+
+
+@pytest.mark.parametrize("one", ["{}", "[]", '{"a":1}', '"ab"', "0.125", "1"])
+def test_a_table_costs_no_more_than_it_may(tmp_path, one):
+    """As many as are read, and more: lists and objects take the memory of several numbers."""
+    file, count = tmp_path / "a.json", TABLE.values // 3 - 10 if one[0] in "{[" else TABLE.values - 10
+    file.write_text("[" + f"{one}," * (count - 1) + f"{one}]")
+    answer, _, megabytes = cost("from pathlib import Path\nfrom dinemo_ros.io.document import read_json",
+                                "len(read_json(Path(sys.argv[1])))", str(file))
+    assert answer == str(count) and megabytes < file.stat().st_size / 1e6 + 200
+    file.write_text("[" + f"{one}," * (2 * TABLE.values + 1) + "1]")
+    with pytest.raises(DocumentError, match="has more than|is larger than"):
+        read_json(file)
 
 
 def test_json_that_is_read(tmp_path):

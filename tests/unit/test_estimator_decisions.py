@@ -9,6 +9,7 @@ import pytest
 from painted_car import photograph, write_painted_bundle
 
 from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.errors import CameraError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import ray_rotation, rotation_angle, rotation_from_viewpoint, se3
 from dinemo_ros.model.bundle import ScoreSpec, load_bundle
@@ -90,6 +91,13 @@ def test_a_followed_pose_starts_from_where_it_is_told(estimator):
     assert gone is None
     assert rotation_angle(near.T_cam_obj[:3, :3], truth[:3, :3]) < np.radians(2.0)
     np.testing.assert_allclose(near.T_cam_obj[:3, 3], truth[:3, 3], rtol=0.03, atol=0.03)
+
+
+def test_a_picture_of_another_size_than_its_camera_is_not_followed_in(estimator):
+    """Also where there is nothing to follow: whoever tracks hears of it with the first such picture."""
+    for poses in ([], estimator.estimate(photograph(car_at(2.0, 12.0, 300.0), CAMERA), CAMERA, [WHOLE])):
+        with pytest.raises(CameraError, match="camera_info is for 640x480, the image is 80x60"):
+            estimator.follow(np.zeros((60, 80, 3), np.uint8), CAMERA, poses)
 
 
 def test_of_proposals_on_one_object_one_is_cropped_again(estimator):

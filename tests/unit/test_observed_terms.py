@@ -179,6 +179,27 @@ def test_an_object_stands_there_or_not(category, above_m, tilt_deg, used):
         assert verdict.told("support").reason
 
 
+def test_it_stands_there_where_that_is_the_likeliest_of_three(category):
+    """Model selection by densities: standing there, on something else (upright, at any height), or held (at any
+    height and tilt). Of ten objects nine stand; the reach of the two others is 0.4 m up and down and a radian."""
+    rng, counts = np.random.default_rng(0), {True: 0, False: 0}
+    for _ in range(300):
+        plane = standing_plane(category, rng.uniform(-1.5, 1.5), rng.uniform(0.0, 60.0))
+        below = foot(R, T, np.zeros(3), category)
+        height = plane.normal @ below - plane.offset_m
+        tilt = math.acos(min(1.0, float(UP @ plane.normal)))
+        sigma = math.hypot(1.4 * category.spread.log_scale * (plane.normal @ below), plane.offset_sigma)
+        lean = math.hypot(category.spread.tilt, plane.normal_sigma)
+        inside = math.exp(-0.5 * (height / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
+        upright = math.exp(-0.5 * (tilt / lean) ** 2) / (2 * math.pi * lean**2)
+        stands, stacked, held = 0.9 * inside * upright, 0.05 / 0.8 * upright, 0.05 / 0.8 / math.pi
+        if abs(math.log(stands / max(stacked, held))) > 1e-3:
+            used = observing._standing(plane, Refined(R, T), category).used
+            assert used == (stands > max(stacked, held)), (height, tilt)
+            counts[used] += 1
+    assert min(counts.values()) > 30
+
+
 def test_a_plane_that_does_not_pass_below_the_object_is_refused(category):
     verdict = observing._standing(SupportPlane(np.array([0.0, 0.0, 1.0]), -0.5), Refined(R, T), category)
     assert not verdict.used and "normal up" in verdict.reason
@@ -200,6 +221,24 @@ def test_the_scale_is_the_one_that_most_cells_agree_on(category):
     verdict = observing._depth_vote(measured, Refined(R, T), category, scratch)
     assert verdict.used and verdict.log_scale == pytest.approx(math.log(1.06), abs=0.01)
     assert verdict.residual_m == pytest.approx(0.06 * np.linalg.norm(T), abs=0.1)
+
+
+def test_of_two_scales_with_about_as_many_cells_the_likelier_size_counts(category):
+    scratch = drawn_scratch(category)
+    measured = 1.45 * scratch.depth  # no car is so large
+    measured[1::2] = scratch.depth[1::2]
+    some = np.flatnonzero(scratch.face_of.ravel()[CELLS:] >= 0)[::9]
+    measured.ravel()[CELLS + some] = 1.45 * scratch.depth.ravel()[CELLS + some]
+    verdict = observing._depth_vote(measured, Refined(R, T), category, scratch)
+    assert verdict.used and verdict.log_scale == pytest.approx(0.0, abs=1e-6) and 0.3 < verdict.share < 0.5
+
+
+@pytest.mark.parametrize("depth_scale", [0.8, 1.25])
+def test_the_residual_is_in_true_metres(category, depth_scale):
+    known, scratch = replace(category, depth_scale=depth_scale), drawn_scratch(category)
+    true = scratch.depth + (depth_scale - 1.0) * T[2]
+    verdict = observing._depth_vote(np.where(scratch.face_of >= 0, 1.04 * true, 0.0), Refined(R, T), known, scratch)
+    assert verdict.residual_m == pytest.approx(0.04 * depth_scale * np.linalg.norm(T), rel=0.02)
 
 
 def test_depth_of_something_else_is_refused(category):

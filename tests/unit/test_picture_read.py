@@ -2,6 +2,9 @@
 """Pictures of any name; what is none is None."""
 
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -24,3 +27,22 @@ def test_what_is_no_picture(tmp_path):
     (tmp_path / "text.png").write_text("text")
     for path in (tmp_path / "empty.png", tmp_path / "text.png", tmp_path / "nothing.png", Path(tmp_path)):
         assert imread(path) is None
+
+
+@pytest.mark.parametrize("place", ["a pipe", "a device", "a socket"])
+def test_nobody_waits_for_what_is_no_plain_file(tmp_path, place):
+    """In a process of its own, which is ended if it waits."""
+    path = tmp_path / "a.png"
+    if place == "a pipe":
+        os.mkfifo(path)
+    elif place == "a device":
+        path.symlink_to("/dev/zero")
+    else:
+        holder = socket.socket(socket.AF_UNIX)
+        holder.bind(os.path.relpath(path))  # a socket's name is short
+        holder.close()
+    code = ("import sys; from pathlib import Path; from dinemo_ros.io.picture_read import imread; "
+            "from dinemo_ros.io.overlay_file import is_overlay; "
+            "print(imread(sys.argv[1]), is_overlay(Path(sys.argv[1])))")
+    done = subprocess.run([sys.executable, "-c", code, str(path)], text=True, capture_output=True, timeout=30)
+    assert done.stdout == "None False\n", done.stderr

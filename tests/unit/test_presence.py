@@ -15,6 +15,7 @@ from dinemo_ros.errors import BundleError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.model.bundle import Bundle, Card, load_bundle
 from dinemo_ros.model.card_document import card_text
+from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.solver.coarse import Target
 from dinemo_ros.solver.crop_solver import SolvedPose
 from dinemo_ros.verification.evidence import EvidenceReader
@@ -86,6 +87,31 @@ def test_the_evidence_of_a_planted_object_and_of_none(tmp_path):
     assert here["apart"] == 1.0 and gone["apart"] == pytest.approx(0.2)
     assert here["sharp"] == pytest.approx(-0.5 * math.log(0.03)) and here["score"] == 0.5 and here["visible"] == 0.9
     assert gone["agreement"] < 0.3 and gone["seen"] == 0.0 and gone["foreground"] < 0.05 and gone["scatter"] > 0.0
+
+
+def test_of_what_is_outside_of_the_crop_nothing_is_known(tmp_path):
+    mesh = car_mesh()
+    T = look_at(35.0, 11.5)
+    features = render(mesh, T, 45.0).features
+    beside = T.copy()
+    beside[0, 3] += 100.0
+    target = Target(np.array([5.0, 10.0, 27.0, 22.0]), np.zeros(4, np.uint8), 45.0, 15.5, True)
+    evidence = EvidenceReader(Bundle(tmp_path, car_card(), mesh))(
+        features, target, [SolvedPose(beside, np.array(SIZE), 0.5, 0.9, np.eye(6), np.eye(3))])
+    assert evidence.numbers.shape == (len(NUMBERS),) and evidence.pooled.shape == (2 * len(features),)
+    assert not evidence.numbers.any() and not evidence.pooled.any()
+
+
+def test_a_turn_that_nobody_can_know_makes_a_pose_no_less_sharp(tmp_path):
+    mesh, T = car_mesh(), look_at(35.0, 11.5)
+    features = render(mesh, T, 45.0).features
+    target = Target(np.array([5.0, 10.0, 27.0, 22.0]), np.zeros(4, np.uint8), 45.0, 15.5, True)
+    axis, covariance = T[:3, 2], 0.01 * np.eye(6)
+    covariance[3:, 3:] += 4.0 * np.outer(axis, axis)
+    pose = SolvedPose(T, np.array(SIZE), 0.5, 0.9, covariance, np.eye(3))
+    sharp = [EvidenceReader(Bundle(tmp_path, car_card(symmetry=symmetry), mesh))(features, target, [pose]).numbers[
+        NUMBERS.index("sharp")] for symmetry in (Symmetry(), Symmetry("z", 0))]
+    assert sharp == pytest.approx([-0.5 * math.log(4.03), -0.5 * math.log(0.02)])
 
 
 def test_what_a_plane_told_of_the_size_does_not_count_against_an_object(tmp_path):

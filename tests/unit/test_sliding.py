@@ -63,3 +63,12 @@ def test_local_maxima_in_boxes_about_their_places(parts):
             around = expected[max(i - 1, 0):i + 2, max(j - 1, 0):j + 2]
             assert score == pytest.approx(around.max(), abs=2 / UNIT) == pytest.approx(expected[i, j], abs=2 / UNIT)
             assert np.abs(t.box - (box[2:] - box[:2])).max(axis=1).min() < 1e-9
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_margins_are_as_wide_as_the_farthest_offset_to_either_side(sign):
+    """What is compared lies in one array without looking for its ends."""
+    offset = np.zeros((1, 4, 2), np.int32)
+    offset[0, 2] = sign * 9, 3
+    templates = Templates(np.zeros((1, 4), np.int32), offset, np.array([[4.0, 4.0]]))
+    assert Windows(templates, ThreadPool(1, "test"))._margin == 9

@@ -172,6 +172,19 @@ def test_audit_tells_what_was_accepted_and_why(tmp_path):
     assert done.returncode == 3 and "accepted: accelerate 1.15.0: CVE-2026-69112" in done.stdout
 
 
+@pytest.mark.parametrize("module_path", ["", ":", ".:/nowhere"])
+def test_the_audit_imports_nothing_that_lies_in_the_current_folder(tmp_path, module_path):
+    for name in ("venv", "pip", "yaml", "packaging", "argparse", "importlib", "pathlib"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')\n")
+    (tmp_path / "sample.txt").write_text("numpy==2.4.6\n")
+    environment = {**os.environ, "PYTHONPATH": module_path, "PYTHON": sys.executable, "PIP_INDEX_URL": "http://127.0.0.1:9",
+                   "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    done = subprocess.run(["bash", str(ROOT / "scripts" / "audit.sh"), "sample.txt"], cwd=tmp_path, text=True,
+                          capture_output=True, env=environment, timeout=120)
+    assert done.returncode == 0 and "0 known holes" in done.stdout, done.stderr
+    assert not (tmp_path / "sprung").exists()
+
+
 @pytest.mark.parametrize("text", ["numpy>=2\n", "numpy\n", "no such requirement\n"])
 def test_what_is_no_lock_is_refused_in_a_sentence(tmp_path, text):
     (tmp_path / "sample.txt").write_text(text)

@@ -15,12 +15,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dinemo_ros.errors import DatasetError, DocumentError
+from dinemo_ros.errors import DatasetError, DocumentError, ImageError
 from dinemo_ros.io.array_file import read_arrays
+from dinemo_ros.io.bounded_file import is_name, read_bounded
 from dinemo_ros.io.files import write_arrays
+from dinemo_ros.io.picture_guard import guarded
+from dinemo_ros.io.quoting import quoted, shown, shown_path
 
 from .picture_file import write_picture
 
+_LARGEST = 8 << 20  # bytes of a picture; the stored ones take some tens of thousands
 CROP_SIDE = 288  # pixels of stored crops: the trainer shrinks them, so details survive a random framing
 
 
@@ -37,12 +41,25 @@ class PosedCrop:
     weight: float = 1.0
 
     def image(self) -> np.ndarray:
-        """RGB uint8 [H, W, 3]."""
-        return cv2.cvtColor(cv2.imdecode(np.frombuffer(self.picture, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        """RGB uint8 [H, W, 3]; DatasetError where it is no picture, or one that would fill the memory."""
+        return cv2.cvtColor(_decoded(self.picture, cv2.IMREAD_COLOR, self.name), cv2.COLOR_BGR2RGB)
 
     def foreground(self) -> np.ndarray | None:
-        """uint8 [H, W], 255 on the object, or None where it is unknown."""
-        return None if self.mask is None else cv2.imdecode(np.frombuffer(self.mask, np.uint8), cv2.IMREAD_GRAYSCALE)
+        """uint8 [H, W], 255 on the object, or None where it is unknown; DatasetError as for :meth:`image`."""
+        return None if self.mask is None else _decoded(self.mask, cv2.IMREAD_GRAYSCALE, self.name)
+
+
+def _decoded(data: bytes, flags: int, name: str) -> np.ndarray:
+    """Pixels of a picture, whose header is looked at first."""
+    try:
+        whole, header = guarded(data)
+        pixels = None if header is None else cv2.imdecode(np.frombuffer(whole, np.uint8), flags)
+    except (ImageError, cv2.error) as error:
+        raise DatasetError(f"the picture {shown(name)} of posed crops cannot be decoded ({shown(error, 200)}); make "
+                           "these pictures again") from error
+    if pixels is None:
+        raise DatasetError(f"the picture {shown(name)} of posed crops is no picture; make these pictures again")
+    return pixels
 
 
 def save_picture(folder: Path, name: str, image: np.ndarray, mask: np.ndarray | None = None) -> None:
@@ -71,22 +88,35 @@ def load_posed_crops(folder: str | Path, limit: int | None = None) -> list[Posed
     """Read a folder of posed crops; pictures are kept compressed.
 
     Raises:
-        DatasetError: its ``labels.npz`` is missing or damaged.
+        DatasetError: its ``labels.npz`` is missing or damaged, or a picture is.
     """
     folder = Path(folder)
     path = folder / "labels.npz"
     try:
         data = read_arrays(path, ("names", "K", "T_cam_obj", "size"), ("weight",))
     except DocumentError as error:
-        raise DatasetError(f"{path}: {error}; make these pictures again") from error
-    weight = data.get("weight", np.ones(len(data["names"])))
+        raise DatasetError(f"{shown_path(path)}: {error}; make these pictures again") from error
+    data.setdefault("weight", np.ones(len(data["names"])))
+    lengths = {name: np.shape(array)[:1] for name, array in data.items()}
+    if len(set(lengths.values())) > 1:
+        raise DatasetError(f"{shown_path(path)}: has arrays of different lengths ({lengths}); make these pictures "
+                           "again")
     crops = []
-    for i, name in enumerate(data["names"][:limit]):
+    for i, name in enumerate(map(str, data["names"][:limit])):
+        if not is_name(f"{name}.jpg"):
+            raise DatasetError(f"{shown_path(path)}: {quoted(name)} is no name of a picture; make these pictures again")
         mask = folder / "masks" / f"{name}.png"
-        crops.append(PosedCrop(str(name), (folder / "images" / f"{name}.jpg").read_bytes(),
-                               mask.read_bytes() if mask.is_file() else None,
-                               data["K"][i], data["T_cam_obj"][i], data["size"][i], float(weight[i])))
+        crops.append(PosedCrop(name, _content(folder / "images" / f"{name}.jpg"),
+                               _content(mask) if mask.is_file() else None,
+                               data["K"][i], data["T_cam_obj"][i], data["size"][i], float(data["weight"][i])))
     return crops
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bounded(path, _LARGEST)
+    except DocumentError as error:
+        raise DatasetError(f"{shown_path(path)}: {error}; make these pictures again") from error
 
 
 def square_around(box: Sequence[float], side: int, margin: float) -> np.ndarray:

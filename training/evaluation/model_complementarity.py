@@ -10,22 +10,44 @@ r"""What a second model adds: how often each of two is right alone, from the fra
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from dinemo_ros.errors import DatasetError, DocumentError
+from dinemo_ros.evaluation.checked import mapping
 from dinemo_ros.evaluation.metrics import RIGHT_DEG
+from dinemo_ros.io.document import Limits, read_json
+from dinemo_ros.io.quoting import named, shown_path
 from dinemo_ros.process.console import command_main
+
+_LIMITS = Limits(256 << 20, values=20_000_000)  # hundreds of thousands of frames
+_KEYS = ("model", "occlusion", "group", "file", "error_deg", "score")
+
+
+def read_frames(path: Path) -> list[dict]:
+    """The frames of a report.
+
+    Raises:
+        DatasetError: it is none with frames of single models.
+    """
+    try:
+        frames = mapping(read_json(path, _LIMITS), "the report", ["frames"])["frames"]
+        if not isinstance(frames, list) or not frames:
+            raise DatasetError("has no frames")
+        return [mapping(frame, f"frame {k}", _KEYS) for k, frame in enumerate(frames)]
+    except (DocumentError, DatasetError) as error:
+        raise DatasetError(f"{shown_path(path)}: {error}; give the --json of dinemo eval with --compare, without "
+                           "--brief") from error
 
 
 def compare(frames: list[dict], right_deg: float = RIGHT_DEG) -> list[dict]:
     """One row per level of occlusion; shares of the frames that both models of ``frames`` were given.
 
     Raises:
-        ValueError: not two models.
+        DatasetError: not two models.
     """
     models = list(dict.fromkeys(frame["model"] for frame in frames))
     if len(models) != 2:
-        raise ValueError(f"the report has {len(models)} models ({', '.join(models)}); compare two with --compare")
+        raise DatasetError(f"the report has {len(models)} models ({named(models, 5)}); compare two with --compare")
     rows = []
     for level in dict.fromkeys(frame["occlusion"] for frame in frames):
         first, second = ({(f["group"], f["file"]): f for f in frames if (f["model"], f["occlusion"]) == (model, level)}
@@ -56,7 +78,7 @@ def main() -> None:
     parser.add_argument("report", type=Path, help="--json of dinemo eval with two models, without --brief")
     parser.add_argument("--within", type=float, default=RIGHT_DEG, metavar="DEG", help="counts as right (%(default)s)")
     args = parser.parse_args()
-    rows = compare(json.loads(args.report.read_text())["frames"], args.within)
+    rows = compare(read_frames(args.report), args.within)
     print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
     for row in rows:
         print("| " + " | ".join(f"{100 * v:.1f} %" if isinstance(v, float) else str(v) for v in row.values()) + " |")

@@ -29,7 +29,7 @@ from .checked import mapping, number, numbers, rotation
 from .sample import mask_box
 
 GT, CAMERAS, GT_INFO, SUPPORT = "scene_gt.json", "scene_camera.json", "scene_gt_info.json", "scene_support.json"
-_LIMITS = Limits(64 << 20, values=6_000_000)  # of a scene with tens of thousands of objects
+_LIMITS = Limits(64 << 20, values=2_000_000)  # of a scene with a hundred thousand objects
 _MOST_SCENES, _MOST_INSTANCES = 10_000, 100_000
 _SCENE, _IMAGE = re.compile(r"\d{1,9}"), re.compile(r"\d{1,9}")
 _MM = 1e-3

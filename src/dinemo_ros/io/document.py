@@ -214,6 +214,8 @@ def _from_json(text: str, limits: Limits, integer: Callable[[str], object], numb
     # Each value but the first stands behind one of these; those in texts are counted, too.
     if sum(map(text.count, ",:[{")) > 2 * limits.values:
         raise DocumentError(f"has more than {limits.values} values")
+    if text.count("[") + text.count("{") > limits.values // 3:  # each takes several times the memory of a number
+        raise DocumentError(f"has more than {limits.values // 3} lists and objects")
     try:
         document = json.loads(text, parse_int=integer, parse_float=number, parse_constant=constant,
                               object_pairs_hook=_unique)

@@ -6,6 +6,8 @@ A JPEG has the sentence as a comment, a PNG as a text chunk; pictures that were 
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -45,8 +47,9 @@ def write_overlay(path: str | Path, image: np.ndarray, quality: int = 95) -> Non
 def is_overlay(path: str | Path) -> bool:
     """Whether the file is a picture that :func:`write_overlay` made; False for what cannot be read."""
     try:
-        with open(path, "rb") as file:
-            head = file.read(_HEAD)
+        # Not waiting for the writer of a pipe that lies there.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            head = file.read(_HEAD) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
     except OSError:
         return False
     return head.startswith((JPEG_START, PNG_START)) and _SENTENCE in head

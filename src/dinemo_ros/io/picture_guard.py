@@ -5,6 +5,7 @@ swells in it without being seen is left away."""
 from __future__ import annotations
 
 import os
+import stat
 import zlib
 from pathlib import Path
 
@@ -48,11 +49,15 @@ def read_picture_file(path: Path) -> bytes:
     """The bytes of a picture file. Its head first: a file of gigabytes, of which a picture takes a few, is not read.
 
     Raises:
-        ImageError: see :func:`guarded`, or the file is larger than its picture can be.
+        ImageError: see :func:`guarded`, or the file is larger than its picture can be, or no plain file.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    # A pipe that nobody writes to would keep open() for ever, and some devices have no end.
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise ImageError("is a device, pipe or socket; write it to a file first")
+        size = about.st_size
         head = file.read(_HEAD_BYTES)
         if size > _BESIDE_BYTES:
             header = decodable_header(head)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import subprocess
@@ -20,16 +19,19 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection3DArray
 
-from ..errors import DatasetError, DinemoError, OutputError
+from ..errors import DatasetError, DinemoError, DocumentError, ImageError, OutputError
+from ..evaluation.checked import mapping, motion
 from ..geometry import rotation_angle, se3
+from ..io.document import read_json
 from ..io.files import own_place
 from ..io.image_codec import decode_image
 from ..io.overlay_file import is_overlay, write_overlay
-from ..io.quoting import one_line, shown, shown_path
+from ..io.quoting import one_line, quoted, shown, shown_path
 from ..io.sources import open_source
 from ..io.sources.folder import TRUTH_FILE
 from ..pose import Hypothesis
 from . import conversions
+from .limited import limited
 from .transform_history import rotation_from_quaternion
 
 _QUIET_S = 1.5  # after the source has ended, this long without a message is the end
@@ -60,17 +62,22 @@ def read_truth(folder: Path) -> dict[str, np.ndarray]:
     if not file.is_file():
         return {}
     try:
-        frames = json.loads(file.read_text())["frames"]
-        return {name: np.array(frame["T_cam_obj"], dtype=np.float64).reshape(4, 4) for name, frame in frames.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{shown_path(file)}: not a ground truth file ({shown(repr(error), 200)}); expected "
-                           "frames.NAME.T_cam_obj [4][4]") from error
+        frames = mapping(mapping(read_json(file), "the document", ["frames"])["frames"], "frames")
+        return {name: motion(mapping(frame, quoted(name), ["T_cam_obj"])["T_cam_obj"], quoted(name))
+                for name, frame in frames.items()}
+    except (DocumentError, DatasetError) as error:
+        raise DatasetError(f"{shown_path(file)}: not a ground truth file ({error}); expected frames.NAME.T_cam_obj "
+                           "[4][4]") from error
 
 
 def picture_name(name: str) -> str:
     """JPEG for the overlay of a frame, one for each: ``1.jpg``, ``1.png.jpg``, ``drive.mp4_000012.jpg``."""
     plain = name.replace(":", "_")
     return plain if plain.endswith(".jpg") else f"{plain}.jpg"
+
+
+def _refuse(topic: str, sentence: str) -> None:
+    print(f"{topic}: {one_line(sentence)}", flush=True)
 
 
 class FrameNames:
@@ -100,9 +107,11 @@ class DemoListener(Node):
         self._state = self._diagnosis = self._latency = ""
         self._last = time.monotonic()
         own_place(out).mkdir(parents=True, exist_ok=True)
-        self.create_subscription(Detection3DArray, "detections", self._on_detections, QoSProfile(depth=50))
+        self.create_subscription(Detection3DArray, "detections", limited(
+            Detection3DArray, "detections", self._on_detections, _refuse), QoSProfile(depth=50), raw=True)
         self.create_subscription(Image, "overlay", self._on_overlay, QoSProfile(depth=10))
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=10))
+        self.create_subscription(DiagnosticArray, "/diagnostics", limited(
+            DiagnosticArray, "/diagnostics", self._on_diagnostics, _refuse), QoSProfile(depth=10), raw=True)
 
     def wait_until_ready(self, pose_node: subprocess.Popen, timeout_s: float) -> None:
         """Spin until the pose node is active and its topics are there.
@@ -133,7 +142,11 @@ class DemoListener(Node):
 
     def _on_overlay(self, message: Image) -> None:
         self._last = time.monotonic()
-        rgb = decode_image(message.encoding, message.height, message.width, message.step, message.data)
+        try:
+            rgb = decode_image(message.encoding, message.height, message.width, message.step, message.data)
+        except ImageError as error:  # of somebody else on the graph
+            _refuse("overlay", str(error))
+            return
         name = picture_name(self._names[conversions.nanoseconds(message.header.stamp)])
         place = self._out / name
         if place.exists() and not is_overlay(place):
@@ -148,6 +161,9 @@ class DemoListener(Node):
         if not message.detections:
             print(f"{shown(name)}: no object", flush=True)
         for rank, detection in enumerate(message.detections):
+            if not detection.results:
+                _refuse("detections", f"{quoted(detection.id)} has no hypothesis: it is not of a pose node")
+                continue
             self._poses += 1
             T, size = transform(detection.bbox.center), detection.bbox.size
             x, y, z = T[:3, 3]
@@ -162,7 +178,7 @@ class DemoListener(Node):
 
     def _error_text(self, T: np.ndarray, truth: np.ndarray) -> str:
         error = Error(math.degrees(rotation_angle(T[:3, :3], truth[:3, :3])),
-                      float(np.linalg.norm(T[:3, 3] - truth[:3, 3])), float(np.linalg.norm(truth[:3, 3])))
+                      float(np.linalg.norm(T[:3, 3] - truth[:3, 3])), max(float(np.linalg.norm(truth[:3, 3])), 1e-9))
         self._errors.append(error)
         return (f"  | error {error.rotation_deg:.1f} deg, {100 * error.translation_m:.0f} cm "
                 f"({100 * error.translation_m / error.distance_m:.0f} % of the distance)")

@@ -15,9 +15,10 @@ from rclpy.serialization import deserialize_message
 from ..errors import told
 
 #: Serialised size in bytes that is read at most, by topic. A camera_info is half a kilobyte; the boxes of a detector
-#: take 0.1 to 0.5 kB each; what the node itself publishes takes 3 kB per object; a frame of TF takes 0.1 to 0.2 kB.
+#: take 0.1 to 0.5 kB each; what the node itself publishes takes 3 kB per object, and 10 kB of diagnostics;
+#: a frame of TF takes 0.1 to 0.2 kB.
 MOST_BYTES = {"camera_info": 64_000, "detections_2d": 4_000_000, "detections": 2_000_000,
-              "depth/camera_info": 64_000, "/tf": 256_000, "/tf_static": 1_000_000}
+              "depth/camera_info": 64_000, "/diagnostics": 256_000, "/tf": 256_000, "/tf_static": 1_000_000}
 
 
 def limited(kind: type, topic: str, take: Callable[[Any], None],

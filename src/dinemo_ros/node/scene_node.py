@@ -9,6 +9,7 @@ frame, which stays where it is while the camera moves.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
@@ -45,6 +46,7 @@ _TRIES = 3
 _GRAPH_S = 20.0  # for services and subscriptions of a node that runs
 _FRESH = 2  # diagnostics after the last answer: the first may have been on its way
 _DIAGNOSTICS_S = 4.0
+_COUNT = re.compile(r"[0-9]{1,9}")  # Python refuses longer ones with an error
 _SOURCE_KEYS = {f"poses_from_{given.replace('+', '_')}": given for given in GIVEN}
 
 
@@ -73,9 +75,11 @@ class SceneNode(Node):
         self._pose_parameters = self.create_client(SetParameters, "pose_node/set_parameters")
         self.create_subscription(Detection3DArray, "detections", limited(
             Detection3DArray, "detections", self._on_detections, self._refuse), QoSProfile(depth=10), raw=True)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=10))
+        self.create_subscription(DiagnosticArray, "/diagnostics", limited(
+            DiagnosticArray, "/diagnostics", self._on_diagnostics, self._refuse), QoSProfile(depth=10), raw=True)
         self._reporter = f"{self.get_namespace().strip('/')}/pose_node: pose estimation".lstrip("/")
-        self._answers: dict[int, Detection3DArray] = {}
+        self._asked_ns = -1  # what comes with another stamp is nobody's answer, and not kept
+        self._answer: Detection3DArray | None = None
         self._counts: dict[str, int] = {}
         self._heard = 0  # messages of the pose node's diagnostics
         self._spinner = SingleThreadedExecutor()
@@ -142,18 +146,18 @@ class SceneNode(Node):
     def _ask(self, view: SceneView, tries: int) -> Detection3DArray | None:
         """The answer to a picture; None where none comes."""
         for _ in range(tries):
-            stamp_ns, deadline = self._publish(view), time.monotonic() + _ANSWER_S
-            while stamp_ns not in self._answers and time.monotonic() < deadline:
+            self._answer, deadline = None, time.monotonic() + _ANSWER_S
+            self._publish(view)
+            while self._answer is None and time.monotonic() < deadline:
                 self._spin_once(_WAIT_S)
-            answer = self._answers.pop(stamp_ns, None)
-            self._answers.clear()
-            if answer is not None:
-                return answer
+            if self._answer is not None:
+                return self._answer
         return None
 
-    def _publish(self, view: SceneView) -> int:
-        """Send a picture after all that belongs to it; its stamp, nanoseconds."""
+    def _publish(self, view: SceneView) -> None:
+        """Send a picture after all that belongs to it, and wait for the answer of that stamp from now on."""
         header = Header(frame_id=CAMERA, stamp=self.get_clock().now().to_msg())
+        self._asked_ns = conversions.nanoseconds(header.stamp)
         info = conversions.camera_to_info(header, view.camera)
         self._tf.sendTransform([conversions.transform_between(Header(frame_id=TABLE, stamp=header.stamp), CAMERA,
                                                               view.T_table_cam)])
@@ -162,11 +166,10 @@ class SceneNode(Node):
         self._depths.publish(conversions.depth_to_image(header, view.depth))
         self._boxes.publish(Detection2DArray(header=header, detections=[box_message(header, np.array(view.roi))]))
         self._images.publish(conversions.rgb_to_image(header, view.image))
-        return conversions.nanoseconds(header.stamp)
 
     def _on_detections(self, message: Detection3DArray) -> None:
-        if message.header.frame_id == TABLE:
-            self._answers[conversions.nanoseconds(message.header.stamp)] = message
+        if message.header.frame_id == TABLE and conversions.nanoseconds(message.header.stamp) == self._asked_ns:
+            self._answer = message
 
     def _refuse(self, topic: str, sentence: str) -> None:
         self._log.warning(f"{self.resolve_topic_name(topic)}: {sentence}")
@@ -176,7 +179,7 @@ class SceneNode(Node):
             if status.name == self._reporter:
                 self.diagnosis, self._heard = one_line(status.message), self._heard + 1
                 self._counts = {value.key: int(value.value) for value in status.values
-                                if value.key in _SOURCE_KEYS and value.value.isdecimal()}
+                                if value.key in _SOURCE_KEYS and _COUNT.fullmatch(value.value)}
 
     def _until(self, condition: Callable[[], bool], problem: str) -> None:
         deadline = time.monotonic() + _GRAPH_S

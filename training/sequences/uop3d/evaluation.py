@@ -12,8 +12,12 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from dinemo_ros.errors import DatasetError, DocumentError
+from dinemo_ros.evaluation.checked import mapping, number
 from dinemo_ros.geometry import rotation_angle
+from dinemo_ros.io.document import read_json
 from dinemo_ros.io.files import write_file
+from dinemo_ros.io.quoting import quoted, shown_path
 from dinemo_training.models.teachers import CnnTeacher
 from dinemo_training.synthetic.assets.car_catalogue import load_fleet
 from dinemo_training.synthetic.render.dataset import source_folders
@@ -146,17 +150,36 @@ def _write_sheet(path: Path, rendered: list[TrueSequence], instances: list[Insta
 def check_command(args: argparse.Namespace) -> None:
     """``python -m dinemo_training.sequences.uop3d check``: aligned azimuths against a table of azimuths, per
     sequence."""
-    aligned = json.loads((args.aligned / "alignment.json").read_text())["sequences"]
-    known = json.loads(args.azimuths.read_text())
+    aligned, known = _azimuths(args.aligned / "alignment.json", "sequences"), _azimuths(args.azimuths)
     table = {}
     for name in sorted(set(aligned) & set(known)):
-        found, true = aligned[name]["azimuth_deg"], known[name]["azimuth_deg"]
+        found, true = aligned[name], known[name]
+        if not found or set(found) - set(true):
+            raise DatasetError(f"{shown_path(args.azimuths)}: lacks frames of the sequence {quoted(name)}, or there "
+                               "are none; give the azimuths of the sequences that were aligned")
         difference = np.array([found[f] - true[f] for f in found])
         error = np.abs((difference + 180) % 360 - 180)
         offset = np.rad2deg(np.angle(np.exp(1j * np.deg2rad(difference)).mean()))
         table[name] = {**summary(error), "mean_offset_deg": round(float(offset), 1)}
         print(f"{name:14s} " + ", ".join(f"{k} {v}" for k, v in table[name].items()))
     _write_json(args.out, table)
+
+
+def _azimuths(path: Path, key: str = "") -> dict[str, dict[str, float]]:
+    """Azimuths in degrees by frame, by sequence; those without any are left out.
+
+    Raises:
+        DatasetError: the file has something else.
+    """
+    try:
+        document = mapping(read_json(path), "the document", [key] if key else [])
+        sequences = mapping(document[key], key) if key else document
+        return {name: {frame: number(value, f"azimuth_deg of {quoted(frame)}") for frame, value in mapping(
+            entry["azimuth_deg"], f"azimuth_deg of {quoted(name)}").items()}
+                for name, entry in sequences.items() if mapping(entry, quoted(name)).get("azimuth_deg") is not None}
+    except (DocumentError, DatasetError) as error:
+        raise DatasetError(f"{shown_path(path)}: {error}; expected {{SEQUENCE: {{azimuth_deg: {{FRAME: degrees}}}}}}"
+                           ) from error
 
 
 def _write_json(path: Path, value: dict) -> None:

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from dinemo_ros.errors import DocumentError, told
+from dinemo_ros.io.bounded_file import read_bounded
+from dinemo_ros.io.quoting import shown_path
+
 from .asset import Material, Part
-from .mesh_file import texture_pixels
+from .mesh_file import MOST_BYTES, texture_pixels
 from .paint import Polygon, painted_texture
 from .wheel import wheel_parts
 
@@ -37,13 +41,28 @@ _WINDOWS = {
 
 
 def read_acc_car(folder: Path) -> list[Part]:
-    """Parts of the TORCS car in ``folder`` (file axes): the body of ``NAME.acc`` and four wheels."""
-    body = _read_objects(folder / f"{folder.name}.acc")
-    return body + _wheels(folder / f"{folder.name}.xml", body)
+    """Parts of the TORCS car in ``folder`` (file axes): the body of ``NAME.acc`` and four wheels.
+
+    Raises:
+        ValueError: one of the two files is no such file.
+    """
+    model, settings = folder / f"{folder.name}.acc", folder / f"{folder.name}.xml"
+    body = _of_file(model, lambda text: _read_objects(model, text))
+    return body + _of_file(settings, lambda text: _wheels(text, body))
 
 
-def _read_objects(path: Path) -> list[Part]:
-    lines = iter(path.read_text(errors="replace").splitlines())
+def _of_file(path: Path, parse: Callable[[str], list[Part]]) -> list[Part]:
+    try:
+        return parse(read_bounded(path, MOST_BYTES).decode(errors="replace"))
+    except DocumentError as error:
+        raise ValueError(f"{shown_path(path)}: cannot be read as a car of TORCS: {error}") from error
+    except (ValueError, IndexError, TypeError, StopIteration) as error:
+        raise ValueError(f"{shown_path(path)}: cannot be read as a car of TORCS "
+                         f"({told(error) if str(error) else 'it breaks off'})") from error
+
+
+def _read_objects(path: Path, text: str) -> list[Part]:
+    lines = iter(text.splitlines())
     materials: dict[str, Material] = {}
     parts, texture, name, vertices = [], None, "", np.empty((0, 3))
     for line in lines:
@@ -88,8 +107,7 @@ def _read_surfaces(lines: Iterator[str], count: int) -> tuple[np.ndarray, np.nda
             np.array(uv, dtype=np.float64).reshape(-1, 2))
 
 
-def _wheels(path: Path, body: list[Part]) -> list[Part]:
-    text = path.read_text(errors="replace")
+def _wheels(text: str, body: list[Part]) -> list[Part]:
     floor = min(part.vertices[:, 1].min() for part in body)
     parts = []
     for axle in ("Front", "Rear"):

@@ -2,11 +2,13 @@
 """Mesh files of strangers through trimesh: what one states is looked at before it is built.
 
 Archives unpack to anything, a glTF file of a few hundred bytes may state billions of zeros or draw one mesh a million
-times, and its pictures are those of any decoder.
+times, and its pictures are those of any decoder. The files that it names, materials, numbers and pictures, may be
+anything, too: pipes that nobody writes to, files without end, files of other folders.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -15,8 +17,10 @@ from typing import BinaryIO
 import numpy as np
 import trimesh
 from PIL import Image
+from trimesh.resolvers import Resolver
 
-from dinemo_ros.errors import ImageError, told
+from dinemo_ros.errors import DocumentError, ImageError, told
+from dinemo_ros.io.bounded_file import read_bounded
 from dinemo_ros.io.picture_header import require_size
 from dinemo_ros.io.quoting import shown_path
 
@@ -26,6 +30,8 @@ MOST_ELEMENTS = 1_000_000
 _MOST_TEXTURE_PIXELS = 64_000_000
 _HEAD_BYTES = 1 << 16
 _KINDS = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
+#: Of pictures; Pillow has others, of which some start programs (EPS) or open further files.
+_PICTURES = ("PNG", "JPEG", "BMP", "TGA", "TIFF", "WEBP", "GIF", "DDS")
 _NODES, _DESCRIPTION_BYTES = 10_000, 16 << 20  # of a glTF scene
 
 
@@ -37,6 +43,8 @@ def load_mesh_file(path: Path, **options: object) -> trimesh.Trimesh | trimesh.S
     """
     if path.suffix.lower() not in _KINDS:
         raise ValueError(f"{path}: not one of {', '.join(_KINDS)}; unpack or convert it first")
+    if not path.is_file() and path.exists():
+        raise ValueError(f"{shown_path(path)}: is a folder, device, pipe or socket; give a file")
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise ValueError(f"{path}: has {size >> 20} MiB, at most {MOST_BYTES >> 20} are read: simplify the mesh")
@@ -45,7 +53,9 @@ def load_mesh_file(path: Path, **options: object) -> trimesh.Trimesh | trimesh.S
         raise ValueError(f"{path}: states {stated} faces or vertices, at most {MOST_ELEMENTS} are read: simplify the "
                          "mesh")
     try:
-        loaded = trimesh.load(path, process=False, **options)
+        with path.open("rb") as file:
+            loaded = trimesh.load(file, file_type=path.suffix[1:].lower(), resolver=_Beside(path.parent), process=False,
+                                  **options)
     except Exception as error:  # each of trimesh's readers fails in its own way
         raise ValueError(f"{shown_path(path)}: cannot be read as a mesh ({told(error)})") from error
     drawn = _drawn(loaded)
@@ -57,8 +67,16 @@ def load_mesh_file(path: Path, **options: object) -> trimesh.Trimesh | trimesh.S
 def texture_pixels(picture: Image.Image | Path) -> np.ndarray:
     """RGB uint8 [H, W, 3] of a texture, whose size is looked at before it is decoded; ValueError if it is too large."""
     if isinstance(picture, Path):
-        with Image.open(picture) as opened:
-            return texture_pixels(opened)
+        try:
+            data = read_bounded(picture, MOST_BYTES)
+            with Image.open(io.BytesIO(data), formats=_PICTURES) as opened:
+                return texture_pixels(opened)
+        except (DocumentError, ValueError) as error:
+            raise ValueError(f"{shown_path(picture)}: {error}") from error
+        except (OSError, SyntaxError) as error:  # Pillow, of what is no picture or damaged
+            raise ValueError(f"{shown_path(picture)}: {told(error)}") from error
+    if picture.format not in (None, *_PICTURES):
+        raise ValueError(f"a texture is of the kind {picture.format}; {', '.join(_PICTURES)} are read")
     try:
         require_size(*picture.size)
         if picture.width * picture.height > _MOST_TEXTURE_PIXELS:
@@ -67,6 +85,41 @@ def texture_pixels(picture: Image.Image | Path) -> np.ndarray:
     except ImageError as error:
         raise ValueError(f"{getattr(picture, 'filename', '') or 'texture'}: {error}") from error
     return np.asarray(picture.convert("RGB"))
+
+
+class _Beside(Resolver):
+    """The files that a mesh file names: those of its own folder and below it, plain ones of limited size."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._left = folder.resolve(), MOST_BYTES
+
+    def get(self, name: str) -> bytes:
+        """Content of the file ``name``; FileNotFoundError where there is none that is read."""
+        name = name.strip()
+        for given in (name, name.lstrip("/"), Path(name).name):  # as trimesh looks: exporters write paths of their own
+            path = (self._folder / given).resolve()
+            if path.is_relative_to(self._folder) and path.is_file():
+                break
+        else:
+            raise FileNotFoundError(f"{shown_path(name)}: no plain file in the folder of the mesh, or below it")
+        try:
+            data = read_bounded(path, self._left)
+        except DocumentError as error:
+            raise FileNotFoundError(f"{shown_path(name)}: {error}") from error
+        self._left -= len(data)
+        return data
+
+    def keys(self) -> list[str]:
+        """None: what is there is not looked through."""
+        return []
+
+    def namespaced(self, namespace: str) -> _Beside:
+        """Of a folder below this one."""
+        return _Beside(self._folder / namespace)
+
+    def write(self, name: str, data: str | bytes) -> None:
+        """Nothing is written beside a mesh."""
+        raise PermissionError(name)
 
 
 def _stated(path: Path, size: int) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,8 @@ UNPACKED_BYTES = 64 << 20
 RECORD_BYTES = 128 << 20
 #: Bytes of metadata.yaml, of which rosbags reads 200,000 a second: a bag in a thousand files has as many.
 METADATA_BYTES = 192 << 10
+#: Topics, and other rows, that a SQLite database may have to be read before its first message.
+MOST_ROWS = 50_000
 # Of a file that is unpacked into the temporary folder before it is read.
 _FILE_BYTES, _FILE_RATIO = 256 << 20, 50
 
@@ -48,21 +51,36 @@ def require_small_metadata(folder: Path) -> None:
 
 @contextlib.contextmanager
 def small_values() -> Iterator[None]:
-    """SQLite databases that are opened meanwhile hold no value above the limit, computed ones included."""
+    """SQLite databases that are opened meanwhile hold no value above the limit, computed ones included, and have few
+    topics: rosbags makes an object of each."""
     try:
         import apsw
     except ImportError:  # an older rosbags, with the database of the standard library
         yield
         return
 
+    opened: list[apsw.Connection] = []
+    rows = itertools.count(1)
+
+    def count(_cursor: object, row: tuple) -> tuple:
+        if next(rows) > MOST_ROWS:
+            raise _TooLargeError(f"it has more than {MOST_ROWS} topics and other rows that are read before its "
+                                 "messages: write those that matter to a bag of their own")
+        return row
+
     def limit(connection: apsw.Connection) -> None:
         connection.limit(apsw.SQLITE_LIMIT_LENGTH, RECORD_BYTES)
+        connection.row_trace = count
+        opened.append(connection)
 
     apsw.connection_hooks.append(limit)
     try:
         yield
     finally:
         apsw.connection_hooks.remove(limit)
+        for connection in opened:
+            with contextlib.suppress(apsw.ConnectionClosedError):
+                connection.row_trace = None
 
 
 @functools.cache

@@ -43,6 +43,7 @@ def opened(path: Path) -> Iterator[Reader]:
         raise DatasetError(f"{where}: has {len(files)} storage files and no metadata.yaml; run 'ros2 bag reindex' on "
                            "it, or give one of the files")
     storage = files[0] if files else path
+    _require_plain_files(path)
     require_small_metadata(path)
     with plain_path(storage, _storage_suffix(storage)) as name:
         limit_rosbags()
@@ -58,6 +59,14 @@ def opened(path: Path) -> Iterator[Reader]:
             yield reader
         finally:
             reader.close()
+
+
+def _require_plain_files(path: Path) -> None:
+    """:class:`DatasetError` for a pipe or device in the bag's folder, which whoever opens it would wait for."""
+    with contextlib.suppress(OSError):
+        for file in path.iterdir() if path.is_dir() else ():
+            if file.exists() and not (file.is_file() or file.is_dir()):
+                raise DatasetError(f"{shown_path(file)}: a device, pipe or socket, which no bag holds; remove it")
 
 
 def _storage_suffix(path: Path) -> str:
