@@ -74,6 +74,8 @@ setup(
             "pose_node = dinemo_ros.node.start:pose_node",
             "image_source_node = dinemo_ros.node.start:image_source_node",
             "scene_node = dinemo_ros.node.start:scene_node",
+            "yolo_boxes = dinemo_ros.node.start:yolo_boxes",
+            "rviz_view = dinemo_ros.node.start:rviz_view",
         ],
     },
     zip_safe=False,

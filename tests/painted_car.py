@@ -9,6 +9,7 @@ refinement), and every pose, calibration and convention on the way can be checke
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +29,8 @@ def paint(points: np.ndarray) -> np.ndarray:
     return 28.0 + _COLOUR_RANGE * (points / np.array(SIZE) + 0.5)
 
 
-def write_painted_bundle(folder: Path) -> Path:
-    """A bundle of the painted car."""
+def write_painted_bundle(folder: Path, category: str = "car", channels: Sequence[int] = (0, 1, 2)) -> Path:
+    """A bundle of the painted car, or of another ``category``: the same with its colours in the order ``channels``."""
     rng = np.random.default_rng(3)
     W, b = rng.normal(size=(DIM, 3)) / _WAVE_M, rng.uniform(0, 2 * np.pi, DIM)
     mesh = car_mesh()
@@ -38,12 +39,22 @@ def write_painted_bundle(folder: Path) -> Path:
     features = np.cos(paint(mesh.vertices) @ from_colour.T + offset)
     clutter = np.cos(np.array([BACKGROUND]) @ from_colour.T + offset)
     mesh = replace(mesh, features=_unit(features), clutter=_unit(clutter))
-    return write_bundle(folder, car_card(), colour_backbone(from_colour, offset), mesh).path
+    network = colour_backbone(from_colour[:, list(channels)], offset)
+    return write_bundle(folder, car_card(category=category), network, mesh).path
 
 
 def photograph(T_cam_obj: np.ndarray | list[np.ndarray], camera: Camera, scale=(1.0, 1.0, 1.0)) -> np.ndarray:
     """uint8 [H, W, 3] RGB of painted cars at poses [4, 4] in a camera without distortion."""
     return np.round(_drawn(T_cam_obj, camera, scale)[0]).astype(np.uint8)
+
+
+def photograph_of_two(cars: list[np.ndarray], others: list[np.ndarray], camera: Camera,
+                      channels: Sequence[int]) -> np.ndarray:
+    """The same of cars and of things of another category, see :func:`write_painted_bundle`; the nearer hides the
+    farther."""
+    (image, near), (other, other_near) = (_drawn(Ts, camera, (1.0, 1.0, 1.0)) for Ts in (cars, others))
+    other = other[..., list(channels)]
+    return np.round(np.where((near >= other_near)[..., None], image, other)).astype(np.uint8)
 
 
 def depth_picture(T_cam_obj: np.ndarray | list[np.ndarray], camera: Camera) -> np.ndarray:

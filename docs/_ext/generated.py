@@ -19,6 +19,7 @@ from sphinx.ext.autodoc.mock import mock
 #: another one where it is defined.
 PUBLIC = {
     "Estimate": ("PoseEstimator", "PoseTracker", "Tracking"),
+    "Several categories": ("MultiPoseEstimator", "MultiPoseTracker", "LabelledBox"),
     "What comes back": ("ObjectPose", "Hypothesis"),
     "Cameras": ("Camera",),
     "Bundles": ("find_bundle", "shipped_categories", "load_bundle", "write_bundle", "Bundle", "NeuralMesh"),

@@ -19,6 +19,7 @@ from .process.privacy import keep_private
 
 if TYPE_CHECKING:
     from .camera.pinhole import Camera
+    from .detection.labelled_box import LabelledBox
     from .errors import (
         BackendError,
         BundleError,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     )
     from .estimator import PoseEstimator
     from .model.bundle import Bundle, find_bundle, load_bundle
+    from .multi_estimator import MultiPoseEstimator
+    from .multi_tracker import MultiPoseTracker
     from .pose import Hypothesis, ObjectPose
     from .tracker import PoseTracker
 
@@ -44,8 +47,11 @@ _HOMES = {
     "errors": ("BackendError", "BundleError", "CameraError", "DatasetError", "DinemoError", "DocumentError",
                "ImageError", "OutputError", "RoiError"),
     "camera.pinhole": ("Camera",),
+    "detection.labelled_box": ("LabelledBox",),
     "estimator": ("PoseEstimator",),
     "model.bundle": ("Bundle", "find_bundle", "load_bundle"),
+    "multi_estimator": ("MultiPoseEstimator",),
+    "multi_tracker": ("MultiPoseTracker",),
     "pose": ("Hypothesis", "ObjectPose"),
     "tracker": ("PoseTracker",),
 }
@@ -62,6 +68,9 @@ __all__ = [
     "DocumentError",
     "Hypothesis",
     "ImageError",
+    "LabelledBox",
+    "MultiPoseEstimator",
+    "MultiPoseTracker",
     "ObjectPose",
     "OutputError",
     "PoseEstimator",

@@ -14,6 +14,9 @@ import numpy as np
 from .camera.crop import BORDER_GREY, CropCamera, check_roi, check_seen, crop_camera, lens_shows
 from .camera.pinhole import Camera
 from .cuda.selection import create_pipeline
+from .detection.detector import Detector
+from .detection.duplicates import without_duplicates
+from .detection.finder import DetectorFinder, Finder, Found, ProposalFinder, knows
 from .detection.proposals import Proposer
 from .detection.regions import overlap, projected_box
 from .errors import ImageError
@@ -29,7 +32,7 @@ from .solver import SolvedPose, Start
 from .solver.coarse import Target
 from .solver.jit import compilation_told
 from .uncertainty import as_experienced
-from .verification.verifier import is_present, with_presence
+from .verification.verifier import refusal, with_presence
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +57,12 @@ class PoseEstimator:
         device: what the solver runs on, see :func:`dinemo_ros.cuda.selection.create_pipeline`.
         progress: told when the kernels have to be compiled, and then how far that is; the log otherwise.
         evidence: "clutter" or "posterior", see :mod:`dinemo_ros.solver.similarity`.
+        detector: finds objects in pictures that come without ROIs, where it knows the category (``card.detector``).
+            Otherwise, and without one, the neural mesh proposes ROIs itself: slower, and it misses more.
+
+    Attributes:
+        proposes: the model's own proposals are used although there is a detector that knows the category.
+        finds_with: the detector's name, or "proposals".
 
     Building one loads the model, compiles the kernels (half a minute once, see ``solver/kernel_cache.py``) and runs
     once on an empty crop, so that the first image costs what every image costs. Not for two callers at a time: buffers
@@ -62,18 +71,21 @@ class PoseEstimator:
 
     def __init__(self, bundle: Bundle, threads: int = 2, backend: str = "auto", evidence: str = "clutter",
                  precision: str = "auto", engine_cache: str = "", progress: Callable[[str], None] | None = None,
-                 device: str = "auto") -> None:
-        self.bundle = bundle
+                 device: str = "auto", detector: Detector | None = None) -> None:
+        self.bundle, self.proposes = bundle, False
         self.extractor = create_extractor(bundle, backend, threads, precision, engine_cache)
         with compilation_told(progress or _log.info):
-            self._prepare(device, threads, evidence)
+            self._prepare(device, threads, evidence, detector)
 
-    def _prepare(self, device: str, threads: int, evidence: str) -> None:
+    def _prepare(self, device: str, threads: int, evidence: str, detector: Detector | None) -> None:
         bundle = self.bundle
         self.pipeline = create_pipeline(bundle, self.extractor, device, threads, evidence)
-        self.proposer = Proposer(bundle, self.extractor, threads)
+        self._propose: Finder = ProposalFinder(Proposer(bundle, self.extractor, threads))
+        hint = bundle.card.detector
+        self._detect = DetectorFinder(detector, hint) if detector and knows(detector, hint) else None
         self._unit = bundle.mesh.vertices / bundle.mesh.extent
         self.timings: dict[str, float] = {}
+        self.looked: list[tuple[Roi, str]] = []  # boxes of the last image, and why one led to no pose
         self._warm_up()
 
     def estimate(self, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None = None, *,
@@ -84,7 +96,7 @@ class PoseEstimator:
         Args:
             image: uint8 [H, W, 3] RGB.
             camera: intrinsics of this image.
-            rois: (x_min, y_min, x_max, y_max) in pixels, one object each; None looks for objects itself.
+            rois: (x_min, y_min, x_max, y_max) in pixels, one object each; None looks for objects, see :meth:`find`.
             support: the plane that the objects stand on, in the camera's frame, where it is known.
             depth: of the same moment, where there is one.
             detector_scores: one for each ROI, 0 to 1, of the detector that found it, None where it does not tell: how
@@ -97,21 +109,56 @@ class PoseEstimator:
         begin = time.perf_counter()
         boxes = checked_boxes(image, camera, rois)
         self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
-        proposed = boxes is None
-        if proposed:
-            boxes = [np.array(box) for box in self.proposer(image)]
-            self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)
-        poses = self._locate(image, camera, boxes, proposed, Observed(support, depth))
-        # A caller's ROI says that there is an object; the threshold is for what the model proposes to itself.
-        accept = self.bundle.card.score.accept if proposed else 0.0
-        scores = [None] * len(boxes) if proposed or detector_scores is None else detector_scores
-        poses = [pose for pose, score in zip(poses, scores, strict=True) if pose is not None and pose.score >= accept
-                 and (proposed or is_present(pose, self.bundle.card.presence, score))]
-        poses.sort(key=lambda pose: -pose.score)
-        if proposed:
-            poses = self.proposer.without_duplicates(poses, camera)
+        if boxes is None:
+            found = self.find(image)
+            self.timings[found.stage] = 1e3 * (time.perf_counter() - begin)
+        else:
+            found = Found(boxes, list(detector_scores or [None] * len(boxes)), False)
+        poses = self._told(image, camera, found, Observed(support, depth))
+        if boxes is None:
+            poses = self.distinct(poses, camera)
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
         return poses
+
+    def estimate_found(self, image: np.ndarray, camera: Camera, found: Found, *, support: SupportPlane | None = None,
+                       depth: DepthImage | None = None) -> list[ObjectPose]:
+        """As :meth:`estimate`, in what :meth:`find` has found in a checked image, or in a part of that."""
+        begin = time.perf_counter()
+        self.timings = dict.fromkeys(self.pipeline.timings, 0.0)
+        poses = self._told(image, camera, found, Observed(support, depth))
+        self.timings["total"] = 1e3 * (time.perf_counter() - begin)
+        return poses
+
+    def _told(self, image: np.ndarray, camera: Camera, found: Found, observed: Observed) -> list[ObjectPose]:
+        """The poses in boxes that are of objects, best score first."""
+        solved = self._locate(image, camera, found.boxes, found.proposed, observed)
+        reasons = [self.refused(pose, found, score) for pose, score in zip(solved, found.scores, strict=True)]
+        self.looked = [(tuple(box.tolist()), reason) for box, reason in zip(found.boxes, reasons, strict=True)]
+        poses = [pose for pose, reason in zip(solved, reasons, strict=True) if pose is not None and not reason]
+        return sorted(poses, key=lambda pose: -pose.score)
+
+    @property
+    def finds_with(self) -> str:
+        return "proposals" if self._detect is None or self.proposes else self._detect.name
+
+    def find(self, image: np.ndarray) -> Found:
+        """Where in a checked image uint8 [H, W, 3] objects may be: what the detector says, or the model's proposals."""
+        return (self._propose if self._detect is None or self.proposes else self._detect)(image)
+
+    def distinct(self, poses: Sequence[ObjectPose], camera: Camera) -> list[ObjectPose]:
+        """Of ``poses``, best first, one for each object, see :mod:`~dinemo_ros.detection.duplicates`."""
+        return without_duplicates(poses, camera, self._unit)
+
+    def refused(self, pose: ObjectPose | None, found: Found, score: float | None) -> str:
+        """Why the pose in one of the boxes of ``found``, with its score, is none of an object; empty where it is one.
+
+        Who gives a box says that there is an object, and ``presence`` has to agree; of the model's own proposals most
+        are of nothing, and the pose's score has to be that of an object.
+        """
+        card = self.bundle.card
+        if found.proposed:
+            return refusal(pose, card.score.accept)
+        return refusal(pose, 0.0, card.presence, score, found.floor)
 
     def follow(self, image: np.ndarray, camera: Camera, poses: Sequence[ObjectPose], *,
                support: SupportPlane | None = None, depth: DepthImage | None = None) -> list[ObjectPose | None]:
@@ -268,7 +315,7 @@ class PoseEstimator:
         camera, roi = Camera.from_hfov(spec.size, spec.size, 60.0), (0.0, 0.0, float(spec.size), float(spec.size))
         image = np.full((spec.size, spec.size, 3), BORDER_GREY, np.uint8)
         self.estimate(image, camera, [roi])
-        self.proposer(image)
+        self._propose(image)
         # An empty picture leaves nothing to refine: the object's own features compile the rest of the kernels.
         cells = spec.size // spec.stride
         features = mesh.features[np.arange(cells * cells) % len(mesh.features)].T.reshape(-1, cells, cells)

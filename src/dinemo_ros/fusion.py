@@ -31,12 +31,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .association import nearest_pairs
+from .detection.claims import SAME_OBJECT
+from .detection.regions import overlap
 from .geometry import rotation_angle, se3, so3_exp, so3_log
 from .model.symmetry import UNIFORM_VARIANCE, Symmetry, knows_azimuth, with_axis_variance
 from .pose import ObjectPose
@@ -118,6 +120,28 @@ def fuse_frames(frames: Sequence[Sequence[ObjectPose]], symmetry: Symmetry, leas
             fused.append(fuse([poses[k] for k in kept], symmetry, len(poses) - len(kept) + alone * far))
     return Fusion(tuple(sorted(fused, key=lambda one: -one.pose.score)), tuple(unclear),
                   tuple(sorted((len(stray) for stray in strays), reverse=True)))
+
+
+def fuse_categories(frames: Sequence[Sequence[ObjectPose]], symmetries: Mapping[str, Symmetry],
+                    least: int = 1) -> Fusion:
+    """The same for poses of several categories; ``symmetries`` by category.
+
+    Where two categories took one object in turns, it is of the one that more frames saw.
+    """
+    fusions = [fuse_frames([[pose for pose in poses if pose.category == name] for poses in frames], symmetry, least)
+               for name, symmetry in symmetries.items()]
+    kept: list[Fused] = []
+    for one in sorted((one for fusion in fusions for one in fusion.objects), key=lambda one: -one.used):
+        if not any(other.pose.category != one.pose.category and _same_box(one.pose, other.pose) for other in kept):
+            kept.append(one)
+    return Fusion(tuple(sorted(kept, key=lambda one: -one.pose.score)),
+                  tuple(one for fusion in fusions for one in fusion.unclear),
+                  tuple(sorted((count for fusion in fusions for count in fusion.rare), reverse=True)))
+
+
+def _same_box(a: ObjectPose, b: ObjectPose) -> bool:
+    """Whether two poses were found in one place of the image."""
+    return overlap(np.array(a.roi), np.array(b.roi)) > SAME_OBJECT
 
 
 def fuse(poses: Sequence[ObjectPose], symmetry: Symmetry, dropped: int = 0) -> Fused:

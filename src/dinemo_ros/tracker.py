@@ -21,13 +21,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .camera.pinhole import Camera
+from .detection.finder import Found
 from .detection.regions import covered_share, distinct_boxes, overlap
 from .estimator import SAME_POSE, SMALLEST_BOX, PoseEstimator, checked_boxes
 from .geometry import se3, so3_exp, so3_log
 from .pose import Hypothesis, ObjectPose, Roi
 from .scene.depth_image import DepthImage
 from .scene.support_plane import SupportPlane
-from .verification.verifier import is_present
 
 _VELOCITY_GAIN = 0.7  # weight of the newest difference of two poses in the velocity
 _FLIP_MEMORY = 0.8  # per image; evidence for the flip is summed up over about five of them
@@ -38,6 +38,7 @@ _SAME_PLACE = 0.3  # overlap of boxes above which a new box belongs to a track
 _TWINS = 0.6  # overlap of boxes above which two tracks at the same distance have run into one object
 _SAME_DISTANCE = 0.15  # share of the distance
 _HIDDEN = 0.8  # share of a track's box that a nearer track covers above which it is not looked for
+_LEAP = 0.1  # share of the distance between predicted and found pose above which an object did not simply move
 _LEVEL_MEMORY = 0.9  # per image, of a track's usual score
 
 
@@ -106,7 +107,7 @@ class Track:
         moved = found.T_cam_obj[:3, 3] - self.pose.T_cam_obj[:3, 3]
         turned = so3_log(found.T_cam_obj[:3, :3] @ self.pose.T_cam_obj[:3, :3].T)
         self.residual = float(np.linalg.norm(moved) / np.linalg.norm(found.T_cam_obj[:3, 3]))
-        if np.linalg.norm(turned) < SAME_POSE:
+        if np.linalg.norm(turned) < SAME_POSE and self.residual < 2.0 * _LEAP:
             self.velocity = self.velocity + _VELOCITY_GAIN * moved / dt
             self.spin = self.spin + _VELOCITY_GAIN * turned / dt
             T = se3(so3_exp(-smoothing * turned) @ found.T_cam_obj[:3, :3], found.T_cam_obj[:3, 3] - smoothing * moved)
@@ -147,7 +148,10 @@ class PoseTracker:
         self._tracks: list[Track] = []
         self._next, self._stamp, self._until_search = 0, -math.inf, 0
         self._known: dict = {}  # beside the picture of now
+        self._detected: list[np.ndarray] | None = None
         self.timings: dict[str, float] = {}
+        self.looked: list[tuple[Roi, str]] = []  # boxes of the last image that no track explained, and why none began
+        self.others: list[tuple[np.ndarray, float]] = []  # boxes and distances of what is tracked by somebody else
 
     def reset(self) -> int:
         """Forget all tracks, and say how many there were; ids go on."""
@@ -174,7 +178,7 @@ class PoseTracker:
         dt = stamp_s - self._stamp
         if not 0.0 < dt <= self.settings.max_age_s:
             self.reset()
-        self._stamp, self.timings = stamp_s, {}
+        self._stamp, self.timings, self.looked, self._detected = stamp_s, {}, [], boxes
         for track in self._tracks:
             track.move_on(dt)
         self._hide(camera)
@@ -185,8 +189,21 @@ class PoseTracker:
         oldest = stamp_s - self.settings.max_age_s
         self._tracks = [t for t in self._tracks if t.seen_s > oldest and (boxes is None or t.wanted_s > oldest)]
         self.timings["total"] = 1e3 * (time.perf_counter() - begin)
-        seen = [t for t in self._tracks if t.seen_s == stamp_s]
+        return self.seen()
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """All of them, found in the last image or not."""
+        return tuple(self._tracks)
+
+    def seen(self) -> list[ObjectPose]:
+        """Poses of the tracks that were found in the last image, best score first."""
+        seen = [t for t in self._tracks if t.seen_s == self._stamp]
         return sorted((replace(t.pose, track_id=t.identity) for t in seen), key=lambda pose: -pose.score)
+
+    def end(self, track: Track) -> None:
+        """Forget one of the tracks."""
+        self._tracks.remove(track)
 
     def _hide(self, camera: Camera) -> None:
         """Do not look for what stands behind something nearer: what would be found is the nearer one."""
@@ -194,7 +211,9 @@ class PoseTracker:
         depths = [t.pose.T_cam_obj[2, 3] for t in self._tracks]
         for track, box, depth in zip(self._tracks, boxes, depths, strict=True):
             track.hidden = any(covered_share(box, other) > _HIDDEN for other, nearer in zip(boxes, depths, strict=True)
-                               if nearer < depth)
+                               if nearer < depth) or any(
+                covered_share(box, other) > _HIDDEN for other, nearer in self.others
+                if nearer < (1.0 - _SAME_DISTANCE) * depth)  # of another category, whose distance is less comparable
 
     def _follow(self, image: np.ndarray, camera: Camera, dt: float) -> None:
         tracks = [t for t in self._tracks if not t.hidden]
@@ -203,7 +222,7 @@ class PoseTracker:
         found = self._estimator.follow(image, camera, [t.pose for t in tracks], **self._known)
         self._add_timings()
         for track, pose in zip(tracks, found, strict=True):
-            if pose is not None and pose.score >= self._floor(track):
+            if pose is not None and pose.score >= self._floor(track) and self._believable(track, pose, camera):
                 track.correct(track.weigh_flip(pose), dt, self._stamp, self.settings.smoothing)
 
     def _floor(self, track: Track) -> float:
@@ -231,13 +250,25 @@ class PoseTracker:
         found = (self._locate(image, camera, [box for _, box in given])
                  + self._locate(image, camera, [box for _, box in own], proposed=True))
         for (track, _), pose in zip([*given, *own], found, strict=True):
-            if pose is None:
+            if pose is None or not self._believable(track, pose, camera):
                 continue
             if track.seen_s < self._stamp:
                 if pose.score >= self._floor(track):
                     track.correct(pose, dt, self._stamp)
             elif pose.score > track.pose.score + _BETTER:
                 track.correct(pose, dt, self._stamp)
+
+    def _believable(self, track: Track, found: ObjectPose, camera: Camera) -> bool:
+        """Whether ``found`` may be the object of ``track``. Far from where it was predicted to be it needs a box of the
+        detector, if there is one, that no other track explains: a hidden object's place is taken by its neighbour."""
+        moved = np.linalg.norm(found.T_cam_obj[:3, 3] - track.pose.T_cam_obj[:3, 3])
+        if self._detected is None or moved < _LEAP * np.linalg.norm(found.T_cam_obj[:3, 3]):
+            return True
+        place = self._estimator.covered(found, camera)
+        box = max(self._detected, key=lambda box: overlap(place, box), default=None)
+        return box is not None and overlap(place, box) >= _SAME_PLACE and not any(
+            overlap(self._estimator.covered(other.pose, camera), box) >= _SAME_PLACE
+            for other in self._tracks if other is not track)
 
     def _alone(self, track: Track, camera: Camera) -> bool:
         """Whether no other track's box touches this one's."""
@@ -247,20 +278,21 @@ class PoseTracker:
 
     def _find_new(self, image: np.ndarray, camera: Camera, boxes: list[np.ndarray] | None) -> None:
         """Tracks for what a detector, or now and then the model itself, sees where no track is."""
-        proposed = boxes is None
-        if boxes is None:
+        if boxes is not None:
+            seen = Found(boxes, [None] * len(boxes), False)
+        else:
             self._until_search -= 1
             if self._until_search > 0 and any(t.seen_s == self._stamp for t in self._tracks):
                 return
             self._until_search = self.settings.search_every
             begin = time.perf_counter()
-            boxes = [np.array(box) for box in self._estimator.proposer(image)]
-            self.timings["proposals"] = 1e3 * (time.perf_counter() - begin)
-        boxes = [box for box in boxes if not self._claim(box, camera)]
-        accept = self._estimator.bundle.card.score.accept if proposed else 0.0
-        presence = self._estimator.bundle.card.presence
-        found = [p for p in self._locate(image, camera, boxes, proposed) if p is not None and p.score >= accept
-                 and (proposed or is_present(p, presence))]
+            seen = self._estimator.find(image)
+            self.timings[seen.stage] = 1e3 * (time.perf_counter() - begin)
+        new = [k for k, box in enumerate(seen.boxes) if not self._claim(box, camera)]
+        located = self._locate(image, camera, [seen.boxes[k] for k in new], seen.proposed)
+        reasons = [self._estimator.refused(pose, seen, seen.scores[k]) for k, pose in zip(new, located, strict=True)]
+        self.looked = [(tuple(seen.boxes[k].tolist()), reason) for k, reason in zip(new, reasons, strict=True)]
+        found = [pose for pose, reason in zip(located, reasons, strict=True) if pose is not None and not reason]
         found.sort(key=lambda pose: -pose.score)
         places = np.array([self._estimator.covered(pose, camera) for pose in found]).reshape(-1, 4)
         for k in distinct_boxes(places, -np.arange(len(found), dtype=float)):

@@ -90,6 +90,6 @@ def test_photographs(estimator, device):
     images = [np.ascontiguousarray(cv2.imread(str(picture))[..., ::-1]) for car in sorted(folder.iterdir())
               if car.is_dir() for picture in sorted(car.glob("*.jpg"))[7::14]]
     cameras = [Camera.from_hfov(image.shape[1], image.shape[0], 25.0) for image in images]
-    rois = [tuple(estimator.proposer(image)[0]) for image in images]
+    rois = [tuple(estimator.find(image).boxes[0]) for image in images]
     maps, targets = features_of(estimator, images, cameras, rois)
     compare(estimator, device, maps, targets)

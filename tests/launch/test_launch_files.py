@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launch files, unmodified: resolved, checked, and their processes started for real."""
 
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -39,13 +43,67 @@ def test_every_argument_is_described(file):
     for argument in launch.arguments.values():
         assert argument.description and argument.description.endswith(".")
         if argument.default_value in ("true", "false"):
-            assert argument.choices == ["true", "false"]
-    assert {"namespace", "rviz", "params_file"} <= set(launch.arguments)
-    schema = {p.name: p for p in parameters.POSE_NODE}
-    for name in ("category", "bundle", "backend", "precision", "device", "engine_cache", "threads", "autostart"):
-        given, known = launch.arguments[name], schema[name]
-        assert yaml.safe_load(given.default_value or '""') == known.default
-        assert not known.choices or given.choices == list(known.choices)
+            assert argument.choices == ["true", "false", "True", "False"]
+    assert {"namespace", "rviz", "params_file", "use_sim_time"} <= set(launch.arguments)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_every_parameter_is_an_argument(file, tmp_path):
+    """With its own default and choices, and what is given reaches the node in its type."""
+    launch = Launch(file)
+    for p in parameters.POSE_NODE:
+        given = launch.arguments[p.name]
+        assert type(p.default)(yaml.safe_load(given.default_value or '""')) == p.default, p.name
+        assert not p.choices or given.choices == list(p.choices)
+        assert p.description in given.description
+    others = {a.name for a in launch.arguments.values()} - {p.name for p in parameters.POSE_NODE}
+    assert len(launch.arguments) == len(others) + len(parameters.POSE_NODE), "a name has two meanings"
+    chosen = {"tracking": "True", "min_score": "0", "max_objects": "3", "child_frame_prefix": "2", "rois": "proposals",
+              "use_sim_time": "true"}
+    assert passed(Launch(file, rviz="false", **chosen), tmp_path).items() >= {
+        "tracking": True, "min_score": 0.0, "max_objects": 3, "child_frame_prefix": "2", "rois": "proposals",
+        "use_sim_time": True, "publish_tf": True}.items()
+
+
+def passed(launch: Launch, folder: Path) -> dict:
+    """The parameters that the pose node is started with, without those of a file."""
+    index = [node.executable for node in launch.nodes].index("pose_node")
+    command, _ = launch.commands(folder)[index]
+    content = yaml.safe_load(Path(command[command.index("--params-file") + 1]).read_text())
+    (block,) = content.values()
+    return block["ros__parameters"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_an_argument_that_is_none_is_told(file):
+    """ros2 launch takes it in silence: the launch ends before a node is started."""
+    with pytest.raises(RuntimeError, match=rf"{file.name} has no argument 'min_scroe' \(is min_score meant\?\): ros2"):
+        Launch(file, min_scroe="0.3")
+    Launch(file, included=True, something_of_the_robot="1")  # of the file that includes this one
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("threads", "many", "threads:='many' must be an integer"),
+    ("min_score", "high", "min_score:='high' must be a number"),
+    ("default_hfov_deg", "0.5", "'default_hfov_deg' is 0.5; allowed: 0 or 1 to 170")])
+def test_a_value_that_is_none_is_told(name, value, words):
+    with pytest.raises(parameters.ParameterError, match=re.escape(words)):
+        Launch(ROOT / "launch/pose.launch.py", **{name: value})
+
+
+def test_what_a_file_sets_wins_and_is_told(tmp_path):
+    """An argument that was given and does not count is named, one that was not given is not."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**: {ros__parameters: {min_score: 0.2, tracking: true, rois: detections, max_objects: 5}}\n"
+                    "image_source_node: {ros__parameters: {category: bottle}}\n")
+    launch = Launch(ROOT / "launch/pose.launch.py", params_file=str(file), min_score="0.3", tracking="false",
+                    max_objects="5", category="cup")
+    assert launch.told == [
+        f"min_score:=0.3 is not used: {file} sets min_score to 0.2, and what the file sets wins; take it out there",
+        f"tracking:=false is not used: {file} sets tracking to true, and what the file sets wins; take it out there"]
+    assert launch.nodes[0].parameters[-1] == str(file), "the last one wins"
+    with pytest.raises(parameters.ParameterError, match="params_file '/no/such.yaml' cannot be read"):
+        Launch(ROOT / "launch/pose.launch.py", params_file="/no/such.yaml")
 
 
 def test_pose_has_the_topics_as_arguments():
@@ -57,10 +115,58 @@ def test_pose_has_the_topics_as_arguments():
     assert launch.values["depth_image"] == "depth/image"
 
 
-@pytest.mark.parametrize(("arguments", "executables"), [({"rviz": "false"}, ["pose_node"]),
-                                                        ({"rviz": "true"}, ["pose_node", "rviz2"])])
-def test_rviz_is_optional(arguments, executables):
-    assert [n.executable for n in Launch(ROOT / "launch/pose.launch.py", **arguments).nodes] == executables
+def installed(monkeypatch, *packages: str) -> None:
+    """``packages`` are, beside what is."""
+    here = launching_prefix()
+    monkeypatch.setattr("ament_index_python.packages.get_package_prefix",
+                        lambda name: "/opt/ros" if name in packages else here(name))
+
+
+def launching_prefix():
+    from ament_index_python import packages
+
+    return packages.get_package_prefix
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_rviz_is_optional(monkeypatch, file):
+    """Off, on, and asked for where it is not installed: a sentence, and all the rest."""
+    def executables(**given):
+        launch = Launch(file, **given)
+        return [node.executable for node in launch.nodes], launch.told
+
+    rest, told = executables(rviz="false")
+    assert "rviz_view" not in rest and not told
+    assert executables(rviz="true")[0] == rest
+    assert executables(rviz="true")[1][0].startswith("RViz is not installed and is left out")
+    installed(monkeypatch, "rviz2")
+    assert executables(rviz="true") == ([*rest, "rviz_view"], [])
+    assert ("rviz_view" in executables()[0]) == (file.stem == "demo.launch")
+
+
+def test_nothing_waits_for_a_node_that_has_ended():
+    """The demo ends with its pose node, and with a source that cannot play; not with one that has played."""
+    launch = Launch(ROOT / "launch/demo.launch.py", rviz="false")
+    source, estimator = launch.nodes
+    assert [a.reason for a in launch.after(estimator, 0)] == ["pose_node has ended"]
+    assert [a.reason for a in launch.after(source, 1)] == ["image_source_node has ended"]
+    assert launch.after(source, 0) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_nodes_end_with_the_launch_that_started_them(tmp_path, how):
+    """However it ends. Its place is taken by a process that does nothing."""
+    launcher = subprocess.Popen(["sleep", "600"])
+    launch = Launch(ROOT / "launch/demo.launch.py", rviz="false", namespace="orphans", autostart="false")
+    nodes = [NodeProcess(command, tmp_path / f"{index}.log", {**env, "DINEMO_LAUNCHED_BY": str(launcher.pid)})
+             for index, (command, env) in enumerate(launch.commands(tmp_path))]
+    assert launch.environment(launch.nodes[0])["DINEMO_LAUNCHED_BY"] == str(os.getpid())
+    time.sleep(4.0)
+    assert [node.process.poll() for node in nodes] == [None, None], [node.output for node in nodes]
+    launcher.send_signal(how)
+    launcher.wait(5)
+    assert [node.process.wait(5) for node in nodes] == [0, 0]
+    assert not any("Traceback" in node.output for node in nodes)
 
 
 def test_unknown_choices_are_refused():
@@ -124,7 +230,6 @@ def test_file_wins_over_argument_defaults(started, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"autostart": False, "category": "unicorn"}}}))
     process, = started(Launch(ROOT / "launch/pose.launch.py", params_file=str(file)))
-    import time
     time.sleep(6.0)
     assert "configure" not in process.output, process.output
 
@@ -146,11 +251,6 @@ def test_what_computes_is_an_argument(started, make_probe, tmp_path):
     assert values["backend_reason"].startswith("onnxruntime in fp16 cannot be used: ")
 
 
-def test_threads_are_a_number(tmp_path):
-    with pytest.raises(ValueError, match="'many' is no int"):
-        Launch(ROOT / "launch/pose.launch.py", threads="many").commands(tmp_path)
-
-
 def test_demo_launch_runs(started, make_probe):
     """The image source and the node find each other, by default on the sequence that ships."""
     processes = started(Launch(ROOT / "launch/demo.launch.py", rviz="false", namespace="show"))
@@ -163,7 +263,7 @@ def test_demo_launch_runs(started, make_probe):
 def test_scene_takes_the_place_of_the_pictures():
     """And of the category; without one everything is as it was."""
     file = ROOT / "launch/demo.launch.py"
-    assert [n.executable for n in Launch(file).nodes] == ["image_source_node", "pose_node", "rviz2"]
+    assert [n.executable for n in Launch(file).nodes] == ["image_source_node", "pose_node"]
     scene = Launch(file, scene="cups", rviz="false", category="bottle")
     assert [n.executable for n in scene.nodes] == ["scene_node", "pose_node"]
     assert scene.nodes[1].parameters[0]["category"] == "cup"

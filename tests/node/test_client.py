@@ -14,7 +14,7 @@ import rclpy
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from ros_support.pose_node_here import CAMERA, IMAGE, pose_node_here
+from ros_support.pose_node_here import CAMERA, IMAGE, model_of, pose_node_here
 from ros_support.processes import running_node
 from std_srvs.srv import Trigger
 
@@ -77,8 +77,8 @@ def test_all_of_its_requests(scripted):
         answer = client.estimate()
         assert answer.success and answer.T == pytest.approx(CAR.T_cam_obj) and answer.best.used == 5
         done = client.enable(False)
-        assert done.success and "is disabled" in done.reason and node._estimator is None
-        assert client.enable().success and node._estimator is not None
+        assert done.success and "is disabled" in done.reason and model_of(node) is None
+        assert client.enable().success and model_of(node) is not None
         assert client.reset().reason == "0 tracks forgotten, with gates and the last stamp"
 
 

@@ -138,8 +138,10 @@ def test_diagnostics_tell_where_the_distance_is_from(robot):
     tree.static("base", "camera", T_BASE_CAMERA)
     probe.spin(0.5)
     broken = Observation("support", False, 0.05, "the object is 5.0 cm above the plane: held, or on something")
-    estimator.answer = [replace(SEEN, source="support+depth"), replace(SEEN, source="support"),
-                        replace(SEEN, source="rgb", observations=(broken,))]
+    apart = [se3(SEEN.T_cam_obj[:3, :3], SEEN.T_cam_obj[:3, 3] + [x, 0.0, 0.0]) for x in (-0.3, 0.0, 0.3)]
+    estimator.answer = [replace(SEEN, T_cam_obj=apart[0], source="support+depth"),
+                        replace(SEEN, T_cam_obj=apart[1], source="support"),
+                        replace(SEEN, T_cam_obj=apart[2], source="rgb", observations=(broken,))]
     probe.answer("detections", probe.send(IMAGE, CAMERA))
     values = probe.diagnosis()
     assert [values[f"poses_from_{source}"] for source in ("rgb", "support", "depth", "support_depth")] == list("1101")

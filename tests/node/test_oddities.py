@@ -227,11 +227,15 @@ def test_transport_that_is_not_there_is_told(tmp_path, make_probe, transport, ki
 
 
 def test_simulated_time_without_a_clock_is_no_silence(tmp_path, make_probe):
-    """The timers stand on the steady clock: diagnostics come, and say that no image does."""
+    """The timers stand on the steady clock: diagnostics come, and say that no image does and why."""
     namespace = "/simulated_test"
     node = start_node("pose_node", tmp_path / "log", namespace, use_sim_time=True, diagnostics_period_s=0.2,
                       stale_after_s=0.5)
     node.wait_for_output("no image for")
     probe = make_probe(namespace, outputs=("/diagnostics",))
-    assert probe.diagnosis()["message"].startswith("no image on")
+    message = probe.diagnosis()["message"]
+    assert message.startswith("no image on") and "no time comes on /clock, nobody publishes it" in message
+    said, = lines_with(node, "no time comes on /clock")
+    assert "WARN" in said
     assert node.interrupt() == 0
+

@@ -253,7 +253,7 @@ def test_gates_of_the_stream_do_not_hold_back_an_answer(scene):
 def test_a_bug_is_a_sentence(scene, monkeypatch):
     node, probe, asking = scene(lambda number: [CAR])
     probe.wait_for_node()
-    monkeypatch.setattr("dinemo_ros.node.on_demand.fuse_frames", lambda *_: 1 / 0)
+    monkeypatch.setattr("dinemo_ros.node.on_demand.fuse_categories", lambda *_: 1 / 0)
     assert "cannot estimate: unexpected ZeroDivisionError" in asking.ask().answer().reason
     monkeypatch.undo()
 

@@ -18,7 +18,7 @@ NAMESPACE = "/shared_memory_test"
 
 
 def segments_mb(pid: int) -> list[float]:
-    """Sizes of the shared memory of Fast DDS that the process has mapped to write to it."""
+    """Sizes of all shared memory of Fast DDS that the process has mapped."""
     lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
     found = [re.match(r"([0-9a-f]+)-([0-9a-f]+) rw\S* .*/fastdds_[0-9a-f]{16}$", line) for line in lines]
     return [(int(one[2], 16) - int(one[1], 16)) / 1e6 for one in found if one]
@@ -30,7 +30,7 @@ def test_the_node_takes_a_quarter_of_a_cameras_and_still_shows_overlays_of_1080p
     for name in PROFILE_VARIABLES:
         monkeypatch.setenv(name, str(get_package_share_path("dinemo_ros") / "config" / "fastdds.xml"))
     with running_node(tmp_path, NAMESPACE) as node:
-        assert 16 < max(segments_mb(node.process.pid)) < 20
+        assert any(16 < size < 20 for size in segments_mb(node.process.pid)), "its own; others are of who sends to it"
         probe = make_probe(NAMESPACE, outputs=("overlay",))
         probe.wait_for_node()
         frame = demo_frames[0]

@@ -7,12 +7,11 @@ import gc
 import time
 import weakref
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
-from ros_support.pose_node_here import CAMERA, IMAGE, ScriptedModel, pose_node_here
+from ros_support.pose_node_here import CAMERA, IMAGE, ScriptedModel, model_of, pose_node_here
 from std_srvs.srv import SetBool, Trigger
 
 from dinemo_ros.errors import BackendError
@@ -53,11 +52,11 @@ def test_disabled_node_lets_go_of_images_and_model(scene):
     node, probe = scene(tracking=False)
     probe.wait_for_node()
     probe.answer("detections", probe.send(IMAGE, CAMERA))
-    model = weakref.ref(node._estimator)
+    model = weakref.ref(model_of(node))
     answer = enable(probe, False)
     assert answer.success and "is disabled: no images are taken and memory is free" in answer.message
     gc.collect()
-    assert model() is None and node._estimator is None and node._tracker is None
+    assert model() is None and model_of(node) is None
     probe.wait(lambda: probe.images.get_subscription_count() == 0 == probe.infos.get_subscription_count(), "no takers")
     values = probe.diagnosis()
     assert values["enabled"] == "false" and values["level"] == 0 and values["state"] == "active"
@@ -77,7 +76,7 @@ def test_disabled_node_lets_go_of_images_and_model(scene):
 def test_disabled_at_the_start(scene):
     """The model is loaded once, so that errors are known, and let go of; images are taken when it is enabled."""
     node, probe = scene(enabled_at_start=False)
-    assert node._estimator is None and ScriptedModel.loaded == 1
+    assert model_of(node) is None and ScriptedModel.loaded == 1
     assert probe.images.get_subscription_count() == 0
     assert not probe.set_parameter("enabled_at_start", True).successful
     assert enable(probe, True).success
@@ -99,7 +98,7 @@ def test_a_request_wakes_a_disabled_node_for_its_time(scene):
         probe.spin(0.1)
     answer = PoseAnswer.read(future.result().message)
     assert answer.success and answer.objects[0].used == 5 and answer.T == pytest.approx(CAR.T_cam_obj)
-    assert probe.received["detections"] == [] and node._estimator is None
+    assert probe.received["detections"] == [] and model_of(node) is None
     probe.wait(lambda: probe.images.get_subscription_count() == 0, "no takers")
     assert probe.diagnosis()["enabled"] == "false"
 
@@ -112,10 +111,10 @@ def test_the_switch_outlives_transitions(scene):
     assert probe.change_state(Transition.TRANSITION_CLEANUP)
     assert probe.change_state(Transition.TRANSITION_CONFIGURE)
     assert probe.change_state(Transition.TRANSITION_ACTIVATE)
-    assert node._estimator is None and node._inputs is None
+    assert model_of(node) is None and node._inputs is None
     assert probe.change_state(Transition.TRANSITION_DEACTIVATE)
     assert "images will be taken once the node is active" in enable(probe, True).message
-    assert node._estimator is not None and node._inputs is None
+    assert model_of(node) is not None and node._inputs is None
     assert probe.change_state(Transition.TRANSITION_ACTIVATE)
     probe.wait_for_node()
 
@@ -136,16 +135,17 @@ def test_a_model_that_does_not_load_again_is_a_sentence(scene, monkeypatch):
     assert probe.diagnosis()["message"].startswith("disabled")
 
 
-def test_reset_forgets_tracks_gates_and_stamps(scene):
+def test_reset_forgets_tracks_gates_and_stamps(scene, monkeypatch):
     """After a jump that is held back: it is none after a reset. A stamp a little older is not out of order then."""
     node, probe = scene(lambda number: [FLIP if number else CAR], gate_angle_deg=30.0, time_jump_s=10.0)
     probe.wait_for_node()
     first = probe.header()
     assert probe.answer("detections", probe.send(IMAGE, CAMERA, first)).detections
     assert not probe.answer("detections", probe.send(IMAGE, CAMERA)).detections
-    with node._work:
-        node._tracker = SimpleNamespace(reset=lambda: 2, timings={})
-    answer = reset(probe)
+    forget = node._categories.forget
+    with monkeypatch.context() as patched:
+        patched.setattr(node._categories, "forget", lambda: 2 + forget())
+        answer = reset(probe)
     assert answer.success and answer.message == "2 tracks forgotten, with gates and the last stamp"
     assert probe.answer("detections", probe.send(IMAGE, CAMERA)).detections
     old = probe.header(conversions.nanoseconds(first.stamp) - 500_000_000)

@@ -6,7 +6,6 @@ from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.errors import CameraError
 from dinemo_ros.node import conversions, validation
 from dinemo_ros.node.diagnostics import Monitor
-from dinemo_ros.node.synchronizer import StampMatcher
 
 SECOND = 1_000_000_000
 
@@ -68,23 +67,6 @@ def test_boxes_that_the_lens_does_not_show_are_left_out_and_the_others_stay():
     assert good == [boxes[1]] and len(bad) == 2
     assert "ROI [0.0, 0.0, 50.0, 50.0] cannot be looked at" in str(bad[0])
     assert validation.check_rois(boxes, 640, 480, Camera.from_hfov(640, 480, 60.0)) == (boxes, [])
-
-
-def test_matcher_pairs_equal_stamps_in_either_order_and_drops_older_ones():
-    matcher = StampMatcher()
-    assert matcher.add_image(1, "image 1") is None
-    assert matcher.add_image(2, "image 2") is None
-    assert matcher.add_detections(2, "boxes 2") == ("image 2", "boxes 2")
-    assert matcher.add_detections(1, "boxes 1") is None, "image 1 was overtaken"
-    assert matcher.add_detections(3, "boxes 3") is None
-    assert matcher.add_image(3, "image 3") == ("image 3", "boxes 3")
-
-
-def test_matcher_counts_detections_that_never_match():
-    matcher = StampMatcher()
-    for stamp in range(StampMatcher.KEPT + 5):
-        matcher.add_detections(1000 + stamp, "boxes")
-    assert matcher.unmatched == 5
 
 
 class Recorder:

@@ -2,7 +2,8 @@
 """Runs the package's unmodified launch files where ``launch`` and ``launch_ros`` are not installed.
 
 Knows the few actions and substitutions our launch files keep to, and builds the command line that launch_ros builds.
-An unknown keyword or argument is an error here as there, so a typing mistake does not pass.
+An unknown keyword is an error here as there, so a typing mistake does not pass; an unknown argument is taken in
+silence, as there. Parameters are read as ``launch.utilities.type_utils.coerce_to_type`` reads them.
 """
 
 from __future__ import annotations
@@ -49,20 +50,13 @@ class ParameterValue:
         self.value, self.value_type = value, value_type
 
     def perform(self, values):
-        """A typed value, checked as launch_ros does: YAML must read the text as that type."""
         raw = text(self.value, values)
-        parsed = raw if self.value_type is str else yaml.safe_load(raw)
+        if self.value_type is not bool:
+            return self.value_type(raw)
+        parsed = yaml.safe_load(raw)
         if type(parsed) is not self.value_type:
             raise ValueError(f"{raw!r} is no {self.value_type.__name__}")
         return parsed
-
-
-class IfCondition:
-    def __init__(self, predicate):
-        self.predicate = predicate
-
-    def evaluate(self, values):
-        return {"true": True, "1": True, "false": False, "0": False}[text(self.predicate, values).lower()]
 
 
 class DeclareLaunchArgument:
@@ -72,11 +66,10 @@ class DeclareLaunchArgument:
 
 class Node:
     def __init__(self, *, executable, package=None, name=None, namespace=None, parameters=None, remappings=None,
-                 arguments=None, additional_env=None, output=None, condition=None):
+                 arguments=None, additional_env=None, output=None):
         self.package, self.executable, self.name, self.namespace = package, executable, name, namespace
         self.parameters, self.remappings = parameters or [], remappings or []
         self.arguments, self.additional_env = arguments or [], additional_env or {}
-        self.condition = condition
 
     def command(self, values, folder: Path) -> list[str]:
         """The command line; parameter dictionaries become YAML files in ``folder``."""
@@ -103,9 +96,52 @@ class Node:
         return str(path)
 
 
+class LogInfo:
+    def __init__(self, *, msg):
+        self.msg = msg
+
+
+class Shutdown:
+    def __init__(self, *, reason=""):
+        self.reason = reason
+
+
+class OnProcessExit:
+    def __init__(self, *, target_action, on_exit):
+        self.target_action, self.on_exit = target_action, on_exit
+
+
+class RegisterEventHandler:
+    def __init__(self, event_handler):
+        self.event_handler = event_handler
+
+
+class GroupAction:
+    def __init__(self, actions, *, scoped=True, forwarding=True):
+        self.actions, self.scoped, self.forwarding = actions, scoped, forwarding
+
+
+class PythonLaunchDescriptionSource:
+    def __init__(self, location):
+        self.location = location
+
+
+class IncludeLaunchDescription:
+    def __init__(self, source, *, launch_arguments=()):
+        self.source, self.launch_arguments = source, dict(launch_arguments)
+
+
 class OpaqueFunction:
     def __init__(self, *, function):
         self.function = function
+
+
+class Action:
+    """Of annotations only, as the next one."""
+
+
+class LaunchContext:
+    pass
 
 
 class LaunchDescription:
@@ -118,8 +154,10 @@ def text(value, values) -> str:
 
 
 _MODULES = {
-    "launch": [LaunchDescription], "launch.actions": [DeclareLaunchArgument, OpaqueFunction],
-    "launch.conditions": [IfCondition],
+    "launch": [Action, LaunchContext, LaunchDescription],
+    "launch.actions": [DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, LogInfo, OpaqueFunction,
+                       RegisterEventHandler, Shutdown],
+    "launch.event_handlers": [OnProcessExit], "launch.launch_description_sources": [PythonLaunchDescriptionSource],
     "launch.substitutions": [LaunchConfiguration, PathJoinSubstitution], "launch_ros": [],
     "launch_ros.actions": [Node], "launch_ros.parameter_descriptions": [ParameterValue],
     "launch_ros.substitutions": [FindPackageShare],
@@ -127,27 +165,42 @@ _MODULES = {
 
 
 class Launch:
-    """A launch file resolved with the given arguments."""
+    """A launch file resolved with the given arguments.
 
-    def __init__(self, file: Path, **arguments: str) -> None:
-        with mock.patch.dict(sys.modules, {name: _module(name, names) for name, names in _MODULES.items()}):
-            spec = importlib.util.spec_from_file_location(file.stem.replace(".", "_"), file)
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            entities = module.generate_launch_description().entities
+    included: by another launch file, in whose name the process was started.
+    """
+
+    def __init__(self, file: Path, included: bool = False, **arguments: str) -> None:
+        argv = [f"{name}:={value}" for name, value in arguments.items()]
+        command = ["ros2", "launch", "some_package", "robot.launch.py" if included else file.name, *argv]
+        with mock.patch.dict(sys.modules, {name: _module(name, names) for name, names in _MODULES.items()}), \
+                mock.patch.object(sys, "argv", command):
+            self._resolve(file, arguments, argv)
+
+    def _resolve(self, file: Path, arguments: dict[str, str], argv: list[str]) -> None:
+        spec = importlib.util.spec_from_file_location(file.stem.replace(".", "_"), file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        entities = module.generate_launch_description().entities
         self.arguments = {e.name: e for e in entities if isinstance(e, DeclareLaunchArgument)}
-        unknown = set(arguments) - set(self.arguments)
-        if unknown:
-            raise KeyError(f"unknown launch arguments {sorted(unknown)}")
-        self.values = {name: arguments.get(name, text(a.default_value, {})) for name, a in self.arguments.items()}
+        self.values = {**{name: text(a.default_value, {}) for name, a in self.arguments.items()}, **arguments}
         for name, argument in self.arguments.items():
             if argument.choices and self.values[name] not in argument.choices:
                 raise ValueError(f"argument {name}:={self.values[name]} is not one of {argument.choices}")
-        context = types.SimpleNamespace(launch_configurations=self.values)
-        entities = [e for entity in entities
-                    for e in (entity.function(context) if isinstance(entity, OpaqueFunction) else [entity])]
-        self.nodes = [e for e in entities
-                      if isinstance(e, Node) and (e.condition is None or e.condition.evaluate(self.values))]
+        context = types.SimpleNamespace(launch_configurations=self.values, argv=argv)
+        self.entities = [e for entity in entities
+                         for e in (entity.function(context) if isinstance(entity, OpaqueFunction) else [entity])]
+        self.nodes = [e for e in self.entities if isinstance(e, Node)]
+        groups = [e for e in self.entities if isinstance(e, GroupAction)]
+        self.included = {Path(text(e.source.location, self.values)): (e.launch_arguments, group)
+                         for group in groups for e in group.actions}
+        self.told = [e.msg for e in self.entities if isinstance(e, LogInfo)]
+
+    def after(self, node: Node, returncode: int) -> list:
+        """What follows of the end of ``node``."""
+        event = types.SimpleNamespace(returncode=returncode, process_name=node.executable)
+        handlers = [e.event_handler for e in self.entities if isinstance(e, RegisterEventHandler)]
+        return [action for h in handlers if h.target_action is node for action in h.on_exit(event, None)]
 
     def environment(self, node: Node) -> dict[str, str]:
         return {**os.environ, **{name: text(value, self.values) for name, value in node.additional_env.items()}}

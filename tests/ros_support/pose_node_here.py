@@ -14,6 +14,7 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.parameter import Parameter
 
 from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.detection.regions import projected_box
 from dinemo_ros.node import pose_node
 from dinemo_ros.pose import ObjectPose
 
@@ -22,7 +23,8 @@ IMAGE, CAMERA = np.full((48, 64, 3), 90, np.uint8), Camera.from_hfov(64, 48, 60.
 
 
 class ScriptedModel:
-    """Stands for the estimator: finds ``script(number of the image)``, counted over all models of a test.
+    """Stands for the estimator: finds what is of its category in ``script(number of the call)``, counted over all
+    models of a test.
 
     ``asked``: the keywords of each call.
     """
@@ -33,13 +35,23 @@ class ScriptedModel:
 
     def __init__(self, bundle, **settings) -> None:
         ScriptedModel.loaded += 1
-        self.bundle, self.timings = bundle, {}
+        self.bundle, self.timings, self.looked = bundle, {}, []
         self.extractor = SimpleNamespace(name="scripted", precision="fp32", device="none", reason="a test wants it")
         self.pipeline = SimpleNamespace(device="none")
 
     def estimate(self, image, camera, rois=None, **known) -> list[ObjectPose]:
-        ScriptedModel.asked.append({"rois": rois, "camera": camera, **known})
-        return list(ScriptedModel.script(len(ScriptedModel.asked) - 1))
+        ScriptedModel.asked.append({"category": self.bundle.card.category, "rois": rois, "camera": camera, **known})
+        self.looked = [(tuple(roi), "") for roi in rois or ()]
+        found = ScriptedModel.script(len(ScriptedModel.asked) - 1)
+        return [pose for pose in found if pose.category == self.bundle.card.category]
+
+    def covered(self, pose, camera) -> np.ndarray:
+        return projected_box(pose, camera, self.bundle.mesh.vertices / self.bundle.mesh.extent)
+
+
+def model_of(node: pose_node.PoseNode) -> ScriptedModel | None:
+    """The model of the first category; None while the node rests or is not configured."""
+    return next(iter(node._categories._of.values())).estimator if node._categories else None
 
 
 @contextmanager

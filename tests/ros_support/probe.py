@@ -23,8 +23,9 @@ from visualization_msgs.msg import MarkerArray
 from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.node.conversions import camera_to_info, nanoseconds, rgb_to_image
 
-_OUTPUTS = {"detections": Detection3DArray, "pose": PoseStamped, "pose_with_covariance": PoseWithCovarianceStamped,
-            "markers": MarkerArray, "overlay": Image, "/tf": TFMessage, "/diagnostics": DiagnosticArray}
+_OUTPUTS = {"detections": Detection3DArray, "boxes": Detection2DArray, "pose": PoseStamped,
+            "pose_with_covariance": PoseWithCovarianceStamped, "markers": MarkerArray, "overlay": Image,
+            "/tf": TFMessage, "/diagnostics": DiagnosticArray}
 
 
 class Probe(Node):
@@ -60,16 +61,16 @@ class Probe(Node):
         return header
 
     def send_boxes(self, header: Header, boxes, class_id: str = "car", score: float = 0.9) -> None:
-        """Detection2DArray of (x_min, y_min, x_max, y_max) boxes."""
+        """Detection2DArray of (x_min, y_min, x_max, y_max) boxes, with a class and a score of their own after that."""
         self.start_detector()
         message = Detection2DArray(header=header)
-        for x_min, y_min, x_max, y_max in boxes:
+        for x_min, y_min, x_max, y_max, *own in boxes:
             detection = Detection2D(header=header)
             detection.bbox.center.position.x = (x_min + x_max) / 2
             detection.bbox.center.position.y = (y_min + y_max) / 2
             detection.bbox.size_x, detection.bbox.size_y = x_max - x_min, y_max - y_min
             result = ObjectHypothesisWithPose()
-            result.hypothesis.class_id, result.hypothesis.score = class_id, score
+            result.hypothesis.class_id, result.hypothesis.score = own or (class_id, score)
             detection.results = [result]
             message.detections.append(detection)
         self._detector.publish(message)

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.detection.finder import Found
 from dinemo_ros.detection.regions import projected_box
+from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import se3
 from dinemo_ros.pose import ObjectPose
 from dinemo_ros.verification.spec import PresenceSpec
@@ -34,8 +36,8 @@ class ScriptedEstimator:
             pairs of the box and whether it was a proposal.
     """
 
-    def __init__(self) -> None:
-        self.bundle = SimpleNamespace(card=SimpleNamespace(score=SimpleNamespace(accept=ACCEPT),
+    def __init__(self, category: str = "cube") -> None:
+        self.bundle = SimpleNamespace(card=SimpleNamespace(category=category, score=SimpleNamespace(accept=ACCEPT),
                                                            presence=PresenceSpec()))
         self.timings: dict[str, float] = {}
         self.follows, self.proposals, self.searches = None, [], lambda box: None
@@ -59,6 +61,8 @@ class ScriptedEstimator:
         self.searched += [(tuple(box), proposed) for box in boxes]
         return [self.searches(box) for box in boxes]
 
-    def proposer(self, image):
+    def find(self, image):
         self.detections += 1
-        return self.proposals
+        return Found([np.array(box) for box in self.proposals], [None] * len(self.proposals), True)
+
+    refused = PoseEstimator.refused

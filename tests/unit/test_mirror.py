@@ -12,6 +12,7 @@ from shared_data import ROOT
 from unit.planted import DIM, car_card, car_mesh
 
 from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.detection.finder import Found
 from dinemo_ros.errors import BundleError
 from dinemo_ros.estimator import PoseEstimator, checked_boxes, crops_and_targets
 from dinemo_ros.features import create_extractor
@@ -159,7 +160,7 @@ class TestAtLowConfidence:
     def test_not_for_proposals_below_min_score(self, estimator, frame, monkeypatch):
         image, camera, _ = frame
         seen = pictures_seen(estimator, monkeypatch)
-        monkeypatch.setattr(type(estimator.proposer), "__call__", lambda self, picture: [np.array([0.0, 0, 60, 50])])
+        monkeypatch.setattr(estimator, "find", lambda picture: Found([np.array([0.0, 0, 60, 50])], [None], True))
         assert estimator.estimate(image, camera) == [] and seen == [1]
 
     def test_when_following(self, estimator, alone, frame, monkeypatch):

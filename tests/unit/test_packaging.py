@@ -114,7 +114,7 @@ def test_what_colcon_calls_installs_the_same(wheel, tree, tmp_path):
     assert {entry.name for entry in site.iterdir() if "egg-info" not in entry.name} == LIBRARY
     assert DATA <= {str(file.relative_to(site)) for file in site.rglob("*")}
     executables = {file.name for file in (prefix / "lib/dinemo_ros").iterdir()}
-    assert executables == {"pose_node", "image_source_node", "scene_node", "dinemo"}
+    assert executables == {"pose_node", "image_source_node", "scene_node", "rviz_view", "yolo_boxes", "dinemo"}
     assert all(os.access(file, os.X_OK) for file in (prefix / "lib/dinemo_ros").iterdir())
     done = run(tmp_path, "-c", f"import sys; sys.path.insert(0, {str(site)!r}); import dinemo_training, dinemo_ros; "
                "from dinemo_ros import find_bundle; print(find_bundle('car')); print(dinemo_training.__file__)")

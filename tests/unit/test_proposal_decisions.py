@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What single lines of the proposals are for: duplicates, half hidden neighbours, views and sizes that slide."""
 
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from unit.planted import car_card, car_mesh
 
 from dinemo_ros.camera.pinhole import Camera
-from dinemo_ros.detection.proposals import Proposer, label_objects
+from dinemo_ros.detection.duplicates import without_duplicates
+from dinemo_ros.detection.proposals import label_objects
 from dinemo_ros.detection.regions import projected_box
 from dinemo_ros.detection.sliding_window import make_templates
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
@@ -27,7 +27,7 @@ def pose_at(x: float, z: float, score: float) -> ObjectPose:
 
 def kept(*poses) -> list[float]:
     """Scores of what is left of poses, best first."""
-    found = Proposer.without_duplicates(SimpleNamespace(_unit=CUBE), poses, CAMERA)
+    found = without_duplicates(poses, CAMERA, CUBE)
     for pose in found:
         assert pose.roi == tuple(projected_box(pose, CAMERA, CUBE)), "what is reported is where the object is"
     return [pose.score for pose in found]

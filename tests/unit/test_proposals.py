@@ -7,8 +7,9 @@ from painted_car import photograph, write_painted_bundle
 from unit.planted import SIZE
 
 from dinemo_ros.camera.pinhole import Camera
-from dinemo_ros.detection.proposals import Proposer, halved, label_objects, scaled, snapped
+from dinemo_ros.detection.proposals import Proposer, label_objects, snapped
 from dinemo_ros.detection.regions import covered_share, distinct_boxes, overlap, projected_box
+from dinemo_ros.detection.scaling import halved, scaled
 from dinemo_ros.features import create_extractor
 from dinemo_ros.features.protocol import LARGEST_SIDE
 from dinemo_ros.geometry import rotation_from_viewpoint, se3

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..io.quoting import one_line
-from . import evaluate_bop, evaluate_turntable, options
+from . import evaluate_bop, evaluate_detector, evaluate_turntable, options
 from . import evaluate_options as shared
 from .evaluate_report import finish
 
@@ -55,7 +55,7 @@ not used.
 def add_parser(subparsers: Commands) -> None:
     """Declare ``dinemo eval`` and its kinds of data."""
     parser = subparsers.add_parser("eval", help="errors on annotated images: turntable, synthetic, kitti, "
-                                   "pascal3d, bop", description="Measure bundles against annotated images.")
+                                   "pascal3d, bop, detector", description="Measure bundles against annotated images.")
     kinds = parser.add_subparsers(title="kinds of data", metavar="KIND", required=True)
 
     evaluate_turntable.add_kind(kinds)
@@ -84,6 +84,7 @@ def add_parser(subparsers: Commands) -> None:
     shared.add_rois(pascal, "labels", "the annotated boxes")
     pascal.set_defaults(run=run_pascal3d)
     evaluate_bop.add_kind(kinds)
+    evaluate_detector.add_kind(kinds)
 
 
 def run_synthetic(arguments: argparse.Namespace) -> int:

@@ -56,8 +56,8 @@ def add_kind(kinds: Commands, name: str, help_text: str, description: str) -> ar
 
 def add_rois(parser: argparse.ArgumentParser, given: str, what: str) -> None:
     """Where to look, for a data set that gives one kind of region."""
-    parser.add_argument("--rois", choices=(given, "auto"), default=given, help=f"where to look: {what}, or the "
-                        "bundle's own proposals (default: %(default)s)")
+    parser.add_argument("--rois", choices=(given, "auto"), default=given, help=f"where to look: {what}, or what "
+                        "--detector says (default: %(default)s)")
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
@@ -124,7 +124,10 @@ def _competitors(arguments: argparse.Namespace, bundles: list[Bundle]) -> list[C
     from ..evaluation.floor import without_floor
     from ..evaluation.runner import Competitor
 
-    main, *others = (options.make_estimator(arguments, without_floor(bundle)) for bundle in bundles)
+    # Who annotates a box says that it holds an object; what is found without one has to pass the floor.
+    given = getattr(arguments, "rois", None) != "auto"
+    main, *others = (options.make_estimator(arguments, without_floor(bundle) if given else bundle)
+                     for bundle in bundles)
     floor, *floors = (bundle.card.presence.floor for bundle in bundles)
     competitors = [Competitor(f"{main.bundle.card.category} {main.bundle.card.version}", main, floor=floor)]
     for name, other, lowest in zip(arguments.compare, others, floors, strict=True):

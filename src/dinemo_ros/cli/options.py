@@ -18,6 +18,7 @@ from ..features.protocol import BACKENDS, PRECISION_CHOICES
 from ..io.quoting import one_line
 
 if TYPE_CHECKING:
+    from ..detection.detector import Detector
     from ..estimator import PoseEstimator
     from ..model.bundle import Bundle
 
@@ -49,9 +50,20 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=(*DEVICES, TWINS), default="auto", metavar="{" + ",".join(DEVICES) + "}",
                         help="what the solver runs on; auto: a GPU where torch and Triton can use one (default: "
                         "%(default)s)")
+    add_detector_options(parser)
     parser.add_argument("--quiet", action="store_true", help="only warnings and errors, no line about what "
                         "computes")
     add_cache_option(parser)
+
+
+def add_detector_options(parser: argparse.ArgumentParser) -> None:
+    """What finds boxes: read by :func:`detector_of`."""
+    parser.add_argument("--detector", metavar="DIR", default="auto", help="what finds objects in pictures without "
+                        "boxes: the folder of a box detector (detector.yaml); auto: the one that ships, where it knows "
+                        "the category, else the bundle's own proposals; none: these (default: %(default)s)")
+    parser.add_argument("--detector-budget", metavar="MS", type=budget_ms, default=0.0, help="milliseconds that the "
+                        "detector may take for a picture: more is looked at while there is time; 0: as much as its "
+                        "card says (default: %(default)g)")
 
 
 def add_cache_option(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +110,17 @@ def estimator_of(bundle: Bundle, arguments: argparse.Namespace) -> PoseEstimator
     from ..estimator import PoseEstimator
 
     return PoseEstimator(bundle, threads=arguments.threads, backend=arguments.backend, precision=arguments.precision,
-                         engine_cache=arguments.cache, device=arguments.device)
+                         engine_cache=arguments.cache, device=arguments.device, detector=detector_of(arguments))
+
+
+def detector_of(arguments: argparse.Namespace) -> Detector | None:
+    """The box detector that ``--detector`` names; BundleError where it is no good."""
+    from ..detection.onnx_detector import OnnxDetector, find_detector
+
+    if arguments.detector == "none":
+        return None
+    folder = find_detector() if arguments.detector == "auto" else Path(arguments.detector)
+    return OnnxDetector(folder, arguments.threads, arguments.detector_budget)
 
 
 class _OneLine(logging.Formatter):
@@ -142,6 +164,11 @@ def frame_count(text: str) -> int:
 def scene_number(text: str) -> int:
     """The number of a scene."""
     return number(text, int, 0, 999_999_999, "the number of a scene")
+
+
+def budget_ms(text: str) -> float:
+    """Milliseconds, 0 for no limit."""
+    return number(text, float, 0.0, 60_000.0, "milliseconds")
 
 
 def seed(text: str) -> int:

@@ -11,22 +11,20 @@ are proposed; the pose solver has the last word: a window without the object get
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from ..camera.crop import BORDER_GREY
-from ..camera.pinhole import Camera
 from ..features import FeatureExtractor
 from ..features.protocol import LARGEST_SIDE
 from ..model.bundle import Bundle
-from ..pose import ObjectPose
 from ..process.thread_pool import ThreadPool
 from ..solver.jit import kernel
 from ..solver.similarity import object_probability, products
 from ..solver.surface import Surface, prepare_surface
-from .regions import covered_share, distinct_boxes, overlap, projected_box
+from .regions import covered_share, distinct_boxes, overlap
+from .scaling import halved, scaled
 from .sliding_window import VERTICES, Templates, Windows, make_templates
 
 _PIXELS = 640 * 480  # of the scaled frame: a few crops' worth of work for the network
@@ -39,7 +37,6 @@ _FOREGROUND = 0.5  # probability
 _SAME_OBJECT = 0.3  # of the mesh diagonal: how far apart the vertices of neighbouring cells of one object may lie
 _AGREE = 0.35  # overlap of a window with a piece of foreground above which the piece's outline is taken
 _WITHIN = 0.75  # share of a window inside a better one above which it shows a part of the same object
-_HIDDEN, _LOW_CONFIDENCE = 0.6, 0.75  # a pose of which so much lies over a better one needs so much of its score
 _FLOOR = 0.45  # of the bundle's accepted score: windows below are not proposed
 _LIMIT = 8  # boxes per frame that are handed to the solver
 
@@ -61,7 +58,6 @@ class Proposer:
         self._finest = level((*_SMALL_LENGTHS, *_LENGTHS), True)
         self._coarse = [level(_LENGTHS, alone is None) for _ in range(_HALVINGS)]
         self._side_by_side = everybody if alone else nobody_else
-        self._unit = bundle.mesh.vertices / bundle.mesh.extent
 
     def __call__(self, image: np.ndarray) -> list[tuple[float, float, float, float]]:
         """(x_min, y_min, x_max, y_max) pixels in ``image`` uint8 [H, W, 3], the most convincing first."""
@@ -83,20 +79,6 @@ class Proposer:
                 break
         size = np.array([width, height, width, height])
         return [tuple(np.clip(boxes[k], 0, size).tolist()) for k in keep]
-
-    def without_duplicates(self, poses: Sequence[ObjectPose], camera: Camera) -> list[ObjectPose]:
-        """Of poses, best first, that project onto the same place, the best; their ROI becomes that place.
-
-        One that lies mostly over a better one is kept if it is nearly as good: a car half behind another, no second
-        reading of the same one.
-        """
-        boxes = np.array([projected_box(pose, camera, self._unit) for pose in poses]).reshape(-1, 4)
-        kept: list[int] = []
-        for k in distinct_boxes(boxes, -np.arange(len(poses), dtype=float)):
-            if all(covered_share(boxes[k], boxes[better]) < _HIDDEN
-                   or poses[k].score > _LOW_CONFIDENCE * poses[better].score for better in kept):
-                kept.append(k)
-        return [replace(poses[k], roi=tuple(boxes[k].tolist())) for k in kept]
 
 
 class Level:
@@ -156,27 +138,6 @@ class Level:
             rows, columns = np.nonzero(labels == label)
             boxes.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
         return np.array(boxes, dtype=float).reshape(-1, 4)
-
-
-def scaled(image: np.ndarray, scale: float) -> np.ndarray:
-    """``image`` [H, W, 3] uint8 at ``scale``, pixels by pixels: halved while it is more than twice as large, the rest
-    interpolated.
-
-    That takes a sixth of the time of averaging over areas of no whole number of pixels.
-    """
-    height, width = (max(1, round(scale * n)) for n in image.shape[:2])
-    while min(image.shape[0] / height, image.shape[1] / width) > 2:
-        image = halved(image)
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def halved(image: np.ndarray) -> np.ndarray:
-    """The means of 2 x 2 pixels of an image [H, W, 3] uint8: [H // 2, W // 2, 3].
-
-    An odd row or column at the end is left out; a side of one pixel stays.
-    """
-    height, width = (max(1, n // 2) for n in image.shape[:2])
-    return cv2.resize(image[:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA)
 
 
 def snapped(box: np.ndarray, pieces: np.ndarray) -> np.ndarray:

@@ -51,5 +51,10 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 def covered_share(a: np.ndarray, b: np.ndarray) -> float:
     """Share of box ``a`` [4] that lies in box ``b`` [4], 0 to 1; both x_min, y_min, x_max, y_max in one unit."""
-    side = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0.0)
-    return float(side[0] * side[1] / max(np.prod(a[2:] - a[:2]), 1e-9))
+    return float(covered_shares(a[None], b)[0])
+
+
+def covered_shares(boxes: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """:func:`covered_share` [N] of each of ``boxes`` [N, 4] in ``other`` [4]."""
+    sides = np.maximum(np.minimum(boxes[:, 2:], other[2:]) - np.maximum(boxes[:, :2], other[:2]), 0.0)
+    return np.prod(sides, axis=1) / np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1e-9)

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from ..errors import FRAME_ERRORS
 from ..io.sources.folder import read_image
-from ..pose import ObjectPose
+from ..pose import Roi
 from .boxes import area, intersection, iou, match_greedily
 from .kitti_labels import KittiFrame, KittiObject
 from .metrics import summarise, wilson_interval
@@ -21,6 +22,19 @@ from .truth import PoseTruth
 IOU_THRESHOLD = 0.5
 _GROUP = "easy cars"
 _MIN_HEIGHT_PX = 40.0  # of the easy set; smaller detections are neither right nor wrong, as in KITTI's own protocol
+
+
+class Placed(Protocol):
+    """What has been found somewhere: a pose, or only a box."""
+
+    @property
+    def roi(self) -> Roi: ...
+
+    @property
+    def score(self) -> float: ...
+
+
+Region = TypeVar("Region", bound=Placed)
 
 
 def kitti_entries(frames: Iterable[KittiFrame]) -> list[LabelledSample]:
@@ -101,7 +115,7 @@ def _easy(frame: KittiFrame) -> list[tuple[int, KittiObject]]:
     return [(number, o) for number, o in enumerate(frame.objects) if o.is_easy_car]
 
 
-def assign_own(poses: Sequence[ObjectPose], objects: Sequence[KittiObject]) -> tuple[list[ObjectPose | None], int]:
+def assign_own(poses: Sequence[Region], objects: Sequence[KittiObject]) -> tuple[list[Region | None], int]:
     """Which pose belongs to which easy car, and how many poses belong to nothing.
 
     As in KITTI's protocol, a detection of another car, of a van, or in a DontCare region, and one less than 40 pixels

@@ -82,6 +82,17 @@ _BOP_COLUMNS = (
     ("depth_refused", "depth refused", None),
     ("time_median_ms", "time", _MILLISECONDS),
 )
+# The same of the rows of a box detector.
+_DETECTOR_COLUMNS = (
+    ("group", "set", None),
+    ("pictures", "pictures", None),
+    ("min_score", "score from", None),
+    ("recall", "recall", _SHARE),
+    ("recall_n", "of", None),
+    ("precision", "precision", _SHARE),
+    ("precision_n", "of", None),
+    ("pictures_wrong", "pictures with a box on nothing", None),
+)
 _TEXTS = ("model", "occlusion", "group", "source")
 
 
@@ -93,6 +104,11 @@ def markdown(rows: Sequence[dict]) -> str:
 def bop_markdown(rows: Sequence[dict]) -> str:
     """Table of :func:`dinemo_ros.evaluation.bop_rows.bop_rows`, written as :func:`markdown` does."""
     return _table(rows, _BOP_COLUMNS)
+
+
+def detector_markdown(rows: Sequence[dict]) -> str:
+    """Table of :func:`dinemo_ros.evaluation.detections.detection_rows`, written as :func:`markdown` does."""
+    return _table(rows, _DETECTOR_COLUMNS)
 
 
 def _table(rows: Sequence[dict], known: Sequence[tuple[str, str, str | None]]) -> str:

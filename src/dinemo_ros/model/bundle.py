@@ -63,11 +63,11 @@ class Bundle:
 
     def backbone(self) -> bytes:
         """The network; BundleError if its file is no longer what the card says."""
-        return _checked_content(self.backbone_path, self.card.files[BACKBONE_FILE])
+        return checked_content(self.backbone_path, self.card.files[BACKBONE_FILE])
 
     def int8(self) -> bytes | None:
         """The network in int8 for CPUs, where the bundle brings it; BundleError as for :meth:`backbone`."""
-        return _checked_content(self.int8_path, self.card.files[INT8_FILE]) if self.int8_path else None
+        return checked_content(self.int8_path, self.card.files[INT8_FILE]) if self.int8_path else None
 
 
 def load_bundle(path: str | Path) -> Bundle:
@@ -77,7 +77,7 @@ def load_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"bundle {shown_path(path)}: no such folder; give the folder that holds {CARD_FILE}")
     card = read_card(path / CARD_FILE)
     for name in (BACKBONE_FILE, MESH_FILE, *([INT8_FILE] if INT8_FILE in card.files else [])):
-        _checked_content(path / name, card.files.get(name))
+        checked_content(path / name, card.files.get(name))
     mesh = NeuralMesh.load(path / MESH_FILE)
     _check_mesh(path, card, mesh)
     return Bundle(path, card, mesh)
@@ -120,7 +120,7 @@ def _holds(path: Path, content: bytes) -> bool:
     return path.is_file() and path.read_bytes() == content
 
 
-def _checked_content(path: Path, expected: str | None) -> bytes:
+def checked_content(path: Path, expected: str | None) -> bytes:
     """What the file holds; BundleError unless it has the sha256 that is expected."""
     if expected is None:
         raise BundleError(f"{path.parent / CARD_FILE}: files has no sha256 of {path.name}")

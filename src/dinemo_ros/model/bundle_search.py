@@ -28,7 +28,7 @@ def find_bundle(category: str) -> Path:
             somebody else may have written to it since.
     """
     if category in shipped_categories():  # a name, never a way to another folder
-        for root in _roots():
+        for root in package_roots():
             if (root / "engines" / category / CARD_FILE).is_file():
                 return root / "engines" / category
     fetched = fetched_bundles()
@@ -47,7 +47,7 @@ def bundle_folder(name: str) -> Path:
 
 def shipped_categories() -> list[str]:
     """Every name that :func:`find_bundle` finds and that came with the package."""
-    return sorted({card.parent.name for root in _roots() for card in root.glob(f"engines/*/{CARD_FILE}")})
+    return sorted({card.parent.name for root in package_roots() for card in root.glob(f"engines/*/{CARD_FILE}")})
 
 
 def fetched_folder() -> Path:
@@ -86,11 +86,11 @@ def _own(folder: Path) -> Path:
 
 def is_installed(path: Path) -> bool:
     """Whether the bundle at ``path`` lies where :func:`find_bundle` looks: it came with what else is run here."""
-    return path.resolve().parent in [(root / "engines").resolve() for root in _roots()]
+    return path.resolve().parent in [(root / "engines").resolve() for root in package_roots()]
 
 
-def _roots() -> list[Path]:
-    """Folders in which engines/CATEGORY may be.
+def package_roots() -> list[Path]:
+    """Folders in which engines/ may be, those of sourced workspaces first.
 
     pip puts data beside the libraries, which is not always below ``sys.prefix``: with ``--user`` both go to
     ``~/.local``, as root on Debian and Ubuntu to ``/usr/local``. PREFIX/lib/pythonX.Y/site-packages/dinemo_ros tells.

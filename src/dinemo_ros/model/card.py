@@ -7,6 +7,7 @@ go on to load. One that most cards do not have is declared with :func:`_optional
 
 from __future__ import annotations
 
+import math
 import re
 import typing
 from collections.abc import Callable
@@ -24,6 +25,7 @@ FORMAT = FORMATS[-1]  # which is written
 SOURCES = ("support", "depth", "support+depth")  # of the distance, beside the picture; see ObjectPose.source
 _MOST_VIEWS = 50_000  # of the coarse search; the shipped cards ask for 3,600
 _MOST_GRASPS = 100
+_MOST_LABELS, _LONGEST_LABEL = 100, 100
 _LONGEST = {"category": 64, "version": 64, "description": 2000, "license": 2000}  # characters
 _Section = typing.TypeVar("_Section")
 
@@ -135,6 +137,49 @@ class SearchSpec:
 
 
 @dataclass(frozen=True)
+class DetectorHint:
+    """What box detectors call objects of the category, and what the score of the shipped one is worth.
+
+    Attributes:
+        labels: names of classes, of whichever detectors.
+        min_score: of the shipped detector, 0 to 1, below which a box is not looked at.
+        even: its score at which as many boxes hold an object as hold none, in pictures of which half show one.
+        slope: how fast the logarithm of those odds grows with that of the score's.
+        floor: probability of an object, by detector and ``presence`` together, below which a pose in a box of the
+            shipped detector is dropped; 0 leaves it at the floor of ``presence``.
+    """
+
+    labels: tuple[str, ...] = ()
+    min_score: float = 0.3
+    even: float = 0.5
+    slope: float = 1.0
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(len(self.labels) <= _MOST_LABELS, "detector.labels", f"{len(self.labels)} names",
+                f"up to {_MOST_LABELS}")
+        for label in self.labels:
+            require(0 < len(label) <= _LONGEST_LABEL and label.isprintable(), "detector.labels", label,
+                    f"names of up to {_LONGEST_LABEL} characters that can be printed")
+        require(0.0 <= self.min_score <= 1.0, "detector.min_score", self.min_score, "0 to 1")
+        require(0.0 < self.even < 1.0, "detector.even", self.even, "between 0 and 1")
+        require(0.0 <= self.slope <= 20.0, "detector.slope", self.slope, "0 to 20")
+        require(0.0 <= self.floor <= 1.0, "detector.floor", self.floor, "0 to 1")
+
+    def __bool__(self) -> bool:
+        return bool(self.labels)
+
+    def probability(self, score: float) -> float:
+        """Of an object in a box that the shipped detector gives ``score`` (0 to 1), before one has looked.
+
+        Platt, Probabilistic Outputs for Support Vector Machines, 1999, in the logarithm of the score's odds.
+        """
+        score = min(max(score, 1e-6), 1.0 - 1e-6)
+        log_odds = self.slope * math.log(score * (1.0 - self.even) / ((1.0 - score) * self.even))
+        return 0.5 + 0.5 * math.tanh(0.5 * log_odds)
+
+
+@dataclass(frozen=True)
 class Card:
     """``model.yaml``: who the bundle is for, how to feed it, and the hashes of its files.
 
@@ -143,6 +188,7 @@ class Card:
         uncertainty_by_source: the same by what else the distance is known from, see :data:`SOURCES`.
         presence: how likely it is that there is an object at all, and how likely it has to be.
         grasps: where a gripper takes hold of it.
+        detector: what box detectors call it.
     """
 
     category: str
@@ -160,6 +206,7 @@ class Card:
     uncertainty_by_source: dict[str, UncertaintySpec] = _optional(dict)
     presence: PresenceSpec = _optional(PresenceSpec)
     grasps: tuple[GraspSpec, ...] = _optional(tuple)
+    detector: DetectorHint = _optional(DetectorHint)
     search: SearchSpec = field(default_factory=SearchSpec)
     files: dict[str, str] = field(default_factory=dict)
 

@@ -52,7 +52,7 @@ def read_card(path: Path) -> Card:
 
 def parse_card(document: dict) -> Card:
     """The card that a mapping with the keys of ``model.yaml`` stands for; BundleError names the key that is wrong."""
-    return _parse(Card, document, "")
+    return parse_schema(Card, document)
 
 
 def card_mapping(card: Card) -> dict:
@@ -77,8 +77,11 @@ def _plain(value: typing.Any) -> typing.Any:
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
-def _parse(schema: type[Schema], document: object, where: str) -> Schema:
-    """Build the dataclass ``schema`` from a YAML mapping, refusing unknown keys and wrong types."""
+def parse_schema(schema: type[Schema], document: object, where: str = "") -> Schema:
+    """The dataclass ``schema`` from a YAML mapping; BundleError for unknown keys and wrong types.
+
+    where: the mapping's own key, which stands before those in it.
+    """
     if not isinstance(document, dict):
         raise BundleError(f"{where or 'the file'} must be a mapping, got {told(document)}")
     types_of, document = typing.get_type_hints(schema), _with_new_names(document, where)
@@ -110,7 +113,7 @@ def _convert(kind: typing.Any, value: typing.Any, where: str) -> object:
         except ValueError as error:
             raise BundleError(str(error)) from None
     if isinstance(kind, type) and is_dataclass(kind):
-        return _parse(kind, value, where)
+        return parse_schema(kind, value, where)
     if isinstance(kind, types.GenericAlias):
         return _converted_items(kind, value, where)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -127,7 +130,7 @@ def _converted_items(kind: types.GenericAlias, value: typing.Any, where: str) ->
     inner = kind.__args__[1 if kind.__origin__ is dict else 0]
     if kind.__origin__ is tuple:
         if not isinstance(value, list):
-            what = "numbers" if inner is float else "mappings"
+            what = {float: "numbers", int: "whole numbers", str: "texts"}.get(inner, "mappings")
             raise BundleError(f"{where} must be a list of {what}, got {told(value)}")
         return tuple(_convert(inner, item, where) for item in value)
     if inner is str and (not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values())):

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     DepthMessage: TypeAlias = Image | CompressedImage
 
-#: Kept at a time: as many as the images that wait for a detector (:class:`dinemo_ros.node.synchronizer.StampMatcher`).
-KEPT = 12
-#: Bytes of them together: twelve of 720p in 16 bits. With 64 MB a flood made the node grow by 190 to 237 MB.
+#: Kept at a time: of two seconds, for the images that wait for a slow detector (:mod:`dinemo_ros.node.synchronizer`).
+KEPT = 60
+#: Bytes of them together: twelve of 720p in 16 bits, forty of 640x480.
+#: With 64 MB a flood made the node grow by 190 to 237 MB.
 KEPT_BYTES = 24 << 20
 #: Without a depth image for this long nobody waits for the next.
 _SILENT_S = 2.0

@@ -7,11 +7,11 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from ..detection.class_map import ClassMapError
 from ..errors import BundleError, CameraError, ImageError, RoiError, SceneError
 from ..gates import HELD_BACK
 from ..io.quoting import one_line
@@ -22,9 +22,6 @@ from .throttle import Throttle
 from .transforms import TransformError
 from .validation import HeaderError, RestartError
 
-if TYPE_CHECKING:
-    from ..estimator import PoseEstimator
-
 #: How long a rejection keeps the status from being OK, in seconds.
 _MEMORY_S = 10.0
 _WINDOW = 200  # events over which rates and latencies are taken
@@ -32,8 +29,8 @@ _WINDOW = 200  # events over which rates and latencies are taken
 # The first class that fits names the cause.
 _CAUSES = ((RestartError, "time_jump"), (HeaderError, "header"), (ImageError, "image"), (CameraError, "camera_info"),
            (RoiError, "roi"), (BundleError, "bundle"), (TransformError, "transform"), (DepthError, "depth"),
-           (SceneError, "support"))
-CAUSES = tuple(name for _, name in _CAUSES) + ("detections", "topic", "internal")
+           (SceneError, "support"), (ClassMapError, "detections"))
+CAUSES = tuple(name for _, name in _CAUSES) + ("topic", "internal")
 
 # What to do in a state that gives no poses by itself.
 _ADVICE = {"unconfigured": "configure and activate the node", "inactive": "activate the node",
@@ -182,7 +179,7 @@ class Monitor:
                running: Mapping[str, object]) -> DiagnosticStatus:
         """The present state of the node as one DiagnosticStatus.
 
-        running: what computes, see :func:`what_runs`, and what came of it.
+        running: what computes, and what came of it.
         """
         with self._lock:
             level, message = self._level_and_message(state, stale_after_s, image_topic)
@@ -231,8 +228,8 @@ class Monitor:
         if self.resting:
             return DiagnosticStatus.OK, self.resting
         if self.waited_s() > stale_after_s:
-            return DiagnosticStatus.WARN, (f"no image on {image_topic} for {self.waited_s():.0f} s: is the camera "
-                                           "running?")
+            missing = f"no image on {image_topic} for {self.waited_s():.0f} s: is the camera running?"
+            return DiagnosticStatus.WARN, "; ".join([missing, *self._standing_notes(now).values()])
         if self._error_time > max(now - _MEMORY_S, self._calm_since):
             if self._error_time > self._success_time:
                 return DiagnosticStatus.ERROR, self.last_error
@@ -240,15 +237,6 @@ class Monitor:
         if notes := self._standing_notes(now):
             return DiagnosticStatus.WARN, "estimating, but " + "; ".join(notes.values())
         return DiagnosticStatus.OK, f"estimating{self._held_back_lately(now)}"
-
-
-def what_runs(estimator: PoseEstimator | None) -> dict[str, str]:
-    """What computes just now, and why: it may be another than was asked for, or another than at the start."""
-    if estimator is None:
-        return {}
-    network = estimator.extractor
-    return {"backend": network.name, "precision": network.precision, "network_device": network.device,
-            "backend_reason": network.reason, "solver_device": estimator.pipeline.device}
 
 
 def array_message(stamp: Time, status: DiagnosticStatus) -> DiagnosticArray:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ class Hooks:
         state: label of the lifecycle's state. settings: the present parameters.
         adapt: wake or rest, as switch, requests and state want it now; raises what loading a model raises.
         forget: tracks, gates and stamps; returns how many tracks there were.
-        symmetry: of the category, while configured.
+        symmetries: of the categories by name, while configured.
         publish: (header, fused poses, parameters) publishes and latches what a request came to; the ids of the poses.
         image_topic: full name of where images come from.
         sentence: an error as something to tell.
@@ -34,7 +34,7 @@ class Hooks:
     settings: Callable[[], SimpleNamespace]
     adapt: Callable[[], None]
     forget: Callable[[], int]
-    symmetry: Callable[[], Symmetry]
+    symmetries: Callable[[], Mapping[str, Symmetry]]
     publish: Callable[[Header, list[ObjectPose], SimpleNamespace], list[str]]
     image_topic: Callable[[], str]
     sentence: Callable[[Exception], Exception]

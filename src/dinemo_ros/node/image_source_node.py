@@ -27,6 +27,7 @@ from .executable import run
 from .limited import limited
 from .node_log import NodeLog
 from .services import BoundedParameterService
+from .sim_clock import AGAIN_S, SimClock
 from .throttle import Throttle
 
 _WAIT_S = 0.05
@@ -65,6 +66,7 @@ class ImageSourceNode(Node):
         self._said_hfov = False
         self._source_notes: set[str] = set()  # that were told
         self._log, self._throttle = NodeLog(self.get_logger()), Throttle()
+        SimClock(self, lambda sentence: self._warn("clock", sentence, AGAIN_S))
         self.published = 0
 
     def play(self) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -36,10 +36,11 @@ def _point(xyz: np.ndarray) -> Point:
 class MarkerMaker:
     """Makes the markers; remembers how many objects it showed, to remove those that are gone."""
 
-    def __init__(self, mesh: NeuralMesh, mean_size: Sequence[float]) -> None:
-        """``mean_size`` [3] metres is what the mesh's vertices are scaled to."""
-        self._mean_size = np.asarray(mean_size, dtype=np.float64)
-        self._triangles = [_point(mesh.vertices[index]) for index in mesh.faces.ravel()]
+    def __init__(self, shapes: Mapping[str, tuple[NeuralMesh, Sequence[float]]]) -> None:
+        """By category the mesh, and the size [3] in metres that its vertices are scaled to."""
+        self._mean_size = {name: np.asarray(size, dtype=np.float64) for name, (_, size) in shapes.items()}
+        self._triangles = {name: [_point(mesh.vertices[index]) for index in mesh.faces.ravel()]
+                           for name, (mesh, _) in shapes.items()}
         self._shown = 0
 
     def make(self, header: Header, poses: list[ObjectPose], distances: Sequence[float], style: str,
@@ -67,9 +68,9 @@ class MarkerMaker:
         return MarkerArray(markers=markers)
 
     def _mesh(self, pose: ObjectPose) -> Marker:
-        scale = np.asarray(pose.size) / self._mean_size
-        return Marker(type=Marker.TRIANGLE_LIST, pose=pose_message(pose.T_cam_obj), points=self._triangles,
-                      scale=_vector(scale))
+        scale = np.asarray(pose.size) / self._mean_size[pose.category]
+        return Marker(type=Marker.TRIANGLE_LIST, pose=pose_message(pose.T_cam_obj), scale=_vector(scale),
+                      points=self._triangles[pose.category])
 
     def _box(self, pose: ObjectPose) -> Marker:
         return Marker(type=Marker.CUBE, pose=pose_message(pose.T_cam_obj), scale=_vector(pose.size))

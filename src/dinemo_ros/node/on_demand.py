@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -19,7 +19,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from ..fusion import Fused, Fusion, fuse_frames
+from ..fusion import Fused, Fusion, fuse_categories
 from ..io.quoting import quoted
 from ..model.symmetry import Symmetry
 from ..pose import ObjectPose
@@ -78,7 +78,7 @@ class OnDemand:
                 if hooks.state() != "active":
                     return PoseAnswer(False, f"the node is {hooks.state()}, not active, so it takes no images: "
                                       "configure and activate it, then ask again")
-                symmetry, self._collection = hooks.symmetry(), collection
+                symmetries, self._collection = hooks.symmetries(), collection
                 hooks.adapt()
                 before, since_s = self._monitor.received, time.monotonic()
             frames, ended = collection.wait(settings.estimate_timeout_s)
@@ -91,20 +91,20 @@ class OnDemand:
             return PoseAnswer(False, ended)
         least = min(settings.estimate_min_frames, settings.estimate_frames)
         if len(frames) >= least:
-            return self._conclude(frames, symmetry, least, settings)
+            return self._conclude(frames, symmetries, least, settings)
         came = (f"{len(frames)} of {settings.estimate_frames} images were answered, {least} are needed (parameters "
                 "estimate_min_frames, estimate_timeout_s); ") if frames else ""
         return PoseAnswer(False, came + why_no_images(topic, self._node.count_publishers(topic), received,
                                                       time.monotonic() - since_s, self._monitor.error_since(since_s)))
 
-    def _conclude(self, frames: Sequence[tuple[Header, list[ObjectPose]]], symmetry: Symmetry, least: int,
-                  settings: SimpleNamespace) -> PoseAnswer:
+    def _conclude(self, frames: Sequence[tuple[Header, list[ObjectPose]]], symmetries: Mapping[str, Symmetry],
+                  least: int, settings: SimpleNamespace) -> PoseAnswer:
         header = frames[-1][0]
         others = sorted({other.frame_id for other, _ in frames} - {header.frame_id})
         if others:
             return PoseAnswer(False, f"the images are of two frames, {quoted(header.frame_id)} and {quoted(others[0])}"
                               ": their poses cannot be one; have one camera publish on the topic")
-        fusion = fuse_frames([poses for _, poses in frames], symmetry, least)
+        fusion = fuse_categories([poses for _, poses in frames], symmetries, least)
         ids = self._hooks.publish(header, [one.pose for one in fusion.objects], settings)
         if not fusion.objects:
             return PoseAnswer(False, why_nothing(fusion, frames, least))

@@ -28,6 +28,10 @@ START, CONFIGURE, LIVE = "start", "configure", "live"
 
 #: Characters of a text: of a name, and of a path.
 LONGEST_NAME, LONGEST_PATH = 256, 4096
+#: Entries of a list.
+LONGEST_LIST = 100
+#: The default of a list of texts: neither rclpy nor YAML has a type for an empty one. Empty entries are left out.
+NO_ENTRIES = [""]
 
 
 class ParameterError(DinemoError):
@@ -48,7 +52,7 @@ class Parameter:
     """
 
     name: str
-    default: bool | int | float | str
+    default: bool | int | float | str | list[str]
     description: str
     unit: str = ""
     bounds: tuple[float, float] | None = None
@@ -66,9 +70,10 @@ class Parameter:
 
     @property
     def limit_text(self) -> str:
-        if self.range_text or not isinstance(self.default, str):
+        if self.range_text or not isinstance(self.default, (str, list)):
             return self.range_text or "true, false"
-        return f"{LONGEST_PATH} characters" if self.is_path else f"{LONGEST_NAME} printable characters"
+        of_each = f"{LONGEST_PATH} characters" if self.is_path else f"{LONGEST_NAME} printable characters"
+        return f"{LONGEST_LIST} entries of {of_each}" if isinstance(self.default, list) else of_each
 
     def descriptor(self) -> ParameterDescriptor:
         """As rclpy declares it: description with unit, range, and what else is allowed or fixed in words."""
@@ -87,8 +92,12 @@ class Parameter:
             descriptor.integer_range = [IntegerRange(from_value=int(lowest), to_value=int(self.bounds[1]))]
         return descriptor
 
-    def check(self, value: str | bool | float) -> str:
+    def check(self, value: str | bool | float | Sequence[str] | None) -> str:
         """Why ``value`` is not allowed, or an empty string. Types and plain ranges are rclpy's business."""
+        if value is None or (isinstance(value, Sequence) and not isinstance(value, str)):  # None: [] of a YAML file
+            if value and len(value) > LONGEST_LIST:
+                return f"parameter '{self.name}' has {len(value)} entries; at most {LONGEST_LIST} are allowed"
+            return next(filter(None, map(self.check, value or [])), "")
         if self.choices and value not in self.choices:
             return f"parameter '{self.name}' is {quoted(value)}; allowed: {self.range_text}"
         longest = LONGEST_PATH if self.is_path else LONGEST_NAME
@@ -111,6 +120,11 @@ POSE_NODE = (
               power="loads another of the installed bundles, and nothing else"),
     Parameter("bundle", "", "Folder of the model bundle; empty takes the one shipped for 'category'.", changes=START,
               is_path=True, power="reads that folder, runs its networks"),
+    Parameter("categories", NO_ENTRIES, "Categories that are looked for in one node, each with its bundle; empty takes "
+              "'category' alone.", changes=CONFIGURE, power="loads others of the installed bundles, and nothing else"),
+    Parameter("bundles", NO_ENTRIES, "Folders of more model bundles; where 'categories' names their category they take "
+              "the place of the shipped ones, else that category is looked for as well.", changes=START, is_path=True,
+              power="reads those folders, runs their networks"),
     Parameter("backend", "auto", "What runs the network; auto takes the fastest that works.",
               choices=BACKENDS, changes=CONFIGURE, power="may build an engine, minutes of work, in engine_cache"),
     Parameter("precision", "auto", "What the network computes in; auto takes fp16 or bf16 on a GPU, where they are "
@@ -126,21 +140,39 @@ POSE_NODE = (
     Parameter("image_transport", "auto", "Type of the topic 'image': raw (Image), compressed (CompressedImage); auto "
               "asks the publisher.", choices=("auto", "raw", "compressed"), changes=CONFIGURE,
               power="no more images"),
+    Parameter("image_reliability", "auto", "How 'image' is subscribed to: best_effort, reliable, or auto, which is "
+              "best effort until images are seen to be lost and their publisher offers reliable.",
+              choices=("auto", "best_effort", "reliable"), power="no more images, or images that are late"),
     Parameter("image_is_rectified", False, "The images are rectified already: use P of the camera_info and no lens "
               "distortion.", power="wrong poses"),
     Parameter("default_hfov_deg", 0.0, "Horizontal field of view assumed until a camera_info arrives; 0 waits for it.",
               unit="deg", bounds=(1.0, 170.0), or_zero=True, power="wrong distances while there is no camera_info"),
-    Parameter("rois", "auto", "Where to look: detections (boxes of 'detections_2d'), proposals (found by the model "
-              "itself), auto (detections while somebody publishes them).",
-              choices=("auto", "detections", "proposals"), power="a search of the whole image, or none"),
+    Parameter("rois", "auto", "Where to look: detections (boxes of 'detections_2d'), detector (boxes of the node's "
+              "own), proposals (found by the model itself), auto (detections while somebody publishes them, else the "
+              "detector where it knows the category, else proposals).",
+              choices=("auto", "detections", "detector", "proposals"), power="a search of the whole image, or none"),
+    Parameter("detector", "", "Folder of the node's own box detector (detector.yaml); empty takes the one that ships.",
+              changes=START, is_path=True, power="reads a network and runs it"),
+    Parameter("detector_budget_ms", 0.0, "How long the detector may take for an image: more is looked at while there "
+              "is time; 0 takes as much as its card says.", unit="ms", bounds=(0.0, 10_000.0), changes=CONFIGURE,
+              power="work per image"),
     Parameter("detections_class_id", "", "Use only 2-D detections whose best hypothesis has this class_id; empty uses "
               "all.", power="a class that never comes: no poses"),
+    Parameter("class_map", NO_ENTRIES, "Which class_id of the 2-D detections is which category, entries "
+              "'ID=category' like '41=cup', besides the category's own name and the labels in its bundle's card; with "
+              "an entry, or with several categories, other classes are left out, counted and named.",
+              changes=CONFIGURE, power="classes that never come: no poses"),
     Parameter("detections_min_score", 0.0, "Use only 2-D detections with at least this score.", bounds=(0.0, 1.0),
               power="1 uses none"),
+    Parameter("detections_max_age_s", 2.0, "An image waits this long for its boxes: longer than the detector takes.",
+              unit="s", bounds=(0.05, 60.0), power="memory, within detections_buffer_mb; or no poses"),
+    Parameter("detections_buffer_mb", 128, "Memory for the images that wait; the oldest go first. A 720p image takes "
+              "2.8 MB, so that 128 MB hold 1.5 s of them at 30 Hz.", unit="MB", bounds=(1, 4096), power="memory"),
     Parameter("min_score", 0.0, "Report only poses with at least this score, besides the bundle's own threshold.",
               bounds=(0.0, 1.0), power="1 reports nothing"),
-    Parameter("max_objects", 10, "Look at no more than this many boxes of a detector, the most certain ones, and "
-              "report at most this many objects per image, best first.", bounds=(1, 100), power="work per image"),
+    Parameter("max_objects", 10, "Look at no more than this many boxes of a detector, the most certain ones over all "
+              "categories, and report at most this many objects per image, best first.", bounds=(1, 100),
+              power="work per image"),
     Parameter("tracking", False, "Follow objects from image to image: stable ids instead of ranks in the TF child "
               "frames, and a search only where it is needed."),
     Parameter("track_search_every", 10, "Images between two whole searches per track, and between two looks for new "
@@ -210,6 +242,8 @@ POSE_NODE = (
     Parameter("marker_style", "mesh", "How 'markers' shows an object.", choices=("mesh", "box")),
     Parameter("marker_lifetime_s", 1.0, "A marker disappears after this time without a new one; 0 keeps it.",
               unit="s", bounds=(0.0, 3600.0)),
+    Parameter("overlay_refused", False, "Show in 'overlay' the boxes that led to no pose as well, each with the "
+              "reason."),
     Parameter("time_jump_s", 1.0, "An image older than its predecessor by more than this is a restart (bag loop, "
               "simulation reset): state is dropped and work goes on. By less: it is out of order and skipped.",
               unit="s", bounds=(0.0, 3600.0)),
@@ -267,7 +301,7 @@ def declare(node: Node, schema: Sequence[Parameter], state: Callable[[], str] = 
             value = node.declare_parameter(parameter.name, parameter.default, parameter.descriptor()).value
         except InvalidParameterTypeException as error:
             kind = {bool: "true or false", int: "an integer", float: "a number with a decimal point, like 2.0",
-                    str: "a string"}[type(parameter.default)]
+                    str: "a string", list: "a list of strings"}[type(parameter.default)]
             raise ParameterError(f"parameter '{parameter.name}' must be {kind} ({error})") from error
         except InvalidParameterValueException as error:
             raise ParameterError(f"parameter '{parameter.name}' must be {parameter.range_text} ({error})") from error
@@ -296,6 +330,11 @@ def _too_late(name: str, state: str) -> str:
 def read(node: Node, schema: Sequence[Parameter]) -> SimpleNamespace:
     """The present values, one attribute per parameter."""
     return SimpleNamespace(**{parameter.name: node.get_parameter(parameter.name).value for parameter in schema})
+
+
+def entries(values: Sequence[str] | None) -> list[str]:
+    """The entries of a list that are not empty; none of [] in a YAML file, which has no type."""
+    return [value for value in values or [] if value]
 
 
 def gating(settings: SimpleNamespace) -> Gating:

@@ -2,9 +2,9 @@
 """``pose_node``: images in, 6D poses out. A lifecycle node round :class:`dinemo_ros.estimator.PoseEstimator`.
 
 Subscribes ``image`` (Image or CompressedImage), ``camera_info``, optionally ``detections_2d``, ``depth/image`` and TF;
-publishes ``/tf``, ``detections``, ``pose``, ``pose_with_covariance``, ``markers``, ``overlay``, ``/diagnostics``. It
-subscribes only while active. An input that cannot be used is skipped, said once, counted in the diagnostics; the node
-stays alive. Services: ``~/estimate``, ``~/enable``, ``~/reset``.
+publishes ``/tf``, ``detections``, ``pose``, ``pose_with_covariance``, ``boxes``, ``markers``, ``overlay``,
+``/diagnostics``. It subscribes only while active. An input that cannot be used is skipped, said once, counted in the
+diagnostics; the node stays alive. Services: ``~/estimate``, ``~/enable``, ``~/reset``.
 """
 
 from __future__ import annotations
@@ -28,18 +28,17 @@ from vision_msgs.msg import Detection2DArray
 from ..camera.pinhole import Camera
 from ..errors import CameraError, DinemoError, told
 from ..estimator import PoseEstimator
-from ..gates import PoseGate
 from ..io.quoting import quoted
 from ..io.sample_range import SampleRange
-from ..model.bundle import Bundle, find_bundle, load_bundle
 from ..pose import ObjectPose
 from ..process.fastdds_profile import prefer_small_segment
-from ..tracker import PoseTracker, Tracking
 from . import conversions, parameters
 from .boxes import Choice, choose_boxes
+from .categories import Categories
+from .category import bundles_of
 from .depth_input import TOPIC as DEPTH_TOPIC
 from .depth_input import DepthError
-from .diagnostics import Monitor, array_message, cause_of, what_runs
+from .diagnostics import Monitor, array_message, cause_of
 from .ending import GRACE_S, leave
 from .executable import run
 from .hooks import Hooks
@@ -48,16 +47,17 @@ from .log_bridge import bridge_logging
 from .memory import give_back, share_heaps, trim
 from .node_log import NodeLog
 from .on_demand import OnDemand
-from .publishers import Outputs, TransformBroadcaster
+from .own_detector import own_detector
+from .publishers import Outputs, Picture, TransformBroadcaster
 from .scene_inputs import Scene, SceneInputs
 from .services import FIRST_TRANSITION_STATE, BoundedParameterService, only_possible
+from .sim_clock import AGAIN_S, SimClock
 from .switch import RESTING, Switch
 from .synchronizer import StampMatcher
 from .tally import why_empty
 from .validation import CameraInfos, RestartError, StampOrder, check_frame_id, strange_camera_frame, strange_frame
 
 _WATCH_PERIOD_S = 0.25
-_UNMATCHED_TOLERATED = 20
 _ONCE = float("inf")
 _TRIM_PERIOD_S = 5.0
 # Of the executor: one each for a transition, for the images, for a request on demand, for the switch; the others answer
@@ -86,10 +86,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         bridge_logging(self._log, self._tell_progress)
         self._work, self._image_group = threading.RLock(), MutuallyExclusiveCallbackGroup()
         self._broadcaster = TransformBroadcaster(self)
-        self._bundle: Bundle | None = None  # while configured
-        self._estimator: PoseEstimator | None = None  # while configured and not at rest
-        self._tracker: PoseTracker | None = None  # while tracking
-        self._gate: PoseGate | None = None
+        self._categories: Categories | None = None  # while configured
         self._outputs: Outputs | None = None
         self._active = False
         self._inputs: Inputs | None = None  # while active and not at rest
@@ -103,8 +100,9 @@ class PoseNode(LifecycleNodeMixin, Node):
         self._steady, self._trimmed_s = Clock(clock_type=ClockType.STEADY_TIME), time.monotonic()
         self.create_timer(self._settings().diagnostics_period_s, self._publish_diagnostics,
                           callback_group=MutuallyExclusiveCallbackGroup(), clock=self._steady)
+        SimClock(self, lambda sentence: self._monitor.note("clock", sentence, AGAIN_S))
         hooks = Hooks(self._work, lambda: self.state, self._settings, self._adapt, self._forget,
-                      lambda: self._bundle.card.symmetry, self._publish_estimate, self._image_topic, self._sentence)
+                      lambda: self._categories.symmetries, self._publish_estimate, self._image_topic, self._sentence)
         self._switch = Switch(self, hooks, self._settings().enabled_at_start)
         self._on_demand = OnDemand(self, hooks, self._monitor)
 
@@ -125,7 +123,7 @@ class PoseNode(LifecycleNodeMixin, Node):
         """Load the bundle and make the publishers; FAILURE, told in diagnostics and log, where that cannot be done."""
         with self._work:
             try:
-                bundle = self._load(self._settings())
+                loaded = self._load(self._settings())
                 self._adapt()  # where it is disabled: what cannot be loaded is told now, and the rest let go of
             except Exception as error:  # rclpy keeps what a transition raises to itself: the node would be silent
                 self._release()
@@ -136,21 +134,23 @@ class PoseNode(LifecycleNodeMixin, Node):
                 self._monitor.progress = ""
             give_back()
             self._monitor.recovered()
-            self._monitor.hardware_id = f"{bundle.card.category} {bundle.card.version}"
-            self._log.info(f"configured: {bundle.card.category} {bundle.card.version} from {bundle.path}")
+            self._monitor.hardware_id = str(loaded)
+            self._log.info(f"configured: {loaded} from {', '.join(str(b.path) for b in loaded.bundles.values())}")
             return super().on_configure(state)
 
-    def _load(self, settings: SimpleNamespace) -> Bundle:
+    def _load(self, settings: SimpleNamespace) -> Categories:
         self._say_progress("loading the bundle; the first start on a machine also compiles the solver")
-        self._bundle = bundle = load_bundle(settings.bundle or find_bundle(settings.category))
-        self._estimator = self._make_estimator(bundle, settings)
-        self._outputs = Outputs(self, bundle, self._broadcaster)
-        self._gate = PoseGate(bundle.card.symmetry)
-        return bundle
+        self._categories = categories = Categories(bundles_of(settings), settings.class_map or ())
+        self._wake()
+        self._outputs = Outputs(self, categories.bundles, self._broadcaster)
+        return categories
 
-    def _make_estimator(self, bundle: Bundle, settings: SimpleNamespace) -> PoseEstimator:
-        return PoseEstimator(bundle, threads=settings.threads, backend=settings.backend, precision=settings.precision,
-                             engine_cache=settings.engine_cache, device=settings.device, progress=self._say_progress)
+    def _wake(self) -> None:
+        settings, categories = self._settings(), self._categories
+        detector = own_detector(settings, list(categories.bundles.values()))
+        categories.wake(lambda bundle: PoseEstimator(
+            bundle, threads=settings.threads, backend=settings.backend, precision=settings.precision,
+            engine_cache=settings.engine_cache, device=settings.device, progress=self._say_progress, detector=detector))
 
     def _say_progress(self, text: str) -> None:
         if self.context.ok():
@@ -169,7 +169,7 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._camera_infos, self._order = CameraInfos(), StampOrder()
             self._matcher, self._samples = StampMatcher(), SampleRange()
             self._ever_wanted, self._active = False, True
-            self._gate.reset()
+            self._categories.forget()
             self._adapt()
             self._log.info(f"active: images from {self._topic('image')}, camera from {self._topic('camera_info')}"
                            + f"; {RESTING}" * (not self._switch.enabled))
@@ -226,7 +226,7 @@ class PoseNode(LifecycleNodeMixin, Node):
     def _release(self) -> None:
         if self._outputs:
             self._outputs.destroy()
-        self._outputs = self._estimator = self._tracker = self._bundle = self._gate = None
+        self._outputs = self._categories = None
         give_back()
 
     def _stop(self, how: str) -> None:
@@ -256,12 +256,12 @@ class PoseNode(LifecycleNodeMixin, Node):
             if not awake:
                 self._close_inputs()
                 self._matcher.clear()
-                if self._estimator is not None:
-                    self._estimator = self._tracker = None
+                if self._categories and self._categories.awake:
+                    self._categories.rest()
                     give_back()
                 return
-            if self._bundle is not None and self._estimator is None:
-                self._estimator = self._make_estimator(self._bundle, self._settings())
+            if self._categories and not self._categories.awake:
+                self._wake()
                 give_back()
             if self._active and self._inputs is None:
                 self._open_inputs()
@@ -269,9 +269,7 @@ class PoseNode(LifecycleNodeMixin, Node):
     def _forget(self) -> int:
         self._order = StampOrder()
         self._matcher.clear()
-        if self._gate:
-            self._gate.reset()
-        return self._tracker.reset() if self._tracker else 0
+        return self._categories.forget() if self._categories else 0
 
     def _publish_estimate(self, header: Header, poses: list[ObjectPose], settings: SimpleNamespace) -> list[str]:
         with self._work:
@@ -291,7 +289,9 @@ class PoseNode(LifecycleNodeMixin, Node):
                 return
             settings = self._settings()
             self._scene_inputs.follow(settings)
-            problem = self._inputs.follow(settings)
+            self._matcher.limit(settings.detections_max_age_s, settings.detections_buffer_mb)
+            problem = self._inputs.follow(settings, self._uses_detections(settings))
+            self._note("image", "lost", self._inputs.losses(), settings.warn_period_s)
             if problem:
                 self._monitor.reject("topic", problem, settings.warn_period_s, lost_image=False)
             if self._monitor.waited_s() > settings.stale_after_s:
@@ -306,11 +306,11 @@ class PoseNode(LifecycleNodeMixin, Node):
     def _reject_waiting(self, settings: SimpleNamespace) -> None:
         """Images come and the detections that they wait for do not."""
         topic, matcher = self._topic("detections_2d"), self._matcher
-        self._monitor.reject("detections", f"{topic}: {matcher.waiting} images have waited up to "
-                             f"{matcher.waited_s():.0f} s for their boxes ({self.count_publishers(topic)} publishers, "
-                             f"{matcher.heard} messages with other stamps), so no pose: a detector must answer every "
-                             "image with the image's header, without boxes where it sees nothing; rois:=proposals does "
-                             "without", settings.warn_period_s, lost_image=False)
+        why = matcher.problem() or (
+            f"{matcher.waiting} images have waited up to {matcher.waited_s():.0f} s for their boxes "
+            f"({self.count_publishers(topic)} publishers, {matcher.heard} messages with other stamps), so no pose: a "
+            "detector must answer with the image's header, also where it sees nothing; rois:=proposals does without")
+        self._monitor.reject("detections", f"{topic}: {why}", settings.warn_period_s, lost_image=False)
 
     def _uses_detections(self, settings: SimpleNamespace) -> bool:
         return settings.rois == "detections" or (
@@ -356,10 +356,9 @@ class PoseNode(LifecycleNodeMixin, Node):
             pair = self._matcher.add_detections(conversions.nanoseconds(message.header.stamp), message)
             if pair:
                 self._process(*pair, settings)
-            elif self._matcher.unmatched > _UNMATCHED_TOLERATED:
-                self._monitor.reject("detections", f"{self._topic('detections_2d')}: the stamps of the last "
-                                     f"{self._matcher.unmatched} messages match no image, so no pose: the detector "
-                                     "must copy the image's header", settings.warn_period_s, lost_image=False)
+            elif problem := self._matcher.problem():
+                self._monitor.reject("detections", f"{self._topic('detections_2d')}: {problem}",
+                                     settings.warn_period_s, lost_image=False)
 
     # Work
 
@@ -376,14 +375,15 @@ class PoseNode(LifecycleNodeMixin, Node):
             self._on_demand.take(scene.placement.header, [scene.placement.placed(pose) for pose in poses])
             if self._switch.enabled:  # otherwise the image is for a request only
                 poses = self._gated(poses, conversions.nanoseconds(message.header.stamp), settings)
-                self._outputs.publish(scene.placement, image, camera, poses, settings)
+                left_out = self._categories.beyond + (boxes.refused if boxes else [])
+                picture = Picture(message.header, image, camera, self._categories.looked, left_out)
+                self._outputs.publish(scene.placement, picture, poses, settings)
         except Exception as error:  # a robot's node must outlive a bug
             if not self.context.ok():
                 return None  # a signal took it away in the middle of something
             source = next((topic for kind, topic in _TOPIC_OF.items() if isinstance(error, kind)), "image")
             return self._reject(source, self._sentence(error), "no pose for this image", settings)
-        timings = (self._tracker or self._estimator).timings
-        self._monitor.image_done(len(poses), time.monotonic() - started, timings)
+        self._monitor.image_done(len(poses), time.monotonic() - started, self._categories.timings)
         return self._note_oddities(message.header, settings)
 
     def _note_oddities(self, header: Header, settings: SimpleNamespace) -> None:
@@ -428,7 +428,8 @@ class PoseNode(LifecycleNodeMixin, Node):
 
     def _boxes(self, detections: Detection2DArray, camera: Camera, settings: SimpleNamespace) -> Choice:
         choice = choose_boxes(detections, camera.width, camera.height, settings.detections_class_id,
-                              settings.detections_min_score, settings.max_objects, camera)
+                              settings.detections_min_score, settings.max_objects, camera,
+                              self._categories.class_map)
         topic, period = self._topic("detections_2d"), settings.warn_period_s
         if choice.bad:
             more = f" (and {len(choice.bad) - 1} more)" * (len(choice.bad) > 1)
@@ -447,32 +448,21 @@ class PoseNode(LifecycleNodeMixin, Node):
 
     def _estimate(self, image: np.ndarray, camera: Camera, boxes: Choice | None, scene: Scene,
                   settings: SimpleNamespace) -> list[ObjectPose]:
-        found, rois = self._found(image, camera, boxes, scene, settings), boxes and boxes.rois
+        found = self._categories.find(image, camera, boxes and boxes.boxes, scene, settings)
+        beyond = len(self._categories.beyond)
+        if beyond:
+            self._monitor.leave_out("limit", beyond, f"{beyond} box{'es' * (beyond != 1)} left out: "
+                                    f"{settings.max_objects} objects are tracked already (parameter max_objects)")
         poses = [pose for pose in found if pose.score >= settings.min_score][:settings.max_objects]
-        self._scene_inputs.tally.answered(poses, why_empty(found, rois, settings.min_score))
+        self._categories.refuse([pose for pose in found if pose.score < settings.min_score],
+                                f"score below min_score {settings.min_score:g}")
+        self._scene_inputs.tally.answered(poses, why_empty(found, boxes and boxes.rois, settings.min_score))
         return poses
-
-    def _found(self, image: np.ndarray, camera: Camera, boxes: Choice | None, scene: Scene,
-               settings: SimpleNamespace) -> list[ObjectPose]:
-        rois = boxes and boxes.rois
-        if settings.tracking:
-            if self._tracker is None:
-                self._tracker = PoseTracker(self._estimator)
-            self._tracker.settings = Tracking(search_every=settings.track_search_every,
-                                              max_age_s=settings.track_max_age_s, smoothing=settings.track_smoothing)
-            stamp_s = 1e-9 * conversions.nanoseconds(scene.placement.header.stamp)
-            return self._tracker.update(image, camera, stamp_s, rois, **scene.known)
-        self._tracker = None
-        if rois is not None and not rois:
-            return []
-        return self._estimator.estimate(image, camera, rois, **scene.known,
-                                        detector_scores=boxes and boxes.scores)
 
     def _gated(self, poses: list[ObjectPose], stamp_ns: int, settings: SimpleNamespace) -> list[ObjectPose]:
         """Those of ``poses`` that the gates let through."""
-        self._gate.settings = parameters.gating(settings)
-        passed = self._gate.passed(poses, 1e-9 * stamp_ns)
-        self._monitor.hold_back(self._gate.held_back)
+        passed, held_back = self._categories.gated(poses, 1e-9 * stamp_ns, settings)
+        self._monitor.hold_back(held_back)
         return passed
 
     # Reports
@@ -495,7 +485,8 @@ class PoseNode(LifecycleNodeMixin, Node):
         if time.monotonic() - self._trimmed_s > _TRIM_PERIOD_S:
             trim()
             self._trimmed_s = time.monotonic()
-        running = {"enabled": str(self._switch.enabled).lower(), **what_runs(self._estimator),
+        categories = self._categories  # a transition may take it away meanwhile
+        running = {"enabled": str(self._switch.enabled).lower(), **(categories.runs() if categories else {}),
                    **self._scene_inputs.tally.values()}
         status = self._monitor.status(self.state, self._settings().stale_after_s, self._image_topic(), running)
         self._diagnostics.publish(array_message(self.get_clock().now().to_msg(), status))

@@ -36,11 +36,6 @@ class Scene:
     support: SupportPlane | None = None
     depth: DepthImage | None = None
 
-    @property
-    def known(self) -> dict[str, object]:
-        """The keywords that estimator and tracker take."""
-        return {"support": self.support, "depth": self.depth}
-
 
 @dataclass
 class SceneInputs:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..io.quoting import one_line
-from ..pose import ObjectPose, Roi
+from ..pose import ObjectPose
 
 _SOURCES = ("rgb", "support", "depth", "support+depth")
 _OBSERVED = ("support", "depth")
@@ -50,7 +50,7 @@ class Tally:
         return values
 
 
-def why_empty(found: Sequence[ObjectPose], rois: Sequence[Roi] | None, min_score: float) -> str:
+def why_empty(found: Sequence[ObjectPose], rois: Sequence[object] | None, min_score: float) -> str:
     """Why an image is answered with no pose, of which ``found`` were found; one sentence."""
     if found:
         best = max(pose.score for pose in found)

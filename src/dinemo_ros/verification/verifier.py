@@ -49,9 +49,27 @@ def with_presence(pose: ObjectPose | None, presence: float | None) -> ObjectPose
     return pose and replace(pose, presence=presence)
 
 
-def is_present(pose: ObjectPose, spec: PresenceSpec, detector_score: float | None = None) -> bool:
+def is_present(pose: ObjectPose, spec: PresenceSpec, detector_score: float | None = None, floor: float = 0.0) -> bool:
     """Whether the pose in a given box is one of an object, by the floor of ``spec``; true where nothing is known.
 
     detector_score: of what found the box, see :func:`~dinemo_ros.verification.spec.with_detector`.
+    floor: a higher one than that of ``spec``.
     """
-    return not spec or pose.presence is None or with_detector(pose.presence, detector_score) >= spec.floor
+    return (not spec or pose.presence is None
+            or with_detector(pose.presence, detector_score) >= max(spec.floor, floor))
+
+
+def refusal(pose: ObjectPose | None, accept: float, spec: PresenceSpec | None = None,
+            detector_score: float | None = None, floor: float = 0.0) -> str:
+    """Why what was found in a box is not told, in a few words; empty where it is.
+
+    accept: score that is asked for. spec, detector_score, floor: see :func:`is_present`; without a ``spec`` no presence
+    is asked for.
+    """
+    if pose is None:
+        return "nothing found"
+    if pose.score < accept:
+        return f"score {pose.score:.2f} < {accept:.2f}"
+    if spec is not None and pose.presence is not None and not is_present(pose, spec, detector_score, floor):
+        return f"presence {with_detector(pose.presence, detector_score):.2f} < {max(spec.floor, floor):.2f}"
+    return ""

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A box detector whose network is loaded when it is first asked: a node that is given boxes needs none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .detector import Detection
+from .detector_card import CARD_FILE, read_detector_card
+from .onnx_detector import OnnxDetector
+
+
+class LazyDetector:
+    """As :class:`~dinemo_ros.detection.onnx_detector.OnnxDetector`, of which the arguments are; the card is read now.
+
+    Raises:
+        BundleError: the card is no good; that of the network comes with :meth:`load` or the first picture.
+    """
+
+    def __init__(self, folder: Path, threads: int = 2, budget_ms: float = 0.0) -> None:
+        card = read_detector_card(folder / CARD_FILE)
+        self.name, self.labels = f"{card.name} {card.version}", card.labels
+        self._arguments = folder, threads, budget_ms
+        self._loaded: OnnxDetector | None = None
+
+    def load(self) -> OnnxDetector:
+        """The detector, with its network."""
+        if self._loaded is None:
+            self._loaded = OnnxDetector(*self._arguments)
+        return self._loaded
+
+    def __call__(self, image: np.ndarray) -> list[Detection]:
+        """As the protocol says."""
+        return self.load()(image)

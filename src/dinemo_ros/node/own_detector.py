@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The box detector that a pose node brings itself, as its parameters want it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+from ..detection.finder import SharedDetector, knows
+from ..detection.lazy_detector import LazyDetector
+from ..detection.onnx_detector import find_detector
+from ..errors import BundleError
+from ..model.bundle import Bundle
+
+
+def own_detector(settings: SimpleNamespace, bundles: Sequence[Bundle]) -> SharedDetector | None:
+    """One for all categories; None where it knows none of them, or none came with the package.
+
+    Its network is loaded where ``rois`` says that it may be needed, and otherwise when it is.
+
+    Raises:
+        BundleError: it is asked for, by ``rois`` or by its folder, and is not there, is no good, or knows no category.
+    """
+    wanted = settings.rois == "detector"
+    try:
+        folder = Path(settings.detector) if settings.detector else find_detector()
+    except BundleError:
+        if wanted:
+            raise
+        return None
+    detector = LazyDetector(folder, settings.threads, settings.detector_budget_ms)
+    unknown = [bundle.card.category for bundle in bundles if not knows(detector, bundle.card.detector)]
+    if wanted and unknown:
+        raise BundleError(f"{folder}: the detector knows none of the names that the bundle of {unknown[0]} has for it "
+                          "(detector.labels in its card); rois:=auto or proposals does without")
+    if len(unknown) == len(bundles):
+        return None
+    if settings.rois in ("auto", "detector"):
+        detector.load()
+    return SharedDetector(detector)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A detector from a file and a card: pictures go in as the card says, boxes come out in pixels of the picture."""
+
+import hashlib
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from painted_car import _bytes, _integer, _node, _tensor, _value, _varint_field
+from shared_data import ROOT
+
+from dinemo_ros.detection.detector import Detection
+from dinemo_ros.detection.detector_card import CARD_FILE, MODEL_FILE, InputSpec
+from dinemo_ros.detection.finder import DetectorFinder, ProposalFinder, SharedDetector, knows
+from dinemo_ros.detection.onnx_detector import OnnxDetector, find_detector, fitted, given_to_network
+from dinemo_ros.detection.views import View
+from dinemo_ros.errors import BackendError, BundleError
+from dinemo_ros.model.card import DetectorHint
+
+FLOAT, UINT8 = 1, 2
+PHOTOGRAPHS = ROOT / "tests" / "unit" / "real_photographs"
+FIXED = {"layout": "nchw", "type": "float32", "deviation": [255, 255, 255], "fixed": [640, 640]}
+
+
+def rows_network(rows, kind=FLOAT, shape=("N", 3, "H", "W")):
+    """A network that answers every picture with the same ``rows`` [N, 6]."""
+    rows = np.asarray(rows, np.float32)[None]
+    nodes = [_node("Cast", ["picture"], "float", _integer("to", FLOAT)),
+             _node("ReduceMax", ["float"], "most", _integer("keepdims", 0)), _node("Mul", ["most", "zero"], "nothing"),
+             _node("Add", ["rows", "nothing"], "answer")]
+    tensors = [_tensor("rows", rows), _tensor("zero", np.zeros(1))]
+    graph = b"".join([*(_bytes(1, n) for n in nodes), *(_bytes(5, t) for t in tensors)]) + _bytes(
+        11, _value("picture", kind, list(shape))) + _bytes(12, _value("answer", 1, [1, len(rows[0]), 6]))
+    return _varint_field(1, 9) + _bytes(7, graph) + _bytes(8, _varint_field(2, 17))
+
+
+def write(folder, network, **changes):
+    card = {"format": "dinemo-detector/1", "name": "mine", "version": "2", "labels": ["cup", "bottle"],
+            "sha256": hashlib.sha256(network).hexdigest(), "decoding": "corner_rows", "input": FIXED, **changes}
+    folder.mkdir(exist_ok=True)
+    (folder / MODEL_FILE).write_bytes(network)
+    (folder / CARD_FILE).write_text(yaml.safe_dump(card))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return OnnxDetector(find_detector())
+
+
+def photograph(name):
+    return np.ascontiguousarray(cv2.imread(str(PHOTOGRAPHS / name))[..., ::-1])
+
+
+@pytest.mark.parametrize(("name", "label", "box", "score"), [("car_rear.jpg", "car", (0, 17, 598, 470), 0.55),
+                                                             ("espresso.jpg", "cup", (94, 15, 436, 399), 0.55)])
+def test_the_shipped_one_on_photographs(shipped, name, label, box, score):
+    """Scores are 0.65; a hand or a tenth of the box is worth less than a tenth of that."""
+    found = next(one for one in shipped(photograph(name)) if one.label == label)
+    assert found.score > score and np.allclose(found.box, box, atol=12)
+
+
+def test_the_most_certain_comes_first(shipped):
+    scores = [one.score for one in shipped(photograph("espresso.jpg"))]
+    assert len(scores) > 3 and scores == sorted(scores, reverse=True) and min(scores) >= shipped.card.min_score
+
+
+def test_an_empty_picture(shipped):
+    assert [one for one in shipped(np.full((480, 640, 3), 114, np.uint8)) if one.score > 0.3] == []
+
+
+def test_what_ships_is_small():
+    assert (find_detector() / MODEL_FILE).stat().st_size <= 8e6
+
+
+def test_boxes_come_back_in_pixels_of_the_picture(tmp_path):
+    """640 x 640 hold the picture of 1280 x 720 in their upper 360 rows, at half its size."""
+    rows = [(32, 64, 96, 128, 0.9, 0), (-50, 300, 40, 500, 0.8, 1), (10, 10, 300, 300, 0.1, 1), (5, 5, 6, 6, 0.9, 1)]
+    detector = OnnxDetector(write(tmp_path / "d", rows_network(rows)))
+    assert detector.name == "mine 2" and detector.labels == ("cup", "bottle")
+    assert detector(np.zeros((720, 1280, 3), np.uint8)) == [
+        Detection((64.0, 128.0, 192.0, 256.0), "cup", pytest.approx(0.9)),
+        Detection((0.0, 600.0, 80.0, 720.0), "bottle", pytest.approx(0.8))]
+
+
+def test_a_budget_is_kept(tmp_path):
+    folder = write(tmp_path / "d", rows_network([(32, 64, 96, 128, 0.9, 0)]))
+    assert len(OnnxDetector(folder, budget_ms=1e-6).plan(1280, 720)) == 1
+    assert len(OnnxDetector(folder, budget_ms=1e6).plan(1280, 720)) > 10
+
+
+def test_the_network_gets_what_the_card_says():
+    picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    plain = given_to_network(picture, InputSpec())
+    assert plain.dtype == np.uint8 and np.array_equal(plain, picture[None])
+    spec = InputSpec("nchw", "float32", "bgr", (1.0, 2.0, 3.0), (2.0, 4.0, 8.0))
+    given = given_to_network(picture, spec)
+    assert given.shape == (1, 3, 2, 4) and given.dtype == np.float32 and given.flags.c_contiguous
+    assert np.allclose(given[0, :, 1, 2], [(20 - 1) / 2, (19 - 2) / 4, (18 - 3) / 8])
+
+
+def test_what_does_not_fill_the_picture_is_padded():
+    view = View((0, 0, 4, 2), (8, 4), (8, 8))
+    picture = fitted(np.full((2, 4, 3), 50, np.uint8), view)
+    assert picture.shape == (8, 8, 3) and (picture[:4] == 50).all() and (picture[4:] == 114).all()
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"decoding": "centre_rows"}, "gives answer [1, 1, 6], and its card's decoding and labels ask for one output"),
+    ({"input": {**FIXED, "layout": "nhwc"}}, "does the card's input say what it takes?"),
+    ({"input": {}}, "does the card's input say what it takes?"),
+    ({"sha256": "abc"}, "truncated or changed"),
+])
+def test_card_and_network_that_do_not_belong_together(tmp_path, changes, words):
+    folder = write(tmp_path / "d", rows_network([(1, 2, 3, 4, 0.5, 0)]), **changes)
+    with pytest.raises(BundleError) as error:
+        OnnxDetector(folder)
+    assert words in str(error.value) and MODEL_FILE in str(error.value) and "\n" not in str(error.value)
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(BundleError, match="no such folder"):
+        OnnxDetector(tmp_path / "nothing")
+
+
+def test_a_picture_that_the_network_cannot_take_is_told(tmp_path):
+    network = rows_network([(1, 2, 30, 40, 0.5, 0)], shape=(1, 3, 320, 416))
+    detector = OnnxDetector(write(tmp_path / "d", network, input={"layout": "nchw", "type": "float32"}))
+    with pytest.raises(BackendError, match="cannot run it on a picture of 320 x 320"):
+        detector(np.zeros((480, 480, 3), np.uint8))
+
+
+class Scripted:
+    """Finds what a test says and counts how often it was asked."""
+
+    name, labels = "scripted", ("cup", "Mug", "car")
+
+    def __init__(self, found=()):
+        self.found, self.asked = list(found), 0
+
+    def __call__(self, image):
+        self.asked += 1
+        return list(self.found)
+
+
+def test_a_category_takes_its_own_boxes():
+    found = [Detection((0, 0, 9, 9), "car", 0.9), Detection((1, 1, 8, 8), "Mug", 0.5),
+             Detection((2, 2, 7, 7), "cup", 0.2)]
+    hint = DetectorHint(("cup", "Mug"), 0.3, even=0.4, slope=2.0, floor=0.7)
+    seen = DetectorFinder(Scripted(found), hint)(np.zeros((10, 10, 3), np.uint8))
+    assert [box.tolist() for box in seen.boxes] == [[1, 1, 8, 8]] and not seen.proposed and seen.floor == 0.7
+    odds = (0.5 / 0.5 / (0.4 / 0.6)) ** 2.0
+    assert seen.scores == [pytest.approx(odds / (1 + odds))] and seen.stage == "detector"
+    assert knows(Scripted(), hint) and not knows(Scripted(), DetectorHint(("bottle",))) and not DetectorHint()
+
+
+def test_at_most_twenty_boxes_of_a_category():
+    found = [Detection((k, 0, k + 9, 9), "car", 0.9 - 0.01 * k) for k in range(50)]
+    seen = DetectorFinder(Scripted(found), DetectorHint(("car",)))(np.zeros((10, 10, 3), np.uint8))
+    assert [box[0] for box in seen.boxes] == list(range(20))
+
+
+def test_proposals_have_no_score():
+    seen = ProposalFinder(lambda image: [(0, 1, 2, 3)])(np.zeros((10, 10, 3), np.uint8))
+    assert seen.scores == [None] and seen.proposed and seen.stage == "proposals"
+    assert seen.boxes[0].tolist() == [0, 1, 2, 3]
+
+
+def test_categories_share_one_look_at_a_picture():
+    scripted = Scripted([Detection((0, 0, 9, 9), "car", 0.9)])
+    shared, image = SharedDetector(scripted), np.zeros((100, 100, 3), np.uint8)
+    assert shared(image) == shared(image.copy()) == scripted.found and scripted.asked == 1
+    image[48, 50] = 1  # the same array, with the next picture in it
+    shared(image)
+    assert scripted.asked == 2
+    shared(np.zeros((100, 300, 1), np.uint8))
+    assert scripted.asked == 3 and shared.labels == scripted.labels and shared.name == "scripted"
