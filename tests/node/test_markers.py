@@ -32,7 +32,7 @@ def test_label_names_the_uncertainty_of_the_turn():
 
 def test_colours_are_those_of_the_overlay():
     poses = [POSE, replace(POSE, category="cup"), replace(POSE, track_id=2)]
-    markers = MarkerMaker(TRIANGLE, [1, 1, 1]).make(Header(), poses, [0.5] * 3, "box", 1.0).markers
+    markers = MarkerMaker({}).make(Header(), poses, [0.5] * 3, "box", 1.0).markers
     bodies = [marker.color for marker in markers if marker.ns == "body"]
     for rank, (pose, body) in enumerate(zip(poses, bodies, strict=True)):
         assert np.allclose([body.r, body.g, body.b], np.array(pose_colour(pose, rank)) / 255) and 0.3 < body.a < 0.8

@@ -80,7 +80,7 @@ def test_a_played_bag_gives_online_what_was_written_offline(bag, tmp_path, make_
     """Every image of the file is played to the real node; every message of its answer stands in the file."""
     written = read(bag)
     with running_node(tmp_path, NAMESPACE, child_frame_prefix="/"):
-        probe = make_probe(NAMESPACE, outputs=("detections", "pose", "pose_with_covariance", "markers", "/tf"))
+        probe = make_probe(NAMESPACE, outputs=("detections", "pose", "pose_with_covariance", "markers", "boxes", "/tf"))
         probe.wait_for_node()
         for index, ((_, _, info), (_, kind, image)) in enumerate(zip(written[INFO], written[IMAGE], strict=True)):
             header = typestore().deserialize_cdr(image, kind).header
@@ -89,11 +89,10 @@ def test_a_played_bag_gives_online_what_was_written_offline(bag, tmp_path, make_
             probe.wait(lambda index=index: len(probe.received["markers"]) > index, f"the answer to image {index}")
             assert conversions.nanoseconds(header.stamp) == BEGIN_NS + index * STEP_NS
         probe.spin(0.5)
-        received = {topic: probe.received[topic.lstrip("/") if topic != "/tf" else topic] for topic in TOPICS
-                    if topic != "/boxes"}
+        received = {topic: probe.received[topic.lstrip("/") if topic != "/tf" else topic] for topic in TOPICS}
     for topic, online in received.items():
         offline = written[topic]
-        assert len(offline) == len(online) == (FRAMES + (topic in ("/detections", "/markers"))), topic
+        assert len(offline) == len(online) == (FRAMES + (topic in ("/detections", "/markers", "/boxes"))), topic
         for (_, kind, raw), message in zip(offline, online, strict=True):
             assert kind == TOPICS[topic]
             assert_same(typestore().deserialize_cdr(raw, kind), message, kind)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,10 +17,12 @@ from tqdm import tqdm
 from ..camera.camera_file import file_and_entry
 from ..camera.pinhole import Camera
 from ..defaults import DEFAULT_HFOV_DEG
+from ..detection.labelled_box import LabelledBox
 from ..drawing.grasps import draw_grasps
 from ..drawing.overlay import draw_poses
 from ..drawing.rerun_file import RerunFile, require_rerun, rerun_file
 from ..errors import DatasetError, DinemoError
+from ..estimator import PoseEstimator
 from ..io.files import readable
 from ..io.overlay_file import is_overlay, write_overlay
 from ..io.quoting import one_line, shown
@@ -27,7 +30,8 @@ from ..io.sources import Frame, Source, open_source
 from ..io.sources.bag import BagSource
 from ..model.bundle import Bundle
 from ..model.grasps import grasp_frames
-from ..pose import ObjectPose
+from ..multi_estimator import MultiPoseEstimator
+from ..pose import ObjectPose, Roi
 from ..process.input_guard import identity, input_files
 from . import options
 from .camera_choice import CameraChoice
@@ -172,11 +176,12 @@ def run(arguments: argparse.Namespace) -> int:
             camera, origin = cameras.of(frame)
             entry = {"file": frame.name, "stamp_s": frame.stamp_s, "camera": _camera_entry(camera, origin),
                      "objects": []}
-            poses: list[ObjectPose] | None = None
+            poses, looked = None, ()
             try:
                 depth, why = depths.of(frame, camera)
                 entry |= {"depth_error": why} if why else {}
-                poses = estimator.estimate(frame.image_rgb, camera, rois=arguments.roi, support=support, depth=depth)
+                poses, looked = _found(estimator, frame.image_rgb, camera, arguments.roi,
+                                       {"support": support, "depth": depth})
                 entry["objects"] = [object_entry(pose) for pose in poses]
                 tally.objects += len(poses)
             except DinemoError as error:
@@ -184,7 +189,7 @@ def run(arguments: argparse.Namespace) -> int:
                 tally.failed += 1
                 tally.say(f"{shown(frame.name)}: {error}")
             for output in outputs:
-                output.write(frame, camera, poses)
+                output.write(frame, camera, poses, looked)
             tally.images += 1
             lines.write(to_json(entry) + "\n")
         for output in outputs:
@@ -194,11 +199,22 @@ def run(arguments: argparse.Namespace) -> int:
     return _summary(tally, source, estimator.bundle.card.category)
 
 
+def _found(estimator: PoseEstimator, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None,
+           known: dict) -> tuple[list[ObjectPose], Sequence[LabelledBox]]:
+    """Poses, best first, and the boxes that were looked at, as ``pose_node`` does it; of given boxes all are."""
+    category = estimator.bundle.card.category
+    if rois is not None:
+        return estimator.estimate(image, camera, rois, **known), [LabelledBox(roi, category) for roi in rois]
+    finder = MultiPoseEstimator([estimator])
+    return finder.estimate(image, camera, **known), finder.looked
+
+
 class _Output(Protocol):
     """What an image and its poses go to beside the JSON lines."""
 
-    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None) -> None:
-        """The answer to an image, best first; None of one that was not answered."""
+    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None,
+              looked: Sequence[LabelledBox]) -> None:
+        """The answer to an image, best first, and the boxes that were looked at; None of one that was not answered."""
         ...
 
     def finish(self) -> None:
@@ -225,7 +241,8 @@ class _Recording:
     def __init__(self, file: RerunFile) -> None:
         self._file = file
 
-    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None) -> None:
+    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None,
+              looked: Sequence[LabelledBox]) -> None:
         """See :class:`_Output`."""
         if poses is not None:
             self._file.write(frame.stamp_s, frame.image_rgb, camera, poses)
@@ -240,7 +257,8 @@ class _Drawings:
     def __init__(self, overlays: _Overlays, bundle: Bundle, grasps: bool) -> None:
         self._overlays, self._bundle, self._grasps = overlays, bundle, grasps
 
-    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None) -> None:
+    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None,
+              looked: Sequence[LabelledBox]) -> None:
         """See :class:`_Output`."""
         if poses is None:
             return

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from ..camera.pinhole import Camera
+from ..detection.labelled_box import LabelledBox
 from ..errors import DatasetError
 from ..io.bag_types import typestore
 from ..io.bag_writer import bag_file, require_bag_name
@@ -48,11 +49,15 @@ class BagOutput:
         for topic, msgtype in TOPICS.items():  # in the file also where nothing is found
             self._file.announce(topic, msgtype)
 
-    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None) -> None:
-        """The answer to an image, best first; None of one that was not answered: as online, nothing is said of it."""
+    def write(self, frame: Frame, camera: Camera, poses: list[ObjectPose] | None,
+              looked: Sequence[LabelledBox]) -> None:
+        """The answer to an image, best first, and the boxes that were looked at.
+
+        None of an image that was not answered: as online, nothing is said of it.
+        """
         self._copy(frame.received_ns)
         if poses is not None:
-            for topic, message in self._messages.of(frame.stamp, frame.frame_id, poses):
+            for topic, message in self._messages.of(frame.stamp, frame.frame_id, poses, looked):
                 self._file.write(topic, TOPICS[topic], frame.received_ns, message)
 
     def finish(self) -> None:

@@ -8,9 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from std_msgs.msg import Header
-from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
-
 from ..camera.pinhole import Camera
 from ..detection.claims import SAME_BOX, choose
 from ..detection.class_map import ClassMap
@@ -18,6 +15,7 @@ from ..detection.labelled_box import LabelledBox
 from ..errors import RoiError
 from ..io.quoting import named, quoted
 from ..pose import Roi
+from .message_classes import Detection2D, Detection2DArray, Header, ObjectHypothesisWithPose
 from .validation import check_rois
 
 #: Why a box is left out; diagnostics count each.

@@ -12,18 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from ..detection.labelled_box import LabelledBox
 from ..model.bundle import Bundle
 from ..pose import ObjectPose
 from . import conversions
+from .boxes import boxes_message
 from .markers import MarkerMaker
-from .message_classes import (
-    BoundingBox2D,
-    Detection2D,
-    Detection2DArray,
-    Header,
-    ObjectHypothesisWithPose,
-    TFMessage,
-)
+from .message_classes import Header, TFMessage
 from .placement import child_frame
 
 _MARKER_STYLE, _MARKER_LIFETIME_S = "mesh", 1.0  # defaults of the parameters
@@ -45,27 +40,15 @@ def header_of(stamp: tuple[int, int], frame_id: str) -> Any:
     return header
 
 
-def boxes_message(header: Any, poses: Sequence[ObjectPose], ids: Sequence[str]) -> Any:
-    """Detection2DArray of the boxes, in pixels, that led to ``poses``; each with category and score of its pose."""
-    detections = []
-    for pose, identity in zip(poses, ids, strict=True):
-        x_min, y_min, x_max, y_max = (float(edge) for edge in pose.roi)
-        box = BoundingBox2D(size_x=x_max - x_min, size_y=y_max - y_min)
-        box.center.position.x, box.center.position.y = 0.5 * (x_min + x_max), 0.5 * (y_min + y_max)
-        result = ObjectHypothesisWithPose()
-        result.hypothesis.class_id, result.hypothesis.score = pose.category, float(pose.score)
-        detections.append(Detection2D(header=header, results=[result], bbox=box, id=identity))
-    return Detection2DArray(header=header, detections=detections)
-
-
 class ImageMessages:
     """Makes the messages, image after image: markers of objects that are gone are removed by the next."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self._markers = MarkerMaker(bundle.mesh, bundle.card.size_prior.mean_m)
+        self._markers = MarkerMaker({bundle.card.category: (bundle.mesh, bundle.card.size_prior.mean_m)})
 
-    def of(self, stamp: tuple[int, int], frame_id: str, poses: list[ObjectPose]) -> Iterator[tuple[str, Any]]:
-        """(topic, message) of what was found in the image of that stamp and frame, best first."""
+    def of(self, stamp: tuple[int, int], frame_id: str, poses: list[ObjectPose],
+           looked: Sequence[LabelledBox]) -> Iterator[tuple[str, Any]]:
+        """(topic, message) of what was found in the image of that stamp and frame, best first, and where was looked."""
         header = header_of(stamp, frame_id)
         frames = [child_frame("", pose, rank) for rank, pose in enumerate(poses)]
         yield "/detections", conversions.detections_message(header, poses, frames)
@@ -76,4 +59,4 @@ class ImageMessages:
                                                for frame, pose in zip(frames, poses, strict=True)])
         distances = [float(np.linalg.norm(pose.T_cam_obj[:3, 3])) for pose in poses]
         yield "/markers", self._markers.make(header, poses, distances, _MARKER_STYLE, _MARKER_LIFETIME_S)
-        yield "/boxes", boxes_message(header, poses, frames)
+        yield "/boxes", boxes_message(header, looked)

@@ -8,9 +8,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import Header
-
 from ..camera.camera_info import MOST_COEFFICIENTS, camera_from_info
 from ..camera.crop import check_roi, check_seen
 from ..camera.pinhole import Camera
@@ -18,6 +15,7 @@ from ..errors import CameraError, DinemoError, RoiError
 from ..io.quoting import quoted
 from ..pose import Roi
 from . import conversions
+from .message_classes import CameraInfo, Header
 
 
 class HeaderError(DinemoError):
