@@ -59,10 +59,11 @@ def test_every_parameter_is_an_argument(file, tmp_path):
     others = {a.name for a in launch.arguments.values()} - {p.name for p in parameters.POSE_NODE}
     assert len(launch.arguments) == len(others) + len(parameters.POSE_NODE), "a name has two meanings"
     chosen = {"tracking": "True", "min_score": "0", "max_objects": "3", "child_frame_prefix": "2", "rois": "proposals",
-              "use_sim_time": "true"}
+              "use_sim_time": "true", "categories": "[cup, 'bottle']", "class_map": "41=cup, 39=bottle"}
     assert passed(Launch(file, rviz="false", **chosen), tmp_path).items() >= {
         "tracking": True, "min_score": 0.0, "max_objects": 3, "child_frame_prefix": "2", "rois": "proposals",
-        "use_sim_time": True, "publish_tf": True}.items()
+        "use_sim_time": True, "publish_tf": True, "categories": ["cup", "bottle"],
+        "class_map": ["41=cup", "39=bottle"], "bundles": [""]}.items()
 
 
 def passed(launch: Launch, folder: Path) -> dict:

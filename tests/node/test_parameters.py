@@ -102,7 +102,8 @@ def test_document_says_who_may_change_what(schema, title):
 def test_nobody_on_the_graph_chooses_files(schema):
     paths = [p for p in schema if p.is_path]
     # A scene has a name.
-    assert {p.name for p in paths} in ({"bundle", "bundles", "engine_cache"}, {"path", "camera_file"}, set())
+    assert {p.name for p in paths} in ({"bundle", "bundles", "detector", "engine_cache"}, {"path", "camera_file"},
+                                       set())
     assert all(p.changes == parameters.START and p.power for p in paths)
     assert all(p.is_path or not re.search(r"\b(folder|file)\b", p.description, re.IGNORECASE) for p in schema)
 

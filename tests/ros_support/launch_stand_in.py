@@ -13,6 +13,7 @@ import os
 import sys
 import types
 from pathlib import Path
+from typing import List  # noqa: UP035 - as launch_ros has it
 from unittest import mock
 
 import yaml
@@ -50,6 +51,9 @@ class ParameterValue:
         self.value, self.value_type = value, value_type
 
     def perform(self, values):
+        if isinstance(self.value, list):  # launch_ros takes a list as it is where it is one of the type
+            assert self.value_type == List[str] and all(isinstance(item, str) for item in self.value)  # noqa: UP006
+            return self.value
         raw = text(self.value, values)
         if self.value_type is not bool:
             return self.value_type(raw)

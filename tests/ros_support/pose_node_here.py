@@ -14,6 +14,7 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.parameter import Parameter
 
 from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.detection.finder import Found
 from dinemo_ros.detection.regions import projected_box
 from dinemo_ros.node import pose_node
 from dinemo_ros.pose import ObjectPose
@@ -32,6 +33,7 @@ class ScriptedModel:
     script: Callable[[int], list[ObjectPose]] = staticmethod(lambda number: [])
     asked: list[dict] = []
     loaded = 0
+    finds_with = "script"
 
     def __init__(self, bundle, **settings) -> None:
         ScriptedModel.loaded += 1
@@ -44,6 +46,17 @@ class ScriptedModel:
         self.looked = [(tuple(roi), "") for roi in rois or ()]
         found = ScriptedModel.script(len(ScriptedModel.asked) - 1)
         return [pose for pose in found if pose.category == self.bundle.card.category]
+
+    def find(self, image) -> Found:
+        return Found([np.array((0.0, 0.0, image.shape[1], image.shape[0]))], [None], True)
+
+    def estimate_found(self, image, camera, found, **known) -> list[ObjectPose]:
+        poses = self.estimate(image, camera, **known)
+        self.looked = [(tuple(box.tolist()), "") for box in found.boxes]
+        return poses
+
+    def distinct(self, poses, camera) -> list[ObjectPose]:
+        return poses
 
     def covered(self, pose, camera) -> np.ndarray:
         return projected_box(pose, camera, self.bundle.mesh.vertices / self.bundle.mesh.extent)

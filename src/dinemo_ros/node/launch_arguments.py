@@ -111,8 +111,6 @@ def _collect(content: object, key: str, found: dict[str, object]) -> None:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
