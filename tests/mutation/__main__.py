@@ -41,7 +41,7 @@ def main() -> int:
     records = [known[key] for key in wanted if key in known]
     alive = [j.mutant.operator for j in named
              if known.get(j.mutant.key, {}).get("outcome", "survived") == "survived"]  # or was not judged at all
-    text = _text(records, judgements, len(named), alive, options.seed)
+    text = _text(records, judgements, len(named), alive, options.seed, len(wanted) - len(records))
     print(text)
     if options.outcomes == OUTCOMES and not options.only:
         REPORT.write_text(text + "\n")
@@ -68,11 +68,14 @@ def _judge_all(jobs: list[Job], options: argparse.Namespace) -> None:
                 lambda text: print(text, file=sys.stderr, flush=True))
 
 
-def _text(records: list[dict], judgements: dict, named: int, alive: list[str], seed: int) -> str:
+def _text(records: list[dict], judgements: dict, named: int, alive: list[str], seed: int, unjudged: int) -> str:
+    waiting = (f" Of {len(records) + unjudged} drawn mutants {unjudged} are not judged yet, or not since their lines "
+               "changed, and are left out below.") if unjudged else ""
     left = f"; alive or not judged: {', '.join(alive)}" if alive else ""
     return "\n".join([
         "# Mutants", "", f"Written by `scripts/mutants.sh`, seed {seed}. Of {named} named mutants {named - len(alive)} "
-        f"were noticed{left}.", "", table(records, judgements), "", "## Survivors", "", survivors(records, judgements)])
+        f"were noticed{left}.{waiting}", "", table(records, judgements), "", "## Survivors", "",
+        survivors(records, judgements)])
 
 
 def _options() -> argparse.Namespace:

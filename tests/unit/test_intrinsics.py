@@ -66,3 +66,9 @@ def test_empty_distortion_is_none(tmp_path, distortion):
 def test_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
     (tmp_path / "c.yaml").write_text(document(), encoding="utf-8-sig")
     assert Camera.from_yaml(tmp_path / "c.yaml").width == 640
+
+
+def test_numbers_in_lists_are_a_matrix_too():
+    camera = Camera(640, 480, [[500, 0, 320], [0, 501, 240], [0, 0, 1]])
+    assert isinstance(camera.K, np.ndarray) and camera.K.dtype == np.float64 and camera.K.shape == (3, 3)
+    np.testing.assert_allclose(camera.project(np.array([[0.1, 0.2, 1.0]])), [[370.0, 340.2]])

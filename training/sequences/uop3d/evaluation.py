@@ -149,7 +149,7 @@ def _write_sheet(path: Path, rendered: list[TrueSequence], instances: list[Insta
 
 def check_command(args: argparse.Namespace) -> None:
     """``python -m dinemo_training.sequences.uop3d check``: aligned azimuths against a table of azimuths, per
-    sequence."""
+    sequence; DatasetError where one of them is none."""
     aligned, known = _azimuths(args.aligned / "alignment.json", "sequences"), _azimuths(args.azimuths)
     table = {}
     for name in sorted(set(aligned) & set(known)):

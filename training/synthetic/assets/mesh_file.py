@@ -22,7 +22,7 @@ from trimesh.resolvers import Resolver
 from dinemo_ros.errors import DocumentError, ImageError, told
 from dinemo_ros.io.bounded_file import read_bounded
 from dinemo_ros.io.picture_header import require_size
-from dinemo_ros.io.quoting import shown_path
+from dinemo_ros.io.quoting import quoted, shown_path
 
 MOST_BYTES = 256 << 20
 #: Faces, and vertices, of a file; of a scene all that is drawn. CAD models of cars have some hundred thousand.
@@ -76,7 +76,7 @@ def texture_pixels(picture: Image.Image | Path) -> np.ndarray:
         except (OSError, SyntaxError) as error:  # Pillow, of what is no picture or damaged
             raise ValueError(f"{shown_path(picture)}: {told(error)}") from error
     if picture.format not in (None, *_PICTURES):
-        raise ValueError(f"a texture is of the kind {picture.format}; {', '.join(_PICTURES)} are read")
+        raise ValueError(f"a texture is of the kind {quoted(picture.format, 20)}; {', '.join(_PICTURES)} are read")
     try:
         require_size(*picture.size)
         if picture.width * picture.height > _MOST_TEXTURE_PIXELS:
