@@ -44,8 +44,8 @@ class ClassMap:
             told[label.casefold()] = (*told.get(label.casefold(), ()), category)
         self._of: dict[str, tuple[str, ...]] = {}
         for card in cards:
-            for label in labels_of(card):
-                self._of[label.casefold()] = (*self._of.get(label.casefold(), ()), card.category)
+            for label in {label.casefold(): None for label in labels_of(card)}:  # a category may be called by its name
+                self._of[label] = (*self._of.get(label, ()), card.category)
         self._of |= told
 
     def of(self, label: str) -> tuple[str, ...]:
