@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from unit.scripted_estimator import CAMERA, IMAGE, ScriptedEstimator, pose_at
 
+from dinemo_ros.detection.finder import Found
 from dinemo_ros.detection.labelled_box import LabelledBox
 from dinemo_ros.errors import ImageError, RoiError
 from dinemo_ros.multi_estimator import MultiPoseEstimator
@@ -19,6 +20,7 @@ class Seeing(ScriptedEstimator):
     def __init__(self, category: str, score: float = 0.5, presence: float | None = 0.5, own=()) -> None:
         super().__init__(category)
         self.score, self.presence, self.own, self.asked, self.looked = score, presence, list(own), [], []
+        self.detected, self.found = [], None
 
     def estimate(self, image, camera, rois=None, *, support=None, depth=None, detector_scores=None):
         self.asked.append((rois, detector_scores, support, depth))
@@ -27,6 +29,25 @@ class Seeing(ScriptedEstimator):
             pose_at((0.5 * (roi[0] + roi[2]) - 200.0) / 346.4 * 5.0, 5.0, self.score), roi=tuple(roi)) for roi in rois]
         self.looked = [(pose.roi, "") for pose in poses]
         return [replace(pose, category=self.bundle.card.category, presence=self.presence) for pose in poses]
+
+
+    def find(self, image):
+        """The detector's boxes, where it has some; else what it proposes itself."""
+        boxes = self.detected or [(pose.roi, None) for pose in self.own]
+        return Found([np.array(roi) for roi, _ in boxes], [score for _, score in boxes], not self.detected, 0.25)
+
+    def estimate_found(self, image, camera, found, *, support=None, depth=None):
+        self.found = found
+        self.asked.append((None, found.scores, support, depth))
+        self.timings = {"features": 1.0, "total": 2.0}
+        rois = [tuple(box.tolist()) for box in found.boxes]
+        self.looked = [(roi, "") for roi in rois]
+        poses = [pose for pose in self.own if pose.roi in rois] or [
+            replace(pose_at(0.0, 5.0, self.score), roi=roi) for roi in rois]
+        return [replace(pose, category=self.bundle.card.category, presence=self.presence) for pose in poses]
+
+    def distinct(self, poses, camera):
+        return poses
 
 
 def roi_at(x: float) -> tuple[float, float, float, float]:
@@ -58,12 +79,27 @@ def test_a_category_without_a_box_costs_nothing():
 def test_without_boxes_each_looks_for_itself_and_one_object_is_told_once():
     """The cup sees one in the bottle; the bottle is likelier."""
     cup = Seeing("cup", 0.9, 0.4, [replace(pose_at(0.0, 5.0, 0.9), roi=LEFT)])
-    bottle = Seeing("bottle", 0.5, 0.8, [replace(pose_at(0.0, 5.0, 0.5), roi=LEFT), pose_at(1.5, 5.0, 0.3)])
+    bottle = Seeing("bottle", 0.5, 0.8, [replace(pose_at(0.0, 5.0, 0.5), roi=LEFT),
+                                    replace(pose_at(1.5, 5.0, 0.3), roi=RIGHT)])
     both = MultiPoseEstimator([cup, bottle])
     assert [pose.category for pose in both.estimate(IMAGE, CAMERA)] == ["bottle", "bottle"]
-    assert cup.asked[0][:2] == (None, None)
+    assert cup.asked[0][:2] == (None, [None])
     assert [(box.category, box.refused) for box in both.looked] == [
         ("cup", "is the bottle of another box"), ("bottle", ""), ("bottle", "")]
+
+
+def test_of_what_the_detector_finds_the_most_certain_is_looked_at():
+    """Over all categories, with the detector's scores and floor; what is proposed comes after that."""
+    cup, bottle = Seeing("cup"), Seeing("bottle")
+    cup.detected, bottle.detected = [(LEFT, 0.4), (roi_at(0.0), 0.8)], [(RIGHT, 0.6)]
+    both = MultiPoseEstimator([cup, bottle])
+    both.estimate(IMAGE, CAMERA, most=2, support="plane", depth="depth")
+    assert cup.asked == [(None, [0.8], "plane", "depth")] and bottle.asked == [(None, [0.6], "plane", "depth")]
+    assert cup.found.floor == 0.25 and not cup.found.proposed
+    assert both.left_out == [LabelledBox(LEFT, "cup", 0.4, "cup", "too many boxes")]
+    bottle.detected, bottle.own = [], [replace(pose_at(1.5, 5.0), roi=RIGHT)]
+    both.estimate(IMAGE, CAMERA, most=2)
+    assert cup.found.scores == [0.4, 0.8] and [box.category for box in both.left_out] == ["bottle"]
 
 
 def test_a_box_of_any_category_is_looked_at_for_each_and_told_once():
