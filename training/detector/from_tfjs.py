@@ -27,7 +27,10 @@ _OPSET = 13
 
 
 def read_weights(model: Path, document: dict) -> dict[str, np.ndarray]:
-    """Every constant of the model by name; numbers stored in fewer bits are given back in float32."""
+    """Every constant of the model by name, of its own shape; numbers stored in fewer bits are given back in float32.
+
+    SystemExit says so where the file of weights is not whole. Pixels and all else are in the model's own units.
+    """
     weights: dict[str, np.ndarray] = {}
     for group in document["weightsManifest"]:
         stored, offset = b"".join((model.parent / part).read_bytes() for part in group["paths"]), 0
@@ -46,7 +49,7 @@ def read_weights(model: Path, document: dict) -> dict[str, np.ndarray]:
 
 
 def plain_graph(document: dict, weights: dict[str, np.ndarray]) -> graph_pb2.GraphDef:
-    """The model's graph with its weights, in TensorFlow's own operators."""
+    """The model's graph with its ``weights``, each of its own shape, in TensorFlow's own operators."""
     source, graph = graph_pb2.GraphDef(), graph_pb2.GraphDef()
     json_format.ParseDict({"node": document["modelTopology"]["node"]}, source, ignore_unknown_fields=True)
     graph.versions.producer = 1087  # a graph without a version is read by the rules of the first one
@@ -62,7 +65,10 @@ def plain_graph(document: dict, weights: dict[str, np.ndarray]) -> graph_pb2.Gra
 
 
 def unfused(node: graph_pb2.NodeDef) -> list[graph_pb2.NodeDef]:
-    """A convolution with what TensorFlow.js does in one go after it, one node each; the last has the name of all."""
+    """A convolution with what TensorFlow.js does in one go after it, one node each; the last has the name of all.
+
+    SystemExit where that is none of what is known here.
+    """
     steps = [step.decode() for step in node.attr["fused_ops"].list.s]
     names = [node.name] if not steps else [f"{node.name}/conv", *(f"{node.name}/{s}" for s in steps[:-1]), node.name]
     convolution = graph_pb2.NodeDef(name=names[0], input=node.input[:2],

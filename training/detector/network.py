@@ -137,7 +137,7 @@ class Pictures(CalibrationDataReader):
                     yield {"image": fitted(image, whole_view(width, height, _SHORT_SIDE, InputSpec()))[None]}
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next input, None at the end."""
+        """The next input by its name, pixels uint8 [1, H, W, 3]; None at the end."""
         return next(self._inputs, None)
 
 

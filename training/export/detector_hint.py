@@ -61,7 +61,8 @@ def boxes_of(estimator: PoseEstimator, detector: OnnxDetector, labels: Sequence[
 
 
 def fitted(holding: Sequence[Box], empty: Sequence[Box]) -> tuple[float, float]:
-    """``even`` and ``slope`` of :class:`~dinemo_ros.model.card.DetectorHint`, both kinds of boxes weighing the same."""
+    """``even`` and ``slope``, neither with a unit, of :class:`~dinemo_ros.model.card.DetectorHint`; both kinds of boxes
+    weigh the same."""
     x = np.array([_log_odds(box.score) for box in (*holding, *empty)])
     y = np.arange(len(x)) < len(holding)
     weight = np.where(y, 0.5 / len(holding), 0.5 / len(empty)) * len(x)
@@ -82,7 +83,10 @@ def floor_for(hint: DetectorHint, empty: Sequence[list[Box]], share: float) -> f
 
 def hint_from(labels: Sequence[str], holding: Sequence[list[Box]], empty: Sequence[list[Box]], share: float
               ) -> DetectorHint:
-    """The card's section from the boxes of pictures with and without an object."""
+    """The card's section from the boxes of pictures with and without an object.
+
+    share: of the pictures without one that may lead to a pose, 0 to 1.
+    """
     even, slope = fitted([boxes[0] for boxes in holding if boxes], [box for boxes in empty for box in boxes])
     hint = DetectorHint(tuple(labels), _MIN_SCORE, round(even, 4), round(slope, 3))
     return replace(hint, floor=math.ceil(1e4 * floor_for(hint, empty, share)) / 1e4)

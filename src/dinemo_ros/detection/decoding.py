@@ -23,7 +23,7 @@ class WrongOutputError(BundleError):
 
 def decode(card: DetectorCard, outputs: Mapping[str, np.ndarray], width: int, height: int
            ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes and scores, by the decoding that the card names; see the module."""
+    """Boxes [N, 4] and scores [N, classes], by the decoding that the card names; see the module."""
     return _DECODERS[card.decoding](card, outputs, width, height)
 
 

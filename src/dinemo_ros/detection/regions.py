@@ -55,6 +55,6 @@ def covered_share(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def covered_shares(boxes: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """:func:`covered_share` [N] of each of ``boxes`` [N, 4] in ``other`` [4]."""
+    """:func:`covered_share` [N], 0 to 1, of each of ``boxes`` [N, 4] in ``other`` [4], all in one unit."""
     sides = np.maximum(np.minimum(boxes[:, 2:], other[2:]) - np.maximum(boxes[:, :2], other[:2]), 0.0)
     return np.prod(sides, axis=1) / np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1e-9)

@@ -90,6 +90,8 @@ def detection_rows(detector: Callable[[np.ndarray], list[Detection]], pictures: 
                    labels: Sequence[str], scores: Sequence[float]) -> list[dict]:
     """A row per group and score below which boxes are left out, with intervals of 95 % (Wilson).
 
+    detector: from a picture uint8 [H, W, 3] RGB to its boxes.
+
     ``recall`` of ``recall_n`` objects, ``precision`` of ``precision_n`` boxes, and ``pictures_wrong``: pictures of
     ``pictures`` with a box on nothing. A picture that cannot be used counts as one without boxes.
     """
