@@ -227,4 +227,4 @@ def test_stamps_are_the_images(scene):
     node, probe = scene()
     header = probe.send(IMAGE, CAMERA)
     assert nanoseconds(probe.answer("boxes", header).header.stamp) == nanoseconds(header.stamp)
-    assert all(box.header == header for box in probe.answer("boxes", header).detections)
+    assert probe.answer("boxes", header).detections == [], "a model that looked at no box says so"
