@@ -42,19 +42,13 @@ class ClassMap:
             if category not in self.categories:
                 raise ClassMapError(f"class_map has {quoted(entry, 60)}, and category {quoted(category, 40)} is not "
                                     f"looked for (allowed: {', '.join(self.categories)})")
-            _add(told, label, category)
+            told[label.casefold()] = (*told.get(label.casefold(), ()), category)
         self._of: dict[str, tuple[str, ...]] = {}
         for card in cards:
-            for label in labels_of(card):
-                _add(self._of, label, card.category)
+            for label in {label.casefold(): None for label in labels_of(card)}:  # a category may be called by its name
+                self._of[label] = (*self._of.get(label, ()), card.category)
         self._of |= told
 
     def of(self, label: str) -> tuple[str, ...]:
         """The categories that ``label`` may be: all where it is empty, none where it is another thing."""
         return self._of.get(label.strip().casefold(), ()) if label else self.categories
-
-
-def _add(categories: dict[str, tuple[str, ...]], label: str, category: str) -> None:
-    """Each once: a card may have its own name among its labels, and one label in two ways of writing."""
-    known = categories.get(label.casefold(), ())
-    categories[label.casefold()] = known if category in known else (*known, category)
