@@ -115,6 +115,12 @@ def test_an_entry_comes_before_the_cards_and_may_mean_several():
     assert classes.of("cup") == ("bottle",) and classes.of("vessel") == ("cup", "bottle")
 
 
+def test_a_category_stands_once_for_a_label_that_is_told_twice():
+    """A card with its own name among its labels: a box would be looked at twice."""
+    classes = ClassMap([card("cup", labels=("cup", "Mug", "mug"))])
+    assert [classes.of(label) for label in ("cup", "mug")] == [("cup",)] * 2
+
+
 @pytest.mark.parametrize(("entry", "words"), [("41", "allowed: ID=category"), ("=cup", "allowed: ID=category"),
                                               ("41=", "allowed: ID=category"), ("41=mug", "allowed: cup, bottle")])
 def test_what_is_no_entry_is_told(entry, words):
