@@ -106,7 +106,7 @@ BOMBS: dict[str, tuple[Callable[[Path], None], str]] = {
     "aliases": (with_text("search:", ALIASES + "search:"), "more than 10000 values (aliases count as what they"),
     "nesting": (with_text("symmetry: none", "symmetry: " + "[" * 5000), "nested more than 16 deep"),
     "empty int": (with_text("size: 224", "size: !!int ''"), "'' is no int"),
-    "bad date": (with_text("version: '1.6'", "version: 2024-99-99\nnonsense: 1"), "unknown key 'nonsense'"),
+    "bad date": (with_text("version: '1.7'", "version: 2024-99-99\nnonsense: 1"), "unknown key 'nonsense'"),
     "6000 digits": (with_text("size: 224", "size: " + "9" * 6000), "a whole number of 6000 digits"),
     "400-digit float": (with_text("margin: 1.15", "margin: " + "9" * 400 + ".0"), "a number of 402 characters"),
     "long text": (with_text(_SIZE, f"mean_m: {'x' * 50_000}"), "size_prior.mean_m must be a list of numbers, got 'xxx"),

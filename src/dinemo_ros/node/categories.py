@@ -142,5 +142,5 @@ class Categories:
                        for key, value in category.runs().items()}
 
     def __str__(self) -> str:
-        """For a person: "cup 1.2, bottle 1.3"."""
+        """For a person: "cup 1.3, bottle 1.4"."""
         return ", ".join(f"{name} {bundle.card.version}" for name, bundle in self.bundles.items())
