@@ -20,6 +20,7 @@ from .process.privacy import keep_private
 if TYPE_CHECKING:
     from .camera.pinhole import Camera
     from .detection.labelled_box import LabelledBox
+    from .detection.onnx_detector import load_detector
     from .errors import (
         BackendError,
         BundleError,
@@ -48,6 +49,7 @@ _HOMES = {
                "ImageError", "OutputError", "RoiError"),
     "camera.pinhole": ("Camera",),
     "detection.labelled_box": ("LabelledBox",),
+    "detection.onnx_detector": ("load_detector",),
     "estimator": ("PoseEstimator",),
     "model.bundle": ("Bundle", "find_bundle", "load_bundle"),
     "multi_estimator": ("MultiPoseEstimator",),
@@ -78,6 +80,7 @@ __all__ = [
     "RoiError",
     "find_bundle",
     "load_bundle",
+    "load_detector",
 ]
 
 

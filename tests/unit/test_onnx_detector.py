@@ -13,7 +13,7 @@ from shared_data import ROOT
 from dinemo_ros.detection.detector import Detection
 from dinemo_ros.detection.detector_card import CARD_FILE, MODEL_FILE, InputSpec
 from dinemo_ros.detection.finder import DetectorFinder, ProposalFinder, SharedDetector, knows
-from dinemo_ros.detection.onnx_detector import OnnxDetector, find_detector, fitted, given_to_network
+from dinemo_ros.detection.onnx_detector import OnnxDetector, find_detector, fitted, given_to_network, load_detector
 from dinemo_ros.detection.views import View
 from dinemo_ros.errors import BackendError, BundleError
 from dinemo_ros.model.card import DetectorHint
@@ -129,6 +129,13 @@ def test_a_picture_that_the_network_cannot_take_is_told(tmp_path):
     detector = OnnxDetector(write(tmp_path / "d", network, input={"layout": "nchw", "type": "float32"}))
     with pytest.raises(BackendError, match="cannot run it on a picture of 320 x 320"):
         detector(np.zeros((480, 480, 3), np.uint8))
+
+
+def test_loading_one(tmp_path):
+    assert load_detector().name.startswith("nanodet-g ")
+    folder = write(tmp_path / "d", rows_network([(32, 64, 96, 128, 0.9, 0)]))
+    mine = load_detector(folder, budget_ms=1e6)
+    assert mine.name == "mine 2" and len(mine(np.zeros((720, 1280, 3), np.uint8))) > 10, "a box per tile"
 
 
 class Scripted:

@@ -44,6 +44,9 @@ def resolve(arguments: Namespace) -> Recipe:
         document["seed"] = arguments.seed
     if arguments.version is not None:
         document["card"] = document.get("card", {}) | {"version": arguments.version}
+    if arguments.detector_label:
+        card = document.get("card", {})
+        document["card"] = card | {"detector": card.get("detector", {}) | {"labels": arguments.detector_label}}
     recipe = build_recipe(document, where)
     # A recipe of one's own says itself what is drawn; where it wants drawings and names no models, --shape's are meant.
     draws = recipe.synthetic.renderer == "shapes" and any("synthetic" in spec.pools for spec in recipe.rounds)

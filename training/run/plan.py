@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from dinemo_ros.model.bundle import CARD_FILE, FORMATS
+from dinemo_ros.model.card import DetectorHint
 
 from ..report import write_report
 from .leakage import mean_files
@@ -20,7 +21,8 @@ from .recipe import Learning, Recipe
 from .run_folder import RunFolder, Stage
 from .stages import Work
 
-_WORDS = ("version", "description", "license", "weights_license", "grasps")  # of a card: they change no figure
+# Of a card: they change no figure.
+_WORDS = ("version", "description", "license", "weights_license", "grasps", "detector")
 
 
 def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
@@ -131,6 +133,8 @@ def _card(recipe: Recipe) -> dict:
         del card["features"]["flip_tta"]
     if not card["weights_license"]["terms"]:
         del card["weights_license"]
+    if card["detector"] == asdict(DetectorHint((recipe.category,))):  # as where nothing is said of it
+        del card["detector"]
     return {key: value for key, value in card.items() if value or key not in ("uncertainty_by_source", "grasps")}
 
 

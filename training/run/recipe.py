@@ -270,7 +270,8 @@ class Recipe:
         """The card of the bundle before anything was measured; RecipeError names a key that is wrong."""
         document = {"version": "1", "description": f"{self.category}: trained without pose labels of real images",
                     "license": "see where the training pictures come from",
-                    "weights_license": vars(weights_license(self)), **self.card,
+                    "weights_license": vars(weights_license(self)), "detector": {"labels": [self.category]},
+                    **self.card,
                     "category": self.category,
                     "size_prior": {"mean_m": list(self.size), "log_sigma": list(self.size_log_sigma)}}
         if not isinstance(document.get("features", {}), dict):

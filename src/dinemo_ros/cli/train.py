@@ -72,6 +72,10 @@ def add_parser(subparsers: Commands) -> None:
                         "and whose settings and inputs did not change are kept")
     parser.add_argument("--dry-run", action="store_true", help="only say which stages are done and which are not")
     parser.add_argument("--version", metavar="TEXT", help="version of the bundle (default: the recipe's, or 1)")
+    parser.add_argument("--detector-label", action="append", metavar="NAME", help="what box detectors call the "
+                        "category, for pictures without boxes: a class of the shipped detector (COCO's names) or of "
+                        "yours; may be given several times (default: the recipe's; the category itself where it gives "
+                        "none)")
     parser.add_argument("--seed", type=options.seed, metavar="N", help="of everything random (default: the "
                         "recipe's, or 0)")
     parser.set_defaults(run=run)

@@ -18,6 +18,7 @@ from ..process.network_child import session_options
 from .decoding import WrongOutputError, decode
 from .detector import Detection
 from .detector_card import CARD_FILE, MODEL_FILE, InputSpec, read_detector_card
+from .finder import SharedDetector
 from .scaling import resized
 from .suppression import one_each
 from .views import View, inner_edges, planned_views, whole_view
@@ -145,6 +146,19 @@ def given_to_network(picture: np.ndarray, spec: InputSpec) -> np.ndarray:
     if spec.type == "float32":
         given = (given.astype(np.float32) - np.array(spec.mean, np.float32)) / np.array(spec.deviation, np.float32)
     return np.ascontiguousarray((given if spec.layout == "nhwc" else given.transpose(2, 0, 1))[None])
+
+
+def load_detector(folder: str | Path | None = None, threads: int = 2, budget_ms: float = 0.0) -> SharedDetector:
+    """A box detector for :class:`~dinemo_ros.estimator.PoseEstimator`; of several categories each gets the same one.
+
+    Args:
+        folder: with ``detector.yaml`` and ``detector.onnx``; None takes the one that ships.
+        threads, budget_ms: see :class:`OnnxDetector`.
+
+    Raises:
+        BundleError: there is none, or it is no good.
+    """
+    return SharedDetector(OnnxDetector(find_detector() if folder is None else folder, threads, budget_ms))
 
 
 def find_detector() -> Path:
