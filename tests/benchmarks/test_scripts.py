@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import compare_solvers, run_sweeps, table
+from benchmarks import compare_solvers, finding, run_sweeps, table
 
 from dinemo_ros.model.bundle import find_bundle, load_bundle
 
@@ -148,3 +148,17 @@ def test_old_names_of_the_comparison_go_on_working():
     old = compare_solvers.parse(["--out", "o", "--spin", "d", "--sets", "demo", "spin"])
     assert old == compare_solvers.parse(["--out", "o", "--turntable", "d", "--sets", "demo", "turntable"])
     assert list(compare_solvers.sets(old)) == ["demo", "turntable"]
+
+
+def test_finding(tmp_path, monkeypatch):
+    """The car is found in every frame of both sizes, whoever looks; ways take turns."""
+    monkeypatch.setattr(sys, "argv", ["finding", "--rounds", "1", "--json", str(tmp_path / "f.json")])
+    finding.main()
+    result = json.loads((tmp_path / "f.json").read_text())
+    assert [row["size"] for row in result["frames"]] == [[1242, 375], [1280, 720]]
+    assert all(row["found"] == row["frames"] == 28 for row in result["frames"])
+    assert all(row["detector"] > row["given_box"] > 0 for row in result["frames"])
+    assert result["cup_and_bottle_four_boxes"] > 0
+    order = []
+    finding.in_turn({name: lambda k, name=name: order.append((name, k)) for name in "ab"}, 2)
+    assert order == [(name, k) for k in range(5) for name in "ab"]

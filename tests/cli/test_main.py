@@ -2,6 +2,7 @@
 """The command line as a user meets it: real processes, exit codes, one-line errors."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,7 @@ class TestDoctor:
         assert "onnxruntime" in result.stdout
         assert "CPUExecutionProvider" in result.stdout
         assert any(line[3:].startswith("bundle") for line in result.stdout.splitlines())
+        assert re.search(r"^ok box detector +nanodet-g [\d.]+, 80 classes, Apache-2.0 AND MIT", result.stdout, re.M)
         assert result.returncode == int("!!" in result.stdout)
 
     def test_broken_bundle_is_found(self, tmp_path):

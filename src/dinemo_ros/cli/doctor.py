@@ -72,6 +72,7 @@ def examine(bundle: str, cache: str = "") -> Iterator[Finding]:
     yield engine_cache(cache)
     yield kernel_cache()
     yield _bundle(bundle)
+    yield _detector()
     yield from _ros()
     yield _fast_dds()
     yield _optional("rosbags", "reading bags", "pip install rosbags")
@@ -89,6 +90,19 @@ def _bundle(name: str) -> Finding:
     networks = "fp32 and int8" if loaded.int8_path else "fp32"
     return Finding("ok", "bundle", f"{loaded.card.category} {loaded.card.version}, {size:.1f} MB, network in "
                    f"{networks}, hashes right, in {path}; weights: {loaded.card.weights_license.told()}")
+
+
+def _detector() -> Finding:
+    try:
+        from ..detection.onnx_detector import OnnxDetector, find_detector
+
+        folder = find_detector()
+        detector = OnnxDetector(folder)
+    except (BundleError, ImportError) as error:
+        return Finding("--", "box detector", f"{error}; pictures without boxes are searched with the mesh alone, which "
+                       "finds less")
+    return Finding("ok", "box detector", f"{detector.name}, {len(detector.labels)} classes, {detector.card.license}, in "
+                   f"{folder}")
 
 
 def _ros() -> Iterator[Finding]:
