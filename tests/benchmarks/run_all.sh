@@ -19,6 +19,7 @@ export OMP_NUM_THREADS=1 PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}"
 mkdir -p "$out"
 
 "$python" -m dinemo_ros.cli.main bench --startup --reference --json "$out/bench.json"
+"$python" tests/benchmarks/finding.py --json "$out/finding.json"
 "$python" tests/benchmarks/profile_steps.py --out "$out/steps.csv"
 "$python" tests/benchmarks/run_sweeps.py --out "$out"
 "$python" tests/benchmarks/plot_sweeps.py "$out"

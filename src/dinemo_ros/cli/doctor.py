@@ -101,8 +101,8 @@ def _detector() -> Finding:
     except (BundleError, ImportError) as error:
         return Finding("--", "box detector", f"{error}; pictures without boxes are searched with the mesh alone, which "
                        "finds less")
-    return Finding("ok", "box detector", f"{detector.name}, {len(detector.labels)} classes, {detector.card.license}, in "
-                   f"{folder}")
+    return Finding("ok", "box detector", f"{detector.name}, {len(detector.labels)} classes, {detector.card.license}, "
+                   f"in {folder}")
 
 
 def _ros() -> Iterator[Finding]:
