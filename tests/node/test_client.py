@@ -144,7 +144,7 @@ def test_a_stranger_under_that_name_is_a_sentence():
 
 
 FOUND = FoundObject("car_0", "car", "camera", 1_796_013_626_955_428_565, CAR.T_cam_obj, np.eye(6), CAR.size, 0.6, None,
-                    "rgb", 4, 1)
+                    "rgb", 4, 1, 0.9)
 
 
 def test_an_answer_is_read_as_it_was_written():
@@ -152,7 +152,9 @@ def test_an_answer_is_read_as_it_was_written():
     assert answer.success and answer.reason == "one car"
     assert answer.T == pytest.approx(FOUND.T) and answer.covariance == pytest.approx(np.eye(6))
     assert answer.best.stamp_ns == FOUND.stamp_ns and answer.best.probability is None
-    assert (answer.best.used, answer.best.dropped, answer.best.id) == (4, 1, "car_0")
+    assert (answer.best.used, answer.best.dropped, answer.best.id, answer.best.presence) == (4, 1, "car_0", 0.9)
+    older = PoseAnswer(True, "", (FOUND,)).text().replace('"presence": 0.9, ', "")
+    assert PoseAnswer.read(older).best.presence is None
 
 
 @pytest.mark.parametrize("text", [

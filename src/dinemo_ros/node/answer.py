@@ -33,6 +33,7 @@ class FoundObject:
         covariance: [6, 6] of (x, y, z, rot_x, rot_y, rot_z), metres and radians, as in :mod:`dinemo_ros.pose`.
         size: [3] length, width, height, metres.
         score: mean evidence, 0 to 1. probability: that the rotation is within 30 degrees; None where unknown.
+        presence: that there is an object of the category at all; None where unknown.
         source: what the distance is known from, "rgb", "support", "depth" or "support+depth".
         used: images that it is the mean of. dropped: poses of it that were left out.
     """
@@ -49,6 +50,7 @@ class FoundObject:
     source: str
     used: int
     dropped: int
+    presence: float | None = None
 
     def document(self) -> dict:
         """What JSON can hold; :meth:`read` has the object back from it."""
@@ -56,18 +58,18 @@ class FoundObject:
         return {"id": self.id, "category": self.category, "frame": self.frame,
                 "stamp": {"sec": seconds, "nanosec": nanoseconds}, "T": self.T.tolist(),
                 "covariance": self.covariance.ravel().tolist(), "size": self.size.tolist(), "score": self.score,
-                "probability": self.probability, "source": self.source, "frames_used": self.used,
-                "dropped": self.dropped}
+                "probability": self.probability, "presence": self.presence, "source": self.source,
+                "frames_used": self.used, "dropped": self.dropped}
 
     @classmethod
     def read(cls, document: dict) -> FoundObject:
         """From what :meth:`document` made; KeyError, TypeError or ValueError where it is something else."""
-        stamp, probability = document["stamp"], document["probability"]
+        stamp = document["stamp"]
         return cls(str(document["id"]), str(document["category"]), str(document["frame"]),
                    int(stamp["sec"]) * 1_000_000_000 + int(stamp["nanosec"]), _array(document["T"], (4, 4)),
                    _array(document["covariance"], (6, 6)), _array(document["size"], (3,)), float(document["score"]),
-                   None if probability is None else float(probability), str(document["source"]),
-                   int(document["frames_used"]), int(document["dropped"]))
+                   _known(document["probability"]), str(document["source"]), int(document["frames_used"]),
+                   int(document["dropped"]), _known(document.get("presence")))  # of nodes before it was there: none
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,10 @@ class PoseAnswer:
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise AnswerError(f"the answer cannot be read ({type(error).__name__}): its second line must be the JSON "
                               "that ~/estimate of pose_node writes; are client and node of one version?") from error
+
+
+def _known(value: object) -> float | None:
+    return None if value is None else float(value)  # type: ignore[arg-type]
 
 
 def _array(values: list, shape: tuple[int, ...]) -> np.ndarray:

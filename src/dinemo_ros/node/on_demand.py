@@ -116,7 +116,8 @@ def found_object(fused: Fused, identity: str, header: Header) -> FoundObject:
     """What is answered of one object."""
     pose = fused.pose
     return FoundObject(identity, pose.category, header.frame_id, nanoseconds(header.stamp), pose.T_cam_obj,
-                       pose.covariance, pose.size, pose.score, pose.probability, pose.source, fused.used, fused.dropped)
+                       pose.covariance, pose.size, pose.score, pose.probability, pose.source, fused.used, fused.dropped,
+                       pose.presence)
 
 
 def what_was_found(found: Sequence[FoundObject], frames: int) -> str:
