@@ -202,7 +202,8 @@ def test_a_class_map_that_is_none_is_told(tmp_path, make_probe, entries, words):
 # Which bundles
 
 def settings(**given) -> SimpleNamespace:
-    return SimpleNamespace(**{"category": "car", "categories": [""], "bundle": "", "bundles": [""], **given})
+    return SimpleNamespace(**{"category": "car", "categories": [""], "bundle": "", "bundles": [""],
+                              "presence_floor": -1.0, **given})
 
 
 def names(**given) -> list[str]:
@@ -221,6 +222,16 @@ def test_bundles_are_those_that_the_parameters_ask_for(tmp_path):
         bundles_of(settings(bundle=cup, bundles=[str(own)]))
     with pytest.raises(BundleError, match="'mug'"):
         bundles_of(settings(categories=["cup", "mug"]))
+
+
+def test_the_floor_of_presence_is_the_bundles_or_the_parameters(tmp_path):
+    own, = bundles_of(settings(categories=["cup"]))
+    assert own.card.presence.floor > 0 and own.card.detector.floor > 0
+    none, all_of_it = (bundles_of(settings(categories=["cup"], presence_floor=floor))[0].card for floor in (0.0, 0.7))
+    assert none.presence.floor == none.detector.floor == 0.0 and none.presence.linear == own.card.presence.linear
+    assert all_of_it.presence.floor == 0.7 and all_of_it.detector.labels == own.card.detector.labels
+    folder, = bundles_of(settings(bundle=str(own.path), presence_floor=0.7))
+    assert folder.card.presence.floor == 0.7
 
 
 def test_stamps_are_the_images(scene):

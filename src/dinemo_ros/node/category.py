@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 from ..errors import BundleError
@@ -57,6 +57,17 @@ def bundles_of(settings: SimpleNamespace) -> list[Bundle]:
         if other is not bundle:
             raise BundleError(f"bundles {shown_path(other.path)} and {shown_path(bundle.path)} are both of category "
                               f"{bundle.card.category}; give one of them (parameters bundle, bundles)")
+    given = {name: with_floor(bundle, settings.presence_floor) for name, bundle in given.items()}
     wanted = entries(settings.categories) or ([] if given else [settings.category])
-    found = {name: given.get(name) or load_bundle(find_bundle(name)) for name in dict.fromkeys(wanted)}
+    found = {name: given.get(name) or with_floor(load_bundle(find_bundle(name)), settings.presence_floor)
+             for name in dict.fromkeys(wanted)}
     return list((found | given).values())
+
+
+def with_floor(bundle: Bundle, floor: float) -> Bundle:
+    """The same with this ``presence`` floor, 0 to 1, for whichever box; with its own where ``floor`` is below 0."""
+    if floor < 0:
+        return bundle
+    card = bundle.card
+    presence = replace(card.presence, floor=floor) if card.presence else card.presence
+    return replace(bundle, card=replace(card, presence=presence, detector=replace(card.detector, floor=0.0)))

@@ -170,6 +170,9 @@ POSE_NODE = (
               "2.8 MB, so that 128 MB hold 1.5 s of them at 30 Hz.", unit="MB", bounds=(1, 4096), power="memory"),
     Parameter("min_score", 0.0, "Report only poses with at least this score, besides the bundle's own threshold.",
               bounds=(0.0, 1.0), power="1 reports nothing"),
+    Parameter("presence_floor", -1.0, "Drop a pose in a box where the probability that there is an object is below "
+              "this: 0 drops none, -1 takes what each bundle was calibrated to.", bounds=(-1.0, 1.0), changes=CONFIGURE,
+              power="0 reports poses of nothing, 1 reports nothing"),
     Parameter("max_objects", 10, "Look at no more than this many boxes of a detector, the most certain ones over all "
               "categories, and report at most this many objects per image, best first.", bounds=(1, 100),
               power="work per image"),
