@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from dinemo_ros.detection.detector_card import CARD_FILE, DetectorCard, InputSpec, read_detector_card
-from dinemo_ros.detection.onnx_detector import find_detector
+from dinemo_ros.detection.detector_search import find_detector
 from dinemo_ros.errors import BundleError
 
 GOOD = {"format": "dinemo-detector/1", "name": "mine", "version": "2", "sha256": "00", "labels": ["cup", "mug"],

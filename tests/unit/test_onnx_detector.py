@@ -12,8 +12,9 @@ from shared_data import ROOT
 
 from dinemo_ros.detection.detector import Detection
 from dinemo_ros.detection.detector_card import CARD_FILE, MODEL_FILE, InputSpec
+from dinemo_ros.detection.detector_search import find_detector
 from dinemo_ros.detection.finder import DetectorFinder, ProposalFinder, SharedDetector, knows
-from dinemo_ros.detection.onnx_detector import OnnxDetector, find_detector, fitted, given_to_network, load_detector
+from dinemo_ros.detection.onnx_detector import OnnxDetector, fitted, given_to_network, load_detector
 from dinemo_ros.detection.views import View
 from dinemo_ros.errors import BackendError, BundleError
 from dinemo_ros.model.card import DetectorHint

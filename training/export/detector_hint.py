@@ -22,7 +22,8 @@ import numpy as np
 from tqdm import tqdm
 
 from dinemo_ros.camera.pinhole import Camera
-from dinemo_ros.detection.onnx_detector import OnnxDetector, find_detector
+from dinemo_ros.detection.detector_search import find_detector
+from dinemo_ros.detection.onnx_detector import OnnxDetector
 from dinemo_ros.errors import FRAME_ERRORS
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.io.sources.folder import images_by_stem

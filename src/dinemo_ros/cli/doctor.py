@@ -94,7 +94,8 @@ def _bundle(name: str) -> Finding:
 
 def _detector() -> Finding:
     try:
-        from ..detection.onnx_detector import OnnxDetector, find_detector
+        from ..detection.detector_search import find_detector
+        from ..detection.onnx_detector import OnnxDetector
 
         folder = find_detector()
         detector = OnnxDetector(folder)

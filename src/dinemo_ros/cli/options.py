@@ -115,7 +115,8 @@ def estimator_of(bundle: Bundle, arguments: argparse.Namespace) -> PoseEstimator
 
 def detector_of(arguments: argparse.Namespace) -> Detector | None:
     """The box detector that ``--detector`` names; BundleError where it is no good."""
-    from ..detection.onnx_detector import OnnxDetector, find_detector
+    from ..detection.detector_search import find_detector
+    from ..detection.onnx_detector import OnnxDetector
 
     if arguments.detector == "none":
         return None

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .detector import Detection
 from .detector_card import CARD_FILE, read_detector_card
-from .onnx_detector import OnnxDetector
+
+if TYPE_CHECKING:
+    from .onnx_detector import OnnxDetector
 
 
 class LazyDetector:
@@ -28,6 +31,9 @@ class LazyDetector:
     def load(self) -> OnnxDetector:
         """The detector, with its network."""
         if self._loaded is None:
+            # Imported late: a node has to be up before ONNX Runtime is, to say what is wrong with it.
+            from .onnx_detector import OnnxDetector
+
             self._loaded = OnnxDetector(*self._arguments)
         return self._loaded
 

@@ -13,11 +13,11 @@ from ..errors import BackendError, BundleError
 from ..features.trial import try_network
 from ..io.quoting import shown, shown_path
 from ..model.bundle import checked_content
-from ..model.bundle_search import package_roots
 from ..process.network_child import session_options
 from .decoding import WrongOutputError, decode
 from .detector import Detection
 from .detector_card import CARD_FILE, MODEL_FILE, InputSpec, read_detector_card
+from .detector_search import find_detector, is_installed
 from .finder import SharedDetector
 from .scaling import resized
 from .suppression import one_each
@@ -102,7 +102,7 @@ class OnnxDetector:
         options = session_options(threads)
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the solver has the cores then
         try:
-            if not _is_installed(self._path.parent):
+            if not is_installed(self._path.parent):
                 try_network(model, ())
             session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except BundleError as error:
@@ -159,16 +159,3 @@ def load_detector(folder: str | Path | None = None, threads: int = 2, budget_ms:
         BundleError: there is none, or it is no good.
     """
     return SharedDetector(OnnxDetector(find_detector() if folder is None else folder, threads, budget_ms))
-
-
-def find_detector() -> Path:
-    """Folder of the detector that came with the package; BundleError where none did."""
-    for root in package_roots():
-        if (root / "engines" / "detector" / CARD_FILE).is_file():
-            return root / "engines" / "detector"
-    raise BundleError("no detector is installed (share/dinemo_ros/engines/detector); install the package again, or "
-                      "give the folder of a detector of your own")
-
-
-def _is_installed(folder: Path) -> bool:
-    return folder.resolve() in [(root / "engines" / "detector").resolve() for root in package_roots()]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+from ..detection.detector_search import find_detector
 from ..detection.finder import SharedDetector, knows
 from ..detection.lazy_detector import LazyDetector
-from ..detection.onnx_detector import find_detector
 from ..errors import BundleError
 from ..model.bundle import Bundle
 
