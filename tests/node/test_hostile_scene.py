@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from bombs import black_png
 from geometry_msgs.msg import TransformStamped
 from node.test_hostile_graph import ANSWER_S, ATTACK_S, BUSY_MACHINE_S, GROWTH_MB, LONG, NAN, Robot, flood
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.serialization import serialize_message
 from ros_support.processes import start_node
 from ros_support.transform_tree import Tree
@@ -75,8 +77,9 @@ def stamps(robot: Robot, k: int) -> None:
 
 def damaged(robot: Robot, k: int) -> None:
     data = serialize_message(TFMessage(transforms=[link("base", "d")]))
-    robot.tree.moving.publish([b"", data[:20], b"\0\1\0\0" + b"\xff" * 2000,
-                               data.replace(b"base", b"b\xff\xfee")][k % 4])
+    wrong = [b"", data[:20], b"\0\1\0\0" + b"\xff" * 2000, data.replace(b"base", b"b\xff\xfee")][k % 4]
+    with contextlib.suppress(_rclpy.RCLError):  # some middleware sends no message of nothing
+        robot.tree.moving.publish(wrong)
 
 
 def deep(robot: Robot, data: bytes, form: str = "16UC1; compressedDepth png") -> None:
