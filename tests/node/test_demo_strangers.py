@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
@@ -18,13 +17,6 @@ from dinemo_ros.node.limited import MOST_BYTES
 from dinemo_ros.node.scene_node import TABLE, SceneNode
 
 POSE = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]]
-
-
-@pytest.fixture
-def ros():
-    rclpy.init()
-    yield
-    rclpy.try_shutdown()
 
 
 def diagnostics(**values: str) -> DiagnosticArray:

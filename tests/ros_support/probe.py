@@ -135,17 +135,25 @@ class Probe(Node):
         return self._call(ChangeState, "pose_node/change_state", request).success
 
     def state(self) -> str:
-        return self._call(GetState, "pose_node/get_state", GetState.Request()).current_state.label
+        """The label of the lifecycle's state; asked again where no answer comes, since asking changes nothing: a service
+        may be seen before it sees who asks, and its answer is then lost."""
+        return self._call(GetState, "pose_node/get_state", GetState.Request(), again_s=10.0).current_state.label
 
     def set_parameter(self, name: str, value):
         """SetParametersResult of the node."""
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         return self._call(SetParameters, "pose_node/set_parameters", request).results[0]
 
-    def _call(self, kind, name: str, request):
+    def _call(self, kind, name: str, request, again_s: float = 120.0):
         client = self.create_client(kind, name)
         assert client.wait_for_service(30.0), f"no service {name}"
-        future = client.call_async(request)
-        self.wait(future.done, name, 120.0)
+        futures = [client.call_async(request)]
+        asked, deadline = time.monotonic(), time.monotonic() + 120.0
+        while not any(future.done() for future in futures):
+            assert time.monotonic() < deadline, f"waited 120 s for {name}"
+            rclpy.spin_once(self, timeout_sec=0.01)
+            if time.monotonic() - asked > again_s:
+                futures.append(client.call_async(request))
+                asked = time.monotonic()
         self.destroy_client(client)
-        return future.result()
+        return next(future.result() for future in futures if future.done())
