@@ -135,8 +135,8 @@ class Probe(Node):
         return self._call(ChangeState, "pose_node/change_state", request).success
 
     def state(self) -> str:
-        """The label of the lifecycle's state; asked again where no answer comes, since asking changes nothing: a service
-        may be seen before it sees who asks, and its answer is then lost."""
+        """The label of the lifecycle's state. Asked again where no answer comes, since asking changes nothing: a
+        service may be seen before it sees who asks, and its answer is then lost."""
         return self._call(GetState, "pose_node/get_state", GetState.Request(), again_s=10.0).current_state.label
 
     def set_parameter(self, name: str, value):
