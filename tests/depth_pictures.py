@@ -16,14 +16,18 @@ def write_depth(path, depth: np.ndarray) -> None:
 
 
 def record_what_is_given(monkeypatch) -> list[dict]:
-    """Keyword arguments of each call of ``PoseEstimator.estimate`` with an image that is not its warm-up."""
-    given = []
-    real = PoseEstimator.estimate
+    """What is known beside the picture in each call of ``PoseEstimator.estimate`` or ``estimate_found`` with an image
+    that is not its warm-up."""
+    given: list[dict] = []
 
-    def estimate(self, image, camera, rois=None, **known):
-        if known:
-            given.append(known)
-        return real(self, image, camera, rois, **known)
+    def recorded(real):
+        def estimate(self, *arguments, **known):
+            if known:
+                given.append({name: known.get(name) for name in ("support", "depth")})
+            return real(self, *arguments, **known)
 
-    monkeypatch.setattr(PoseEstimator, "estimate", estimate)
+        return estimate
+
+    for name in ("estimate", "estimate_found"):
+        monkeypatch.setattr(PoseEstimator, name, recorded(getattr(PoseEstimator, name)))
     return given
