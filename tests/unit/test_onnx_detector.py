@@ -2,20 +2,24 @@
 """A detector from a file and a card: pictures go in as the card says, boxes come out in pixels of the picture."""
 
 import hashlib
+import time
 
 import cv2
 import numpy as np
 import pytest
 import yaml
+from bad_networks import integers
 from painted_car import _bytes, _integer, _node, _tensor, _value, _varint_field
 from shared_data import ROOT
 
 from dinemo_ros.detection.detector import Detection
 from dinemo_ros.detection.detector_card import CARD_FILE, MODEL_FILE, InputSpec
 from dinemo_ros.detection.finder import DetectorFinder, ProposalFinder, SharedDetector, knows
+from dinemo_ros.detection.lazy_detector import LazyDetector
 from dinemo_ros.detection.onnx_detector import OnnxDetector, find_detector, fitted, given_to_network, load_detector
 from dinemo_ros.detection.views import View
 from dinemo_ros.errors import BackendError, BundleError
+from dinemo_ros.features import trial
 from dinemo_ros.model.card import DetectorHint
 
 FLOAT, UINT8 = 1, 2
@@ -117,6 +121,57 @@ def test_card_and_network_that_do_not_belong_together(tmp_path, changes, words):
     with pytest.raises(BundleError) as error:
         OnnxDetector(folder)
     assert words in str(error.value) and MODEL_FILE in str(error.value) and "\n" not in str(error.value)
+
+
+def endless_network(rows=6):
+    """A network of :func:`rows_network`'s form that multiplies large matrices for minutes, once it has a picture."""
+    count = 400
+    nodes = [_node("Cast", ["picture"], "float", _integer("to", FLOAT)),
+             _node("ReduceMax", ["float"], "most", _integer("keepdims", 0)), _node("Expand", ["most", "sides"], "t0"),
+             *(_node("MatMul", [f"t{k}", f"t{k}"], f"t{k + 1}") for k in range(count)),
+             _node("ReduceMax", [f"t{count}"], "last", _integer("keepdims", 0)), _node("Mul", ["last", "zero"], "no"),
+             _node("Add", ["rows", "no"], "answer")]
+    tensors = [_tensor("rows", np.zeros((1, 1, rows))), _tensor("zero", np.zeros(1)), integers("sides", [3000, 3000])]
+    graph = b"".join([*(_bytes(1, n) for n in nodes), *(_bytes(5, t) for t in tensors)]) + _bytes(
+        11, _value("picture", FLOAT, ["N", 3, "H", "W"])) + _bytes(12, _value("answer", 1, [1, 1, rows]))
+    return _varint_field(1, 9) + _bytes(7, graph) + _bytes(8, _varint_field(2, 17))
+
+
+def test_a_network_without_an_end_is_tried_on_a_picture_elsewhere(tmp_path, monkeypatch):
+    """Loaded it is at once; in this process nothing could stop it."""
+    monkeypatch.setattr(trial, "SECONDS", 1)
+    with pytest.raises(BundleError, match=r"detector\.onnx: takes more than 1 s of computing for one picture"):
+        OnnxDetector(write(tmp_path / "d", endless_network()))
+
+
+def test_what_is_no_good_is_tried_once(tmp_path, monkeypatch):
+    """A node that switches to it would spend seconds on each image otherwise."""
+    lazy = LazyDetector(write(tmp_path / "d", rows_network([(1, 2, 3, 4, 7.0, 0)])))
+    image = np.zeros((48, 64, 3), np.uint8)
+    with pytest.raises(BundleError, match=r"detector\.onnx: gives scores up to 7; allowed: 0 to 1"):
+        lazy(image)
+    monkeypatch.setattr("dinemo_ros.detection.lazy_detector.OnnxDetector", lambda *_: pytest.fail("tried again"))
+    with pytest.raises(BundleError, match=r"detector\.onnx: gives scores up to 7; allowed: 0 to 1"):
+        lazy(image)
+
+
+def test_thousands_of_boxes(tmp_path):
+    """As many as the network likes, for as many labels: the most certain ones, in a second."""
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.uniform(0, 640, (20_000, 2, 2)), axis=1).reshape(-1, 4)
+    rows = np.column_stack([corners, rng.uniform(0.2, 0.9, 20_000), rng.integers(0, 2000, 20_000)])
+    rows[777, 4:] = 0.99, 5
+    detector = OnnxDetector(write(tmp_path / "d", rows_network(rows), labels=[f"thing {k}" for k in range(2000)]))
+    begin = time.perf_counter()
+    found = detector(np.zeros((640, 640, 3), np.uint8))
+    assert time.perf_counter() - begin < 2.0 and found[0].label == "thing 5" and 100 < len(found) <= 3000
+
+
+def test_a_view_of_an_array_is_a_picture(shipped):
+    """As OpenCV's channels turned round, or a picture turned upside down."""
+    image = photograph("espresso.jpg")
+    for seen in (image[..., ::-1].copy()[..., ::-1], np.asfortranarray(image), image[::-1].copy()[::-1]):
+        assert not seen.flags.c_contiguous and SharedDetector(shipped)(seen) == shipped(image)
 
 
 def test_no_such_folder(tmp_path):

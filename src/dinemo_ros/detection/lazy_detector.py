@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import BundleError
 from .detector import Detection
 from .detector_card import CARD_FILE, read_detector_card
 from .onnx_detector import OnnxDetector
@@ -24,11 +25,18 @@ class LazyDetector:
         self.name, self.labels = f"{card.name} {card.version}", card.labels
         self._arguments = folder, threads, budget_ms
         self._loaded: OnnxDetector | None = None
+        self._failed: BundleError | None = None
 
     def load(self) -> OnnxDetector:
-        """The detector, with its network."""
+        """The detector, with its network. One that is no good is tried once, and told for every picture."""
+        if self._failed:
+            raise BundleError(*self._failed.args)
         if self._loaded is None:
-            self._loaded = OnnxDetector(*self._arguments)
+            try:
+                self._loaded = OnnxDetector(*self._arguments)
+            except BundleError as error:
+                self._failed = error
+                raise
         return self._loaded
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
