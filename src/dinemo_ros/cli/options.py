@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..cuda.devices import DEVICES, TWINS
 from ..defaults import available_cpus
+from ..errors import BundleError
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
-from ..io.quoting import one_line
+from ..io.quoting import named, one_line, shown
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # argparse has no public name for it
 
+_LABELS = 5  # of a detector in one sentence
 _Number = TypeVar("_Number", int, float)
 _log = logging.getLogger(__name__)
 _CHOOSERS = ("dinemo_ros.features.selection", "dinemo_ros.cuda.selection")  # a line each where one is enough
@@ -109,8 +111,19 @@ def estimator_of(bundle: Bundle, arguments: argparse.Namespace) -> PoseEstimator
     # Imported late: this loads ONNX Runtime and Numba, which --help and wrong usage need not wait for.
     from ..estimator import PoseEstimator
 
+    detector = detector_of(arguments)
+    if detector and arguments.detector != "auto":
+        require_known(detector, bundle.card.detector.labels, bundle.card.category)
     return PoseEstimator(bundle, threads=arguments.threads, backend=arguments.backend, precision=arguments.precision,
-                         engine_cache=arguments.cache, device=arguments.device, detector=detector_of(arguments))
+                         engine_cache=arguments.cache, device=arguments.device, detector=detector)
+
+
+def require_known(detector: Detector, labels: Sequence[str], bundle: str) -> None:
+    """BundleError unless the detector, which somebody named, finds something that the card of ``bundle`` has for it."""
+    if set(labels).isdisjoint(detector.labels):
+        raise BundleError(f"detector {detector.name} finds {named(detector.labels, _LABELS)} and bundle "
+                          f"{shown(bundle)} asks for {named(labels, _LABELS) or 'nothing'} (detector.labels in its "
+                          "card); name another detector, or --detector none")
 
 
 def detector_of(arguments: argparse.Namespace) -> Detector | None:

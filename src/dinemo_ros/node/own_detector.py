@@ -11,7 +11,10 @@ from ..detection.finder import SharedDetector, knows
 from ..detection.lazy_detector import LazyDetector
 from ..detection.onnx_detector import find_detector
 from ..errors import BundleError
+from ..io.quoting import named
 from ..model.bundle import Bundle
+
+_LABELS = 5  # of a detector in one sentence
 
 
 def own_detector(settings: SimpleNamespace, bundles: Sequence[Bundle]) -> SharedDetector | None:
@@ -35,6 +38,10 @@ def own_detector(settings: SimpleNamespace, bundles: Sequence[Bundle]) -> Shared
         raise BundleError(f"{folder}: the detector knows none of the names that the bundle of {unknown[0]} has for it "
                           "(detector.labels in its card); rois:=auto or proposals does without")
     if len(unknown) == len(bundles):
+        if settings.detector:
+            raise BundleError(f"{folder}: the detector finds {named(detector.labels, _LABELS)} and no bundle asks for "
+                              "one of these (detector.labels in its card); leave parameter detector empty, or give "
+                              "another")
         return None
     if settings.rois in ("auto", "detector"):
         detector.load()
