@@ -16,7 +16,7 @@ from ament_index_python.packages import PackageNotFoundError, get_package_share_
 from ros_support.launch_stand_in import Launch
 from ros_support.processes import NodeProcess
 
-from dinemo_ros.node import parameters
+from dinemo_ros.node import launch_arguments, parameters
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
@@ -64,6 +64,20 @@ def test_every_parameter_is_an_argument(file, tmp_path):
         "tracking": True, "min_score": 0.0, "max_objects": 3, "child_frame_prefix": "2", "rois": "proposals",
         "use_sim_time": True, "publish_tf": True, "categories": ["cup", "bottle"],
         "class_map": ["41=cup", "39=bottle"], "bundles": [""]}.items()
+
+
+@pytest.mark.parametrize(("text", "entries"), [
+    ("cup", ["cup"]), (" cup , bottle ", ["cup", "bottle"]), ("'cup','bottle'", ["cup", "bottle"]),
+    ("[cup,bottle]", ["cup", "bottle"]), ("['a, b=cup', \"it's=bottle\"]", ["a, b=cup", "it's=bottle"]),
+    ("[41, yes]", ["41", "yes"]), ("[]", [""]), ("", [""]), ("[a[0]=cup]", None), ("[cup, bottle", None),
+    ("[cup] bottle", None), ("[{a: b}]", None), ("[[cup]]", None), ("[cup]\n---\n[cup]", None)])
+def test_a_list_as_an_argument(text, entries):
+    """Whatever YAML makes of a word, an entry is the text that was written."""
+    if entries is None:
+        with pytest.raises(parameters.ParameterError, match=r"argument categories:=.* must be a list like cup,bottle"):
+            launch_arguments.values({"categories": text})
+    else:
+        assert launch_arguments.values({"categories": text}) == {"categories": entries}
 
 
 def passed(launch: Launch, folder: Path) -> dict:

@@ -41,10 +41,12 @@ class ClassMap:
             if category not in self.categories:
                 raise ClassMapError(f"class_map has {quoted(entry, 60)}, and category {quoted(category, 40)} is not "
                                     f"looked for (allowed: {', '.join(self.categories)})")
-            told[label.casefold()] = (*told.get(label.casefold(), ()), category)
+            known = told.setdefault(label.casefold(), ())
+            told[label.casefold()] = known if category in known else (*known, category)
         self._of: dict[str, tuple[str, ...]] = {}
         for card in cards:
-            for label in {label.casefold(): None for label in labels_of(card)}:  # a category may be called by its name
+            # A category may be called by its name.
+            for label in {label.strip().casefold(): None for label in labels_of(card)}:
                 self._of[label] = (*self._of.get(label, ()), card.category)
         self._of |= told
 
