@@ -19,9 +19,9 @@ from .detection.duplicates import without_duplicates
 from .detection.finder import DetectorFinder, Finder, Found, ProposalFinder, knows
 from .detection.proposals import Proposer
 from .detection.regions import overlap, projected_box
-from .errors import ImageError
 from .features import create_extractor
 from .geometry import se3
+from .io.rgb_image import check_image
 from .model.bundle import Bundle, ImageSpec
 from .model.symmetry import NO_SYMMETRY, Symmetry
 from .pose import Hypothesis, ObjectPose, Roi
@@ -361,12 +361,3 @@ def in_camera(R_cam_crop: np.ndarray, solved: SolvedPose, symmetry: Symmetry = N
     """
     T_cam_obj = symmetry.canonical(se3(R_cam_crop, np.zeros(3)) @ solved.T_crop_obj)
     return Hypothesis(T_cam_obj, solved.score, symmetry.size(solved.size))
-
-
-def check_image(image: np.ndarray) -> None:
-    """ImageError unless ``image`` is uint8 [H, W, 3] with at least 16 pixels a side."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ImageError(f"image must be a uint8 array [height, width, 3] in RGB order, got {found}")
-    if min(image.shape[:2]) < 16:
-        raise ImageError(f"image is {image.shape[1]}x{image.shape[0]} pixels; at least 16x16 are needed")

@@ -18,7 +18,7 @@ from dinemo_ros.detection.finder import DetectorFinder, ProposalFinder, SharedDe
 from dinemo_ros.detection.lazy_detector import LazyDetector
 from dinemo_ros.detection.onnx_detector import OnnxDetector, find_detector, fitted, given_to_network, load_detector
 from dinemo_ros.detection.views import View
-from dinemo_ros.errors import BackendError, BundleError
+from dinemo_ros.errors import BackendError, BundleError, ImageError
 from dinemo_ros.features import trial
 from dinemo_ros.model.card import DetectorHint
 
@@ -142,6 +142,15 @@ def test_a_network_without_an_end_is_tried_on_a_picture_elsewhere(tmp_path, monk
     monkeypatch.setattr(trial, "SECONDS", 1)
     with pytest.raises(BundleError, match=r"detector\.onnx: takes more than 1 s of computing for one picture"):
         OnnxDetector(write(tmp_path / "d", endless_network()))
+
+
+@pytest.mark.parametrize("image", [np.zeros((64, 64), np.uint8), np.zeros((64, 64, 1), np.uint8),
+                                   np.zeros((64, 64, 3), np.float32), np.zeros((64, 64, 4), np.uint8),
+                                   np.zeros((0, 64, 3), np.uint8), np.zeros((4, 4, 3), np.uint8), None])
+def test_what_is_no_picture_is_told(shipped, image):
+    """Not that the network cannot run it, or that its card is wrong."""
+    with pytest.raises(ImageError, match="image"):
+        shipped(image)
 
 
 def test_what_is_no_good_is_tried_once(tmp_path, monkeypatch):

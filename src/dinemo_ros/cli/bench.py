@@ -138,7 +138,7 @@ def _checked(arguments: argparse.Namespace, path: Path) -> Bundle:
 def _load(path: Path) -> list[Job]:
     """The first frames that an estimator takes; the others are named."""
     from ..benchmark.stages import Job
-    from ..estimator import check_image
+    from ..io.rgb_image import check_image
 
     source, frames, refused = open_source(path), [], []
     said: set[str] = set()

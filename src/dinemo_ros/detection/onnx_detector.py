@@ -12,6 +12,7 @@ import onnxruntime as ort
 from ..errors import BackendError, BundleError
 from ..features.trial import try_network
 from ..io.quoting import shown, shown_path
+from ..io.rgb_image import check_image
 from ..model.bundle import checked_content
 from ..model.bundle_search import package_roots
 from ..process.network_child import session_options
@@ -57,8 +58,10 @@ class OnnxDetector:
         """As the protocol says.
 
         Raises:
-            BackendError: ONNX Runtime fails. BundleError: what the network gives is not what its card says.
+            ImageError: it is no such picture. BackendError: ONNX Runtime fails. BundleError: what the network gives is
+                not what its card says.
         """
+        check_image(image)
         height, width = image.shape[:2]
         boxes, scores, labels = (np.concatenate(part) for part in zip(
             *(self._seen(image, view) for view in self.plan(width, height)), strict=True))

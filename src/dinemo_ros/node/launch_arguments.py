@@ -147,7 +147,7 @@ def _list(text: str) -> list[str]:
         events = [event for event in yaml.parse(text, yaml.SafeLoader) if not isinstance(event, _AROUND)]
     except yaml.YAMLError as error:
         raise ValueError from error
-    _, *entries, last = events
-    if not isinstance(last, yaml.SequenceEndEvent) or not all(isinstance(one, yaml.ScalarEvent) for one in entries):
+    entries = [event.value for event in events if isinstance(event, yaml.ScalarEvent)]
+    if len(entries) != len(events) - 2 or not isinstance(events[-1], yaml.SequenceEndEvent):
         raise ValueError
-    return [entry.value for entry in entries] or [""]  # a list without entries has no type in ROS
+    return entries or [""]  # a list without entries has no type in ROS

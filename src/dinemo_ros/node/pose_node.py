@@ -454,9 +454,9 @@ class PoseNode(LifecycleNodeMixin, Node):
         found = self._categories.find(image, camera, boxes and boxes.boxes, scene, settings)
         beyond = len(self._categories.beyond)
         if beyond:
-            why = "objects are tracked already" if settings.tracking else "are looked at"
-            self._monitor.leave_out("limit", beyond, f"{beyond} box{'es' * (beyond != 1)} left out: "
-                                    f"{settings.max_objects} {why} (parameter max_objects)")
+            why = (f"{settings.max_objects} objects are tracked already (parameter max_objects)" if settings.tracking
+                   else f"only the best {settings.max_objects} are looked at (parameter max_objects)")
+            self._monitor.leave_out("limit", beyond, f"{beyond} box{'es' * (beyond != 1)} left out: {why}")
         poses = [pose for pose in found if pose.score >= settings.min_score][:settings.max_objects]
         self._categories.refuse([pose for pose in found if pose.score < settings.min_score],
                                 f"score below min_score {settings.min_score:g}")
