@@ -141,6 +141,22 @@ def test_a_detector_that_is_none(empty, bundle, tmp_path, capsys, command, which
     assert words in refused(capsys, *(folders.get(word, word) for word in command), "--detector", tmp_path / which)
 
 
+@pytest.mark.parametrize("command", [("estimate", "PICTURES"), ("eval", "detector", "PICTURES"),
+                                     ("eval", "kitti", "PICTURES"), ("bench",)])
+def test_a_result_does_not_replace_the_detector(empty, detector, capsys, command):
+    before = (detector / "detector.yaml").read_bytes()
+    given = [str(empty) if word == "PICTURES" else word for word in command]
+    err = refused(capsys, *given, "--detector", detector, "--json", detector / "detector.yaml")
+    assert "is read by this command and would be overwritten" in err
+    assert (detector / "detector.yaml").read_bytes() == before
+
+
+def test_where_boxes_are_given_no_detector_is_asked_for(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", "bop", str(tmp_path), "--objects", "objects.json", "--detector", "none"])
+    assert ended.value.code == 2 and "--detector" in capsys.readouterr().err
+
+
 def test_nothing_to_measure(empty, tmp_path, bundle, capsys):
     assert "--detector none" in refused(capsys, "eval", "detector", empty, "--detector", "none")
     shutil.copytree(bundle, tmp_path / "unnamed")

@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..evaluation.detections import detection_rows, read_pictures
     from ..evaluation.tables import detector_markdown
 
-    check_outputs({"--json": arguments.json}, [arguments.dir, arguments.list], deep=True)
+    check_outputs({"--json": arguments.json}, [arguments.dir, arguments.list, options.bundle_folder(arguments.bundle),
+                                                options.detector_folder(arguments)], deep=True)
     labels = options.load(arguments.bundle).card.detector.labels
     detector = options.detector_of(arguments)
     if detector is None or not labels:

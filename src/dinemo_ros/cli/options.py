@@ -38,10 +38,11 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", metavar="DIR", help="model bundle: a folder with model.yaml, or the name of a "
                         "shipped category (default: car)", default="car")
     add_computing_options(parser)
+    add_detector_options(parser)
 
 
 def add_computing_options(parser: argparse.ArgumentParser) -> None:
-    """What computes, whichever the bundle: read by :func:`estimator_of`."""
+    """What computes, whichever the bundle: read by :func:`estimator_of`. Without a detector: boxes are given."""
     parser.add_argument("--threads", type=threads, metavar="N", default=available_cpus(),
                         help="CPU threads (default: all that this process may use, here %(default)s)")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the network (default: the "
@@ -52,7 +53,6 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=(*DEVICES, TWINS), default="auto", metavar="{" + ",".join(DEVICES) + "}",
                         help="what the solver runs on; auto: a GPU where torch and Triton can use one (default: "
                         "%(default)s)")
-    add_detector_options(parser)
     parser.add_argument("--quiet", action="store_true", help="only warnings and errors, no line about what "
                         "computes")
     add_cache_option(parser)
@@ -111,7 +111,7 @@ def estimator_of(bundle: Bundle, arguments: argparse.Namespace) -> PoseEstimator
     # Imported late: this loads ONNX Runtime and Numba, which --help and wrong usage need not wait for.
     from ..estimator import PoseEstimator
 
-    detector = detector_of(arguments)
+    detector = detector_of(arguments) if hasattr(arguments, "detector") else None
     if detector and arguments.detector != "auto":
         require_known(detector, bundle.card.detector.labels, bundle.card.category)
     return PoseEstimator(bundle, threads=arguments.threads, backend=arguments.backend, precision=arguments.precision,
@@ -126,14 +126,18 @@ def require_known(detector: Detector, labels: Sequence[str], bundle: str) -> Non
                           "card); name another detector, or --detector none")
 
 
+def detector_folder(arguments: argparse.Namespace) -> Path | None:
+    """The folder that ``--detector`` names, which no output may replace; None of the shipped one or none."""
+    return None if arguments.detector in ("auto", "none") else Path(arguments.detector)
+
+
 def detector_of(arguments: argparse.Namespace) -> Detector | None:
     """The box detector that ``--detector`` names; BundleError where it is no good."""
     from ..detection.onnx_detector import OnnxDetector, find_detector
 
     if arguments.detector == "none":
         return None
-    folder = find_detector() if arguments.detector == "auto" else Path(arguments.detector)
-    return OnnxDetector(folder, arguments.threads, arguments.detector_budget)
+    return OnnxDetector(detector_folder(arguments) or find_detector(), arguments.threads, arguments.detector_budget)
 
 
 class _OneLine(logging.Formatter):
