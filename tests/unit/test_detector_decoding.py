@@ -25,6 +25,13 @@ def test_distances_from_cells():
     assert np.array_equal(found, scores[0])
 
 
+def test_cells_that_reach_over_the_edge():
+    """A stride of 8 has 8 x 4 cells on 60 x 28 pixels, the last ones half outside."""
+    scores, distances = np.full((1, 32, 2), 0.5, np.float32), np.zeros((1, 32, 4), np.float32)
+    boxes, _ = decode(card("cell_distances", (8,)), {"scores": scores, "distances": distances}, 60, 28)
+    assert boxes[-1].tolist() == [60.0, 28.0, 60.0, 28.0]
+
+
 def test_rows_of_centres():
     rows = np.array([[50, 20], [40, 10], [20, 8], [60, 4], [0.1, 0.8], [0.9, 0.3]], np.float32)[None]
     boxes, scores = decode(card("centre_rows"), {"output0": rows}, 640, 640)

@@ -94,6 +94,38 @@ def test_a_budget_is_kept(tmp_path):
     assert len(OnnxDetector(folder, budget_ms=1e6).plan(1280, 720)) > 10
 
 
+def test_a_budget_counts_pixels(tmp_path, monkeypatch):
+    """At 100 ms for the network's picture the whole frame and three tiles take 400."""
+    clock = iter(np.arange(100) * 0.1)
+    monkeypatch.setattr("dinemo_ros.detection.onnx_detector.time.perf_counter", lambda: next(clock))
+    folder = write(tmp_path / "d", rows_network([(32, 64, 96, 128, 0.9, 0)]))
+    assert [len(OnnxDetector(folder, budget_ms=most).plan(1280, 720)) for most in (390, 410)] == [1, 4]
+
+
+def test_what_a_seam_cuts_is_left_to_others(tmp_path):
+    """A box at the left edge of whatever the network is shown: of a tile inside it is a part of something."""
+    detector = OnnxDetector(write(tmp_path / "d", rows_network([(0, 200, 100, 300, 0.9, 0)])), budget_ms=1e6)
+    found = detector(np.zeros((720, 1280, 3), np.uint8))
+    assert len(detector.plan(1280, 720)) > 10 and found and {one.box[0] for one in found} == {0.0}
+
+
+def test_an_installed_detector_is_not_tried(monkeypatch):
+    """It is as trusted as this package, and a start takes as long as it takes."""
+    monkeypatch.setattr("dinemo_ros.detection.onnx_detector.try_network", lambda *_: pytest.fail("was tried"))
+    OnnxDetector(find_detector())
+
+
+def test_a_network_with_two_inputs_is_told(tmp_path):
+    """Also to the process that tries it."""
+    nodes = [_node("Add", ["picture", "other"], "answer")]
+    graph = b"".join(_bytes(1, n) for n in nodes) + b"".join(
+        _bytes(11, _value(name, FLOAT, [1, 1, 6])) for name in ("picture", "other")) + _bytes(
+        12, _value("answer", 1, [1, 1, 6]))
+    network = _varint_field(1, 9) + _bytes(7, graph) + _bytes(8, _varint_field(2, 17))
+    with pytest.raises(BundleError, match="takes 2 inputs; allowed: one, the picture"):
+        OnnxDetector(write(tmp_path / "d", network))
+
+
 def test_the_network_gets_what_the_card_says():
     picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     plain = given_to_network(picture, InputSpec())
@@ -151,6 +183,16 @@ def test_what_is_no_picture_is_told(shipped, image):
     """Not that the network cannot run it, or that its card is wrong."""
     with pytest.raises(ImageError, match="image"):
         shipped(image)
+
+
+def test_a_detector_is_loaded_once_when_it_is_asked(tmp_path):
+    lazy = LazyDetector(write(tmp_path / "d", rows_network([(32, 64, 96, 128, 0.9, 0)])))
+    (tmp_path / "d" / MODEL_FILE).rename(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match="missing"):
+        lazy(np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / "elsewhere").rename(tmp_path / "d" / MODEL_FILE)
+    lazy = LazyDetector(tmp_path / "d")
+    assert lazy.name == "mine 2" and lazy.labels == ("cup", "bottle") and lazy.load() is lazy.load()
 
 
 def test_what_is_no_good_is_tried_once(tmp_path, monkeypatch):
@@ -246,4 +288,8 @@ def test_categories_share_one_look_at_a_picture():
     shared(image)
     assert scripted.asked == 2
     shared(np.zeros((100, 300, 1), np.uint8))
-    assert scripted.asked == 3 and shared.labels == scripted.labels and shared.name == "scripted"
+    assert scripted.asked == 3
+    empty = np.zeros((100, 100, 3), np.uint8)
+    shared(empty).clear()  # the same bytes; and a list that one category takes apart
+    assert shared(empty) == scripted.found and scripted.asked == 4
+    assert shared.labels == scripted.labels and shared.name == "scripted"
