@@ -7,7 +7,9 @@ import pytest
 from unit.test_onnx_detector import rows_network, write
 
 from dinemo_ros.detection import lazy_detector
+from dinemo_ros.detection.class_map import ClassMap
 from dinemo_ros.errors import BundleError
+from dinemo_ros.model.bundle import find_bundle, load_bundle
 from dinemo_ros.model.card import DetectorHint
 from dinemo_ros.node import own_detector as own
 
@@ -53,6 +55,20 @@ def test_no_category_is_known(mine):
 def test_each_category_has_to_be_known_where_the_detector_is_asked_for(mine):
     with pytest.raises(BundleError, match="knows none of the names that the bundle of thing has"):
         asked([bundle("cup", "mug"), bundle("thing")], "detector", mine)
+
+
+def test_class_map_is_of_its_classes_as_well(mine):
+    """A detector that says "lorry" is used without a change of the bundle's card."""
+    car = load_bundle(find_bundle("car"))
+    classes = ClassMap([car.card], ["Lorry=car"])
+    given = SimpleNamespace(rois="detector", detector=str(mine), threads=1, detector_budget_ms=0.0)
+    assert own.own_detector(given, [car], classes).name == "mine 2"
+    assert own.as_mapped(car, ("lorry", "mug", "Car"), classes).card.detector.labels == ("lorry", "Car")
+    assert own.as_mapped(car, ("lorry",), classes).card.detector.even == car.card.detector.even
+    for nothing in (None, ClassMap([car.card])):
+        assert own.as_mapped(car, ("lorry",), nothing) is car
+        with pytest.raises(BundleError, match="finds|knows none"):
+            own.own_detector(given, [car], nothing)
 
 
 def test_none_is_installed(monkeypatch, tmp_path):

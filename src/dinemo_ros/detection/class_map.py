@@ -27,6 +27,9 @@ class ClassMap:
         entries: "ID=category", in the place of what the cards say of that id; empty ones are left out. One id may
             stand for several categories.
 
+    Attributes:
+        has_entries: beside what the cards say.
+
     Raises:
         ClassMapError: an entry is not of that form, or names another category.
     """
@@ -49,6 +52,7 @@ class ClassMap:
             for label in {label.strip().casefold(): None for label in labels_of(card)}:
                 self._of[label] = (*self._of.get(label, ()), card.category)
         self._of |= told
+        self.has_entries = bool(told)
 
     def of(self, label: str) -> tuple[str, ...]:
         """The categories that ``label`` may be: all where it is empty, none where it is another thing."""
