@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from unit.test_onnx_detector import rows_network, write
 
-from dinemo_ros.cli.main import main
+from dinemo_ros.cli import options
+from dinemo_ros.cli.main import build_parser, main
 
 #: Of pictures of 640 x 480: one box of a car in the upper left, one in the lower right, which is less certain.
 ROWS = [(100, 100, 300, 300, 0.9, 0), (400, 300, 600, 460, 0.42, 0), (0, 0, 600, 400, 0.9, 1)]
@@ -155,6 +156,27 @@ def test_where_boxes_are_given_no_detector_is_asked_for(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["eval", "bop", str(tmp_path), "--objects", "objects.json", "--detector", "none"])
     assert ended.value.code == 2 and "--detector" in capsys.readouterr().err
+
+
+def test_a_label_in_the_place_of_the_cards(empty, tmp_path, capsys):
+    """For a detector that calls it otherwise, without a change of the bundle."""
+    other = write(tmp_path / "other", rows_network(ROWS), labels=["lorry", "cup"])
+    rows = evaluated(empty, other, "--detector-label", "lorry")["rows"]
+    assert rows[0]["pictures_wrong"] == 2
+    err = refused(capsys, "estimate", empty, "--hfov", "60", "--detector", other, "--detector-label", "Lorry")
+    assert "finds 'lorry', 'cup' and bundle car asks for 'Lorry'" in err
+    err = refused(capsys, "estimate", empty, "--hfov", "60", "--detector-label", "lorry")
+    assert "detector nanodet-g" in err and "asks for 'lorry'" in err
+
+
+def test_a_label_reaches_the_estimator(tmp_path, scenes, bundle):
+    """The painted bundle has no label of its own: boxes come from the detector, and own proposals are not made."""
+    folder, _ = scenes
+    other = write(tmp_path / "other", rows_network([(1, 1, 3, 3, 0.9, 1)]), labels=["lorry", "cup"])
+    arguments = build_parser().parse_args(["estimate", str(folder), "--bundle", str(bundle), "--detector", str(other),
+                                           "--detector-label", "lorry"])
+    estimator = options.make_estimator(arguments)
+    assert estimator.finds_with == "mine 2" and not estimator.find(np.zeros((64, 64, 3), np.uint8)).proposed
 
 
 def test_nothing_to_measure(empty, tmp_path, bundle, capsys):

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_outputs({"--json": arguments.json}, [arguments.dir, arguments.list, options.bundle_folder(arguments.bundle),
                                                 options.detector_folder(arguments)], deep=True)
-    labels = options.load(arguments.bundle).card.detector.labels
+    labels = options.labels_of(arguments, options.load(arguments.bundle))
     detector = options.detector_of(arguments)
     if detector is None or not labels:
         raise DinemoError(f"{arguments.bundle}: there is nothing to measure, its card has no detector.labels"

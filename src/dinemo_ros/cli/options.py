@@ -9,6 +9,7 @@ import logging
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -63,6 +64,8 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", metavar="DIR", default="auto", help="what finds objects in pictures without "
                         "boxes: the folder of a box detector (detector.yaml); auto: the one that ships, where it knows "
                         "the category, else the bundle's own proposals; none: these (default: %(default)s)")
+    parser.add_argument("--detector-label", metavar="NAME", action="append", default=[], help="what it calls the "
+                        "category; may be given several times (default: detector.labels of the bundle's card)")
     parser.add_argument("--detector-budget", metavar="MS", type=budget_ms, default=0.0, help="milliseconds that the "
                         "detector may take for a picture: more is looked at while there is time; 0: as much as its "
                         "card says (default: %(default)g)")
@@ -112,10 +115,17 @@ def estimator_of(bundle: Bundle, arguments: argparse.Namespace) -> PoseEstimator
     from ..estimator import PoseEstimator
 
     detector = detector_of(arguments) if hasattr(arguments, "detector") else None
-    if detector and arguments.detector != "auto":
-        require_known(detector, bundle.card.detector.labels, bundle.card.category)
+    if detector and (arguments.detector != "auto" or arguments.detector_label):
+        labels = labels_of(arguments, bundle)
+        require_known(detector, labels, bundle.card.category)
+        bundle = replace(bundle, card=replace(bundle.card, detector=replace(bundle.card.detector, labels=labels)))
     return PoseEstimator(bundle, threads=arguments.threads, backend=arguments.backend, precision=arguments.precision,
                          engine_cache=arguments.cache, device=arguments.device, detector=detector)
+
+
+def labels_of(arguments: argparse.Namespace, bundle: Bundle) -> tuple[str, ...]:
+    """What a detector calls the category: by ``--detector-label``, else by the bundle's card."""
+    return tuple(arguments.detector_label) or bundle.card.detector.labels
 
 
 def require_known(detector: Detector, labels: Sequence[str], bundle: str) -> None:
@@ -123,7 +133,7 @@ def require_known(detector: Detector, labels: Sequence[str], bundle: str) -> Non
     if set(labels).isdisjoint(detector.labels):
         raise BundleError(f"detector {detector.name} finds {named(detector.labels, _LABELS)} and bundle "
                           f"{shown(bundle)} asks for {named(labels, _LABELS) or 'nothing'} (detector.labels in its "
-                          "card); name another detector, or --detector none")
+                          "card, or --detector-label); name another detector, or --detector none")
 
 
 def detector_folder(arguments: argparse.Namespace) -> Path | None:
