@@ -238,7 +238,7 @@ SETTINGS = {
     "bytes": (one("min_score", 5), "Wrong parameter type"),
     "a prefix of 8 MB": (one("child_frame_prefix", 4, string_value=LONG), "8000000 characters; at most 256"),
     "a prefix with controls": (one("child_frame_prefix", 4, string_value="\x1b[31m\n"), "can be printed"),
-    "a choice of 8 MB": (one("rois", 4, string_value=LONG), "allowed: auto, detections, proposals"),
+    "a choice of 8 MB": (one("rois", 4, string_value=LONG), "allowed: auto, detections, detector, proposals"),
     "NaN": (one("min_score", 3, double_value=NAN), "out of range"),
     "infinity": (one("warn_period_s", 3, double_value=INF), "out of range"),
     "an integer that overflows": (one("max_objects", 2, integer_value=-2**63), "out of range"),
