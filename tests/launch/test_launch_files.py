@@ -117,7 +117,7 @@ def test_what_a_file_sets_wins_and_is_told(tmp_path):
         f"min_score:=0.3 is not used: {file} sets min_score to 0.2, and what the file sets wins; take it out there",
         f"tracking:=false is not used: {file} sets tracking to true, and what the file sets wins; take it out there"]
     assert launch.nodes[0].parameters[-1] == str(file), "the last one wins"
-    with pytest.raises(parameters.ParameterError, match="params_file '/no/such.yaml' cannot be read"):
+    with pytest.raises(parameters.ParameterError, match="params_file '/no/such.yaml': cannot be read"):
         Launch(ROOT / "launch/pose.launch.py", params_file="/no/such.yaml")
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import yaml
 
+from ..errors import DocumentError
+from ..io.document import RECIPE, read_yaml
 from ..io.quoting import quoted
 from .parameters import POSE_NODE, Parameter, ParameterError
 
@@ -92,9 +94,9 @@ def overruled(file: Path, given: Mapping[str, str], explicit: Collection[str],
 def _set_in(file: Path) -> dict[str, object]:
     """What a parameter file sets of the pose node."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ParameterError(f"params_file {quoted(str(file))} cannot be read: {quoted(str(error), 200)}") from error
+        content = read_yaml(file, RECIPE)
+    except DocumentError as error:
+        raise ParameterError(f"params_file {quoted(str(file))}: {error}") from error
     found: dict[str, object] = {}
     _collect(content, "", found)
     return found
