@@ -19,9 +19,9 @@ from .detection.duplicates import without_duplicates
 from .detection.finder import DetectorFinder, Finder, Found, ProposalFinder, knows
 from .detection.proposals import Proposer
 from .detection.regions import overlap, projected_box
-from .errors import ImageError
 from .features import create_extractor
 from .geometry import se3
+from .io.rgb_image import check_image
 from .model.bundle import Bundle, ImageSpec
 from .model.symmetry import NO_SYMMETRY, Symmetry
 from .pose import Hypothesis, ObjectPose, Roi
@@ -43,6 +43,7 @@ _SAME_BOX = 0.6  # overlap above which two proposals have led to one object
 # Below this share of it a proposal gets no flip test-time augmentation. Of 1,600 training renders and 1,200 held-out
 # ones, hidden or not, two such scores reached the accepted one with it, and both poses were wrong.
 _TTA_MIN_SCORE = 0.65
+PROPOSALS = "proposals"  # what the mesh proposes itself, in the place of a detector's name
 SMALLEST_BOX = 8.0  # pixels; nothing is to be seen of a smaller object
 SAME_POSE = math.radians(30)  # rotations closer than this are of one reading of the object
 
@@ -62,7 +63,7 @@ class PoseEstimator:
 
     Attributes:
         proposes: the model's own proposals are used although there is a detector that knows the category.
-        finds_with: the detector's name, or "proposals".
+        finds_with: the detector's name, or :data:`PROPOSALS`.
 
     Building one loads the model, compiles the kernels (half a minute once, see ``solver/kernel_cache.py``) and runs
     once on an empty crop, so that the first image costs what every image costs. Not for two callers at a time: buffers
@@ -139,7 +140,7 @@ class PoseEstimator:
 
     @property
     def finds_with(self) -> str:
-        return "proposals" if self._detect is None or self.proposes else self._detect.name
+        return PROPOSALS if self._detect is None or self.proposes else self._detect.name
 
     def find(self, image: np.ndarray) -> Found:
         """Where in a checked image uint8 [H, W, 3] objects may be: what the detector says, or the model's proposals."""
@@ -360,12 +361,3 @@ def in_camera(R_cam_crop: np.ndarray, solved: SolvedPose, symmetry: Symmetry = N
     """
     T_cam_obj = symmetry.canonical(se3(R_cam_crop, np.zeros(3)) @ solved.T_crop_obj)
     return Hypothesis(T_cam_obj, solved.score, symmetry.size(solved.size))
-
-
-def check_image(image: np.ndarray) -> None:
-    """ImageError unless ``image`` is uint8 [H, W, 3] with at least 16 pixels a side."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ImageError(f"image must be a uint8 array [height, width, 3] in RGB order, got {found}")
-    if min(image.shape[:2]) < 16:
-        raise ImageError(f"image is {image.shape[1]}x{image.shape[0]} pixels; at least 16x16 are needed")

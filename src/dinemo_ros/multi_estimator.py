@@ -18,6 +18,7 @@ import numpy as np
 from .camera.pinhole import Camera
 from .detection.claims import choose, one_per_object, worth
 from .detection.labelled_box import LabelledBox
+from .detection.proposals import MOST as PROPOSED
 from .errors import RoiError
 from .estimator import PoseEstimator, checked_boxes
 from .io.quoting import quoted
@@ -90,11 +91,15 @@ class MultiPoseEstimator:
         begin = time.perf_counter()
         found = {category: estimator.find(image) for category, estimator in self.estimators.items()}
         self.timings[next(iter(found.values())).stage] = 1e3 * (time.perf_counter() - begin)
-        # A proposal is no claim yet: it comes after whatever a detector says.
-        boxes = [LabelledBox(tuple(box.tolist()), category, -1.0 if one.proposed else score, category)
-                 for category, one in found.items() for box, score in zip(one.boxes, one.scores, strict=True)]
+        # A proposal is no claim yet: it comes after whatever a detector says, and of two categories in turns.
+        boxes = [LabelledBox(tuple(box.tolist()), category, -1.0 - k if one.proposed else score, category)
+                 for category, one in found.items()
+                 for k, (box, score) in enumerate(zip(one.boxes, one.scores, strict=True))]
+        if most is not None and all(one.proposed for one in found.values()):
+            most = max(most, PROPOSED)  # most of them are of nothing: the object may be in the last one
         chosen = choose(boxes, most)
-        self.left_out = [replace(boxes[k], refused="too many boxes") for k in chosen.beyond]
+        self.left_out = [replace(boxes[k], score=None if found[boxes[k].category].proposed else boxes[k].score,
+                                 refused="too many boxes") for k in chosen.beyond]
         kept = [boxes[k] for k in sorted(chosen.kept)]
         poses: list[ObjectPose] = []
         for category, estimator in self.estimators.items():

@@ -89,11 +89,16 @@ class MultiPoseTracker:
             tracker.settings = self.settings
             tracker.others = [(box, float(track.pose.T_cam_obj[2, 3])) for other, tracks in places.items()
                               if other != name for track, box in tracks if track.seen_s == self._stamp]
-        for name, tracker in self.trackers.items():
+        # Where each looks for itself, who has fewest tracks comes first.
+        order = self.trackers if given is not None else sorted(places, key=lambda name: len(places[name]))
+        for name in order:
+            tracker = self.trackers[name]
+            tracker.room = math.inf if most is None else most - sum(len(one.tracks) for one in self.trackers.values())
             own = None if given is None else [box for box in given if box.category == name]
             rois = None if own is None else [box.roi for box in own]
             tracker.update(image, camera, stamp_s, rois, support=support, depth=depth)
             self.looked += _became(tracker.looked, name, own)
+            self.left_out += [LabelledBox(roi, name, label=name, refused="too many tracks") for roi in tracker.left_out]
             for stage, milliseconds in tracker.timings.items():
                 self.timings[stage] = self.timings.get(stage, 0.0) + milliseconds
         self._stamp = stamp_s

@@ -152,6 +152,8 @@ class PoseTracker:
         self.timings: dict[str, float] = {}
         self.looked: list[tuple[Roi, str]] = []  # boxes of the last image that no track explained, and why none began
         self.others: list[tuple[np.ndarray, float]] = []  # boxes and distances of what is tracked by somebody else
+        self.room = math.inf  # tracks that may begin in the next image where no boxes are given
+        self.left_out: list[Roi] = []  # boxes of the last image that there was no room for
 
     def reset(self) -> int:
         """Forget all tracks, and say how many there were; ids go on."""
@@ -178,7 +180,7 @@ class PoseTracker:
         dt = stamp_s - self._stamp
         if not 0.0 < dt <= self.settings.max_age_s:
             self.reset()
-        self._stamp, self.timings, self.looked, self._detected = stamp_s, {}, [], boxes
+        self._stamp, self.timings, self.looked, self.left_out, self._detected = stamp_s, {}, [], [], boxes
         for track in self._tracks:
             track.move_on(dt)
         self._hide(camera)
@@ -278,9 +280,11 @@ class PoseTracker:
 
     def _find_new(self, image: np.ndarray, camera: Camera, boxes: list[np.ndarray] | None) -> None:
         """Tracks for what a detector, or now and then the model itself, sees where no track is."""
+        room = math.inf
         if boxes is not None:
             seen = Found(boxes, [None] * len(boxes), False)
         else:
+            room = self.room
             self._until_search -= 1
             if self._until_search > 0 and any(t.seen_s == self._stamp for t in self._tracks):
                 return
@@ -289,6 +293,10 @@ class PoseTracker:
             seen = self._estimator.find(image)
             self.timings[seen.stage] = 1e3 * (time.perf_counter() - begin)
         new = [k for k, box in enumerate(seen.boxes) if not self._claim(box, camera)]
+        if not seen.proposed or room <= 0:  # of proposals, most of them of nothing, the object may be in the last one
+            most = int(min(max(room, 0), len(new)))
+            new, beyond = new[:most], new[most:]
+            self.left_out = [tuple(seen.boxes[k].tolist()) for k in beyond]
         located = self._locate(image, camera, [seen.boxes[k] for k in new], seen.proposed)
         reasons = [self._estimator.refused(pose, seen, seen.scores[k]) for k, pose in zip(new, located, strict=True)]
         self.looked = [(tuple(seen.boxes[k].tolist()), reason) for k, reason in zip(new, reasons, strict=True)]
@@ -297,7 +305,8 @@ class PoseTracker:
         places = np.array([self._estimator.covered(pose, camera) for pose in found]).reshape(-1, 4)
         for k in distinct_boxes(places, -np.arange(len(found), dtype=float)):
             # What it turned out to be may be where a track already is, though its box was not.
-            if not self._claim(places[k], camera):
+            if not self._claim(places[k], camera) and room > 0:
+                room -= 1
                 self._tracks.append(Track(self._next, found[k], self._stamp, self._stamp, level=found[k].score))
                 self._next += 1
 

@@ -16,7 +16,7 @@ from ament_index_python.packages import PackageNotFoundError, get_package_share_
 from ros_support.launch_stand_in import Launch
 from ros_support.processes import NodeProcess
 
-from dinemo_ros.node import parameters
+from dinemo_ros.node import launch_arguments, parameters
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
@@ -66,6 +66,20 @@ def test_every_parameter_is_an_argument(file, tmp_path):
         "class_map": ["41=cup", "39=bottle"], "bundles": [""]}.items()
 
 
+@pytest.mark.parametrize(("text", "entries"), [
+    ("cup", ["cup"]), (" cup , bottle ", ["cup", "bottle"]), ("'cup','bottle'", ["cup", "bottle"]),
+    ("[cup,bottle]", ["cup", "bottle"]), ("['a, b=cup', \"it's=bottle\"]", ["a, b=cup", "it's=bottle"]),
+    ("[41, yes]", ["41", "yes"]), ("[]", [""]), ("", [""]), ("[a[0]=cup]", None), ("[cup, bottle", None),
+    ("[cup] bottle", None), ("[{a: b}]", None), ("[[cup]]", None), ("[cup]\n---\n[cup]", None)])
+def test_a_list_as_an_argument(text, entries):
+    """Whatever YAML makes of a word, an entry is the text that was written."""
+    if entries is None:
+        with pytest.raises(parameters.ParameterError, match=r"argument categories:=.* must be a list like cup,bottle"):
+            launch_arguments.values({"categories": text})
+    else:
+        assert launch_arguments.values({"categories": text}) == {"categories": entries}
+
+
 def passed(launch: Launch, folder: Path) -> dict:
     """The parameters that the pose node is started with, without those of a file."""
     index = [node.executable for node in launch.nodes].index("pose_node")
@@ -103,7 +117,7 @@ def test_what_a_file_sets_wins_and_is_told(tmp_path):
         f"min_score:=0.3 is not used: {file} sets min_score to 0.2, and what the file sets wins; take it out there",
         f"tracking:=false is not used: {file} sets tracking to true, and what the file sets wins; take it out there"]
     assert launch.nodes[0].parameters[-1] == str(file), "the last one wins"
-    with pytest.raises(parameters.ParameterError, match="params_file '/no/such.yaml' cannot be read"):
+    with pytest.raises(parameters.ParameterError, match="params_file '/no/such.yaml': cannot be read"):
         Launch(ROOT / "launch/pose.launch.py", params_file="/no/such.yaml")
 
 

@@ -16,6 +16,7 @@ from ros_support.processes import start_node
 from std_srvs.srv import SetBool, Trigger
 
 from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.detection.finder import Found
 from dinemo_ros.errors import BundleError
 from dinemo_ros.geometry import se3
 from dinemo_ros.model.bundle import find_bundle
@@ -113,6 +114,35 @@ def test_one_cap_over_all_categories_before_the_work(scene):
     assert asked["bottle"]["detector_scores"] == pytest.approx([0.58, 0.54])
     values = probe.diagnosis()
     assert values["boxes_left_out_limit"] == "27" and "only the best 3 are looked at" in values["last_left_out"]
+
+
+def test_the_cap_is_told_of_what_the_node_finds_itself(scene, monkeypatch):
+    """Nothing is tracked, and nobody is told so."""
+    boxes = [np.array((20.0 + 60.0 * k, 50.0, 70.0 + 60.0 * k, 100.0)) for k in range(4)]
+    monkeypatch.setattr(ScriptedModel, "find", lambda self, image: Found(boxes, [0.9, 0.8, 0.7, 0.6], False))
+    node, probe = scene(max_objects=3)
+    probe.answer("detections", probe.send(IMAGE, CAMERA))
+    values = probe.diagnosis()
+    assert values["boxes_left_out_limit"] == "5" and values["last_left_out"].endswith(
+        "5 boxes left out: only the best 3 are looked at (parameter max_objects)")
+
+
+def test_a_detector_is_asked_for_while_the_node_runs(scene, monkeypatch):
+    """Own proposals in its place would be an answer of another kind: the images are refused, and it is told why."""
+    node, probe = scene()
+    monkeypatch.setattr(ScriptedModel, "finds_with", property(
+        lambda self: "nanodet" if self.bundle.card.category == "cup" else "proposals"))
+    probe.answer("detections", probe.send(IMAGE, CAMERA))
+    assert probe.set_parameter("rois", "detector").successful
+    del ScriptedModel.asked[:]
+    probe.send(IMAGE, CAMERA)
+    values = probe.wait(lambda: (v := probe.diagnosis()).get("rejected_bundle") == "1" and v, "a refusal")
+    assert "rois is detector, and the node has none that knows bottle" in values["last_error"]
+    assert not ScriptedModel.asked
+    for rois in ("auto", "proposals"):
+        assert probe.set_parameter("rois", rois).successful
+        probe.answer("detections", probe.send(IMAGE, CAMERA))
+    assert len(ScriptedModel.asked) == 4
 
 
 def test_one_object_is_not_told_twice(scene):

@@ -119,6 +119,9 @@ def test_a_category_stands_once_for_a_label_that_is_told_twice():
     """A card with its own name among its labels: a box would be looked at twice."""
     classes = ClassMap([card("cup", labels=("cup", "Mug", "mug"))])
     assert [classes.of(label) for label in ("cup", "mug")] == [("cup",)] * 2
+    entered = ClassMap([card("cup"), card("bottle")], ["41=cup", "41=bottle", " 41 = cup "])
+    assert entered.of("41") == ("cup", "bottle"), "an entry that is there twice"
+    assert ClassMap([card("cup", labels=(" Coffee cup ",))]).of("coffee cup") == ("cup",)
 
 
 @pytest.mark.parametrize(("entry", "words"), [("41", "allowed: ID=category"), ("=cup", "allowed: ID=category"),

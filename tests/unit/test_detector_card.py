@@ -37,6 +37,8 @@ def test_the_shipped_card():
     ({"decoding": "yolo"}, "decoding is 'yolo'; allowed: cell_distances, centre_rows, corner_rows"),
     ({"decoding": "cell_distances"}, "strides is ()"),
     ({"strides": [8]}, "strides is (8,)"),
+    ({"decoding": "cell_distances", "strides": [1] * 9000}, "up to 8 numbers"),  # 20 GB of cells
+    ({"labels": ["cup", "mug", "cup"]}, "allowed: each name once"),
     ({"short_sides": []}, "short_sides"),
     ({"short_sides": [9000]}, "short_sides is (9000,); allowed"),
     ({"min_score": 0.0}, "min_score is 0.0; allowed: 0.01 to 1"),

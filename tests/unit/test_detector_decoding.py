@@ -25,6 +25,13 @@ def test_distances_from_cells():
     assert np.array_equal(found, scores[0])
 
 
+def test_cells_that_reach_over_the_edge():
+    """A stride of 8 has 8 x 4 cells on 60 x 28 pixels, the last ones half outside."""
+    scores, distances = np.full((1, 32, 2), 0.5, np.float32), np.zeros((1, 32, 4), np.float32)
+    boxes, _ = decode(card("cell_distances", (8,)), {"scores": scores, "distances": distances}, 60, 28)
+    assert boxes[-1].tolist() == [60.0, 28.0, 60.0, 28.0]
+
+
 def test_rows_of_centres():
     rows = np.array([[50, 20], [40, 10], [20, 8], [60, 4], [0.1, 0.8], [0.9, 0.3]], np.float32)[None]
     boxes, scores = decode(card("centre_rows"), {"output0": rows}, 640, 640)
@@ -51,3 +58,36 @@ def test_another_form_is_told(decoding, strides, outputs, words):
     with pytest.raises(WrongOutputError) as error:
         decode(card(decoding, strides), outputs, 32, 32)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(("rows", "words"), [
+    ([(1, 2, 3, 4, np.nan, 0)], "gives scores that are not numbers (NaN)"),
+    ([(1, 2, 3, 4, 7.25, 0), (1, 2, 3, 4, 0.5, 1)], "gives scores up to 7.25; allowed: 0 to 1"),
+    ([(1, 2, 3, 4, np.inf, 0)], "gives scores up to inf; allowed: 0 to 1"),
+    ([(1, 2, 3, np.inf, 0.9, 0), (0, 0, np.nan, 9, 0.9, 0)], "gives boxes that are not finite"),
+])
+def test_numbers_that_are_none_are_told(rows, words):
+    """With logits in the place of scores everything would be a certain object."""
+    with pytest.raises(WrongOutputError) as error:
+        decode(card("corner_rows"), {"o": np.array([rows], np.float32)}, 640, 640)
+    assert words in str(error.value)
+
+
+def test_a_wild_box_among_others_has_no_score():
+    rows = np.array([[1, 2, 3, 4, 0.5, 1], [-np.inf, 6, 7, 8, 0.9, 0]], np.float32)[None]
+    _, scores = decode(card("corner_rows"), {"o": rows}, 640, 640)
+    assert np.allclose(scores, [(0, 0.5), (0, 0)])
+
+
+@pytest.mark.parametrize("output", [[np.zeros((1, 9, 6))], np.array([["a"]]), None])
+def test_outputs_that_are_no_arrays_of_numbers(output):
+    with pytest.raises(WrongOutputError, match="gives no numbers as 'o'"):
+        decode(card("corner_rows"), {"o": output}, 640, 640)
+
+
+def test_a_million_rows_take_little_memory():
+    """Dense scores of 2,000 labels would take 8 GB."""
+    rows = np.zeros((1, 1_000_000, 6), np.float32)
+    rows[0, 777_777, 4] = 0.9
+    boxes, scores = decode(card("corner_rows"), {"o": rows}, 640, 640)
+    assert len(boxes) == len(scores) == 3000 and scores.max() == pytest.approx(0.9)

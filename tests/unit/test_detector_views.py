@@ -23,6 +23,20 @@ def test_whole_pictures_keep_their_aspect(width, height, side, size):
     assert abs(np.log(size[0] / size[1] / (width / height))) < 0.06
 
 
+def test_the_smallest_comes_first_whatever_the_order_in_the_card():
+    views = planned_views(1280, 720, card(short_sides=(416, 320)), 50, lambda view: 100.0 * view.megapixels)
+    assert [view.size[1] for view in views] == [320, 416]
+
+
+@pytest.mark.parametrize(("width", "height"), [(4000, 16), (16, 4000), (30_000, 16)])
+def test_a_strip_is_no_film(width, height):
+    """Its shorter side at 320 pixels it would be 80,000 long, and take the network gigabytes."""
+    views = planned_views(width, height, card())
+    assert all(view.megapixels < 2.0 and view.size[0] % 32 == view.size[1] % 32 == 0 for view in views)
+    assert np.argmax(views[0].size) == np.argmax((width, height))
+    assert sum(view.megapixels for view in planned_views(width, height, card(), 1e5, lambda view: 1.0)) < 5.0
+
+
 def test_a_network_of_one_size_gets_what_fits_into_it():
     view = whole_view(1280, 720, 0, InputSpec(fixed=(640, 640)))
     assert view.content == (640, 360) and view.size == (640, 640)
@@ -68,3 +82,5 @@ def test_one_box_for_an_object():
     assert one_each(boxes, scores, 0.5, 0.7) == [1, 3, 4]
     assert one_each(boxes, scores, 0.5, 1.01) == [1, 2, 3, 4], "a part that nobody calls one"
     assert one_each(boxes[:0], scores[:0], 0.5, 0.7) == []
+    far = np.arange(1000)[:, None] * 20 + np.array([0, 0, 10, 10])
+    assert one_each(far, np.linspace(1, 0, 1000), 0.5, 0.7) == list(range(300)), "no picture shows so many"

@@ -102,6 +102,19 @@ def test_of_what_the_detector_finds_the_most_certain_is_looked_at():
     assert cup.found.scores == [0.4, 0.8] and [box.category for box in both.left_out] == ["bottle"]
 
 
+def test_what_is_proposed_is_looked_at_in_turns():
+    """Each category proposes up to eight boxes, which say nothing yet: none of them starves, and with ``max_objects`` 1
+    the object may still be in the last one."""
+    cup, bottle = (Seeing(name, own=[replace(pose_at(-2.4 + 0.6 * k, 5.0), roi=roi_at(-2.4 + 0.6 * k))
+                                     for k in range(8)]) for name in ("cup", "bottle"))
+    both = MultiPoseEstimator([cup, bottle])
+    for most, each in ((10, 5), (1, 4), (None, 8)):
+        both.estimate(IMAGE, CAMERA, most=most)
+        for one in (cup, bottle):
+            assert [tuple(box.tolist()) for box in one.found.boxes] == [pose.roi for pose in one.own[:each]]
+        assert [box.score for box in both.left_out] == [None] * (16 - 2 * each)
+
+
 def test_a_box_of_any_category_is_looked_at_for_each_and_told_once():
     cup, bottle = Seeing("cup", presence=0.7), Seeing("bottle", presence=0.3)
     poses = MultiPoseEstimator([cup, bottle]).estimate(IMAGE, CAMERA, [LabelledBox(LEFT)])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from unit.scripted_estimator import CAMERA, IMAGE, ScriptedEstimator, pose_at
 
+from dinemo_ros.detection.finder import Found
 from dinemo_ros.detection.labelled_box import LabelledBox
 from dinemo_ros.errors import RoiError
 from dinemo_ros.multi_tracker import MultiPoseTracker
@@ -207,6 +208,24 @@ def test_more_tracks_than_allowed_do_not_begin():
     more = [world.box(pose, name, 0.9 - 0.1 * k) for k, (name, pose) in enumerate(things)]
     assert len(world.see(*things, boxes=more, most=2)) == 2
     assert [box.refused for box in world.tracker.left_out] == ["too many tracks"] * 2
+
+
+@pytest.mark.parametrize("proposed", [False, True])
+def test_the_cap_holds_for_what_is_found_without_boxes(proposed):
+    """No more is looked at than may be tracked, but all proposals of a category while there is room for one."""
+    things = [(name, pose_at(x, 8.0)) for name, x in zip("aaabbb", (-3.5, -2.1, -0.7, 0.7, 2.1, 3.5), strict=True)]
+    world = World(search_every=1)
+    world.things = things
+    for name, estimator in world.estimators.items():
+        boxes = [estimator.covered(pose, CAMERA) for category, pose in things if category == name]
+        estimator.find = lambda image, boxes=boxes: Found(boxes, [None if proposed else 0.9] * 3, proposed)
+    poses = world.tracker.update(IMAGE, CAMERA, 0.0, None, most=3)
+    assert len(poses) == 3 and sum(len(one.searched) for one in world.estimators.values()) == 3
+    assert [(box.category, box.refused) for box in world.tracker.left_out] == [("b", "too many tracks")] * 3
+    world.tracker.trackers["a"].end(world.tracker.trackers["a"].tracks[0])
+    poses = world.tracker.update(IMAGE, CAMERA, 0.1, None, most=3)
+    assert sorted(pose.category for pose in poses) == ["a", "a", "b"], "who has fewest comes first"
+    assert len(world.estimators["b"].searched) == (3 if proposed else 1)
 
 
 def test_time_that_goes_back_begins_anew_and_a_bad_box_changes_nothing():

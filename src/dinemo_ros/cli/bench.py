@@ -34,7 +34,7 @@ Time the estimator, image in memory to pose, median and 95th percentile over fra
 
 Measured with one region of interest per frame (a detector or tracker gives it), which fills "stages" and "total"; with
 flip test-time augmentation of every object, where the bundle has it and does it at low confidence alone ("flip_tta");
-with an object followed from the pose before ("followed"); with the bundle's own proposals on the whole frame ("auto");
+with an object followed from the pose before ("followed"); with nothing given, the whole frame and --detector ("auto");
 and with four objects in one frame against one. Where the solver runs on a GPU (--device), also the solver alone there,
 hypotheses per second and every kernel against its twin in torch.
 
@@ -127,7 +127,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _checked(arguments: argparse.Namespace, path: Path) -> Bundle:
     """The bundle to time on ``path``; DinemoError now and not after the work for what is missing or no good."""
-    check_outputs({"--json": arguments.json}, [path, options.bundle_folder(arguments.bundle)])
+    check_outputs({"--json": arguments.json}, [path, options.bundle_folder(arguments.bundle),
+                                                options.detector_folder(arguments)])
     if arguments.reference:
         from ..benchmark.solver_comparison import require_reference
 
@@ -138,7 +139,7 @@ def _checked(arguments: argparse.Namespace, path: Path) -> Bundle:
 def _load(path: Path) -> list[Job]:
     """The first frames that an estimator takes; the others are named."""
     from ..benchmark.stages import Job
-    from ..estimator import check_image
+    from ..io.rgb_image import check_image
 
     source, frames, refused = open_source(path), [], []
     said: set[str] = set()

@@ -117,7 +117,7 @@ def add_parser(subparsers: Commands) -> None:
                         "place of any calibration (default: the calibration, else what the pictures' EXIF data tell, "
                         f"else {DEFAULT_HFOV_DEG:g} is assumed, and said so)")
     parser.add_argument("--roi", type=options.roi, action="append", metavar="X0,Y0,X1,Y1", help="where to look, in "
-                        "pixels; may be given several times (default: the bundle's own proposals)")
+                        "pixels; may be given several times (default: what --detector says)")
     parser.add_argument("--topic", metavar="NAME", help="image topic of a bag (default: of those that hold "
                         "no depth one with a camera_info, in colour, the first by name)")
     add_support_options(parser)
@@ -278,7 +278,8 @@ def _check_outputs(arguments: argparse.Namespace, source: Source) -> _Overlays |
     camera = arguments.camera and file_and_entry(arguments.camera)[0]
     depth = [] if isinstance(source, BagSource) else [arguments.depth]  # of a bag a topic
     depth_camera = arguments.depth_camera and file_and_entry(arguments.depth_camera)[0]
-    inputs = [path, *beside, camera, *depth, depth_camera, options.bundle_folder(arguments.bundle)]
+    inputs = [path, *beside, camera, *depth, depth_camera, options.bundle_folder(arguments.bundle),
+              options.detector_folder(arguments)]
     require_bag(arguments.out_bag, source)
     require_rerun("--rerun", arguments.rerun)
     check_outputs({"--json": arguments.json, "--out-bag": arguments.out_bag, "--rerun": arguments.rerun}, inputs)

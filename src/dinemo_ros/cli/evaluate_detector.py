@@ -7,7 +7,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DinemoError
+from ..errors import DatasetError, DinemoError, DocumentError
+from ..io.bounded_file import read_bounded
+from ..io.quoting import shown_path
 from . import evaluate_options as shared
 from . import options
 from .output import check_outputs, prose_beside, result_file, to_json
@@ -24,6 +26,7 @@ Rows: group, min_score (boxes below are left out), recall of recall_n objects, p
 its interval of 95 % (Wilson), and pictures_wrong of pictures with a box on nothing. No pose is estimated: whether a box
 leads to one is decided after a look.
 """
+_LONGEST_LIST = 4 << 20  # bytes
 _SCORES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
@@ -36,7 +39,7 @@ def add_kind(kinds: Commands) -> None:
                         "category (default: %(default)s)")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this sequence or picture; "
                         "may be given several times")
-    parser.add_argument("--list", type=Path, metavar="FILE", help="the same, names in a file")
+    parser.add_argument("--list", type=Path, metavar="FILE", help="the same, names in a file, one a line")
     parser.add_argument("--json", metavar="FILE", help="write the rows here; -: to standard output")
     options.add_detector_options(parser)
     parser.add_argument("--threads", type=options.threads, metavar="N", default=2, help="CPU threads (default: "
@@ -53,13 +56,15 @@ def run(arguments: argparse.Namespace) -> int:
     from ..evaluation.detections import detection_rows, read_pictures
     from ..evaluation.tables import detector_markdown
 
-    check_outputs({"--json": arguments.json}, [arguments.dir, arguments.list], deep=True)
-    labels = options.load(arguments.bundle).card.detector.labels
+    check_outputs({"--json": arguments.json}, [arguments.dir, arguments.list, options.bundle_folder(arguments.bundle),
+                                                options.detector_folder(arguments)], deep=True)
+    labels = options.labels_of(arguments, options.load(arguments.bundle))
     detector = options.detector_of(arguments)
     if detector is None or not labels:
         raise DinemoError(f"{arguments.bundle}: there is nothing to measure, its card has no detector.labels"
                           if detector else "--detector none: there is nothing to measure; name a detector")
-    names = [*arguments.only, *(arguments.list.read_text().split() if arguments.list else ())]
+    options.require_known(detector, labels, arguments.bundle)
+    names = [*arguments.only, *(_names(arguments.list) if arguments.list else ())]
     pictures = shared.progress(read_pictures(arguments.dir, names), "picture")
     rows = detection_rows(detector, pictures, labels, _SCORES)
     with prose_beside(arguments.json):
@@ -68,3 +73,17 @@ def run(arguments: argparse.Namespace) -> int:
         with result_file(arguments.json) as out:
             out.write(to_json({"detector": detector.name, "labels": list(labels), "rows": rows}) + "\n")
     return 0
+
+
+def _names(path: Path) -> list[str]:
+    """A name a line; DatasetError where the file cannot be read or holds none."""
+    try:
+        text = read_bounded(path, _LONGEST_LIST, pipes=True).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"--list {shown_path(path)}: is no text (byte {error.start} is not UTF-8)") from error
+    except DocumentError as error:
+        raise DatasetError(f"--list {shown_path(path)}: {error}") from error
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        raise DatasetError(f"--list {shown_path(path)}: holds no name; write one a line")
+    return found

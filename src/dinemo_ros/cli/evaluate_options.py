@@ -98,7 +98,7 @@ def prepare(arguments: argparse.Namespace) -> Prepared:
     folders += [path for _, path in getattr(arguments, "rival", [])]
     names = (arguments.bundle, *arguments.compare)
     check_outputs({"--json": arguments.json, "--csv": arguments.csv},
-                  [*folders, *map(options.bundle_folder, names)], deep=True)
+                  [*folders, *map(options.bundle_folder, names), options.detector_folder(arguments)], deep=True)
     if arguments.worst is not None:
         output_folder(arguments.worst)
     return Prepared([options.load(name, arguments.quiet) for name in names], _occlusion(arguments))

@@ -51,7 +51,7 @@ def add_kind(kinds: Commands) -> None:
     parser.add_argument("--hfov", type=options.hfov, metavar="DEG", default=DEFAULT_HFOV_DEG, help="horizontal "
                         "field of view assumed for these uncalibrated pictures, degrees (default: %(default)g)")
     parser.add_argument("--rois", choices=("box", "frame", "auto"), help="where to look: the box of azimuth.json, the "
-                        "whole picture, or the bundle's own proposals (default: box where there are boxes, else frame)")
+                        "whole picture, or what --detector says (default: box where there are boxes, else frame)")
     parser.add_argument("--sequence", action="append", metavar="NAME", help="only this sequence; may be given "
                         "several times (default: all)")
     parser.add_argument("--elevation", type=options.elevation, metavar="DEG", help="elevation of the camera in "

@@ -9,13 +9,15 @@ import logging
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..cuda.devices import DEVICES, TWINS
 from ..defaults import available_cpus
+from ..errors import BundleError
 from ..features.protocol import BACKENDS, PRECISION_CHOICES
-from ..io.quoting import one_line
+from ..io.quoting import named, one_line, shown
 
 if TYPE_CHECKING:
     from ..detection.detector import Detector
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # argparse has no public name for it
 
+_LABELS = 5  # of a detector in one sentence
 _Number = TypeVar("_Number", int, float)
 _log = logging.getLogger(__name__)
 _CHOOSERS = ("dinemo_ros.features.selection", "dinemo_ros.cuda.selection")  # a line each where one is enough
@@ -36,10 +39,11 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", metavar="DIR", help="model bundle: a folder with model.yaml, or the name of a "
                         "shipped category (default: car)", default="car")
     add_computing_options(parser)
+    add_detector_options(parser)
 
 
 def add_computing_options(parser: argparse.ArgumentParser) -> None:
-    """What computes, whichever the bundle: read by :func:`estimator_of`."""
+    """What computes, whichever the bundle: read by :func:`estimator_of`. Without a detector: boxes are given."""
     parser.add_argument("--threads", type=threads, metavar="N", default=available_cpus(),
                         help="CPU threads (default: all that this process may use, here %(default)s)")
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what runs the network (default: the "
@@ -50,7 +54,6 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=(*DEVICES, TWINS), default="auto", metavar="{" + ",".join(DEVICES) + "}",
                         help="what the solver runs on; auto: a GPU where torch and Triton can use one (default: "
                         "%(default)s)")
-    add_detector_options(parser)
     parser.add_argument("--quiet", action="store_true", help="only warnings and errors, no line about what "
                         "computes")
     add_cache_option(parser)
@@ -61,6 +64,8 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", metavar="DIR", default="auto", help="what finds objects in pictures without "
                         "boxes: the folder of a box detector (detector.yaml); auto: the one that ships, where it knows "
                         "the category, else the bundle's own proposals; none: these (default: %(default)s)")
+    parser.add_argument("--detector-label", metavar="NAME", action="append", default=[], help="what it calls the "
+                        "category; may be given several times (default: detector.labels of the bundle's card)")
     parser.add_argument("--detector-budget", metavar="MS", type=budget_ms, default=0.0, help="milliseconds that the "
                         "detector may take for a picture: more is looked at while there is time; 0: as much as its "
                         "card says (default: %(default)g)")
@@ -109,8 +114,31 @@ def estimator_of(bundle: Bundle, arguments: argparse.Namespace) -> PoseEstimator
     # Imported late: this loads ONNX Runtime and Numba, which --help and wrong usage need not wait for.
     from ..estimator import PoseEstimator
 
+    detector = detector_of(arguments) if hasattr(arguments, "detector") else None
+    if detector and (arguments.detector != "auto" or arguments.detector_label):
+        labels = labels_of(arguments, bundle)
+        require_known(detector, labels, bundle.card.category)
+        bundle = replace(bundle, card=replace(bundle.card, detector=replace(bundle.card.detector, labels=labels)))
     return PoseEstimator(bundle, threads=arguments.threads, backend=arguments.backend, precision=arguments.precision,
-                         engine_cache=arguments.cache, device=arguments.device, detector=detector_of(arguments))
+                         engine_cache=arguments.cache, device=arguments.device, detector=detector)
+
+
+def labels_of(arguments: argparse.Namespace, bundle: Bundle) -> tuple[str, ...]:
+    """What a detector calls the category: by ``--detector-label``, else by the bundle's card."""
+    return tuple(arguments.detector_label) or bundle.card.detector.labels
+
+
+def require_known(detector: Detector, labels: Sequence[str], bundle: str) -> None:
+    """BundleError unless the detector, which somebody named, finds something that the card of ``bundle`` has for it."""
+    if set(labels).isdisjoint(detector.labels):
+        raise BundleError(f"detector {detector.name} finds {named(detector.labels, _LABELS)} and bundle "
+                          f"{shown(bundle)} asks for {named(labels, _LABELS) or 'nothing'} (detector.labels in its "
+                          "card, or --detector-label); name another detector, or --detector none")
+
+
+def detector_folder(arguments: argparse.Namespace) -> Path | None:
+    """The folder that ``--detector`` names, which no output may replace; None of the shipped one or none."""
+    return None if arguments.detector in ("auto", "none") else Path(arguments.detector)
 
 
 def detector_of(arguments: argparse.Namespace) -> Detector | None:
@@ -120,8 +148,7 @@ def detector_of(arguments: argparse.Namespace) -> Detector | None:
 
     if arguments.detector == "none":
         return None
-    folder = find_detector() if arguments.detector == "auto" else Path(arguments.detector)
-    return OnnxDetector(folder, arguments.threads, arguments.detector_budget)
+    return OnnxDetector(detector_folder(arguments) or find_detector(), arguments.threads, arguments.detector_budget)
 
 
 class _OneLine(logging.Formatter):

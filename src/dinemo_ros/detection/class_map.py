@@ -27,6 +27,9 @@ class ClassMap:
         entries: "ID=category", in the place of what the cards say of that id; empty ones are left out. One id may
             stand for several categories.
 
+    Attributes:
+        has_entries: beside what the cards say.
+
     Raises:
         ClassMapError: an entry is not of that form, or names another category.
     """
@@ -41,12 +44,15 @@ class ClassMap:
             if category not in self.categories:
                 raise ClassMapError(f"class_map has {quoted(entry, 60)}, and category {quoted(category, 40)} is not "
                                     f"looked for (allowed: {', '.join(self.categories)})")
-            told[label.casefold()] = (*told.get(label.casefold(), ()), category)
+            known = told.setdefault(label.casefold(), ())
+            told[label.casefold()] = known if category in known else (*known, category)
         self._of: dict[str, tuple[str, ...]] = {}
         for card in cards:
-            for label in {label.casefold(): None for label in labels_of(card)}:  # a category may be called by its name
+            # A category may be called by its name.
+            for label in {label.strip().casefold(): None for label in labels_of(card)}:
                 self._of[label] = (*self._of.get(label, ()), card.category)
         self._of |= told
+        self.has_entries = bool(told)
 
     def of(self, label: str) -> tuple[str, ...]:
         """The categories that ``label`` may be: all where it is empty, none where it is another thing."""

@@ -14,7 +14,11 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import BundleError
+from ..io.quoting import quoted
 from .detector_card import DetectorCard
+
+_ONE = 1.001  # a score that is rounded
+_MOST_ROWS = 3000  # of corners, the most certain ones: each is given a score per label
 
 
 class WrongOutputError(BundleError):
@@ -23,8 +27,29 @@ class WrongOutputError(BundleError):
 
 def decode(card: DetectorCard, outputs: Mapping[str, np.ndarray], width: int, height: int
            ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes [N, 4] and scores [N, classes], by the decoding that the card names; see the module."""
-    return _DECODERS[card.decoding](card, outputs, width, height)
+    """Boxes [N, 4] and scores [N, classes], by the decoding that the card names; see the module.
+
+    A box that is not finite has no score, unless every one that is to be believed is like that: then it is told.
+    """
+    for name, value in outputs.items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
+            raise WrongOutputError(f"gives no numbers as {quoted(name, 60)}; allowed: arrays of numbers")
+    with np.errstate(all="ignore"):
+        boxes, scores = _DECODERS[card.decoding](card, outputs, width, height)
+        most = scores.max(initial=0.0)
+        finite = np.isfinite(boxes).all(axis=1)
+    if np.isnan(most):
+        raise WrongOutputError("gives scores that are not numbers (NaN); export it in float32, or with other ranges of "
+                               "int8")
+    if most > _ONE:
+        raise WrongOutputError(f"gives scores up to {float(most):.3g}; allowed: 0 to 1, so let the network end with "
+                               "its sigmoid or softmax")
+    if finite.all():
+        return boxes, scores
+    sure = (scores >= card.min_score).any(axis=1)
+    if sure.any() and not finite[sure].any():
+        raise WrongOutputError("gives boxes that are not finite; export it in float32, or with other ranges of int8")
+    return boxes, np.where(finite[:, None], scores, 0.0)
 
 
 def cell_distances(card: DetectorCard, outputs: Mapping[str, np.ndarray], width: int, height: int
@@ -60,6 +85,7 @@ def corner_rows(card: DetectorCard, outputs: Mapping[str, np.ndarray], width: in
     their own suppression."""
     rows = next(iter(outputs.values()))
     _require(len(outputs) == 1 and rows.ndim == 3 and rows.shape[::2] == (1, 6), outputs, "one output [1, N, 6]")
+    rows = rows[:, np.sort(np.argsort(-rows[0, :, 4], kind="stable")[:_MOST_ROWS])]
     classes = rows[0, :, 5]
     known = np.flatnonzero((classes >= 0) & (classes < len(card.labels)))
     scores = np.zeros((len(known), len(card.labels)), np.float32)

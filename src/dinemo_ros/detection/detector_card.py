@@ -22,6 +22,7 @@ DECODINGS = ("cell_distances", "centre_rows", "corner_rows")
 _LONGEST = {"name": 64, "version": 64, "description": 2000, "license": 2000}  # characters
 _MOST_LABELS, _LONGEST_LABEL = 2000, 100
 _LARGEST_SIDE = 4096  # pixels
+_MOST_STRIDES = 8
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,11 @@ class DetectorCard:
                     f"names of up to {_LONGEST_LABEL} characters that can be printed")
         require(self.decoding in DECODINGS, "decoding", self.decoding, ", ".join(DECODINGS))
         cells = self.decoding == "cell_distances"
-        require(bool(self.strides) == cells and all(1 <= stride <= 256 for stride in self.strides), "strides",
-                self.strides, "pixels per cell, 1 to 256, with the decoding cell_distances, and none with another")
+        require(len(set(self.labels)) == len(self.labels), "labels", "a list with a name twice", "each name once")
+        require(bool(self.strides) == cells and len(self.strides) <= _MOST_STRIDES
+                and all(1 <= stride <= 256 for stride in self.strides), "strides", self.strides,
+                f"pixels per cell, up to {_MOST_STRIDES} numbers from 1 to 256, with the decoding cell_distances, and "
+                "none with another")
         require(1 <= len(self.short_sides) <= 8 and all(32 <= side <= 2048 for side in self.short_sides),
                 "short_sides", self.short_sides, "one to eight numbers from 32 to 2048")
         for name, low, high in (("min_score", 0.01, 1.0), ("overlap", 0.1, 1.0), ("inside", 0.1, 1.0)):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import BundleError
 from .detector import Detection
 from .detector_card import CARD_FILE, read_detector_card
 
@@ -27,14 +28,21 @@ class LazyDetector:
         self.name, self.labels = f"{card.name} {card.version}", card.labels
         self._arguments = folder, threads, budget_ms
         self._loaded: OnnxDetector | None = None
+        self._failed: BundleError | None = None
 
     def load(self) -> OnnxDetector:
-        """The detector, with its network."""
+        """The detector, with its network. One that is no good is tried once, and told for every picture."""
+        if self._failed:
+            raise BundleError(*self._failed.args)
         if self._loaded is None:
             # Imported late: a node has to be up before ONNX Runtime is, to say what is wrong with it.
             from .onnx_detector import OnnxDetector
 
-            self._loaded = OnnxDetector(*self._arguments)
+            try:
+                self._loaded = OnnxDetector(*self._arguments)
+            except BundleError as error:
+                self._failed = error
+                raise
         return self._loaded
 
     def __call__(self, image: np.ndarray) -> list[Detection]:

@@ -12,6 +12,7 @@ import onnxruntime as ort
 from ..errors import BackendError, BundleError
 from ..features.trial import try_network
 from ..io.quoting import shown, shown_path
+from ..io.rgb_image import check_image
 from ..model.bundle import checked_content
 from ..process.network_child import session_options
 from .decoding import WrongOutputError, decode
@@ -24,6 +25,7 @@ from .suppression import one_each
 from .views import View, inner_edges, planned_views, whole_view
 
 _SMALLEST_BOX = 4.0  # pixels of the picture
+_MOST_BOXES = 3000  # of a picture, doubles included, the most certain ones; no picture shows so many objects
 _PADDING = 114
 _PROBE = (320, 240)  # pixels; the first picture, which tells whether network and card belong together
 
@@ -53,15 +55,23 @@ class OnnxDetector:
         self._ms_per_megapixel = self._measured()
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """As the protocol says; BackendError where ONNX Runtime fails."""
+        """As the protocol says.
+
+        Raises:
+            ImageError: it is no such picture. BackendError: ONNX Runtime fails. BundleError: what the network gives is
+                not what its card says.
+        """
+        check_image(image)
         height, width = image.shape[:2]
         boxes, scores, labels = (np.concatenate(part) for part in zip(
             *(self._seen(image, view) for view in self.plan(width, height)), strict=True))
+        best = np.argsort(-scores, kind="stable")[:_MOST_BOXES]
+        boxes, scores, labels = boxes[best], scores[best], labels[best]
         found = []
         for label in np.unique(labels):
             of_label = np.flatnonzero(labels == label)
             kept = one_each(boxes[of_label], scores[of_label], self.card.overlap, self.card.inside)
-            found += [Detection(tuple(boxes[k].tolist()), self.labels[label], float(scores[k]))
+            found += [Detection(tuple(boxes[k].tolist()), self.labels[label], min(float(scores[k]), 1.0))
                       for k in of_label[kept]]
         return sorted(found, key=lambda detection: -detection.score)
 
@@ -95,7 +105,10 @@ class OnnxDetector:
             raise BackendError(f"{self._path}: ONNX Runtime cannot run it on a picture of {width} x {height} "
                                f"({shown(str(error), 300)}); does the card's input say what it takes?") from error
         names = [output.name for output in self._session.get_outputs()]
-        return decode(self.card, dict(zip(names, outputs, strict=True)), width, height)
+        try:
+            return decode(self.card, dict(zip(names, outputs, strict=True)), width, height)
+        except WrongOutputError as error:
+            raise BundleError(f"{self._path}: {error}") from error
 
     def _load(self, threads: int) -> ort.InferenceSession:
         model = checked_content(self._path, self.card.sha256)
@@ -103,7 +116,7 @@ class OnnxDetector:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the solver has the cores then
         try:
             if not is_installed(self._path.parent):
-                try_network(model, ())
+                try_network(model, (), self._sample(max(self.card.short_sides)))
             session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except BundleError as error:
             raise BundleError(f"{self._path}: {error}") from error
@@ -114,6 +127,11 @@ class OnnxDetector:
             raise BundleError(f"{self._path}: takes {len(session.get_inputs())} inputs; allowed: one, the picture")
         return session
 
+    def _sample(self, short_side: int) -> np.ndarray:
+        """What the network gets of a grey picture."""
+        view = whole_view(*_PROBE, short_side, self.card.input)
+        return given_to_network(np.full((view.size[1], view.size[0], 3), _PADDING, np.uint8), self.card.input)
+
     def _measured(self) -> float:
         """Milliseconds per million pixels of the network's picture; the network is tried, too."""
         view = whole_view(*_PROBE, self.card.short_sides[0], self.card.input)
@@ -123,9 +141,8 @@ class OnnxDetector:
             begin = time.perf_counter()
             try:
                 self._seen(image, view)
-            except (BackendError, WrongOutputError) as error:
-                raise BundleError(str(error) if isinstance(error, BackendError) else f"{self._path}: {error}"
-                                  ) from error
+            except BackendError as error:
+                raise BundleError(str(error)) from error
             times.append(1e3 * (time.perf_counter() - begin))
         return min(times) / view.megapixels
 

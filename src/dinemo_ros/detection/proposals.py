@@ -38,7 +38,7 @@ _SAME_OBJECT = 0.3  # of the mesh diagonal: how far apart the vertices of neighb
 _AGREE = 0.35  # overlap of a window with a piece of foreground above which the piece's outline is taken
 _WITHIN = 0.75  # share of a window inside a better one above which it shows a part of the same object
 _FLOOR = 0.45  # of the bundle's accepted score: windows below are not proposed
-_LIMIT = 8  # boxes per frame that are handed to the solver
+MOST = 8  # boxes per frame that are handed to the solver
 
 
 class Proposer:
@@ -75,7 +75,7 @@ class Proposer:
         for k in distinct_boxes(boxes, scores):
             if all(covered_share(boxes[k], boxes[better]) < _WITHIN for better in keep):
                 keep.append(k)
-            if len(keep) == _LIMIT:
+            if len(keep) == MOST:
                 break
         size = np.array([width, height, width, height])
         return [tuple(np.clip(boxes[k], 0, size).tolist()) for k in keep]

@@ -16,6 +16,7 @@ from .detector_card import DetectorCard, InputSpec
 
 _NEXT_SIDE = 1.4  # times the last one, beyond those that the card names
 _LARGEST_SCALE = 1.5  # of a picture; beyond, nothing is to be seen that was not
+_MOST_SQUARES = 6.0  # area of the network's picture in squares of its shorter side: of a panorama, no more
 _TILES = (1.0, 0.6)  # side of the tiles by the shorter side of the picture
 _TILE_OVERLAP = 0.4
 
@@ -40,10 +41,13 @@ class View:
 
 
 def whole_view(width: int, height: int, short_side: int, spec: InputSpec) -> View:
-    """The whole picture with its aspect kept, as nearly as ``spec.multiple`` allows, its shorter side so long."""
+    """The whole picture with its aspect kept, as nearly as ``spec.multiple`` allows, its shorter side so long.
+
+    Of a strip less: enlarged like that, 4,000 x 16 pixels would be 80,000 x 320.
+    """
     if spec.fixed:
         return _fixed_view((0, 0, width, height), spec)
-    scale = short_side / min(width, height)
+    scale = short_side * min(1.0 / min(width, height), (_MOST_SQUARES / (width * height)) ** 0.5)
     across, down = (max(1, round(scale * side / spec.multiple)) for side in (width, height))
     size = spec.multiple * across, spec.multiple * down
     return View((0, 0, width, height), size, size)

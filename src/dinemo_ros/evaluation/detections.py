@@ -6,6 +6,7 @@ A box is found where a detection of one of the labels overlaps it by :data:`IOU`
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..detection.detector import Detection
-from ..errors import FRAME_ERRORS
-from ..io.sources.folder import images_by_stem
+from ..errors import FRAME_ERRORS, DatasetError
+from ..io.quoting import named, shown, shown_path
+from ..io.sources.folder import IMAGE_SUFFIXES, images_by_stem
 from ..io.sources.picture import read_image
 from ..pose import Roi
 from .boxes import match_greedily
@@ -27,6 +29,8 @@ from .turntable import read_turntables
 from .turntable_annotations import ANNOTATIONS
 
 IOU = 0.5
+_NAMES = 5  # of missing pictures in one sentence
+_log = logging.getLogger(__name__)
 
 
 class Judged(NamedTuple):
@@ -54,19 +58,41 @@ class Picture:
 def read_pictures(folder: Path, only: Sequence[str] = ()) -> list[Picture]:
     """KITTI's object frames (``label_2``), turntables with boxes (``azimuth.json``), or pictures without any object.
 
+    Frames of turntables without a box are left out, which is logged.
+
     Args:
         only: names of sequences, or of pictures; all where there are none.
 
     Raises:
-        DatasetError: it is none of these.
+        DatasetError: it is none of these, one of the names is not there, or nothing is left.
     """
     if (folder / "label_2").is_dir():
-        return [Picture("easy cars", frame.image, _kitti_judge(frame.objects)) for frame in read_kitti(folder)]
-    if (folder / ANNOTATIONS).is_file():
-        return [Picture(frame.sequence, frame.path, _box_judge(frame.box))
-                for frame in read_turntables(folder, only or None) if frame.box is not None]
-    return [Picture("without an object", path, lambda found: Judged(0, 0, len(found)))
-            for path in images_by_stem(folder).values() if not only or path.name in only]
+        found = [Picture("easy cars", frame.image, _kitti_judge(frame.objects)) for frame in read_kitti(folder)]
+    elif (folder / ANNOTATIONS).is_file():
+        return _turntable_pictures(folder, only)
+    else:
+        found = [Picture("without an object", path, lambda found: Judged(0, 0, len(found)))
+                 for path in images_by_stem(folder).values()]
+    if not found:
+        raise DatasetError(f"{shown_path(folder)}: no pictures here; give a folder with KITTI's label_2, with "
+                           f"{ANNOTATIONS}, or with pictures ({', '.join(IMAGE_SUFFIXES)})")
+    unknown = sorted(set(only) - {name for picture in found for name in (picture.path.name, picture.path.stem)})
+    if unknown:
+        raise DatasetError(f"{shown_path(folder)}: no picture {named(unknown, _NAMES)}; there are {len(found)}, "
+                           f"the first is {shown(found[0].path.name)}")
+    return [picture for picture in found if not only or not {picture.path.name, picture.path.stem}.isdisjoint(only)]
+
+
+def _turntable_pictures(folder: Path, only: Sequence[str]) -> list[Picture]:
+    frames = read_turntables(folder, only or None)
+    found = [Picture(frame.sequence, frame.path, _box_judge(frame.box)) for frame in frames if frame.box is not None]
+    if not found:
+        raise DatasetError(f"{shown_path(folder)}: no frame has a box in {ANNOTATIONS}, so none can be judged; "
+                           "docs/evaluation.md shows how it is written")
+    if len(found) < len(frames):
+        _log.warning("%s: %d of %d frames have no box in %s and are left out", shown_path(folder),
+                     len(frames) - len(found), len(frames), ANNOTATIONS)
+    return found
 
 
 def _kitti_judge(objects: Sequence) -> Callable[[Sequence[Detection]], Judged]:

@@ -30,8 +30,10 @@ _PARENT_S = 90.0  # the child ends itself before
 _NO_MEMORY = ("bad_alloc", "allocate memory", "memoryerror", "unable to allocate", "bad allocation", "out of memory")
 
 
-def try_network(model: bytes, pictures: Sequence[np.ndarray]) -> str:
+def try_network(model: bytes, pictures: Sequence[np.ndarray], given: np.ndarray | None = None) -> str:
     """Load ``model`` and run it on ``pictures`` uint8 [N, H, W, 3] in a process with limits; once for equal ones.
+
+    given: what a network that is no bundle's takes as its one input, of whatever type and shape.
 
     Returns:
         What ONNX Runtime says against running it, "" if it runs.
@@ -40,16 +42,19 @@ def try_network(model: bytes, pictures: Sequence[np.ndarray]) -> str:
         BundleError: it is no plain network, cannot be loaded, or needs too much; without the path.
     """
     check_onnx(model)
-    return _tried(_Order(model, pictures))
+    return _tried(_Order(model, pictures, given))
 
 
 class _Order:
     """What is tried, equal where the bytes are."""
 
-    def __init__(self, model: bytes, pictures: Sequence[np.ndarray]) -> None:
-        head = {"pictures": [picture.shape[:3] for picture in pictures], "seconds": SECONDS,
-                "bytes": MEMORY + 6 * len(model)}
-        self._parts = [json.dumps(head).encode() + b"\n", *(np.ascontiguousarray(p).tobytes() for p in pictures), model]
+    def __init__(self, model: bytes, pictures: Sequence[np.ndarray], given: np.ndarray | None) -> None:
+        inputs = [] if given is None else [given]
+        head = {"pictures": [picture.shape[:3] for picture in pictures],
+                "given": [(array.dtype.name, array.shape) for array in inputs],
+                "seconds": SECONDS, "bytes": MEMORY + 6 * len(model)}
+        self._parts = [json.dumps(head).encode() + b"\n",
+                       *(np.ascontiguousarray(array).tobytes() for array in (*pictures, *inputs)), model]
         digest = hashlib.sha256()
         for part in self._parts:
             digest.update(part)

@@ -13,7 +13,8 @@ import numpy as np
 from ..camera.pinhole import Camera
 from ..detection.class_map import ClassMap
 from ..detection.labelled_box import LabelledBox
-from ..estimator import PoseEstimator
+from ..errors import BundleError
+from ..estimator import PROPOSALS, PoseEstimator
 from ..model.bundle import Bundle
 from ..model.symmetry import Symmetry
 from ..multi_estimator import MultiPoseEstimator
@@ -82,10 +83,19 @@ class Categories:
 
     def find(self, image: np.ndarray, camera: Camera, boxes: Sequence[LabelledBox] | None, scene: Scene,
              settings: SimpleNamespace) -> list[ObjectPose]:
-        """Poses in ``image`` uint8 [H, W, 3] RGB, best score first; ``boxes`` None has the models look themselves."""
+        """Poses in ``image`` uint8 [H, W, 3] RGB, best score first; ``boxes`` None has the models look themselves.
+
+        Raises:
+            BundleError: ``rois``, which may change at any time, asks for a detector, and there is none of a category.
+        """
         estimators = [category.estimator for category in self._of.values() if category.estimator]
         for estimator in estimators:
             estimator.proposes = settings.rois == "proposals"
+        if boxes is None and settings.rois == "detector":
+            blind = [estimator.bundle.card.category for estimator in estimators if estimator.finds_with == PROPOSALS]
+            if blind:
+                raise BundleError(f"rois is detector, and the node has none that knows {' or '.join(blind)}: set rois "
+                                  "to auto or proposals")
         if settings.tracking:
             if not isinstance(self._finder, MultiPoseTracker):
                 self._finder = MultiPoseTracker(estimators)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import yaml
 
+from ..errors import DocumentError
+from ..io.document import RECIPE, read_yaml
 from ..io.quoting import quoted
 from .parameters import POSE_NODE, Parameter, ParameterError
 
@@ -24,6 +26,7 @@ USE_SIM_TIME = Parameter("use_sim_time", False, "Take the time from /clock: in s
 SCHEMA = (*POSE_NODE, USE_SIM_TIME)
 
 _BOOLS = {"true": True, "false": False, "True": True, "False": False}
+_AROUND = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
 _ALIKE = 0.75  # of two names, above which one is taken for a slip of the other
 _NODES = ("**", "*", "pose_node")  # last parts of a parameter file's key that mean this node
 
@@ -91,9 +94,9 @@ def overruled(file: Path, given: Mapping[str, str], explicit: Collection[str],
 def _set_in(file: Path) -> dict[str, object]:
     """What a parameter file sets of the pose node."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ParameterError(f"params_file {quoted(str(file))} cannot be read: {quoted(str(error), 200)}") from error
+        content = read_yaml(file, RECIPE)
+    except DocumentError as error:
+        raise ParameterError(f"params_file {quoted(str(file))}: {error}") from error
     found: dict[str, object] = {}
     _collect(content, "", found)
     return found
@@ -128,14 +131,25 @@ def _value(parameter: Parameter, text: str) -> Value:
     """Of a list "cup, bottle" or, as YAML has it, "[cup, bottle]"."""
     kind = type(parameter.default)
     try:
-        if kind is list:
-            value: Value = [
-                part.strip().strip("'\"") for part in text.strip().removeprefix("[").removesuffix("]").split(",")]
-        else:
-            value = _BOOLS[text] if kind is bool else kind(text)
+        value: Value = _list(text) if kind is list else _BOOLS[text] if kind is bool else kind(text)
     except (KeyError, ValueError):
-        wanted = {bool: "true or false", int: "an integer", float: "a number"}[kind]
+        wanted = {bool: "true or false", int: "an integer", float: "a number",
+                  list: "a list like cup,bottle or \"[cup, 'a, b=bottle']\""}[kind]
         raise ParameterError(f"argument {parameter.name}:={quoted(text)} must be {wanted}") from None
     if problem := parameter.check(value):
         raise ParameterError(problem)
     return value
+
+
+def _list(text: str) -> list[str]:
+    """With brackets as YAML has it, where quotes keep commas together; every entry is the text that stands there."""
+    if not text.strip().startswith("["):
+        return [part.strip().strip("'\"") for part in text.split(",")]
+    try:
+        events = [event for event in yaml.parse(text, yaml.SafeLoader) if not isinstance(event, _AROUND)]
+    except yaml.YAMLError as error:
+        raise ValueError from error
+    entries = [event.value for event in events if isinstance(event, yaml.ScalarEvent)]
+    if len(entries) != len(events) - 2 or not isinstance(events[-1], yaml.SequenceEndEvent):
+        raise ValueError
+    return entries or [""]  # a list without entries has no type in ROS

@@ -158,10 +158,10 @@ POSE_NODE = (
               power="work per image"),
     Parameter("detections_class_id", "", "Use only 2-D detections whose best hypothesis has this class_id; empty uses "
               "all.", power="a class that never comes: no poses"),
-    Parameter("class_map", NO_ENTRIES, "Which class_id of the 2-D detections is which category, entries "
-              "'ID=category' like '41=cup', besides the category's own name and the labels in its bundle's card; with "
-              "an entry, or with several categories, other classes are left out, counted and named.",
-              changes=CONFIGURE, power="classes that never come: no poses"),
+    Parameter("class_map", NO_ENTRIES, "Which class_id of the 2-D detections, or class of the node's own detector, is "
+              "which category, entries 'ID=category' like '41=cup', besides the category's own name and the labels in "
+              "its bundle's card; with an entry, or with several categories, other classes are left out, counted and "
+              "named.", changes=CONFIGURE, power="classes that never come: no poses"),
     Parameter("detections_min_score", 0.0, "Use only 2-D detections with at least this score.", bounds=(0.0, 1.0),
               power="1 uses none"),
     Parameter("detections_max_age_s", 2.0, "An image waits this long for its boxes: longer than the detector takes.",

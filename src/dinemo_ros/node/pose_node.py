@@ -47,7 +47,7 @@ from .log_bridge import bridge_logging
 from .memory import give_back, share_heaps, trim
 from .node_log import NodeLog
 from .on_demand import OnDemand
-from .own_detector import own_detector
+from .own_detector import as_mapped, own_detector
 from .publishers import Outputs, Picture, TransformBroadcaster
 from .scene_inputs import Scene, SceneInputs
 from .services import FIRST_TRANSITION_STATE, BoundedParameterService, only_possible
@@ -150,10 +150,12 @@ class PoseNode(LifecycleNodeMixin, Node):
 
     def _wake(self) -> None:
         settings, categories = self._settings(), self._categories
-        detector = own_detector(settings, list(categories.bundles.values()))
+        detector = own_detector(settings, list(categories.bundles.values()), categories.class_map)
+        labels = detector.labels if detector else ()
         categories.wake(lambda bundle: PoseEstimator(
-            bundle, threads=settings.threads, backend=settings.backend, precision=settings.precision,
-            engine_cache=settings.engine_cache, device=settings.device, progress=self._say_progress, detector=detector))
+            as_mapped(bundle, labels, categories.class_map), threads=settings.threads, backend=settings.backend,
+            precision=settings.precision, engine_cache=settings.engine_cache, device=settings.device,
+            progress=self._say_progress, detector=detector))
 
     def _say_progress(self, text: str) -> None:
         if self.context.ok():
@@ -454,8 +456,9 @@ class PoseNode(LifecycleNodeMixin, Node):
         found = self._categories.find(image, camera, boxes and boxes.boxes, scene, settings)
         beyond = len(self._categories.beyond)
         if beyond:
-            self._monitor.leave_out("limit", beyond, f"{beyond} box{'es' * (beyond != 1)} left out: "
-                                    f"{settings.max_objects} objects are tracked already (parameter max_objects)")
+            why = (f"{settings.max_objects} objects are tracked already (parameter max_objects)" if settings.tracking
+                   else f"only the best {settings.max_objects} are looked at (parameter max_objects)")
+            self._monitor.leave_out("limit", beyond, f"{beyond} box{'es' * (beyond != 1)} left out: {why}")
         poses = [pose for pose in found if pose.score >= settings.min_score][:settings.max_objects]
         self._categories.refuse([pose for pose in found if pose.score < settings.min_score],
                                 f"score below min_score {settings.min_score:g}")

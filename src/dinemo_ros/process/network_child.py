@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads a network and runs it on sample pictures, with time and memory limited: the child of ``features/trial.py``.
 
-Standard input: a line of JSON with ``pictures`` ([n, height, width] each), ``seconds`` and ``bytes``, then the pictures
-uint8 [n, height, width, 3], then the network. Standard output: a line of JSON with ``stage`` ("load", "run" or "done"),
+Standard input: a line of JSON with ``pictures`` ([n, height, width] each), ``given`` (type and shape of the one input
+of a network of another kind, or nothing), ``seconds`` and ``bytes``, then the pictures uint8 [n, height, width, 3],
+that input, then the network. Standard output: a line of JSON with ``stage`` ("load", "run" or "done"),
 ``error`` and, of "run", ``shape``. No output is a child that was ended. It stands outside of :mod:`dinemo_ros.features`
 to import little.
 """
@@ -37,6 +38,8 @@ def main() -> None:
     order = json.loads(stream.readline())
     pictures = [np.frombuffer(stream.read(n * h * w * 3), np.uint8).reshape(n, h, w, 3)
                 for n, h, w in order["pictures"]]
+    given = [np.frombuffer(stream.read(np.dtype(kind).itemsize * int(np.prod(shape))), kind).reshape(shape)
+             for kind, shape in order["given"]]
     model = stream.read()
     _limit(order["seconds"], order["bytes"])
     stage, shape = "load", ()
@@ -49,6 +52,10 @@ def main() -> None:
             for picture in pictures:
                 shape = picture.shape
                 session.run(["features"], {"image": picture})
+        elif len(inputs) == 1:
+            for picture in given:
+                shape = picture.shape
+                session.run(None, {inputs[0]: picture})
         answer = {"stage": "done", "error": ""}
     except Exception as error:  # onnxruntime's errors have no common type
         answer = {"stage": stage, "error": str(error).split("\n")[0][:2000] or type(error).__name__, "shape": shape}
