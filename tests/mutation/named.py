@@ -45,7 +45,7 @@ NAMED = [
     Named("any searched pose replaces the followed one", "tracker.py", "_BETTER = 0.02", "_BETTER = -1.0",
           f"{_TRACKER}::test_a_searched_pose_must_be_better_than_the_followed_one"),
     Named("tracks never run into one another", "tracker.py", "_TWINS = 0.6", "_TWINS = 2.0",
-          f"{_TRACKER}::test_two_tracks_in_one_place_are_one_object"),
+          f"{_TRACKER}::test_tracks_beside_and_behind_one_another_stay_two"),
     Named("smoothing turns the wrong way", "tracker.py", "so3_exp(-smoothing * turned)", "so3_exp(smoothing * turned)",
           f"{_TRACKER}::test_smoothing_turns_from_the_measured_rotation_towards_the_predicted_one"),
     Named("smoothing moves the wrong way", "tracker.py", "[:3, 3] - smoothing * moved", "[:3, 3] + smoothing * moved",
