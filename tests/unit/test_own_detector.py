@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from unit.test_onnx_detector import rows_network, write
 
-from dinemo_ros.detection import lazy_detector
+from dinemo_ros.detection import onnx_detector
 from dinemo_ros.detection.class_map import ClassMap
 from dinemo_ros.errors import BundleError
 from dinemo_ros.model.bundle import find_bundle, load_bundle
@@ -39,7 +39,7 @@ def test_one_of_ones_own(mine):
 
 def test_loaded_when_it_may_be_needed(mine, monkeypatch):
     loaded = []
-    monkeypatch.setattr(lazy_detector, "OnnxDetector", lambda *arguments: loaded.append(arguments))
+    monkeypatch.setattr(onnx_detector, "OnnxDetector", lambda *arguments: loaded.append(arguments))
     for rois, times in (("detections", 0), ("proposals", 0), ("auto", 1), ("detector", 2)):
         asked([bundle("cup", "mug")], rois, mine)
         assert len(loaded) == times
