@@ -16,7 +16,7 @@ from .camera.pinhole import Camera
 from .cuda.selection import create_pipeline
 from .detection.detector import Detector
 from .detection.duplicates import without_duplicates
-from .detection.finder import DetectorFinder, Finder, Found, ProposalFinder, knows
+from .detection.finder import DetectorFinder, Finder, Found, ProposalFinder, given, knows
 from .detection.proposals import Proposer
 from .detection.regions import overlap, projected_box
 from .features import create_extractor
@@ -114,7 +114,7 @@ class PoseEstimator:
             found = self.find(image)
             self.timings[found.stage] = 1e3 * (time.perf_counter() - begin)
         else:
-            found = Found(boxes, list(detector_scores or [None] * len(boxes)), False)
+            found = given(boxes, detector_scores)
         poses = self._told(image, camera, found, Observed(support, depth))
         if boxes is None:
             poses = self.distinct(poses, camera)

@@ -16,7 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from .camera.pinhole import Camera
-from .detection.claims import choose, one_per_object, worth
+from .detection.claims import certainty_of, choose, one_per_object, worth
+from .detection.finder import Found
 from .detection.labelled_box import LabelledBox
 from .detection.proposals import MOST as PROPOSED
 from .errors import RoiError
@@ -91,25 +92,21 @@ class MultiPoseEstimator:
         begin = time.perf_counter()
         found = {category: estimator.find(image) for category, estimator in self.estimators.items()}
         self.timings[next(iter(found.values())).stage] = 1e3 * (time.perf_counter() - begin)
-        # A proposal is no claim yet: it comes after whatever a detector says, and of two categories in turns.
-        boxes = [LabelledBox(tuple(box.tolist()), category, -1.0 - k if one.proposed else score, category)
-                 for category, one in found.items()
-                 for k, (box, score) in enumerate(zip(one.boxes, one.scores, strict=True))]
+        boxes = [LabelledBox(tuple(box.tolist()), category, score, category) for category, one in found.items()
+                 for box, score in zip(one.boxes, one.scores, strict=True)]
         if most is not None and all(one.proposed for one in found.values()):
             most = max(most, PROPOSED)  # most of them are of nothing: the object may be in the last one
-        chosen = choose(boxes, most)
-        self.left_out = [replace(boxes[k], score=None if found[boxes[k].category].proposed else boxes[k].score,
-                                 refused="too many boxes") for k in chosen.beyond]
+        chosen = choose(boxes, most, [certain for one in found.values() for certain in _certainty(one)])
+        self.left_out = [replace(boxes[k], refused="too many boxes") for k in chosen.beyond]
         kept = [boxes[k] for k in sorted(chosen.kept)]
         poses: list[ObjectPose] = []
         for category, estimator in self.estimators.items():
-            own = [replace(box, score=None if found[category].proposed else box.score) for box in kept
-                   if box.category == category]
+            own = [box for box in kept if box.category == category]
             if own:
-                of_category = estimator.estimate_found(
-                    image, camera, replace(found[category], boxes=[np.array(box.roi) for box in own],
-                                           scores=[box.score for box in own]), support=support, depth=depth)
-                poses += estimator.distinct(of_category, camera) if found[category].proposed else of_category
+                part = replace(found[category], boxes=[np.array(box.roi) for box in own],
+                               scores=[box.score for box in own])
+                of_category = estimator.estimate_found(image, camera, part, support=support, depth=depth)
+                poses += estimator.distinct(of_category, camera) if part.proposed else of_category
                 self._note(category, own)
         return poses
 
@@ -135,6 +132,12 @@ class MultiPoseEstimator:
                            if (box.category, box.roi) in lost else box for box in self.looked]
             poses = [poses[k] for k in kept]
         return sorted(poses, key=lambda pose: -pose.score)
+
+
+def _certainty(found: Found) -> list[float]:
+    """Of each of its boxes. A proposal is no claim yet: it comes after whatever a detector says, and those of two
+    categories take turns."""
+    return [-1.0 - k if found.proposed else certainty_of(score) for k, score in enumerate(found.scores)]
 
 
 def by_category(estimators: Sequence[PoseEstimator]) -> dict[str, PoseEstimator]:

@@ -96,7 +96,8 @@ class MultiPoseTracker:
             tracker.room = math.inf if most is None else most - sum(len(one.tracks) for one in self.trackers.values())
             own = None if given is None else [box for box in given if box.category == name]
             rois = None if own is None else [box.roi for box in own]
-            tracker.update(image, camera, stamp_s, rois, support=support, depth=depth)
+            scores = None if own is None else [box.score for box in own]
+            tracker.update(image, camera, stamp_s, rois, support=support, depth=depth, detector_scores=scores)
             self.looked += _became(tracker.looked, name, own)
             self.left_out += [LabelledBox(roi, name, label=name, refused="too many tracks") for roi in tracker.left_out]
             for stage, milliseconds in tracker.timings.items():

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .camera.pinhole import Camera
-from .detection.finder import Found
+from .detection.finder import Found, given
 from .detection.regions import covered_share, distinct_boxes, overlap
 from .estimator import SAME_POSE, SMALLEST_BOX, PoseEstimator, checked_boxes
 from .geometry import se3, so3_exp, so3_log
@@ -162,13 +162,14 @@ class PoseTracker:
         return tracks
 
     def update(self, image: np.ndarray, camera: Camera, stamp_s: float, rois: Sequence[Roi] | None = None, *,
-               support: SupportPlane | None = None, depth: DepthImage | None = None) -> list[ObjectPose]:
+               support: SupportPlane | None = None, depth: DepthImage | None = None,
+               detector_scores: Sequence[float | None] | None = None) -> list[ObjectPose]:
         """Poses of the tracked objects that are seen in ``image``, best score first.
 
         Args:
             image: uint8 [H, W, 3] RGB.
-            camera, rois, support, depth: as for :meth:`PoseEstimator.estimate`; ``rois`` start tracks and keep them
-                wanted, but a track is followed where a detector misses it for a moment.
+            camera, rois, support, depth, detector_scores: as for :meth:`PoseEstimator.estimate`; ``rois`` start tracks
+                and keep them wanted, but a track is followed where a detector misses it for a moment.
             stamp_s: of the image. Older than the last one, or newer by more than ``max_age_s``: all tracks end.
 
         Raises:
@@ -186,7 +187,7 @@ class PoseTracker:
         self._hide(camera)
         self._follow(image, camera, dt)
         self._search(image, camera, dt, boxes or [])
-        self._find_new(image, camera, boxes)
+        self._find_new(image, camera, None if boxes is None else given(boxes, detector_scores))
         self._separate(camera)
         oldest = stamp_s - self.settings.max_age_s
         self._tracks = [t for t in self._tracks if t.seen_s > oldest and (boxes is None or t.wanted_s > oldest)]
@@ -278,12 +279,10 @@ class PoseTracker:
         return all(overlap(box, self._estimator.covered(other.pose, camera)) == 0.0
                    for other in self._tracks if other is not track)
 
-    def _find_new(self, image: np.ndarray, camera: Camera, boxes: list[np.ndarray] | None) -> None:
+    def _find_new(self, image: np.ndarray, camera: Camera, seen: Found | None) -> None:
         """Tracks for what a detector, or now and then the model itself, sees where no track is."""
         room = math.inf
-        if boxes is not None:
-            seen = Found(boxes, [None] * len(boxes), False)
-        else:
+        if seen is None:
             room = self.room
             self._until_search -= 1
             if self._until_search > 0 and any(t.seen_s == self._stamp for t in self._tracks):

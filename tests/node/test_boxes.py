@@ -113,6 +113,16 @@ def test_doubles_show_one_object():
     assert len(chosen(detection(100, 100, 60, 40), detection(110, 100, 60, 40)).rois) == 2
 
 
+def test_what_is_left_out_is_kept_on_request():
+    """To be drawn; for a detector of many classes it is work that nobody looks at otherwise."""
+    given = [detection(100, 100, 60, 40, "dog", 0.9), detection(300, 100, 60, 40, "car", 0.8),
+             detection(301, 100, 60, 40, "car", 0.7)]
+    assert chosen(*given, class_id="car").refused == []
+    refused = chosen(*given, class_id="car", keep_refused=True).refused
+    assert [(box.label, box.refused, box.roi[0]) for box in refused] == [
+        ("dog", "class", 70.0), ("car", "double", 271.0)]
+
+
 def test_a_flood_is_cut_before_the_work():
     """Two thousand boxes: the most certain ten remain, the rest is counted, and choosing is quick."""
     flood = [detection(20 + 10 * (k % 60), 20 + 12 * (k // 60), 9, 9, "car", k / 3000) for k in range(2000)]

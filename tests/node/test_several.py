@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -20,7 +19,6 @@ from dinemo_ros.detection.finder import Found
 from dinemo_ros.errors import BundleError
 from dinemo_ros.geometry import se3
 from dinemo_ros.model.bundle import find_bundle
-from dinemo_ros.node.answer import PoseAnswer
 from dinemo_ros.node.category import bundles_of
 from dinemo_ros.node.conversions import nanoseconds
 from dinemo_ros.pose import ObjectPose
@@ -175,14 +173,7 @@ def test_refused_boxes_are_shown_on_request(scene):
 
 def test_request_is_answered_with_all_categories(scene):
     node, probe = scene(lambda number: [CUP, BOTTLE])
-    client = probe.create_client(Trigger, "pose_node/estimate")
-    assert client.wait_for_service(30.0)
-    future, deadline = client.call_async(Trigger.Request()), time.monotonic() + 30.0
-    while not future.done():
-        assert time.monotonic() < deadline
-        probe.send(IMAGE, CAMERA)
-        probe.spin(0.1)
-    answer = PoseAnswer.read(future.result().message)
+    answer = probe.estimate(IMAGE, CAMERA)
     assert [(found.id, found.category, found.used) for found in answer.objects] == [
         ("several_test/bottle_0", "bottle", 5), ("several_test/cup_0", "cup", 5)]
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import gc
-import time
 import weakref
 from dataclasses import replace
 
@@ -17,7 +16,6 @@ from std_srvs.srv import SetBool, Trigger
 from dinemo_ros.errors import BackendError
 from dinemo_ros.geometry import HALF_TURN, se3
 from dinemo_ros.node import conversions
-from dinemo_ros.node.answer import PoseAnswer
 from dinemo_ros.pose import ObjectPose
 
 NAMESPACE = "/switch_test"
@@ -89,14 +87,7 @@ def test_a_request_wakes_a_disabled_node_for_its_time(scene):
     node, probe = scene()
     probe.wait_for_node()
     assert enable(probe, False).success
-    client = probe.create_client(Trigger, "pose_node/estimate")
-    assert client.wait_for_service(30.0)
-    future, deadline = client.call_async(Trigger.Request()), time.monotonic() + 20.0
-    while not future.done():
-        assert time.monotonic() < deadline
-        probe.send(IMAGE, CAMERA)
-        probe.spin(0.1)
-    answer = PoseAnswer.read(future.result().message)
+    answer = probe.estimate(IMAGE, CAMERA)
     assert answer.success and answer.objects[0].used == 5 and answer.T == pytest.approx(CAR.T_cam_obj)
     assert probe.received["detections"] == [] and model_of(node) is None
     probe.wait(lambda: probe.images.get_subscription_count() == 0, "no takers")

@@ -16,11 +16,13 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection2D, Detection2DArray, Detection3DArray, ObjectHypothesisWithPose
 from visualization_msgs.msg import MarkerArray
 
 from dinemo_ros.camera.pinhole import Camera
+from dinemo_ros.node.answer import PoseAnswer
 from dinemo_ros.node.conversions import camera_to_info, nanoseconds, rgb_to_image
 
 _OUTPUTS = {"detections": Detection3DArray, "boxes": Detection2DArray, "pose": PoseStamped,
@@ -143,6 +145,18 @@ class Probe(Node):
         """SetParametersResult of the node."""
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
         return self._call(SetParameters, "pose_node/set_parameters", request).results[0]
+
+    def estimate(self, image, camera) -> PoseAnswer:
+        """The answer on demand while images come."""
+        client = self.create_client(Trigger, "pose_node/estimate")
+        assert client.wait_for_service(30.0), "no service pose_node/estimate"
+        future, deadline = client.call_async(Trigger.Request()), time.monotonic() + 30.0
+        while not future.done():
+            assert time.monotonic() < deadline, "waited 30 s for pose_node/estimate"
+            self.send(image, camera)
+            self.spin(0.1)
+        self.destroy_client(client)
+        return PoseAnswer.read(future.result().message)
 
     def _call(self, kind, name: str, request, again_s: float = 120.0):
         client = self.create_client(kind, name)

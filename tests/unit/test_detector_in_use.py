@@ -112,3 +112,18 @@ def test_a_tracker_asks_now_and_then():
         poses = tracker.update(IMAGE, TRACKED, 0.1 * k)
         assert [pose.track_id for pose in poses] == [0]
     assert len(estimator.looked) == 2 and (tuple(estimator.covered(car, TRACKED)), False) in estimator.searched
+
+
+def test_a_tracker_weighs_the_detectors_scores():
+    """As without tracking: a box that its detector doubts starts no track; an array of scores will do."""
+    estimator = ScriptedEstimator()
+    estimator.bundle.card.presence = replace(SPEC, floor=0.6)
+    estimator.searches = lambda box: replace(pose_at(0.0, 4.0), presence=0.7)
+    box = tuple(estimator.covered(pose_at(0.0, 4.0), TRACKED))
+    for scores, tracks in ((None, 1), (np.array([0.5]), 1), ([0.3], 0)):
+        assert len(PoseTracker(estimator).update(IMAGE, TRACKED, 0.0, [box], detector_scores=scores)) == tracks
+
+
+def test_scores_may_be_an_array(estimator, box):
+    image = photograph(TRUTH, CAMERA)
+    assert len(estimator.estimate(image, CAMERA, [box, box], detector_scores=np.array([0.9, 0.8]))) == 2

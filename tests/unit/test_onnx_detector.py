@@ -285,7 +285,7 @@ def test_categories_share_one_look_at_a_picture():
     scripted = Scripted([Detection((0, 0, 9, 9), "car", 0.9)])
     shared, image = SharedDetector(scripted), np.zeros((100, 100, 3), np.uint8)
     assert shared(image) == shared(image.copy()) == scripted.found and scripted.asked == 1
-    image[48, 50] = 1  # the same array, with the next picture in it
+    image[49, 50, 2] = 1  # the same array, with the next picture in it
     shared(image)
     assert scripted.asked == 2
     shared(np.zeros((100, 300, 1), np.uint8))

@@ -9,15 +9,13 @@ Give the recipe that the bundle was taught by, with the data that it was taught 
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
 
-from dinemo_ros.model.bundle import Bundle, load_bundle, rewrite_card
+from dinemo_ros.model.bundle import Bundle, rewrite_card
 from dinemo_ros.process.console import command_main
 
-from ..run.arguments import parsed
-from ..run.recipe import Recipe, RecipeError, load_recipe
+from ..run.recipe import Recipe, RecipeError
+from .from_recipe import card_of, run_command
 
 
 def take_weights_license(recipe: Recipe, bundle: Bundle) -> Bundle:
@@ -26,10 +24,7 @@ def take_weights_license(recipe: Recipe, bundle: Bundle) -> Bundle:
     Raises:
         RecipeError: it is a recipe of another category, or gives none. BundleError: the card cannot be written.
     """
-    card = recipe.bundle_card()
-    if card.category != bundle.card.category:
-        raise RecipeError(f"the recipe is of {card.category}, {bundle.path} is of {bundle.card.category}; give the "
-                          "recipe that the bundle was trained with")
+    card = card_of(recipe, bundle)
     if not card.weights_license.terms:
         raise RecipeError("the recipe states no terms for all that it teaches with; fill in its licenses")
     return rewrite_card(bundle, replace(bundle.card, weights_license=card.weights_license))
@@ -37,12 +32,7 @@ def take_weights_license(recipe: Recipe, bundle: Bundle) -> Bundle:
 
 def main() -> None:
     """The command ``python -m dinemo_training.export.weights_license``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", type=Path, required=True, help="YAML, as for dinemo train --config")
-    parser.add_argument("--bundle", type=Path, required=True, help="its card is rewritten")
-    args = parsed(parser)
-    bundle = take_weights_license(load_recipe(args.recipe), load_bundle(args.bundle))
-    print(f"{args.bundle}: {bundle.card.weights_license.told()}")
+    run_command(__doc__, take_weights_license, lambda bundle: bundle.card.weights_license.told())
 
 
 if __name__ == "__main__":

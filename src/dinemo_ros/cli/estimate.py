@@ -22,7 +22,6 @@ from ..drawing.grasps import draw_grasps
 from ..drawing.overlay import draw_poses
 from ..drawing.rerun_file import RerunFile, require_rerun, rerun_file
 from ..errors import DatasetError, DinemoError
-from ..estimator import PoseEstimator
 from ..io.files import readable
 from ..io.overlay_file import is_overlay, write_overlay
 from ..io.quoting import one_line, shown
@@ -170,6 +169,7 @@ def run(arguments: argparse.Namespace) -> int:
         depths = DepthChoice(arguments.depth, arguments.depth_camera, source, Path(arguments.path), tally.say)
         stack.callback(depths.close)
         estimator = options.make_estimator(arguments)
+        finder = MultiPoseEstimator([estimator])
         lines = stack.enter_context(result_file(arguments.json))
         outputs = _open_outputs(arguments, source, overlays, estimator.bundle, stack)
         for frame in tqdm(source, total=len(source) or None, unit="image", file=sys.stderr, disable=None):
@@ -180,7 +180,7 @@ def run(arguments: argparse.Namespace) -> int:
             try:
                 depth, why = depths.of(frame, camera)
                 entry |= {"depth_error": why} if why else {}
-                poses, looked = _found(estimator, frame.image_rgb, camera, arguments.roi,
+                poses, looked = _found(finder, frame.image_rgb, camera, arguments.roi,
                                        {"support": support, "depth": depth})
                 entry["objects"] = [object_entry(pose) for pose in poses]
                 tally.objects += len(poses)
@@ -199,13 +199,12 @@ def run(arguments: argparse.Namespace) -> int:
     return _summary(tally, source, estimator.bundle.card.category)
 
 
-def _found(estimator: PoseEstimator, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None,
+def _found(finder: MultiPoseEstimator, image: np.ndarray, camera: Camera, rois: Sequence[Roi] | None,
            known: dict) -> tuple[list[ObjectPose], Sequence[LabelledBox]]:
     """Poses, best first, and the boxes that were looked at, as ``pose_node`` does it; of given boxes all are."""
-    category = estimator.bundle.card.category
+    (category, estimator), = finder.estimators.items()
     if rois is not None:
         return estimator.estimate(image, camera, rois, **known), [LabelledBox(roi, category) for roi in rois]
-    finder = MultiPoseEstimator([estimator])
     return finder.estimate(image, camera, **known), finder.looked
 
 

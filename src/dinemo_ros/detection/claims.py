@@ -42,14 +42,17 @@ class Chosen:
     beyond: list[int]
 
 
-def choose(boxes: Sequence[LabelledBox], most: int | None = None) -> Chosen:
+def choose(boxes: Sequence[LabelledBox], most: int | None = None,
+           certainty: Sequence[float] | None = None) -> Chosen:
     """Which of ``boxes`` are worth their time, before anything is looked at: the most certain ones, one per object.
 
     Args:
         boxes: a score that is no number is the least certain, none at all the most.
         most: how many over all categories; None: all that are distinct.
+        certainty: of each of them, in the place of its score.
     """
-    rest = np.array(sorted(range(len(boxes)), key=lambda k: -_certain(boxes[k].score)), dtype=int)
+    certain = np.array([certainty_of(box.score) for box in boxes] if certainty is None else certainty, dtype=float)
+    rest = np.argsort(-certain, kind="stable")
     corners = np.array([box.roi for box in boxes], dtype=np.float64).reshape(-1, 4)
     numbers: dict[str, int] = {}
     category = np.array([numbers.setdefault(box.category, len(numbers)) for box in boxes], dtype=int)
@@ -64,7 +67,8 @@ def choose(boxes: Sequence[LabelledBox], most: int | None = None) -> Chosen:
     return Chosen(kept, doubles, rest.tolist())
 
 
-def _certain(score: float | None) -> float:
+def certainty_of(score: float | None) -> float:
+    """For sorting: none at all, as where nobody doubts it, is 1; what is no number comes last."""
     if score is None:
         return 1.0
     return -math.inf if math.isnan(score) else score

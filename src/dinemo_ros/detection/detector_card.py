@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import BundleError, DocumentError
-from ..io.document import CARD, read_yaml
+from ..errors import BundleError
 from ..model.allowed import require, told
-from ..model.card_document import parse_schema
+from ..model.card_document import parse_schema, read_with_format
 
 CARD_FILE, MODEL_FILE = "detector.yaml", "detector.onnx"
 FORMAT = "dinemo-detector/1"
@@ -117,13 +116,7 @@ class DetectorCard:
 
 def read_detector_card(path: Path) -> DetectorCard:
     """The card of the file ``path``; BundleError says what is wrong with it."""
-    if not path.is_file():
-        raise BundleError(f"{path.parent}: not a detector, it has no {CARD_FILE}")
-    try:
-        document = read_yaml(path, CARD)
-    except DocumentError as error:
-        raise BundleError(f"{path}: {error}; engines/detector/README.md has a card, key by key") from error
-    found = document.get("format") if isinstance(document, dict) else None
+    document, found = read_with_format(path, "detector", "engines/detector/README.md")
     if found != FORMAT:
         raise BundleError(f"{path}: not a detector's card (format is {told(found)}, expected {FORMAT!r})")
     try:

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ from ..pose import Roi
 from .detector import Detection, Detector
 
 _LIMIT = 20  # boxes of a category in a picture that are looked at; each costs its time
-_ROWS = 8  # of which one tells pictures apart
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,11 @@ class Found:
     def stage(self) -> str:
         """What the time that it took is booked under."""
         return "proposals" if self.proposed else "detector"
+
+
+def given(boxes: list[np.ndarray], scores: Sequence[float | None] | None = None) -> Found:
+    """Boxes [4] each, in pixels, of a caller, with his detector's scores, 0 to 1, where he has one."""
+    return Found(boxes, [None] * len(boxes) if scores is None else list(scores), False)
 
 
 Finder = Callable[[np.ndarray], Found]
@@ -81,19 +84,18 @@ def knows(detector: Detector, hint: DetectorHint) -> bool:
 class SharedDetector:
     """A detector that several categories ask about one picture: it looks once.
 
-    Pictures are told apart by what is in every eighth row, not by where they are in memory: a caller may write each
-    into the same array.
+    Pictures are told apart by their pixels, not by where they are in memory: a caller may write each into the same
+    array. That takes a fifth of a millisecond at 720p.
     """
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
         self.name, self.labels = detector.name, detector.labels
-        self._last: tuple = ()
+        self._last: np.ndarray | None = None
         self._found: list[Detection] = []
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """As the detector that it shares."""
-        picture = image.shape, zlib.crc32(image[::_ROWS].tobytes())
-        if picture != self._last:
-            self._found, self._last = self._detector(image), picture
+        if self._last is None or not np.array_equal(image, self._last):
+            self._found, self._last = self._detector(image), image.copy()
         return list(self._found)

@@ -20,12 +20,13 @@ from .detector import Detection
 from .detector_card import CARD_FILE, MODEL_FILE, InputSpec, read_detector_card
 from .detector_search import find_detector, is_installed
 from .finder import SharedDetector
+from .regions import distinct_boxes
 from .scaling import resized
-from .suppression import one_each
 from .views import View, inner_edges, planned_views, whole_view
 
 _SMALLEST_BOX = 4.0  # pixels of the picture
 _MOST_BOXES = 3000  # of a picture, doubles included, the most certain ones; no picture shows so many objects
+_MOST_OF_LABEL = 300  # of these
 _PADDING = 114
 _PROBE = (320, 240)  # pixels; the first picture, which tells whether network and card belong together
 
@@ -69,8 +70,8 @@ class OnnxDetector:
         boxes, scores, labels = boxes[best], scores[best], labels[best]
         found = []
         for label in np.unique(labels):
-            of_label = np.flatnonzero(labels == label)
-            kept = one_each(boxes[of_label], scores[of_label], self.card.overlap, self.card.inside)
+            of_label = np.flatnonzero(labels == label)[:_MOST_OF_LABEL]
+            kept = distinct_boxes(boxes[of_label], scores[of_label], self.card.overlap, self.card.inside)
             found += [Detection(tuple(boxes[k].tolist()), self.labels[label], min(float(scores[k]), 1.0))
                       for k in of_label[kept]]
         return sorted(found, key=lambda detection: -detection.score)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..camera.pinhole import Camera
@@ -25,14 +27,22 @@ def projected_box(pose: Hypothesis, camera: Camera, unit: np.ndarray) -> np.ndar
     return np.clip(box, 0.0, (camera.width, camera.height) * 2)
 
 
-def distinct_boxes(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
-    """Greedy non-maximum suppression: indices of boxes [N, 4] by falling score [N], pairwise overlap below 0.5."""
+def distinct_boxes(boxes: np.ndarray, scores: np.ndarray, common: float = _DUPLICATE,
+                   inside: float = math.inf) -> list[int]:
+    """Greedy non-maximum suppression: indices of boxes [N, 4] by falling score [N], without those that show what a
+    better one does.
+
+    Args:
+        common: intersection over union with a better box from which a box shows the same.
+        inside: share of a box in a better one from which it shows a part of that.
+    """
     kept: list[int] = []
-    rest = np.argsort(-scores)
+    rest = np.argsort(-scores, kind="stable")
     while len(rest):
         best, rest = rest[0], rest[1:]
         kept.append(int(best))
-        rest = rest[overlaps(boxes[best], boxes[rest]) < _DUPLICATE]
+        others = boxes[rest]
+        rest = rest[(overlaps(boxes[best], others) < common) & (covered_shares(others, boxes[best]) < inside)]
     return kept
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from ..errors import BundleError, DocumentError
-from ..io.document import CARD, read_yaml
+from ..io.document import CARD, Document, read_yaml
 from ..io.quoting import quoted
 from .allowed import told
 from .card import FORMAT, FORMATS, SOURCES, Card
@@ -32,13 +32,7 @@ _KEYS = {"files": (BACKBONE_FILE, MESH_FILE, INT8_FILE), "uncertainty_by_source"
 
 def read_card(path: Path) -> Card:
     """The card of the file ``path``; BundleError says what is wrong with it."""
-    if not path.is_file():
-        raise BundleError(f"{path.parent}: not a bundle, it has no {CARD_FILE}")
-    try:
-        document = read_yaml(path, CARD)
-    except DocumentError as error:
-        raise BundleError(f"{path}: {error}; engines/README.md has a card, key by key") from error
-    found = document.get("format") if isinstance(document, dict) else None
+    document, found = read_with_format(path, "bundle", "engines/README.md")
     if not isinstance(found, str) or not re.fullmatch(r"dinemo-bundle/[0-9]{1,9}", found):
         raise BundleError(f"{path}: not a dinemo bundle (format is {told(found)}, expected {FORMAT!r})")
     if found not in FORMATS:
@@ -48,6 +42,24 @@ def read_card(path: Path) -> Card:
         return parse_card(document)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
+
+
+def read_with_format(path: Path, what: str, page: str) -> tuple[Document, object]:
+    """The YAML of a card, and its ``format``, None where it has none; whose it is, is for the caller to say.
+
+    Args:
+        what: that the card's folder should be. page: of the documentation, which shows such a card.
+
+    Raises:
+        BundleError: there is no such file, or no YAML in it.
+    """
+    if not path.is_file():
+        raise BundleError(f"{path.parent}: not a {what}, it has no {path.name}")
+    try:
+        document = read_yaml(path, CARD)
+    except DocumentError as error:
+        raise BundleError(f"{path}: {error}; {page} has a card, key by key") from error
+    return document, document.get("format") if isinstance(document, dict) else None
 
 
 def parse_card(document: dict) -> Card:

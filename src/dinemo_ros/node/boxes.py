@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ..camera.pinhole import Camera
-from ..detection.claims import SAME_BOX, choose
+from ..detection.claims import SAME_BOX, certainty_of, choose
 from ..detection.class_map import ClassMap
 from ..detection.labelled_box import LabelledBox
 from ..errors import RoiError
@@ -40,13 +40,14 @@ class Choice:
     Attributes:
         boxes: to look at, inside the image, each of one category; of any where there is no class map. Their score is
             None where the detector has none, or another number than 0 to 1.
-        refused: the first of those that are left out, with the reason.
+        keeps_refused: those that are left out are wanted, to be shown. refused: the first of them, with the reason.
         left_out: boxes per reason. sentences: one per reason, for a person.
         bad: of boxes that are none.
         notes: what is strange about the message besides, by a short name.
         passed: boxes of the right class and score.
     """
 
+    keeps_refused: bool = False
     boxes: list[LabelledBox] = field(default_factory=list)
     refused: list[LabelledBox] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -72,26 +73,28 @@ class Choice:
             self.sentences[reason] = f"{count} box{'es' * (count != 1)} left out: {sentence}"
 
     def refuse(self, box: LabelledBox, why: str) -> None:
-        """Keep a box that is left out, to be shown."""
-        if len(self.refused) < _MOST_KEPT:
+        """A box that is left out."""
+        if self.keeps_refused and len(self.refused) < _MOST_KEPT:
             self.refused.append(replace(box, refused=why))
 
     def refuse_detection(self, detection: Detection2D, score: float, label: str, why: str) -> None:
         """The same, of a message whose box is not known yet."""
-        if len(self.refused) < _MOST_KEPT:
-            self.refused.append(LabelledBox(surrounding(detection, Choice()), "", score, label, why))
+        if self.keeps_refused and len(self.refused) < _MOST_KEPT:
+            self.refuse(LabelledBox(surrounding(detection, Choice()), "", score, label), why)
 
 
 def choose_boxes(message: Detection2DArray, width: int, height: int, class_id: str = "", min_score: float = 0.0,
-                 limit: int = 100, camera: Camera | None = None, class_map: ClassMap | None = None) -> Choice:
+                 limit: int = 100, camera: Camera | None = None, class_map: ClassMap | None = None,
+                 keep_refused: bool = False) -> Choice:
     """The boxes of ``message`` that are worth a look in an image of ``width`` x ``height`` pixels.
 
     At most ``limit`` of them over all categories, the detector's most certain ones: each costs its time. ``class_id``
     and ``min_score`` are those of the detection's best hypothesis; a detection without one passes where no class is
     asked for. With a ``camera`` boxes beyond what its lens shows are refused. With a ``class_map`` a box is of the
     categories that its class may be, and left out where that is none; one of several is looked at for each of them.
+    ``keep_refused``: see :class:`Choice`.
     """
-    choice = Choice()
+    choice = Choice(keep_refused)
     choice.leave_out("excess", len(message.detections) - MOST_BOXES, f"of one message the first {MOST_BOXES} are "
                      "considered: have the detector send fewer")
     wanted = _wanted(message, class_id, min_score, choice, class_map)
@@ -118,7 +121,7 @@ def _wanted(message: Detection2DArray, class_id: str, min_score: float, choice: 
     others: Counter[str] = Counter()
     strange: dict[str, str] = {}
     for detection in message.detections[:MOST_BOXES]:
-        best = max((r.hypothesis for r in detection.results), key=lambda h: _certain(h.score), default=None)
+        best = max((r.hypothesis for r in detection.results), key=lambda h: certainty_of(h.score), default=None)
         name, score = ("", 1.0) if best is None else (best.class_id, best.score)
         categories = ("",) if class_map is None else class_map.of(name)
         if (class_id and name != class_id) or not categories:
@@ -138,7 +141,7 @@ def _wanted(message: Detection2DArray, class_id: str, min_score: float, choice: 
                                 "compares with 0 to 1, so divide it in the detector")
     choice.leave_out("class", sum(others.values()), _other_classes(others, class_id, class_map))
     if weak:
-        best_weak = max(weak, key=_certain)
+        best_weak = max(weak, key=certainty_of)
         choice.leave_out("score", len(weak), f"score {best_weak:.2g}{' at best' * (len(weak) > 1)} is below "
                          f"{min_score:g} (parameter detections_min_score)")
     choice.notes |= strange
@@ -170,11 +173,6 @@ def _usable(given: Sequence[_Wanted], width: int, height: int, camera: Camera | 
 def _with_known_score(box: LabelledBox) -> LabelledBox:
     score = box.score if box.score is not None and 0.0 <= box.score <= 1.0 else None
     return replace(box, score=score)
-
-
-def _certain(score: float) -> float:
-    """For sorting: NaN last."""
-    return -math.inf if math.isnan(score) else score
 
 
 def surrounding(detection: Detection2D, choice: Choice) -> Roi:

@@ -434,7 +434,7 @@ class PoseNode(LifecycleNodeMixin, Node):
     def _boxes(self, detections: Detection2DArray, camera: Camera, settings: SimpleNamespace) -> Choice:
         choice = choose_boxes(detections, camera.width, camera.height, settings.detections_class_id,
                               settings.detections_min_score, settings.max_objects, camera,
-                              self._categories.class_map)
+                              self._categories.class_map, settings.overlay_refused)
         topic, period = self._topic("detections_2d"), settings.warn_period_s
         if choice.bad:
             more = f" (and {len(choice.bad) - 1} more)" * (len(choice.bad) > 1)
