@@ -118,6 +118,23 @@ def test_the_network_takes_whole_pictures_of_any_size():
     assert wide[0].shape == (1, 3 * 8 * 16, len(LABELS)) and not [n for n in network.graph.node if n.op_type == "Pad"]
 
 
+def test_the_file_does_not_depend_on_chance():
+    """Which of equal constants the conversion keeps, and what it calls them, differs from run to run."""
+    one, other = small_network(), small_network()
+    twin = onnx.TensorProto()
+    twin.CopyFrom(next(tensor for tensor in other.graph.initializer if tensor.name == "around"))
+    twin.name = "around_as_well"
+    other.graph.initializer.insert(0, twin)
+    next(node for node in other.graph.node if node.name == "pad_pool").input[1] = twin.name
+    split = next(node for node in other.graph.node if node.name == "split1")
+    parts = next(tensor for tensor in other.graph.initializer if tensor.name == split.input[1])
+    copied = onnx.TensorProto()
+    copied.CopyFrom(parts)
+    copied.name = split.input[1] = "parts_as_well"
+    other.graph.initializer.append(copied)
+    assert whole_picture(one).SerializeToString() == whole_picture(other).SerializeToString()
+
+
 def test_the_end_stays_in_float():
     names = float_nodes(whole_picture(small_network()))
     assert {"cast", "centre", "channels_first", "head", "softmax", "expectation", "split0", "sigmoid2"} <= set(names)

@@ -38,7 +38,8 @@ def test_photographs_that_ship(estimators):
 
 
 def test_the_easy_cars_of_kitti(estimators):
-    """12 of 13 are found, 11 of them within 30 degrees, and two boxes hold nothing; one less each is let pass."""
+    """12 of 13 are found, the rotation of 11 is within 30 degrees, and two boxes hold nothing; one less each is let
+    pass."""
     found = right = wrong = 0
     for frame in read_kitti(shared_data("kitti")):
         image = read_image(frame.image)

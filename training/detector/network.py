@@ -64,6 +64,7 @@ def whole_picture(network: onnx.ModelProto) -> onnx.ModelProto:
     constants = {"mean": MEAN[::-1].copy(), "four_sides": np.array([1, -1, 4, BINS], np.int64),
                  "bins": np.arange(BINS, dtype=np.float32)[:, None], "boxes": np.array([1, -1, 4], np.int64)}
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    _number_constants(graph)
     graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "H", "W", 3]))
     graph.output.append(helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, "N", len(LABELS)]))
     graph.output.append(helper.make_tensor_value_info("distances", TensorProto.FLOAT, [1, "N", 4]))
@@ -87,9 +88,28 @@ def _fold_padding(graph: onnx.GraphProto) -> None:
             node.attribute.append(helper.make_attribute("pads", sides))
             node.input[0] = pad.input[0]
         graph.node.remove(pad)
-    used = {name for node in graph.node for name in node.input}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
-        graph.initializer.remove(tensor)
+
+
+def _number_constants(graph: onnx.GraphProto) -> None:
+    """Constants in the order of their use, equal ones once, none that nothing uses.
+
+    Which of equal ones the conversion keeps is chance: the file would be another one each time.
+    """
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    names: dict[tuple, str] = {}
+    kept = []
+    for node in graph.node:
+        for k, name in enumerate(node.input):
+            if name not in values:
+                continue
+            array = numpy_helper.to_array(values[name])
+            content = array.dtype.str, array.shape, array.tobytes()
+            if content not in names:
+                names[content] = f"constant_{len(names)}"
+                kept.append(numpy_helper.from_array(array, names[content]))
+            node.input[k] = names[content]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def _take_rgb(graph: onnx.GraphProto, given: str) -> None:
