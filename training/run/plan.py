@@ -17,7 +17,7 @@ from dinemo_ros.model.card import DetectorHint
 from ..report import write_report
 from .leakage import mean_files
 from .old_names import existing
-from .recipe import Learning, Recipe
+from .recipe import Learning, Mesh, Recipe
 from .run_folder import RunFolder, Stage
 from .stages import Work
 
@@ -45,7 +45,7 @@ def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
 
 def _shape(recipe: Recipe, work: Work) -> Stage:
     files = tuple(Path(s) for s in recipe.data.shape if not s.startswith("box:"))
-    settings = {"size": recipe.size, "mesh": asdict(recipe.mesh), "shape": recipe.data.shape}
+    settings = {"size": recipe.size, "mesh": _mesh(recipe.mesh), "shape": recipe.data.shape}
     if files and not recipe.mesh.profile and (left_out := mean_files(recipe)[1]):
         settings["left_out"] = [file.name for file in left_out]
     return Stage("shape", "mesh of the category", work.shape, settings, (), files, (work.run / "shape.npz",))
@@ -119,6 +119,12 @@ def _round(recipe: Recipe, work: Work, number: int, pools: set[str]) -> list[Sta
 
 def _given(*paths: str | None) -> tuple[Path, ...]:
     return tuple(Path(p) for p in paths if p)
+
+
+def _mesh(mesh: Mesh) -> dict:
+    """Without what is as it was before the key existed: finished runs stay finished."""
+    unset = {key: value for key, value in asdict(Mesh()).items() if key in ("body", "filled")}
+    return {key: value for key, value in asdict(mesh).items() if key not in unset or value != unset[key]}
 
 
 def _learning(learning: Learning) -> dict:

@@ -159,14 +159,21 @@ class Mesh:
 
     ``profile`` names a category of ``dinemo_training.synthetic.assets.vessel_catalogue``: its mean profile is turned
     about its axis, instead of the solid average of all files (``dinemo_training.synthetic.shape.vessel_mesh``).
+
+    ``body`` is the share of a model's largest cross-section from which on a slice belongs to its box: 0.02 leaves out a
+    car's mirrors and antennas; 0, all that there is, is for what stands on thin legs. ``filled``: the mean has no gaps
+    between left and right, as a car has none between its wheels; false keeps a chair's legs apart.
     """
 
     vertices: int = 800
     axes: str = "pascal3d"
     profile: str = ""
+    body: float = 0.02
+    filled: bool = True
 
     def __post_init__(self) -> None:
         _require(100 <= self.vertices <= 4000, "mesh.vertices", self.vertices, "100 to 4000")
+        _require(0 <= self.body < 1, "mesh.body", self.body, "0 (everything) to below 1")
 
 
 @dataclass(frozen=True)

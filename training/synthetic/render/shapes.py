@@ -27,6 +27,7 @@ from dinemo_training.run.arguments import parsed
 from dinemo_training.run.inputs import cad_files, parse_size
 from dinemo_training.synthetic.assets.asset import Asset, Material, Part, assemble
 from dinemo_training.synthetic.shape.mean_mesh import AXES, read_cad
+from dinemo_training.synthetic.shape.occupancy import BODY
 
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
 from .dataset import COVERED, Pose, draw, draw_blob, framed_pose, sun_shadow, write_dataset
@@ -40,11 +41,12 @@ _PATTERN_SIDE = 128
 _EVERY = 4            # one in so many models is held out
 
 
-def read_model(path: Path, axes: str, size: np.ndarray) -> Asset:
+def read_model(path: Path, axes: str, size: np.ndarray, body: float = BODY) -> Asset:
     """A CAD model in the object frame at the category's mean volume, its largest connected pieces as materials.
 
     Args:
         size: [3] metres, mean of the category; proportions stay the model's own.
+        body: what belongs to the model's box, see :func:`dinemo_training.synthetic.shape.occupancy.body_bounds`.
     """
     vertices, faces = read_cad(path, axes)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
@@ -57,7 +59,7 @@ def read_model(path: Path, axes: str, size: np.ndarray) -> Asset:
     parts = [Part(mesh.vertices, mesh.faces[group == k], Material()) for k in np.unique(group)]
     for k, part in enumerate(parts):  # materials are distinguished by identity
         parts[k] = replace(part, material=replace(part.material, gloss=0.001 * k))
-    asset = assemble(path.stem, parts, np.eye(3))
+    asset = assemble(path.stem, parts, np.eye(3), body=body)
     asset = asset.scaled(np.full(3, np.cbrt(np.prod(size) / np.prod(asset.size))))
     return replace(asset, uv=_box_coordinates(asset))
 
@@ -178,6 +180,8 @@ def main() -> None:
     parser.add_argument("--axes", choices=AXES, default="pascal3d", help="of the CAD files (default: %(default)s)")
     parser.add_argument("--size", nargs="+", required=True, metavar="LxWxH", help="mean of the category, metres; or "
                         "three numbers")
+    parser.add_argument("--body", type=float, default=BODY, help="share of the largest cross-section from which on a "
+                        "slice belongs to a model's box; 0: everything does (default: %(default)s)")
     parser.add_argument("--elevation", type=float, nargs=2, default=(-10.0, 50.0), metavar=("LEAST", "MOST"),
                         help="degrees (default: %(default)s)")
     parser.add_argument("--tilt", type=float, default=4.0, help="spread of the in-plane turn, degrees")
@@ -187,7 +191,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     files = chosen_models(cad_files(args.cad), args.held_out)
     print(f"{len(files)} models: {', '.join(f.stem for f in files)}")
-    assets = [read_model(f, args.axes, np.array(parse_size("x".join(args.size)))) for f in files]
+    assets = [read_model(f, args.axes, np.array(parse_size("x".join(args.size))), args.body) for f in files]
     pictures = args.backgrounds.rglob("*") if args.backgrounds else ()
     photos = Photos(sorted(p for p in pictures if p.suffix.lower() in (".jpg", ".jpeg", ".png")), [])
     write_dataset(args.out, ShapeSynthesizer(assets, args.seed, tuple(args.elevation), args.tilt, photos), args.count)
