@@ -183,7 +183,7 @@ def grid_faces(rows: int, corners: int) -> np.ndarray:
 
 
 def random_mug(rng: np.random.Generator) -> Vessel:
-    """An invented mug with a handle, 0.1 m high: from a narrow beaker to a wide coffee cup, straight, conical, round."""
+    """An invented mug with a handle, 0.1 m high: from a narrow beaker to a wide coffee cup, straight or conical."""
     H, mean = 0.1, np.exp(rng.uniform(np.log(0.33), np.log(0.68))) * 0.1
     t = np.linspace(0, 1, 20)
     taper, bulge = np.clip(rng.normal(0.06, 0.12), -0.2, 0.4), rng.normal(0.0, 0.06)
