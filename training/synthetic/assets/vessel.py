@@ -183,10 +183,10 @@ def grid_faces(rows: int, corners: int) -> np.ndarray:
 
 
 def random_mug(rng: np.random.Generator) -> Vessel:
-    """An invented mug with a handle, about 0.1 m high."""
-    H, mean = 0.1, rng.uniform(0.36, 0.62) * 0.1
+    """An invented mug with a handle, 0.1 m high: from a narrow beaker to a wide coffee cup, straight or conical."""
+    H, mean = 0.1, np.exp(rng.uniform(np.log(0.33), np.log(0.68))) * 0.1
     t = np.linspace(0, 1, 20)
-    taper, bulge = rng.normal(0.03, 0.08), rng.normal(0.0, 0.06)
+    taper, bulge = np.clip(rng.normal(0.06, 0.12), -0.2, 0.4), rng.normal(0.0, 0.06)
     outer = mean * (1 + taper * (2 * t - 1) + bulge * np.sin(np.pi * t))
     foot = rng.uniform(0.6, 1.0) if rng.random() < 0.5 else 1.0  # rounded towards the table
     outer *= 1 - (1 - foot) * np.exp(-t / rng.uniform(0.05, 0.2))
@@ -199,9 +199,11 @@ def random_mug(rng: np.random.Generator) -> Vessel:
 
 
 def random_bottle(rng: np.random.Generator) -> Vessel:
-    """An invented bottle, about 0.25 m high: belly, shoulder, neck, mouth."""
-    H, belly = 0.25, rng.uniform(0.12, 0.18) * 0.25
-    neck, shoulder, start = rng.uniform(0.3, 0.5) * belly, rng.uniform(0.4, 0.65), rng.uniform(0.12, 0.3)
+    """An invented bottle, about 0.25 m high: belly, shoulder, neck, mouth; one in two is a squat one or a jar."""
+    squat = rng.random() < 0.5
+    H, belly = 0.25, rng.uniform(*((0.16, 0.34) if squat else (0.11, 0.18))) * 0.25
+    neck, shoulder = rng.uniform(0.3, 0.85 if squat else 0.5) * belly, rng.uniform(0.4, 0.8 if squat else 0.65)
+    start = rng.uniform(0.06 if squat else 0.12, 0.3)
     t = np.linspace(0, 1, 40)
     blend = np.clip((t - shoulder) / start, 0, 1)
     radius = neck + (belly - neck) * 0.5 * (1 + np.cos(np.pi * blend))
