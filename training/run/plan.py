@@ -44,9 +44,9 @@ def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
 
 
 def _shape(recipe: Recipe, work: Work) -> Stage:
-    files = tuple(Path(s) for s in recipe.data.shape if not s.startswith("box:"))
+    files = tuple(Path(s) for s in recipe.data.shape if not s.startswith("box:")) + _kind(recipe)
     settings = {"size": recipe.size, "mesh": _mesh(recipe.mesh), "shape": recipe.data.shape}
-    if files and not recipe.mesh.profile and (left_out := mean_files(recipe)[1]):
+    if not recipe.mesh.profile and files and (left_out := mean_files(recipe)[1]):
         settings["left_out"] = [file.name for file in left_out]
     return Stage("shape", "mesh of the category", work.shape, settings, (), files, (work.run / "shape.npz",))
 
@@ -66,7 +66,8 @@ def _sequences(recipe: Recipe, work: Work) -> Stage:
 
 def _renders(recipe: Recipe, work: Work) -> list[Stage]:
     spec, models = recipe.synthetic, tuple(Path(p) for paths in recipe.data.renders.values() for p in paths)
-    shared = {"renderer": spec.renderer, "options": recipe.resolved(spec.options), "seed": recipe.seed}
+    models += _kind(recipe)
+    shared = {"renderer": spec.renderer, "options": _drawn(recipe.resolved(spec.options)), "seed": recipe.seed}
     return [Stage("synthetic", "renders to train on", work.synthetic, {**shared, "count": spec.count}, (), models,
                   (work.pool("synthetic"),)),
             Stage("held_out", "renders to measure on", work.held_out_renders,
@@ -119,6 +120,17 @@ def _round(recipe: Recipe, work: Work, number: int, pools: set[str]) -> list[Sta
 
 def _given(*paths: str | None) -> tuple[Path, ...]:
     return tuple(Path(p) for p in paths if p)
+
+
+def _kind(recipe: Recipe) -> tuple[Path, ...]:
+    """The file that says what vessels are drawn, where that is not one of the package's."""
+    return (Path(recipe.mesh.profile),) if recipe.mesh.profile.endswith((".yaml", ".yml")) else ()
+
+
+def _drawn(options: dict) -> dict:
+    """Without what a renderer did as well before the option existed: finished runs stay finished."""
+    before = {"body": Mesh().body, "symmetry": None}
+    return {name: value for name, value in options.items() if name not in before or value != before[name]}
 
 
 def _mesh(mesh: Mesh) -> dict:

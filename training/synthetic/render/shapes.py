@@ -21,6 +21,7 @@ import numpy as np
 import trimesh
 
 from dinemo_ros.geometry import rotation_from_viewpoint
+from dinemo_ros.model.symmetry import NO_SYMMETRY, Symmetry
 from dinemo_ros.process.console import command_main
 from dinemo_training.data.posed_crops import CROP_SIDE
 from dinemo_training.run.arguments import parsed
@@ -105,12 +106,13 @@ class ShapeSynthesizer:
 
     Args:
         elevation: [2] degrees, least and most. tilt: standard deviation of the in-plane turn, degrees.
+        symmetry: of the category: poses are labelled by their canonical representative.
     """
 
     def __init__(self, assets: list[Asset], seed: int, elevation: tuple[float, float], tilt: float,
-                 photos: Photos) -> None:
+                 photos: Photos, symmetry: Symmetry = NO_SYMMETRY) -> None:
         self._assets, self._seed, self._elevation, self._tilt = assets, seed, elevation, tilt
-        self._photos = photos
+        self._photos, self._symmetry = photos, symmetry
 
     def _begin(self, k: int) -> tuple[Asset, float, Pose, np.random.Generator]:
         """Asset at studio scale, metres per studio metre, pose at studio scale."""
@@ -128,7 +130,8 @@ class ShapeSynthesizer:
         asset, scale, pose, _ = self._begin(k)
         T = pose.T_cam_obj.copy()
         T[:3, 3] *= scale
-        return {"names": f"{k:06d}", "K": pose.K, "T_cam_obj": T, "size": asset.size * scale, "asset": asset.name}
+        return {"names": f"{k:06d}", "K": pose.K, "T_cam_obj": self._symmetry.canonical(T), "size": asset.size * scale,
+                "asset": asset.name}
 
     def render(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Picture [S, S, 3] uint8 RGB and mask [S, S] uint8 of sample k."""
@@ -185,6 +188,8 @@ def main() -> None:
     parser.add_argument("--elevation", type=float, nargs=2, default=(-10.0, 50.0), metavar=("LEAST", "MOST"),
                         help="degrees (default: %(default)s)")
     parser.add_argument("--tilt", type=float, default=4.0, help="spread of the in-plane turn, degrees")
+    parser.add_argument("--symmetry", type=int, metavar="ORDER", help="turns about z that leave the shape as it is: 0 "
+                        "any, n by a n-th (default: none)")
     parser.add_argument("--held-out", action="store_true", help="draw the models that training never sees")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs without the object")
     args = parsed(parser)
@@ -194,7 +199,9 @@ def main() -> None:
     assets = [read_model(f, args.axes, np.array(parse_size("x".join(args.size))), args.body) for f in files]
     pictures = args.backgrounds.rglob("*") if args.backgrounds else ()
     photos = Photos(sorted(p for p in pictures if p.suffix.lower() in (".jpg", ".jpeg", ".png")), [])
-    write_dataset(args.out, ShapeSynthesizer(assets, args.seed, tuple(args.elevation), args.tilt, photos), args.count)
+    symmetry = NO_SYMMETRY if args.symmetry is None else Symmetry("z", args.symmetry)
+    source = ShapeSynthesizer(assets, args.seed, tuple(args.elevation), args.tilt, photos, symmetry)
+    write_dataset(args.out, source, args.count)
 
 
 if __name__ == "__main__":

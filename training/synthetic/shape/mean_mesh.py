@@ -69,6 +69,8 @@ def mean_occupancy(shapes: list[tuple[np.ndarray, np.ndarray]], size: np.ndarray
     for vertices, faces in shapes:
         points = surface_points(vertices, faces, SURFACE_POINTS)
         lower, upper = body_bounds(points, body)
+        if not body:  # what lies exactly on the box, a flat top, is inside
+            upper = upper + 1e-6 * (upper - lower)
         total += solid_occupancy(points, lower, upper, grid)
     mean = 0.5 * (total + total[:, ::-1]) / len(shapes)
     if not filled:

@@ -20,7 +20,8 @@ from dinemo_ros.process.console import command_main
 from dinemo_training.run.arguments import parsed
 from dinemo_training.run.inputs import parse_size
 from dinemo_training.synthetic.assets.vessel import Vessel, lathe, sweep
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_catalogue import VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_kind import CATEGORY_HELP
 
 from .mean_mesh import save_shape, vertex_normals
 
@@ -127,7 +128,7 @@ def _handle(profile: np.ndarray, z: np.ndarray, width: float, height: float,
 def main() -> None:
     """The command ``python -m dinemo_training.synthetic.shape.vessel_mesh``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
+    parser.add_argument("--category", required=True, help=CATEGORY_HELP)
     parser.add_argument("--cad", type=Path, required=True, help="folder of the category's CAD files")
     parser.add_argument("--size", required=True, help="LENGTHxWIDTHxHEIGHT in metres, handle included")
     parser.add_argument("--vertices", type=int, default=800)

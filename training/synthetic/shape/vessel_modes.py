@@ -19,7 +19,8 @@ import numpy as np
 from dinemo_ros.model.bundle import load_bundle, write_bundle
 from dinemo_ros.process.console import command_main
 from dinemo_training.run.arguments import parsed
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_catalogue import VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_kind import CATEGORY_HELP
 
 MODES = 2
 _DRAWN = 600
@@ -66,7 +67,7 @@ def main() -> None:
     """The command ``python -m dinemo_training.synthetic.shape.vessel_modes``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True, help="its mesh gets the modes")
-    parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
+    parser.add_argument("--category", required=True, help=CATEGORY_HELP)
     parser.add_argument("--cad", type=Path, help="folder of the category's CAD files; without it all are invented")
     args = parsed(parser)
     reach = add_modes(args.bundle, VesselCatalogue(args.category, args.cad))
