@@ -18,7 +18,7 @@ from dinemo_training.synthetic.shape.occupancy import surface_points
 from .asset import smooth_normals
 from .mesh_file import load_mesh_file
 
-_SLICES = 48
+SLICES = 48
 _HANDLE_SIDE = np.radians(50)  # azimuths closer to +x than this are left out when the body is measured
 
 
@@ -79,11 +79,11 @@ def measured(name: str, vertices: np.ndarray, faces: np.ndarray) -> Vessel:
     azimuth = np.abs(np.arctan2(points[:, 1], points[:, 0]))
     points = points[azimuth > _HANDLE_SIDE]
     height = np.ptp(vertices[:, 2])
-    cell = np.clip(((points[:, 2] / height + 0.5) * _SLICES).astype(int), 0, _SLICES - 1)
-    profile = np.zeros(_SLICES)
+    cell = np.clip(((points[:, 2] / height + 0.5) * SLICES).astype(int), 0, SLICES - 1)
+    profile = np.zeros(SLICES)
     np.maximum.at(profile, cell, np.hypot(points[:, 0], points[:, 1]))
     known = np.flatnonzero(profile > 0)
-    profile = np.interp(np.arange(_SLICES), known, profile[known])
+    profile = np.interp(np.arange(SLICES), known, profile[known])
     centre = vertices[faces].mean(axis=1)
     radius, outer = np.hypot(centre[:, 0], centre[:, 1]), np.interp(centre[:, 2], _levels(height), profile)
     handle = (centre[:, 0] > 1.04 * outer) & (np.abs(np.arctan2(centre[:, 1], centre[:, 0])) < _HANDLE_SIDE)
@@ -113,7 +113,7 @@ def deformed(vessel: Vessel, rng: np.random.Generator, strength: float = 1.0) ->
 
 def _levels(height: float) -> np.ndarray:
     """Heights [48] of the slices' middles, metres."""
-    return ((np.arange(_SLICES) + 0.5) / _SLICES - 0.5) * height
+    return ((np.arange(SLICES) + 0.5) / SLICES - 0.5) * height
 
 
 def _slice_change(vessel: Vessel, vertices: np.ndarray) -> np.ndarray:
