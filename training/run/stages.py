@@ -27,7 +27,7 @@ from ..data.feature_cache import LINKS, write_features
 from ..data.foreground import SaliencyMask
 from ..data.label_store import read_labels, write_labels
 from ..data.negatives import write_negatives
-from ..data.photographs import prepare
+from ..data.photographs import by_detector, by_saliency, prepare
 from ..data.posed_crops import load_posed_crops
 from ..data.presence_boxes import Sources
 from ..evaluation.bundle_accuracy import evaluate_bundle
@@ -113,7 +113,11 @@ class Work:
             RecipeError: not one photograph is usable.
         """
         data = self.recipe.data
-        kept = prepare(Path(data.photographs), self.pool("photographs"), data.find_object)
+        if data.find_object == "detector":
+            find = by_detector(self.recipe.bundle_card().detector.labels)
+        else:
+            find = by_saliency() if data.find_object else None
+        kept = prepare(Path(data.photographs), self.pool("photographs"), find)
         if not kept:
             raise RecipeError(f"{data.photographs}: not one photograph is usable; look at its pictures" +
                               (", or leave --find-object out" if data.find_object else ""))
