@@ -17,7 +17,7 @@ from dinemo_training.synthetic.render.rasterizer import rasterize, visible_verti
 from dinemo_training.synthetic.shape.mean_mesh import vertex_normals
 
 from .object_sequence import Frames, ObjectSequence
-from .visual_hull import visual_hull
+from dinemo_training.synthetic.shape.visual_hull import visual_hull
 
 VIEWS_PER_VERTEX = 8  # of all frames that show a vertex, those that see it most squarely are kept
 _GRAZING = 0.15       # cosine between normal and view below which a vertex counts as not seen

@@ -16,7 +16,7 @@ from dinemo_training.data.foreground import mask_box
 from dinemo_training.synthetic.render.rasterizer import rasterize, visible_vertices
 
 from .object_sequence import ObjectSequence
-from .visual_hull import visual_hull
+from dinemo_training.synthetic.shape.visual_hull import visual_hull
 
 _SPANS = np.radians([30.0, 18.0, 9.0])  # how far a frame may move in each pass
 _DAMPING = 0.7                          # all frames move at once

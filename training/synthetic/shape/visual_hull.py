@@ -11,7 +11,8 @@ from skimage import measure
 from dinemo_training.data.batches import camera_centre, project
 from dinemo_training.data.foreground import mask_box
 
-from .object_sequence import ObjectSequence
+from dinemo_training.sequences.uop3d.object_sequence import ObjectSequence
+from dinemo_training.synthetic.render.rasterizer import rasterize
 
 MISSES = 0.08   # share of the frames whose silhouette may miss a point of the object: masks are not perfect
 _SMOOTHING = 1.0  # voxels
@@ -45,6 +46,19 @@ def visual_hull(sequence: ObjectSequence, vertex_count: int = 400, resolution: i
     if len(mesh.vertices) > vertex_count:
         mesh = mesh.simplify_quadric_decimation(face_count=2 * vertex_count)
     return np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces)
+
+
+def hull_overlap(sequence: ObjectSequence, resolution: int = 48) -> float:
+    """Mean IoU of the hull's pictures with the silhouettes it was cut from: 1 for perfect masks and cameras."""
+    vertices, faces = visual_hull(sequence, resolution**3, resolution)
+    overlaps = []
+    for K, T, mask in zip(sequence.K, sequence.T_cam_own, sequence.masks, strict=True):
+        small = np.diag([0.5, 0.5, 1.0]) @ K
+        small[:2, 2] -= 0.25
+        drawn = rasterize(vertices, faces, small, T, (mask.shape[1] // 2, mask.shape[0] // 2)).mask
+        target = mask[::2, ::2] > 0
+        overlaps.append((drawn & target).sum() / max((drawn | target).sum(), 1))
+    return float(np.mean(overlaps))
 
 
 def inside_share(sequence: ObjectSequence, points: np.ndarray) -> np.ndarray:

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cameras of one turn around one object, from azimuths that are known and silhouettes: what ``--shape hull`` begins with.
+
+What is assumed of the camera, and documented in training/docs/one_object.md: it goes round the object at one height,
+upright, above the horizon, with one lens; its horizontal field of view is given. Azimuths come from ``azimuth.json``, or
+are equal steps from the first frame, which then is the front. What the pictures themselves have to tell:
+
+* elevation: silhouette coherence (Hernandez, Schmitt and Cipolla, PAMI 2007): with the right camera the visual hull
+  fills the silhouettes that it was cut from, with a wrong one it is too small;
+* the way round, where only steps are known: the same. Seen at eye level from far, both ways fit (Necker's reversal), and
+  the run says so;
+* scale and place of every picture: cut-outs of collections are scaled and centred anew, so the hull's box is laid on
+  the silhouette's box.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dinemo_ros.errors import DatasetError, DocumentError
+from dinemo_ros.geometry import pinhole_matrix, rotation_from_viewpoint, se3
+from dinemo_ros.io.document import read_json
+from dinemo_ros.io.picture_read import imread
+from dinemo_ros.io.quoting import shown, shown_path
+
+from ..data.batches import project
+from ..data.foreground import mask_box
+from ..synthetic.shape.visual_hull import hull_overlap, visual_hull
+from .uop3d.object_sequence import Frames, ObjectSequence, crop_frames
+
+FEWEST = 6                       # frames: with fewer a hull is a bundle of planes
+_ELEVATIONS_DEG = (2, 8, 15, 22, 30, 40, 52, 65)
+_FINER_DEG = (4.0, 2.0, 1.0)     # steps of the search around the best of them
+_RESOLUTION, _ROUNDS = 40, 4     # of the coarse hulls that are compared
+_USUAL_DEG, _WIDTH_DEG = 20.0, 20.0  # elevations that people photograph things on a turntable from, and their spread
+_PRIOR = 0.015                   # coherence by which others must be better: a round mug fits nearly all
+_CLEARLY = 0.004                 # coherence by which one way round must be better than the other
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A posed turn: cameras in a frame of its own (z up, x to azimuth 0, some unit).
+
+    Attributes:
+        azimuths: [N] radians. elevation: radians, of the camera above the object. coherence: mean IoU of the hull with
+            its silhouettes. known: whether azimuths were given; clear: whether the way round could be told otherwise.
+    """
+
+    sequence: ObjectSequence
+    azimuths: np.ndarray
+    elevation: float
+    coherence: float
+    known: bool = True
+    clear: bool = True
+
+
+def read_turn(folder: Path, azimuths: Path | None, mask_of) -> tuple[Frames, np.ndarray | None, float]:
+    """Frames that show an object, their azimuths [N] in radians (None: equal steps), and the pictures' width in pixels.
+
+    Args:
+        azimuths: ``azimuth.json``; pictures that it does not know are left out. None: all pictures, in name order.
+        mask_of: RGB picture [H, W, 3] -> mask [H, W].
+
+    Raises:
+        DatasetError: fewer than six frames show an object, or the table is no good; or, with equal steps, one frame
+            shows none, so that there would be a gap.
+    """
+    table = None if azimuths is None else _azimuth_table(azimuths, folder.name)
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    files, images, masks, angles = [], [], [], []
+    for path in paths:
+        if table is not None and path.name not in table:
+            continue
+        image = imread(path)
+        mask = None if image is None else mask_of(image[..., ::-1])
+        if mask is None or mask_box(mask) is None:
+            if table is None:
+                raise DatasetError(f"{shown_path(path)}: shows no object, and without an azimuth.json the frames are "
+                                   "taken for equal steps; take it away and write the azimuths of the others")
+            print(f"{path}: no picture or no object, left out")
+            continue
+        files.append(path.name), images.append(image[..., ::-1]), masks.append(mask)
+        angles.append(0.0 if table is None else table[path.name])
+    if len(files) < FEWEST:
+        raise DatasetError(f"{shown_path(folder)}: {len(files)} of {len(paths)} frames show an object and have an "
+                           f"azimuth; one turn needs {FEWEST} or more, evenly around the object")
+    frames = crop_frames(folder.name, files, images, masks)
+    return frames, None if table is None else np.deg2rad(angles), float(np.median([i.shape[1] for i in images]))
+
+
+def _azimuth_table(path: Path, name: str) -> dict[str, float]:
+    try:
+        table = {str(file): float(value) for file, value in read_json(path)[name]["azimuth_deg"].items()}
+        if not np.isfinite(list(table.values())).all():
+            raise ValueError("an azimuth is no finite number")
+    except (DocumentError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{shown_path(path)}: has no azimuths of {shown(name)} ({shown(error)}); expected "
+                           + json.dumps({"NAME": {"azimuth_deg": {"000.jpg": 0.0}}})) from error
+    return table
+
+
+def fit_turn(frames: Frames, azimuths: np.ndarray | None, width: float, hfov_deg: float,
+             elevation_deg: float | None = None) -> Turn:
+    """Cameras of a turn.
+
+    Args:
+        azimuths: [N] radians, None for equal steps either way round. width: of the pictures, pixels.
+        hfov_deg: their horizontal field of view. elevation_deg: of the camera, None to find it.
+    """
+    boxes = _boxes(frames)
+    distance = 0.5 * width / np.tan(np.deg2rad(hfov_deg) / 2) / float(np.median(np.ptp(boxes, axis=1)[:, 1]))
+    if azimuths is not None:
+        return _fitted(frames, azimuths, distance, elevation_deg)
+    steps = 2 * np.pi * np.arange(len(frames.masks)) / len(frames.masks)
+    ways = [_fitted(frames, sense * steps, distance, elevation_deg) for sense in (1, -1)]
+    best = max(ways, key=lambda turn: turn.coherence)
+    clear = abs(ways[0].coherence - ways[1].coherence) >= _CLEARLY
+    chosen = best if clear else ways[0]
+    return Turn(chosen.sequence, chosen.azimuths, chosen.elevation, chosen.coherence, False, clear)
+
+
+def _fitted(frames: Frames, azimuths: np.ndarray, distance: float, elevation_deg: float | None) -> Turn:
+    """The turn with the elevation under which the hull fills its silhouettes best."""
+    def settled(degrees: float) -> tuple[ObjectSequence, float]:
+        return _settle(frames, azimuths, np.deg2rad(degrees), distance)
+
+    def quality(degrees: float) -> float:
+        return settled(degrees)[1] - _PRIOR * min(((degrees - _USUAL_DEG) / _WIDTH_DEG) ** 2, 1.0)
+
+    if elevation_deg is None:
+        known = {degrees: quality(degrees) for degrees in map(float, _ELEVATIONS_DEG)}
+        for step in _FINER_DEG:
+            best = max(known, key=known.__getitem__)
+            known |= {d: quality(d) for d in (best - step, best + step) if 0 < d < 80 and d not in known}
+        elevation_deg = max(known, key=known.__getitem__)
+    sequence, coherence = settled(elevation_deg)
+    return Turn(sequence, azimuths, float(np.deg2rad(elevation_deg)), coherence)
+
+
+def _settle(frames: Frames, azimuths: np.ndarray, elevation: float, distance: float) -> tuple[ObjectSequence, float]:
+    """Sequence whose pictures are scaled and placed so that the hull's box lies on the silhouette's, and the mean IoU.
+
+    Pictures begin with one height in common, which is right for what is turned about its own axis, and nearly so for
+    all that is seen from not too high.
+    """
+    boxes = _boxes(frames)
+    centres, scales = boxes.mean(1), np.ptp(boxes, axis=1)[:, 1]
+    for _ in range(_ROUNDS):
+        sequence = _with_cameras(frames, azimuths, elevation, distance, scales, centres)
+        vertices, _ = visual_hull(sequence, _RESOLUTION**3, _RESOLUTION, misses=0.15)
+        ratios = np.ones(len(scales))
+        for i, (K, T) in enumerate(zip(sequence.K, sequence.T_cam_own, strict=True)):
+            uv = project(vertices, np.linalg.inv(frames.crop_from_picture[i]) @ K, T)
+            drawn = np.array([uv.min(0), uv.max(0)])
+            ratios[i] = np.ptp(boxes[i], axis=0).sum() / np.ptp(drawn, axis=0).sum()
+            centres[i] += boxes[i].mean(0) - drawn.mean(0)
+        scales = scales * ratios / np.exp(np.log(ratios).mean())  # all of them together are the unit
+    sequence = _with_cameras(frames, azimuths, elevation, distance, scales, centres)
+    return sequence, hull_overlap(sequence, _RESOLUTION)
+
+
+def _with_cameras(frames: Frames, azimuths: np.ndarray, elevation: float, distance: float, scales: np.ndarray,
+                  centres: np.ndarray) -> ObjectSequence:
+    """Cameras that look at the origin, seen at ``centres`` [N, 2] with ``scales`` [N] pixels per unit."""
+    K = np.array([A @ pinhole_matrix(scale * distance, *c)
+                  for A, scale, c in zip(frames.crop_from_picture, scales, centres, strict=True)])
+    T = np.array([se3(rotation_from_viewpoint(a, elevation, 0.0), [0, 0, distance]) for a in azimuths])
+    return ObjectSequence(frames.name, frames.files, frames.images, frames.masks, frames.crop_from_picture, K, T)
+
+
+def _boxes(frames: Frames) -> np.ndarray:
+    """Corners [N, 2, 2] of the masks' boxes, pixel centres of the uncropped pictures."""
+    corners = np.array([mask_box(mask) for mask in frames.masks]).reshape(-1, 2, 2) - 0.5
+    scale = np.array([np.diag(A)[:2] for A in frames.crop_from_picture])[:, None]
+    return (corners - frames.crop_from_picture[:, None, :2, 2]) / scale
