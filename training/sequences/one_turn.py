@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras of one turn around one object, from azimuths that are known and silhouettes: what ``--shape hull`` begins with.
+"""Cameras of one turn around one object, from its silhouettes: what ``--shape hull`` begins with.
 
-What is assumed of the camera, and documented in training/docs/one_object.md: it goes round the object at one height,
-upright, above the horizon, with one lens; its horizontal field of view is given. Azimuths come from ``azimuth.json``, or
-are equal steps from the first frame, which then is the front. What the pictures themselves have to tell:
+What is assumed of the camera, and told to users in training/docs/one_object.md: it goes round the object at one height,
+upright, above the horizon, with one lens, whose horizontal field of view is given. Azimuths come from ``azimuth.json``,
+or are equal steps from the first frame, which then is the front. What the pictures themselves have to tell:
 
 * elevation: silhouette coherence (Hernandez, Schmitt and Cipolla, PAMI 2007): with the right camera the visual hull
   fills the silhouettes that it was cut from, with a wrong one it is too small;
-* the way round, where only steps are known: the same. Seen at eye level from far, both ways fit (Necker's reversal), and
-  the run says so;
+* the way round, where only steps are known: the same. From eye level and far away both ways fit (Necker's reversal),
+  and the run says so;
 * scale and place of every picture: cut-outs of collections are scaled and centred anew, so the hull's box is laid on
   the silhouette's box.
 """
@@ -16,6 +16,7 @@ are equal steps from the first frame, which then is the front. What the pictures
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,8 @@ from dinemo_ros.io.quoting import shown, shown_path
 
 from ..data.batches import project
 from ..data.foreground import mask_box
-from ..synthetic.shape.visual_hull import hull_overlap, visual_hull
+from ..data.posed_crops import save_labels, save_picture
+from ..synthetic.shape.visual_hull import HullMesh, hull_overlap, visual_hull
 from .uop3d.object_sequence import Frames, ObjectSequence, crop_frames
 
 FEWEST = 6                       # frames: with fewer a hull is a bundle of planes
@@ -57,8 +59,26 @@ class Turn:
     known: bool = True
     clear: bool = True
 
+    def told(self) -> str:
+        """A line on what was found, and on what could not be."""
+        text = (f"{self.sequence.name}: {len(self.azimuths)} frames, elevation {np.rad2deg(self.elevation):.0f} deg, "
+                f"the hull fills {self.coherence:.1%} of the silhouettes")
+        if self.known:
+            return text
+        way = "counter-clockwise" if self.azimuths[1] > 0 else "clockwise"
+        text += f"; no azimuth.json: equal steps, the camera {way} seen from above, the first frame is the front"
+        return text if self.clear else (text + " - BUT the silhouettes fit the other way round as well: if the camera "
+                                        "went clockwise, or the table turned counter-clockwise, give azimuth.json")
 
-def read_turn(folder: Path, azimuths: Path | None, mask_of) -> tuple[Frames, np.ndarray | None, float]:
+    def figures(self) -> dict:
+        """Figures for a log."""
+        return {"frames": len(self.azimuths), "elevation_deg": round(float(np.rad2deg(self.elevation)), 1),
+                "coherence": round(self.coherence, 3), "way_round": "given" if self.known else
+                "found" if self.clear else "assumed"}
+
+
+def read_turn(folder: Path, azimuths: Path | None,
+              mask_of: Callable[[np.ndarray], np.ndarray]) -> tuple[Frames, np.ndarray | None, float]:
     """Frames that show an object, their azimuths [N] in radians (None: equal steps), and the pictures' width in pixels.
 
     Args:
@@ -161,6 +181,16 @@ def _settle(frames: Frames, azimuths: np.ndarray, elevation: float, distance: fl
         scales = scales * ratios / np.exp(np.log(ratios).mean())  # all of them together are the unit
     sequence = _with_cameras(frames, azimuths, elevation, distance, scales, centres)
     return sequence, hull_overlap(sequence, _RESOLUTION)
+
+
+def write_turn(turn: Turn, mesh: HullMesh, out: Path) -> None:
+    """The frames as posed crops of the object whose mesh was made of them."""
+    sequence, names = turn.sequence, [f"{turn.sequence.name}_{Path(file).stem}" for file in turn.sequence.files]
+    for name, image, mask in zip(names, sequence.images, sequence.masks, strict=True):
+        save_picture(out, name, image, mask)
+    T = sequence.T_cam_own.copy()
+    T[:, :3, 3] = mesh.scale * (T[:, :3, 3] + T[:, :3, :3] @ mesh.centre)
+    save_labels(out, names, sequence.K, T, np.tile(np.ptp(mesh.vertices, axis=0), (len(names), 1)))
 
 
 def _with_cameras(frames: Frames, azimuths: np.ndarray, elevation: float, distance: float, scales: np.ndarray,

@@ -25,11 +25,11 @@ from dinemo_ros.geometry import pinhole_matrix, rotation_from_viewpoint, se3
 from dinemo_training.data.batches import project
 from dinemo_training.data.evenly import evenly_spread
 from dinemo_training.data.foreground import mask_box
+from dinemo_training.synthetic.shape.visual_hull import hull_overlap, visual_hull
 
 from .instance import view_agreement, with_features
 from .object_sequence import Frames, ObjectSequence
 from .turn_refinement import refine_turn
-from dinemo_training.synthetic.shape.visual_hull import hull_overlap, visual_hull
 
 _ELEVATIONS = np.radians([1, 5, 9, 13, 17, 22, 28])
 _DISTANCES = (2.2, 3.0, 4.2, 6.5)  # in units of the widest silhouette
