@@ -161,7 +161,7 @@ def nearest(pool: Path, frames: list[TurntableFrame], teacher: Teacher) -> dict:
     weights = weights / weights.sum((1, 2, 3), keepdim=True)
     answers: dict = {}
     for frame in tqdm(frames, unit="frame"):
-        asked = _features([_boxed(read_image(frame.path), frame.box)], teacher)
+        asked = _features([_boxed(np.ascontiguousarray(read_image(frame.path)), frame.box)], teacher)
         scores = ((maps * asked).sum(1, keepdim=True) * weights).sum((1, 2, 3))
         azimuth, elevation, theta = angles[int(scores.argmax())]
         answers.setdefault(frame.sequence, {})[frame.path.name] = {
@@ -170,9 +170,9 @@ def nearest(pool: Path, frames: list[TurntableFrame], teacher: Teacher) -> dict:
     return answers
 
 
-def _boxed(image: np.ndarray, box: tuple, border: int = BORDER_GREY) -> np.ndarray:
+def _boxed(image: np.ndarray, box: tuple, border: tuple | int = BORDER_GREY) -> np.ndarray:
     A = square_around(box, _CROP, _MARGIN)
-    return cv2.warpAffine(image, A, (_CROP, _CROP), flags=cv2.INTER_AREA, borderValue=(border,) * 3)
+    return cv2.warpAffine(image, A, (_CROP, _CROP), flags=cv2.INTER_AREA, borderValue=border)
 
 
 def _features(images: list[np.ndarray], teacher: Teacher) -> torch.Tensor:

@@ -9,15 +9,15 @@ or are equal steps from the first frame, which then is the front. What the pictu
   fills the silhouettes that it was cut from, with a wrong one it is too small;
 * the way round, where only steps are known: the same. From eye level and far away both ways fit (Necker's reversal),
   and the run says so;
-* scale and place of every picture: cut-outs of collections are scaled and centred anew, so the hull's box is laid on
-  the silhouette's box.
+* whether the camera stood still. Cut-outs of collections are scaled and centred anew: then every picture gets the scale
+  and the place under which the hull fills the silhouettes best.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +29,21 @@ from dinemo_ros.io.picture_read import imread
 from dinemo_ros.io.quoting import shown, shown_path
 
 from ..data.batches import project
+from ..data.evenly import evenly_spread
 from ..data.foreground import mask_box
 from ..data.posed_crops import save_labels, save_picture
 from ..synthetic.shape.visual_hull import HullMesh, hull_overlap, visual_hull
 from .uop3d.object_sequence import Frames, ObjectSequence, crop_frames
 
 FEWEST = 6                       # frames: with fewer a hull is a bundle of planes
+MOST = 24                        # frames, evenly chosen: more take longer and tell little more
 _ELEVATIONS_DEG = (2, 8, 15, 22, 30, 40, 52, 65)
 _FINER_DEG = (4.0, 2.0, 1.0)     # steps of the search around the best of them
 _RESOLUTION, _ROUNDS = 40, 4     # of the coarse hulls that are compared
 _USUAL_DEG, _WIDTH_DEG = 20.0, 20.0  # elevations that people photograph things on a turntable from, and their spread
 _PRIOR = 0.015                   # coherence by which others must be better: a round mug fits nearly all
+_SIMPLER = 0.01                  # coherence that scales of their own must bring
+_SCALE_STEPS = (0.06, 0.03, 0.015)
 _CLEARLY = 0.004                 # coherence by which one way round must be better than the other
 
 
@@ -75,6 +79,17 @@ class Turn:
         return {"frames": len(self.azimuths), "elevation_deg": round(float(np.rad2deg(self.elevation)), 1),
                 "coherence": round(self.coherence, 3), "way_round": "given" if self.known else
                 "found" if self.clear else "assumed"}
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Of all pictures: elevation, radians, and distance, own unit; of each: scales [N] pixels per own unit at that
+    distance, centres [N, 2] where the origin is seen, pixels of the uncropped picture."""
+
+    elevation: float
+    distance: float
+    scales: np.ndarray
+    centres: np.ndarray
 
 
 def read_turn(folder: Path, azimuths: Path | None,
@@ -131,11 +146,13 @@ def fit_turn(frames: Frames, azimuths: np.ndarray | None, width: float, hfov_deg
         azimuths: [N] radians, None for equal steps either way round. width: of the pictures, pixels.
         hfov_deg: their horizontal field of view. elevation_deg: of the camera, None to find it.
     """
+    chosen = evenly_spread(len(frames.masks), MOST)
+    steps = 2 * np.pi * chosen / len(frames.masks)
+    frames, azimuths = frames.subset(chosen), None if azimuths is None else azimuths[chosen]
     boxes = _boxes(frames)
     distance = 0.5 * width / np.tan(np.deg2rad(hfov_deg) / 2) / float(np.median(np.ptp(boxes, axis=1)[:, 1]))
     if azimuths is not None:
         return _fitted(frames, azimuths, distance, elevation_deg)
-    steps = 2 * np.pi * np.arange(len(frames.masks)) / len(frames.masks)
     ways = [_fitted(frames, sense * steps, distance, elevation_deg) for sense in (1, -1)]
     best = max(ways, key=lambda turn: turn.coherence)
     clear = abs(ways[0].coherence - ways[1].coherence) >= _CLEARLY
@@ -144,43 +161,92 @@ def fit_turn(frames: Frames, azimuths: np.ndarray | None, width: float, hfov_deg
 
 
 def _fitted(frames: Frames, azimuths: np.ndarray, distance: float, elevation_deg: float | None) -> Turn:
-    """The turn with the elevation under which the hull fills its silhouettes best."""
-    def settled(degrees: float) -> tuple[ObjectSequence, float]:
-        return _settle(frames, azimuths, np.deg2rad(degrees), distance)
+    """The turn with the elevation under which the hull fills its silhouettes best.
+
+    A camera that stood still is tried first, and taken where pictures that were each scaled and placed anew explain no
+    more.
+    """
+    still, moved = (_at_best_elevation(frames, azimuths, distance, elevation_deg, free) for free in (False, True))
+    if still[2] >= moved[2] - _SIMPLER:
+        cameras, degrees, coherence = still
+    else:
+        degrees = moved[1]
+        cameras, coherence = _scaled_better(frames, azimuths, moved[0])
+    return Turn(_posed(frames, azimuths, cameras), azimuths, float(np.deg2rad(degrees)), coherence)
+
+
+def _at_best_elevation(frames: Frames, azimuths: np.ndarray, distance: float, elevation_deg: float | None,
+                       free: bool) -> tuple[Cameras, float, float]:
+    """Cameras, elevation in degrees and coherence; ``free``: every picture has a scale and a place of its own."""
+    known: dict[float, tuple[Cameras, float]] = {}
 
     def quality(degrees: float) -> float:
-        return settled(degrees)[1] - _PRIOR * min(((degrees - _USUAL_DEG) / _WIDTH_DEG) ** 2, 1.0)
+        if degrees not in known:
+            known[degrees] = _settle(frames, azimuths, np.deg2rad(degrees), distance, free)
+        return known[degrees][1] - _PRIOR * min(((degrees - _USUAL_DEG) / _WIDTH_DEG) ** 2, 1.0)
 
-    if elevation_deg is None:
-        known = {degrees: quality(degrees) for degrees in map(float, _ELEVATIONS_DEG)}
-        for step in _FINER_DEG:
-            best = max(known, key=known.__getitem__)
-            known |= {d: quality(d) for d in (best - step, best + step) if 0 < d < 80 and d not in known}
-        elevation_deg = max(known, key=known.__getitem__)
-    sequence, coherence = settled(elevation_deg)
-    return Turn(sequence, azimuths, float(np.deg2rad(elevation_deg)), coherence)
+    best = float(max(_ELEVATIONS_DEG, key=quality)) if elevation_deg is None else elevation_deg
+    for step in _FINER_DEG if elevation_deg is None else ():
+        best = max((d for d in (best, best - step, best + step) if 0 < d < 80), key=quality)
+    quality(best)
+    return (known[best][0], best, known[best][1])
 
 
-def _settle(frames: Frames, azimuths: np.ndarray, elevation: float, distance: float) -> tuple[ObjectSequence, float]:
-    """Sequence whose pictures are scaled and placed so that the hull's box lies on the silhouette's, and the mean IoU.
+def _settle(frames: Frames, azimuths: np.ndarray, elevation: float, distance: float,
+            free: bool) -> tuple[Cameras, float]:
+    """Cameras under which the hull's box lies on the silhouettes' boxes, all in common or each, and the mean IoU.
 
-    Pictures begin with one height in common, which is right for what is turned about its own axis, and nearly so for
-    all that is seen from not too high.
+    Pictures that are ``free`` begin with one height in common, which is right for what is turned about its own axis,
+    and nearly so for all that is seen from not too high.
     """
     boxes = _boxes(frames)
-    centres, scales = boxes.mean(1), np.ptp(boxes, axis=1)[:, 1]
+    heights, centres = np.ptp(boxes, axis=1)[:, 1], boxes.mean(1)
+    if not free:
+        heights, centres = np.full_like(heights, np.median(heights)), np.tile(centres.mean(0), (len(centres), 1))
+    cameras = Cameras(elevation, distance, heights, centres)
     for _ in range(_ROUNDS):
-        sequence = _with_cameras(frames, azimuths, elevation, distance, scales, centres)
-        vertices, _ = visual_hull(sequence, _RESOLUTION**3, _RESOLUTION, misses=0.15)
-        ratios = np.ones(len(scales))
-        for i, (K, T) in enumerate(zip(sequence.K, sequence.T_cam_own, strict=True)):
-            uv = project(vertices, np.linalg.inv(frames.crop_from_picture[i]) @ K, T)
-            drawn = np.array([uv.min(0), uv.max(0)])
-            ratios[i] = np.ptp(boxes[i], axis=0).sum() / np.ptp(drawn, axis=0).sum()
-            centres[i] += boxes[i].mean(0) - drawn.mean(0)
-        scales = scales * ratios / np.exp(np.log(ratios).mean())  # all of them together are the unit
-    sequence = _with_cameras(frames, azimuths, elevation, distance, scales, centres)
-    return sequence, hull_overlap(sequence, _RESOLUTION)
+        ratios, shifts = _misfit(frames, azimuths, cameras, boxes)
+        if free:
+            # All of them together are the unit.
+            cameras = replace(cameras, scales=cameras.scales * ratios / np.exp(np.log(ratios).mean()),
+                              centres=cameras.centres + shifts)
+        else:
+            cameras = replace(cameras, centres=cameras.centres + shifts.mean(0))
+    return cameras, _coherence(frames, azimuths, cameras)
+
+
+def _misfit(frames: Frames, azimuths: np.ndarray, cameras: Cameras, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How much larger the silhouettes' boxes are than the hull's [N], and how far they are off [N, 2] pixels."""
+    sequence = _posed(frames, azimuths, cameras)
+    vertices, _ = visual_hull(sequence, _RESOLUTION**3, _RESOLUTION, misses=0.15)
+    ratios, shifts = [], []
+    for i, (K, T) in enumerate(zip(sequence.K, sequence.T_cam_own, strict=True)):
+        uv = project(vertices, np.linalg.inv(frames.crop_from_picture[i]) @ K, T)
+        drawn = np.array([uv.min(0), uv.max(0)])
+        ratios.append(np.ptp(boxes[i], axis=0).sum() / np.ptp(drawn, axis=0).sum())
+        shifts.append(boxes[i].mean(0) - drawn.mean(0))
+    return np.array(ratios), np.array(shifts)
+
+
+def _scaled_better(frames: Frames, azimuths: np.ndarray, cameras: Cameras) -> tuple[Cameras, float]:
+    """Scales of single pictures, one after the other, changed for as long as the hull fills its silhouettes better."""
+    boxes, best = _boxes(frames), _coherence(frames, azimuths, cameras)
+    for step in _SCALE_STEPS:
+        for i in range(len(frames.masks)):
+            for factor in (1 + step, 1 / (1 + step)):
+                scales = cameras.scales.copy()
+                scales[i] *= factor
+                tried = replace(cameras, scales=scales)
+                tried = replace(tried, centres=tried.centres + _misfit(frames, azimuths, tried, boxes)[1])
+                found = _coherence(frames, azimuths, tried)
+                if found > best:
+                    cameras, best = tried, found
+                    break
+    return cameras, best
+
+
+def _coherence(frames: Frames, azimuths: np.ndarray, cameras: Cameras) -> float:
+    return hull_overlap(_posed(frames, azimuths, cameras), _RESOLUTION)
 
 
 def write_turn(turn: Turn, mesh: HullMesh, out: Path) -> None:
@@ -193,12 +259,12 @@ def write_turn(turn: Turn, mesh: HullMesh, out: Path) -> None:
     save_labels(out, names, sequence.K, T, np.tile(np.ptp(mesh.vertices, axis=0), (len(names), 1)))
 
 
-def _with_cameras(frames: Frames, azimuths: np.ndarray, elevation: float, distance: float, scales: np.ndarray,
-                  centres: np.ndarray) -> ObjectSequence:
-    """Cameras that look at the origin, seen at ``centres`` [N, 2] with ``scales`` [N] pixels per unit."""
-    K = np.array([A @ pinhole_matrix(scale * distance, *c)
-                  for A, scale, c in zip(frames.crop_from_picture, scales, centres, strict=True)])
-    T = np.array([se3(rotation_from_viewpoint(a, elevation, 0.0), [0, 0, distance]) for a in azimuths])
+def _posed(frames: Frames, azimuths: np.ndarray, cameras: Cameras) -> ObjectSequence:
+    """The frames with these cameras, which look at the origin."""
+    K = np.array([A @ pinhole_matrix(scale * cameras.distance, *c) for A, scale, c in
+                  zip(frames.crop_from_picture, cameras.scales, cameras.centres, strict=True)])
+    T = np.array([se3(rotation_from_viewpoint(a, cameras.elevation, 0.0), np.array([0, 0, cameras.distance]))
+                  for a in azimuths])
     return ObjectSequence(frames.name, frames.files, frames.images, frames.masks, frames.crop_from_picture, K, T)
 
 

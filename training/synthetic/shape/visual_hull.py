@@ -7,8 +7,9 @@ one object (``--shape hull``). What no silhouette shows, such as the inside of a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import trimesh
 from scipy import ndimage
@@ -23,7 +24,10 @@ from .even_remesh import even_remesh
 
 MISSES = 0.08   # share of the frames whose silhouette may miss a point of the object: masks are not perfect
 _SMOOTHING = 1.0  # voxels
-_LENIENT = 0.13   # as MISSES, of the final hull: one picture in eight may have lost a handle
+_RIM = 0.008      # by which silhouettes of the final hull are widened, share of their picture: a handle is not much
+                  # thicker than cameras are wrong
+_LOWEST = 1.5     # heights of the object that the hull may have before it is cut
+_SLACK = 1.04     # times the height of the object at which it is: sizes are measured by hand
 _FINE = 88        # voxels per side of the hull that is remeshed
 
 
@@ -45,24 +49,40 @@ class HullMesh:
 def hull_mesh(sequence: ObjectSequence, size: np.ndarray, vertex_count: int) -> HullMesh:
     """The hull with about ``vertex_count`` even vertices, its frame turned as the sequence's own.
 
+    Cameras above an object do not see where it ends below: the hull goes on as a cone. It is cut off where the height
+    of ``size`` says, at most by a third.
+
     Args:
-        size: [3] metres, length, width and height of the object; proportions are the silhouettes', so what counts is
-            the mean of the three scales.
+        size: [3] metres, length, width and height of the object. Proportions are the silhouettes', so what counts of
+            length and width is their mean scale.
     """
-    vertices, faces = even_remesh(*visual_hull(sequence, _FINE**3, _FINE, _LENIENT), vertex_count)
+    size = np.asarray(size, dtype=np.float64)
+    sequence = replace(sequence, masks=[_widened(mask) for mask in sequence.masks])
+    vertices, faces = visual_hull(sequence, _FINE**3, _FINE)
     lower, upper = vertices.min(0), vertices.max(0)
-    scale = float(np.exp(np.log(np.asarray(size) / (upper - lower)).mean()))
+    scale = float(np.sqrt(np.prod(size[:2] / (upper - lower)[:2])))
+    floor = min(upper[2] - _SLACK * size[2] / scale, upper[2] - (upper - lower)[2] / _LOWEST)
+    if floor > lower[2]:
+        vertices, faces = visual_hull(sequence, _FINE**3, _FINE, floor=floor)
+    vertices, faces = even_remesh(vertices, faces, vertex_count)
+    lower, upper = vertices.min(0), vertices.max(0)
+    scale = float(np.exp(np.log(size / (upper - lower)).mean()))
     centre = 0.5 * (lower + upper)
     return HullMesh((vertices - centre) * scale, faces, centre, scale)
 
 
+def _widened(mask: np.ndarray) -> np.ndarray:
+    side = 2 * round(_RIM * max(mask.shape)) + 1
+    return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+
+
 def visual_hull(sequence: ObjectSequence, vertex_count: int = 400, resolution: int = 56,
-                misses: float = MISSES) -> tuple[np.ndarray, np.ndarray]:
+                misses: float = MISSES, floor: float = -np.inf) -> tuple[np.ndarray, np.ndarray]:
     """Vertices [V, 3] in the own frame, in its unit, and outward faces [F, 3] of the hull (Laurentini, PAMI 1994).
 
     Args:
         vertex_count: about so many vertices. resolution: voxels per side. misses: share of the frames that may miss a
-            point of the object.
+            point of the object. floor: z in the own frame below which there is nothing.
 
     Raises:
         ValueError: no point lies inside the silhouettes.
@@ -71,6 +91,7 @@ def visual_hull(sequence: ObjectSequence, vertex_count: int = 400, resolution: i
     axis = np.linspace(-radius, radius, resolution)
     grid = centre + np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
     inside = inside_share(sequence, grid.reshape(-1, 3)).reshape((resolution,) * 3) >= 1 - misses
+    inside &= grid[..., 2] >= floor
     parts, count = ndimage.label(inside)
     if count == 0:
         raise ValueError(f"{sequence.name}: no point lies inside the silhouettes of {1 - misses:.0%} of the frames; "
