@@ -4,6 +4,7 @@
 are known. What is looked at closest is that nothing comes out mirrored."""
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -23,12 +24,15 @@ from train_options import options
 from dinemo_ros.errors import DatasetError
 from dinemo_ros.evaluation.turntable import TurntableFrame, read_turntables
 from dinemo_ros.geometry import allocentric, pinhole_matrix, rotation_angle, rotation_from_viewpoint, se3, wrapped
+from dinemo_ros.model.bundle import load_bundle
 from dinemo_training.data.foreground import find_saliency_model
 from dinemo_training.data.plain_background import ObjectMask
 from dinemo_training.data.posed_crops import load_posed_crops
 from dinemo_training.evaluation import one_object
+from dinemo_training.models import contrastive
 from dinemo_training.models.category_shape import CategoryShape
 from dinemo_training.run import main as pipeline
+from dinemo_training.run import stages
 from dinemo_training.run.inputs import resolve
 from dinemo_training.run.recipe import RecipeError, build_recipe
 from dinemo_training.sequences.one_turn import fit_turn, read_turn, write_turn
@@ -185,6 +189,10 @@ def test_views_between_look_as_the_object_does_from_there(found, tmp_path):
     assert both.sum() / ((mask > 127) | (drawn_mask > 0)).sum() > 0.85
     right = np.abs(drawn.astype(int) - image)[both].max(1) < 60
     assert right.mean() > 0.85, right.mean()
+    # What the only picture does not show, it does not colour: the front is not painted on the back.
+    behind, seen = HullPainter(crops[:1], shape).draw(crops[4].K, crops[4].T_cam_obj, len(image))
+    front = np.median(crops[0].image()[crops[0].foreground() > 127], axis=0)
+    assert (np.abs(behind[seen > 0] - front).max(1) < 40).mean() < 0.1
     write_views(crops, shape, 3, 0, tmp_path / "sequences")
     views = load_posed_crops(tmp_path / "sequences")
     assert [view.name for view in views[8:]] == ["between_0000", "between_0001", "between_0002"]
@@ -262,6 +270,28 @@ def test_keys_of_one_object_are_checked(change, message):
         build_recipe({"category": "crate", "size": [1, 1, 1], **change}, "recipe")
 
 
+def test_training_gets_the_recipe_s_augmentation(place, monkeypatch):
+    recipe = resolve(options(*HULL, "--sequences", "one"))
+    wanted = recipe.learning.augment_config()
+    taken = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(stages, "train", lambda pools, mesh, out, config, **_: taken.append(config.augmentation))
+    monkeypatch.setattr(stages.Work, "_mesh", lambda self: None)
+    stages.Work(recipe, place)._optimise({}, place, 0, None)
+    assert taken == [wanted]
+    words = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # through the command line of a launcher
+    monkeypatch.setattr(stages, "command", lambda *given: words.extend(given))
+    stages.Work(recipe, place)._optimise({}, place, 0, None)
+    monkeypatch.setattr(contrastive, "train", lambda pools, mesh, out, config, **_: taken.append(config.augmentation))
+    monkeypatch.setattr(contrastive.CategoryShape, "load", lambda path: None)
+    monkeypatch.setattr(contrastive, "parse_pool", lambda text: ([], 1.0))
+    given = words[words.index(contrastive.__name__) + 1:]
+    monkeypatch.setattr(sys, "argv", ["contrastive", "--data", "x", *map(str, given)])
+    contrastive.main()
+    assert taken == [wanted, wanted]
+
+
 def dense(folder, count=24):
     """A turntable of ``count`` frames with azimuths and no boxes, and its frames."""
     azimuths = np.arange(count) * 360 / count
@@ -335,7 +365,6 @@ def test_command_goes_from_pictures_to_a_bundle(tmp_path, monkeypatch):
         assert pipeline.run(options(stage, "--config", "recipe.yaml", "--run", "run", "--resume")) == 0
     crops = load_posed_crops(tmp_path / "run" / "sequences")
     assert len(crops) == 12
-    from dinemo_ros.model.bundle import load_bundle
     bundle = load_bundle(tmp_path / "run" / "round0" / "bundle")
     assert bundle.card.size_prior.mean_m == pytest.approx(np.ptp(bundle.mesh.vertices, axis=0), rel=1e-3)
     front = allocentric(crops[0].T_cam_obj)
