@@ -50,7 +50,7 @@ def symmetric_remesh(vertices: np.ndarray, faces: np.ndarray, vertex_count: int,
 
 
 def vertex_areas(mesh: trimesh.Trimesh) -> np.ndarray:
-    """[V] area that belongs to each vertex."""
+    """[V] area that belongs to each vertex, in the square of the unit of length of ``mesh``."""
     area = np.zeros(len(mesh.vertices))
     for k in range(3):
         np.add.at(area, mesh.faces[:, k], mesh.area_faces / 3)
