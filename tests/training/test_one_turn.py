@@ -150,6 +150,14 @@ def test_equal_steps_find_their_way_round(tmp_path, sense):
     assert turn.figures()["way_round"] == "found"
 
 
+def test_azimuths_of_the_wrong_sense_are_doubted(tmp_path, found):
+    write_pictures(tmp_path / "crate", -STEPS)
+    frames, _, width = read_turn(tmp_path / "crate", None, bright)
+    doubted = fit_turn(frames, np.deg2rad(STEPS), width, HFOV)
+    assert doubted.azimuths[1] > 0 and "BUT the silhouettes fit better the other way round" in doubted.told()
+    assert found[0].clear and "BUT" not in found[0].told()
+
+
 def test_of_a_thing_that_looks_the_same_both_ways_the_way_round_is_said_to_be_assumed(tmp_path):
     write_pictures(tmp_path / "crate", -STEPS, square=np.ones(8, bool))
     turn = fit_turn(*read_turn(tmp_path / "crate", None, bright), HFOV)

@@ -7,8 +7,8 @@ or are equal steps from the first frame, which then is the front. What the pictu
 
 * elevation: silhouette coherence (Hernandez, Schmitt and Cipolla, PAMI 2007): with the right camera the visual hull
   fills the silhouettes that it was cut from, with a wrong one it is too small;
-* the way round, where only steps are known: the same. From eye level and far away both ways fit (Necker's reversal),
-  and the run says so;
+* the way round, where only steps are known: the same. Round things, and all things from eye level and far away, fit
+  both ways (Necker's reversal), and the run says so. Where azimuths are given it says whether silhouettes contradict them;
 * whether the camera stood still. Cut-outs of collections are scaled and centred anew: then every picture gets the scale
   and the place under which the hull fills the silhouettes best.
 """
@@ -44,6 +44,7 @@ _USUAL_DEG, _WIDTH_DEG = 20.0, 20.0  # elevations that people photograph things 
 _PRIOR = 0.015                   # coherence by which others must be better: a round mug fits nearly all
 _SIMPLER = 0.01                  # coherence that scales of their own must bring
 _SCALE_STEPS = (0.06, 0.03, 0.015)
+_CONTRADICTED = 0.02             # coherence by which the other way round must be better to doubt given azimuths
 _CLEARLY = 0.004                 # coherence by which one way round must be better than the other
 
 
@@ -53,7 +54,8 @@ class Turn:
 
     Attributes:
         azimuths: [N] radians. elevation: radians, of the camera above the object. coherence: mean IoU of the hull with
-            its silhouettes. known: whether azimuths were given; clear: whether the way round could be told otherwise.
+            its silhouettes. known: whether azimuths were given; clear: where they were, that the silhouettes do not
+            contradict their way round, and else that they tell it.
     """
 
     sequence: ObjectSequence
@@ -68,7 +70,9 @@ class Turn:
         text = (f"{self.sequence.name}: {len(self.azimuths)} frames, elevation {np.rad2deg(self.elevation):.0f} deg, "
                 f"the hull fills {self.coherence:.1%} of the silhouettes")
         if self.known:
-            return text
+            return text if self.clear else (
+                text + " - BUT the silhouettes fit better the other way round: look whether the azimuths of "
+                "azimuth.json grow from the object's front to its left side")
         way = "counter-clockwise" if self.azimuths[1] > 0 else "clockwise"
         text += f"; no azimuth.json: equal steps, the camera {way} seen from above, the first frame is the front"
         return text if self.clear else (text + " - BUT the silhouettes fit the other way round as well: if the camera "
@@ -152,7 +156,8 @@ def fit_turn(frames: Frames, azimuths: np.ndarray | None, width: float, hfov_deg
     boxes = _boxes(frames)
     distance = 0.5 * width / np.tan(np.deg2rad(hfov_deg) / 2) / float(np.median(np.ptp(boxes, axis=1)[:, 1]))
     if azimuths is not None:
-        return _fitted(frames, azimuths, distance, elevation_deg)
+        given, other = (_fitted(frames, sense * azimuths, distance, elevation_deg) for sense in (1, -1))
+        return replace(given, clear=other.coherence < given.coherence + _CONTRADICTED)
     ways = [_fitted(frames, sense * steps, distance, elevation_deg) for sense in (1, -1)]
     best = max(ways, key=lambda turn: turn.coherence)
     clear = abs(ways[0].coherence - ways[1].coherence) >= _CLEARLY
