@@ -8,7 +8,8 @@ or are equal steps from the first frame, which then is the front. What the pictu
 * elevation: silhouette coherence (Hernandez, Schmitt and Cipolla, PAMI 2007): with the right camera the visual hull
   fills the silhouettes that it was cut from, with a wrong one it is too small;
 * the way round, where only steps are known: the same. Round things, and all things from eye level and far away, fit
-  both ways (Necker's reversal), and the run says so. Where azimuths are given it says whether silhouettes contradict them;
+  both ways (Necker's reversal), and the run says so. Where azimuths are given it says whether silhouettes contradict
+  them;
 * whether the camera stood still. Cut-outs of collections are scaled and centred anew: then every picture gets the scale
   and the place under which the hull fills the silhouettes best.
 """
