@@ -29,8 +29,8 @@ from dinemo_training.sequences.uop3d.object_sequence import ObjectSequence, crop
 from dinemo_training.sequences.uop3d.outputs import write_posed_crops, write_sheet
 from dinemo_training.sequences.uop3d.similarity import Similarity
 from dinemo_training.sequences.uop3d.synthetic import camera_in_own_frame, random_own_frame
-from dinemo_training.sequences.uop3d.turntable import hull_overlap, pose_turntable
-from dinemo_training.sequences.uop3d.visual_hull import inside_share, visual_hull
+from dinemo_training.sequences.uop3d.turntable import pose_turntable
+from dinemo_training.synthetic.shape.visual_hull import hull_overlap, inside_share, visual_hull
 
 SIDE = 128
 

@@ -42,6 +42,7 @@ from ..data.example_stream import ExampleStream, Pool, parse_pool
 from ..data.feature_cache import CachedFeatures
 from ..data.memory import keep_memory
 from ..run.arguments import parsed
+from ..run.recipe import Learning
 from .category_shape import CategoryShape
 from .checkpoint import load_checkpoint, save_checkpoint
 from .neural_mesh import NeuralMeshFeatures, contrastive_loss, neighbour_targets
@@ -251,6 +252,8 @@ def main() -> None:
                         help="distance over which vertices share a target, times the object's longest side")
     parser.add_argument("--temperature", type=float, default=default.temperature)
     parser.add_argument("--size", type=int, default=AugmentConfig().size, help="side of the training crops in pixels")
+    parser.add_argument("--augmentation", type=json.loads, default={}, metavar="JSON", help="learning.augmentation of "
+                        "a recipe: what differs from the defaults of dinemo_training.data.augmentation")
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--workers", type=int, default=1)
     args = parsed(parser)
@@ -261,7 +264,7 @@ def main() -> None:
         print(f"{argument}: {len(crops)} crops, share {share:g}")
     config = TrainConfig(steps=args.steps, batch=args.batch, lr=args.lr, sigma=args.sigma, temperature=args.temperature,
                          seed=args.seed, architecture=args.backbone, freeze=args.freeze,
-                         augmentation=AugmentConfig(size=args.size))
+                         augmentation=Learning(crop=args.size, augmentation=args.augmentation).augment_config())
     print(train(pools, CategoryShape.load(args.shape), args.out, config, init=args.init, weights=args.weights,
                 feature_cache=args.feature_cache, workers=args.workers))
 

@@ -18,7 +18,7 @@ from dinemo_ros.io.quoting import shown, shown_path
 
 from ..data.photographs import _EXTENSIONS as PICTURES
 from .old_names import OPTIONS, note
-from .recipe import CONFIGS, Data, Recipe, RecipeError, build_recipe, read_yaml
+from .recipe import CONFIGS, HULL, Data, Recipe, RecipeError, build_recipe, is_named_shape, read_yaml
 from .weights_license import known_licenses
 
 CAD_FILES = {".obj", ".off", ".ply", ".stl", ".glb", ".gltf"}
@@ -47,6 +47,8 @@ def resolve(arguments: Namespace) -> Recipe:
     if arguments.detector_label:
         card = document.get("card", {})
         document["card"] = card | {"detector": card.get("detector", {}) | {"labels": arguments.detector_label}}
+    turn = {"hfov_deg": arguments.hfov, "elevation_deg": arguments.elevation}
+    document["turn"] = (document.get("turn") or {}) | {key: value for key, value in turn.items() if value is not None}
     recipe = build_recipe(document, where)
     # A recipe of one's own says itself what is drawn; where it wants drawings and names no models, --shape's are meant.
     draws = recipe.synthetic.renderer == "shapes" and any("synthetic" in spec.pools for spec in recipe.rounds)
@@ -76,8 +78,12 @@ def _document(arguments: Namespace) -> tuple[dict, str]:
         return document, str(arguments.config)
     if not arguments.category:
         raise RecipeError("no category: give --category NAME, a --config, or the --run folder of an earlier run")
-    shipped = CONFIGS / f"{arguments.category}.yaml"
-    document = read_yaml(shipped) if shipped.is_file() else {"category": arguments.category}
+    one = HULL in (arguments.shape or ())  # an object is learnt in another way than the category it belongs to
+    shipped = CONFIGS / ("object_one_turn.yaml" if one else f"{arguments.category}.yaml")
+    document = read_yaml(shipped) if shipped.is_file() else {}
+    document["category"] = arguments.category
+    if one:
+        document.pop("size")  # of the object that it stands there for
     document.pop("data", None)  # where its pictures lay on another machine
     document.pop("licenses", None)  # of these
     # A renderer or a mesh of one's own may know only certain models; the general ones take any.
@@ -90,8 +96,8 @@ def _from_command_line(data: Data, arguments: Namespace, draw_shape: bool) -> Da
     """``data`` with what the command line gives instead; ``draw_shape``: CAD models are rendered, too."""
     changes: dict = {}
     if arguments.shape:
-        changes["shape"] = [s if s.startswith("box:") else _here(s) for s in arguments.shape]
-        cad = [s for s in changes["shape"] if not s.startswith("box:") and not s.endswith(".npz")]
+        changes["shape"] = [s if is_named_shape(s) else _here(s) for s in arguments.shape]
+        cad = [s for s in changes["shape"] if not is_named_shape(s) and not s.endswith(".npz")]
         if cad and draw_shape:
             changes["renders"] = {"cad": cad}
     if arguments.renders:
@@ -109,7 +115,9 @@ def _from_command_line(data: Data, arguments: Namespace, draw_shape: bool) -> Da
         arguments.turntables = arguments.spins
     if arguments.turntables:
         changes["turntables"] = _here(arguments.turntables)
-    if arguments.sequences:
+    if arguments.sequences and HULL in changes.get("shape", data.shape):
+        changes |= turn_of(Path(arguments.sequences), arguments.reference)
+    elif arguments.sequences:
         changes |= sequences_of(Path(arguments.sequences), arguments.reference)
     elif arguments.reference:
         raise RecipeError("--reference names a sequence below --sequences DIR; give --sequences too")
@@ -145,6 +153,30 @@ def sequences_of(folder: Path, reference: str | None) -> dict:
     return {"reference": str((folder / chosen).resolve()), "azimuths": str(table.resolve()), "sequences": others}
 
 
+def turn_of(folder: Path, reference: str | None) -> dict:
+    """Keys ``reference`` and ``azimuths`` of one turn of pictures: those of ``folder`` itself, or of a sub-folder.
+
+    Without an ``azimuth.json`` in ``folder`` the pictures are taken for equal steps, in the order of their names.
+
+    Raises:
+        RecipeError: there is no turn, or it is not clear which.
+    """
+    if not folder.is_dir():
+        raise RecipeError(f"--sequences {folder}: no such folder")
+    turns = {p.name: p for p in sorted(folder.iterdir()) if p.is_dir() and _has_pictures(p)}
+    if _has_pictures(folder):
+        turns = {folder.resolve().name: folder}
+    if reference or len(turns) != 1:
+        if reference not in turns:
+            raise RecipeError(f"--sequences {folder}: a hull is made of one turn, and there are {len(turns)}; give "
+                              f"--reference NAME, one of {', '.join(turns) or 'none: it holds no pictures'}")
+        turns = {str(reference): turns[str(reference)]}
+    (chosen,) = turns.values()
+    table = folder / "azimuth.json"
+    return {"reference": str(chosen.resolve()), "azimuths": str(table.resolve()) if table.is_file() else None,
+            "sequences": []}
+
+
 def located(data: Data, base: Path) -> Data:
     """``data`` with absolute paths, every one of which exists.
 
@@ -152,12 +184,14 @@ def located(data: Data, base: Path) -> Data:
         RecipeError: names the key and the path.
     """
     if not data.shape:
-        raise RecipeError("no shape: give --shape with a folder of CAD models, one file, or box:LENGTHxWIDTHxHEIGHT in "
-                          "metres")
-    if data.reference and not data.azimuths:
+        raise RecipeError("no shape: give --shape with a folder of CAD models, one file, box:LENGTHxWIDTHxHEIGHT in "
+                          "metres, or hull with one turn of pictures (--sequences)")
+    if HULL in data.shape and not data.reference:
+        raise RecipeError("shape hull: is made of one turn of pictures; give --sequences with their folder")
+    if data.reference and not data.azimuths and HULL not in data.shape:
         raise RecipeError("data.reference is given without data.azimuths, which say which way its frames face")
     # First, for a wrong --shape may be the folder of the renders, too.
-    shape = [s if s.startswith("box:") else _shape(s, base) for s in data.shape]
+    shape = [s if is_named_shape(s) else _shape(s, base) for s in data.shape]
     renders = {name: [_existing(f"data.renders.{name}", folder, base) for folder in _listed(folders)]
                for name, folders in data.renders.items() if folders}
     return replace(

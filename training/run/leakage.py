@@ -19,7 +19,7 @@ from dinemo_ros.evaluation.turntable import read_turntables
 
 from ..evaluation.kept_pictures import kept_pictures
 from .inputs import cad_files
-from .recipe import Recipe, RecipeError
+from .recipe import Recipe, RecipeError, is_named_shape
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -63,7 +63,7 @@ def notes(recipe: Recipe) -> list[str]:
 
 def mean_files(recipe: Recipe) -> tuple[list[Path], list[Path]]:
     """CAD files of ``data.shape`` that the mean mesh is made of, and those left out because they are held out."""
-    files = cad_files([s for s in recipe.data.shape if not s.startswith("box:") and not s.endswith(".npz")])
+    files = cad_files([s for s in recipe.data.shape if not is_named_shape(s) and not s.endswith(".npz")])
     train, held_out = _models(recipe)
     if not held_out or _same_models(train, held_out):
         return files, []

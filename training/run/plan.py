@@ -17,7 +17,7 @@ from dinemo_ros.model.card import DetectorHint
 from ..report import write_report
 from .leakage import mean_files
 from .old_names import existing
-from .recipe import Learning, Mesh, Recipe
+from .recipe import Learning, Mesh, Recipe, is_named_shape
 from .run_folder import RunFolder, Stage
 from .stages import Work
 
@@ -44,10 +44,14 @@ def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
 
 
 def _shape(recipe: Recipe, work: Work) -> Stage:
-    files = tuple(Path(s) for s in recipe.data.shape if not s.startswith("box:")) + _kind(recipe)
+    files = tuple(Path(s) for s in recipe.data.shape if not is_named_shape(s)) + _kind(recipe)
     settings = {"size": recipe.size, "mesh": _mesh(recipe.mesh), "shape": recipe.data.shape}
-    if not recipe.mesh.profile and files and (left_out := mean_files(recipe)[1]):
+    if files and not recipe.mesh.profile and (left_out := mean_files(recipe)[1]):
         settings["left_out"] = [file.name for file in left_out]
+    if recipe.one_object:
+        settings["turn"] = {"hfov_deg": recipe.turn.hfov_deg, "elevation_deg": recipe.turn.elevation_deg}
+        return Stage("shape", "what the silhouettes of the turn enclose", work.hull, settings, (),
+                     _given(recipe.data.reference, recipe.data.azimuths), (work.run / "shape.npz", work.pool("turn")))
     return Stage("shape", "mesh of the category", work.shape, settings, (), files, (work.run / "shape.npz",))
 
 
@@ -59,6 +63,9 @@ def _photographs(recipe: Recipe, work: Work) -> Stage:
 
 def _sequences(recipe: Recipe, work: Work) -> Stage:
     data = recipe.data
+    if recipe.one_object:
+        return Stage("sequences", "the turn, and views drawn between its pictures", work.turn_views,
+                     {"between": recipe.turn.between, "seed": recipe.seed}, ("shape",), (), (work.pool("sequences"),))
     return Stage("sequences", "sequences, aligned and posed without labels", work.sequences,
                  {"teacher": recipe.teacher}, ("shape",),
                  tuple(map(Path, (data.reference, data.azimuths, *data.sequences))), (work.pool("sequences"),))
@@ -103,6 +110,7 @@ def _round(recipe: Recipe, work: Work, number: int, pools: set[str]) -> list[Sta
     taken = (*labelled, *sorted(pools & set(spec.pools)))
     if learning.views:
         settings = {key: getattr(learning, key) for key in ("backbone", "crop", "views")} | examples
+        settings |= {"augmentation": learning.augmentation} if learning.augmentation else {}
         stages.append(Stage(f"features{number}",
                             f"round {number}: {learning.views} views through the frozen transformer",
                             partial(work.features, number), settings, ("shape", *taken), _given(learning.weights),
@@ -141,7 +149,8 @@ def _mesh(mesh: Mesh) -> dict:
 
 def _learning(learning: Learning) -> dict:
     """Without freezing as it was before the keys existed: finished runs stay finished."""
-    return {k: v for k, v in asdict(learning).items() if learning.freeze or k not in ("freeze", "views")}
+    return {k: v for k, v in asdict(learning).items()
+            if (learning.freeze or k not in ("freeze", "views")) and (k != "augmentation" or v)}
 
 
 def _card(recipe: Recipe) -> dict:

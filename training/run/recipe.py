@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from dinemo_ros.defaults import DEFAULT_HFOV_DEG
 from dinemo_ros.errors import BundleError, DinemoError, DocumentError
 from dinemo_ros.io.document import RECIPE
 from dinemo_ros.io.document import read_yaml as read_document
@@ -23,6 +24,7 @@ from dinemo_ros.io.quoting import shown, shown_path
 from dinemo_ros.model.bundle import Card, parse_card
 from dinemo_ros.model.symmetry import NO_SYMMETRY
 
+from ..data.augmentation import AugmentConfig
 from .old_names import KEYS, present_keys
 from .weights_license import check_licenses, weights_license
 
@@ -31,6 +33,7 @@ Part = TypeVar("Part")
 _OURS = ("out", "count", "seed")  # options of a renderer that the run itself gives
 _OPTION = re.compile(r"[a-z][a-z0-9_-]*")
 POOLS = ("synthetic", "sequences", "photographs", "negatives")
+HULL = "hull"  # as the shape: what the silhouettes of one turn enclose
 LABELS = ("none", "render", "correspondence", "confirmed")
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -89,7 +92,8 @@ class Data:
     """Where everything comes from; relative paths are below the data folder. What is not there stays empty.
 
     Attributes:
-        shape: folders or files of CAD models in one pose, an npz of a finished mesh, or ``box:LxWxH`` in metres.
+        shape: folders or files of CAD models in one pose, an npz of a finished mesh, ``box:LxWxH`` in metres, or
+            ``hull``: of one object, what the silhouettes of the reference sequence enclose.
         photographs: folder of unlabelled photographs; find_object: the object does not fill them, find it
             first, by saliency (true) or by the box detector that ships and the labels of card.detector ("detector").
         reference, azimuths: the sequence that defines where front is, and the JSON with its azimuths.
@@ -157,6 +161,28 @@ class Synthetic:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """The one turn of pictures that ``data.shape: [hull]`` makes a mesh and poses of; what it is assumed to be stands
+    in :mod:`dinemo_training.sequences.one_turn`.
+
+    Attributes:
+        hfov_deg: horizontal field of view of its pictures. elevation_deg: of the camera above the object; None: found
+            from the silhouettes. between: pictures drawn of the hull, with the turn's own colours, from where no
+            picture was taken; 0: none.
+    """
+
+    hfov_deg: float = DEFAULT_HFOV_DEG
+    elevation_deg: float | None = None
+    between: int = 240
+
+    def __post_init__(self) -> None:
+        _require(5 <= self.hfov_deg <= 120, "turn.hfov_deg", self.hfov_deg, "5 to 120")
+        _require(self.elevation_deg is None or 0 <= self.elevation_deg <= 80, "turn.elevation_deg", self.elevation_deg,
+                 "0 to 80, or nothing to find it")
+        _require(self.between >= 0, "turn.between", self.between, "0 (none) or more")
+
+
+@dataclass(frozen=True)
 class Mesh:
     """The neural mesh: vertices wanted, and how CAD files are turned (see
     ``dinemo_training.synthetic.shape.mean_mesh.AXES``).
@@ -191,6 +217,8 @@ class Learning:
         sigma: distance over which neighbouring vertices share a target, times the object's longest side.
         temperature: of the softmax over vertices; the bundle's card repeats it.
         crop: side of training crops in pixels; the bundle works at ``card.image.size``.
+        augmentation: fields of :class:`dinemo_training.data.augmentation.AugmentConfig` that differ from its defaults:
+            ``{mirror: 0.0}`` for what is not left-right symmetric.
         workers: processes that prepare examples. init: checkpoint to start from instead of pretrained weights.
         freeze: of a transformer only the read-out learns. views: then so many augmented views are put through the
             transformer once per round and kept on disk; 0 puts a new view through it whenever one is needed.
@@ -207,8 +235,10 @@ class Learning:
     init: str | None = None
     freeze: bool = False
     views: int = 0
+    augmentation: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.augment_config()
         _require(self.batch >= 1, "learning.batch", self.batch, "1 or more")
         _require(0 < self.lr < 1, "learning.lr", self.lr, "above 0, below 1")
         _require(0 < self.sigma < 1, "learning.sigma", self.sigma, "a share of the longest side, 0 to 1")
@@ -219,6 +249,22 @@ class Learning:
                  "0, or with freeze: true the number of views whose tokens are kept")
         _require(not self.freeze or "vit" in self.backbone, "learning.freeze", self.freeze,
                  f"false for {self.backbone}; only a vision transformer can be frozen")
+
+    def augment_config(self) -> AugmentConfig:
+        """What is done to training crops; RecipeError names a field that there is not, or that is no such number."""
+        known = {item.name: item.default for item in fields(AugmentConfig) if item.name != "size"}
+        for name, value in self.augmentation.items():
+            _require(name in known, "learning.augmentation", name, ", ".join(known))
+            if isinstance(known[name], tuple):
+                good = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) \
+                    and 0 < value[0] <= value[1] <= 4
+                allowed = "two numbers above 0, the smaller first"
+            else:
+                good = _is_number(value) and 0 <= value <= (180 if name.endswith("_deg") else 1)
+                allowed = "0 to 180" if name.endswith("_deg") else "0 to 1"
+            _require(good, f"learning.augmentation.{name}", value, allowed)
+        return AugmentConfig(size=self.crop, **{name: tuple(value) if isinstance(value, list) else value
+                                                for name, value in self.augmentation.items()})
 
 
 # Category-neutral: what the car bundle was trained with. Pools and labels without data drop out, see adapted().
@@ -248,6 +294,7 @@ class Recipe:
     size_log_sigma: list = field(default_factory=lambda: [0.10, 0.06, 0.08])
     data: Data = field(default_factory=Data)
     mesh: Mesh = field(default_factory=Mesh)
+    turn: Turn = field(default_factory=Turn)
     synthetic: Synthetic = field(default_factory=Synthetic)
     negatives: int = 1200
     teacher: str = "cnn"
@@ -275,17 +322,29 @@ class Recipe:
         _require(not self.synthetic.scenes or bool(self.mesh.profile and self.data.renders), "synthetic.scenes",
                  self.synthetic.scenes, "0 without mesh.profile and data.renders: scenes are drawn of vessels")
 
+        if HULL in self.data.shape:
+            _require(self.data.shape == [HULL] and not self.data.sequences, "data.shape", self.data.shape,
+                     f"{HULL} alone, with one sequence (data.reference) and no other: it is one object")
         check_licenses(self.licenses)
         self.bundle_card()
 
-    def bundle_card(self) -> Card:
-        """The card of the bundle before anything was measured; RecipeError names a key that is wrong."""
+    @property
+    def one_object(self) -> bool:
+        """Whether the mesh is the hull of one object, seen in one turn."""
+        return HULL in self.data.shape
+
+    def bundle_card(self, size: list | None = None) -> Card:
+        """The card of the bundle before anything was measured; RecipeError names a key that is wrong.
+
+        Args:
+            size: length, width and height in metres, where something knows them better than the recipe.
+        """
         document = {"version": "1", "description": f"{self.category}: trained without pose labels of real images",
                     "license": "see where the training pictures come from",
                     "weights_license": vars(weights_license(self)), "detector": {"labels": [self.category]},
                     **self.card,
                     "category": self.category,
-                    "size_prior": {"mean_m": list(self.size), "log_sigma": list(self.size_log_sigma)}}
+                    "size_prior": {"mean_m": list(size or self.size), "log_sigma": list(self.size_log_sigma)}}
         if not isinstance(document.get("features", {}), dict):
             raise RecipeError(f"card: features must be a mapping, got {_quoted(document['features'])}")
         document["features"] = document.get("features", {}) | {"temperature": self.learning.temperature}
@@ -369,6 +428,11 @@ _REMEDY = {"synthetic": "give CAD models with --shape (or data.renders in the re
            "photographs": "give --images", "negatives": "set negatives to a number above 0"}
 
 
+def is_named_shape(source: str) -> bool:
+    """Whether a source of ``data.shape`` says what the shape is, and is no file or folder."""
+    return source == HULL or source.startswith("box:")
+
+
 def load_recipe(path: str | Path) -> Recipe:
     """Read a YAML recipe.
 
@@ -400,7 +464,8 @@ def build_recipe(data: dict, where: str) -> Recipe:
         if not isinstance(data["rounds"], list):
             raise RecipeError(f"{where}: rounds must be a list, got {_quoted(data['rounds'])}")
         data["rounds"] = [_build(Round, r, f"{where}: rounds") for r in data["rounds"]]
-    for name, kind in (("data", Data), ("mesh", Mesh), ("synthetic", Synthetic), ("learning", Learning)):
+    for name, kind in (("data", Data), ("turn", Turn), ("mesh", Mesh), ("synthetic", Synthetic),
+                       ("learning", Learning)):
         data[name] = _build(kind, data.get(name) or {}, f"{where}: {name}")
     return _build(Recipe, data, where)
 

@@ -17,10 +17,9 @@ from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.bop_objects import read_objects
 from dinemo_ros.evaluation.bop_scene import SupportFile, read_bop
 from dinemo_ros.io.files import write_file
-from dinemo_ros.model.bundle import load_bundle
+from dinemo_ros.model.bundle import Card, load_bundle
 from dinemo_ros.process.child_python import python_command, python_environment
 
-from ..data.augmentation import AugmentConfig
 from ..data.batches import CorrespondenceSampler
 from ..data.example_stream import ExampleStream, Pool, parse_pool
 from ..data.feature_cache import LINKS, write_features
@@ -28,6 +27,7 @@ from ..data.foreground import SaliencyMask
 from ..data.label_store import read_labels, write_labels
 from ..data.negatives import write_negatives
 from ..data.photographs import by_detector, by_saliency, prepare
+from ..data.plain_background import ObjectMask
 from ..data.posed_crops import load_posed_crops
 from ..data.presence_boxes import Sources
 from ..evaluation.bundle_accuracy import evaluate_bundle
@@ -50,10 +50,13 @@ from ..pseudo_labels.labelling import (
     select,
 )
 from ..pseudo_labels.neighbour_consistency import with_neighbour_consistency
+from ..sequences.one_turn import fit_turn, read_turn, write_turn
 from ..sequences.posed_templates import align, read_reference_azimuths, read_sequence, write_templates
+from ..sequences.views_between import write_views
 from ..synthetic.assets.vessel_catalogue import VesselCatalogue
 from ..synthetic.shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape
 from ..synthetic.shape.vessel_shape import save_vessel_shape
+from ..synthetic.shape.visual_hull import hull_mesh
 from .inputs import parse_size
 from .leakage import mean_files, notes
 from .old_names import existing
@@ -103,8 +106,29 @@ class Work:
             print(f"mean shape of {len(files)} CAD models: {', '.join(f.name for f in files)}")
             mesh = self.recipe.mesh
             save_shape(out, *mean_mesh(models, size, mesh.vertices, mesh.body, mesh.filled))
-        shape = CategoryShape.load(out)
+        return self._shape_figures()
+
+    def _shape_figures(self) -> dict:
+        shape = self._mesh()
         return {"vertices": len(shape.vertices), "faces": len(shape.faces), "size_m": shape.size.round(4).tolist()}
+
+    def hull(self) -> dict:
+        """The mesh of one object from the silhouettes of its turn, and the turn's pictures with their poses."""
+        data, spec = self.recipe.data, self.recipe.turn
+        frames, azimuths, width = read_turn(Path(data.reference), data.azimuths and Path(data.azimuths),
+                                            ObjectMask(SaliencyMask()))
+        turn = fit_turn(frames, azimuths, width, spec.hfov_deg, spec.elevation_deg)
+        print(turn.told())
+        mesh = hull_mesh(turn.sequence, np.array(self.recipe.size), self.recipe.mesh.vertices)
+        save_shape(self.run / "shape.npz", mesh.vertices, mesh.faces)
+        write_turn(turn, mesh, self.pool("turn"))
+        return self._shape_figures() | turn.figures()
+
+    def turn_views(self) -> dict:
+        """The turn's pictures, and pictures drawn between them."""
+        out, between = self.pool("sequences"), self.recipe.turn.between
+        write_views(load_posed_crops(self.pool("turn")), self._mesh(), between, self.recipe.seed, out)
+        return {"views": len(load_posed_crops(out)), "between": between}
 
     def photographs(self) -> dict:
         """Square crops of the photographs.
@@ -206,7 +230,7 @@ class Work:
         pools, figures = self._pools(number)
         backbone = create_student(learning.backbone, freeze=True)
         load_pretrained(backbone, learning.weights)
-        sampler = CorrespondenceSampler(self._mesh(), AugmentConfig(size=learning.crop), LINKS)
+        sampler = CorrespondenceSampler(self._mesh(), learning.augment_config(), LINKS)
         stream = ExampleStream(_read(pools), sampler, seed, 0, learning.views)
         views = write_features(existing(self.round(number), "features"), stream, backbone, workers=learning.workers)
         return figures | {"views": views}
@@ -231,7 +255,7 @@ class Work:
     def round_bundle(self, number: int) -> dict:
         """The round's weights as a bundle: to label with, and to see what the round brought."""
         out, figures = self.round(number), {}
-        figures["parity"] = export_bundle(out / "student.pt", self._mesh(), self.recipe.bundle_card(), out / "bundle")
+        figures["parity"] = export_bundle(out / "student.pt", self._mesh(), self._card(), out / "bundle")
         if self.held_out.is_dir():
             figures["held_out"] = evaluate_bundle(out / "bundle", self.held_out, limit=_ROUND_CHECK).summary()
         return figures
@@ -263,6 +287,7 @@ class Work:
                        "sigma": learning.sigma, "temperature": learning.temperature, "size": learning.crop,
                        "seed": seed, "workers": learning.workers, "feature-cache": cache}
             flags = ["--freeze"] if learning.freeze else []
+            flags += ["--augmentation", json.dumps(learning.augmentation)] if learning.augmentation else []
             data = [part for folder, share in pools.items() for part in ("--data", f"{folder}:{share}")]
             command("-m", "accelerate.commands.launch", "--multi_gpu", "-m", "dinemo_training.models.contrastive",
                     *data, *flags,
@@ -270,7 +295,7 @@ class Work:
             return
         config = TrainConfig(steps=spec.steps, batch=learning.batch, lr=learning.lr, sigma=learning.sigma,
                              temperature=learning.temperature, seed=seed, architecture=learning.backbone,
-                             freeze=learning.freeze, augmentation=AugmentConfig(size=learning.crop))
+                             freeze=learning.freeze, augmentation=learning.augment_config())
         train(_read(pools), self._mesh(), out, config, init=before, weights=weights, feature_cache=cache,
               workers=learning.workers,
               checkpoint_every=int(np.clip(spec.steps // 20, 10, 200)))  # short runs on slow machines are killed, too
@@ -280,7 +305,7 @@ class Work:
         rounds = range(len(self.recipe.rounds))[-self.recipe.average:]
         student = average_checkpoints([self.round(n) / "student.pt" for n in rounds], self.run / "student.pt")
         write_file(self.run / "train.json", (self.round(rounds[-1]) / "train.json").read_bytes())
-        parity = export_bundle(student, self._mesh(), self.recipe.bundle_card(), self.bundle)
+        parity = export_bundle(student, self._mesh(), self._card(), self.bundle)
         return {"parity": parity, "rounds_averaged": len(rounds), "int8": self._add_int8(),
                 "modes": len(self._mesh().modes)}
 
@@ -374,6 +399,10 @@ class Work:
             write_file(out / file.name, file.read_bytes())
         load_bundle(out)
         return {"bundle": str(out), "megabytes": round(size / 1e6, 2)}
+
+    def _card(self) -> Card:
+        """The card of this run's bundles; the size of one object is what its pictures say."""
+        return self.recipe.bundle_card(self._mesh().size.tolist() if self.recipe.one_object else None)
 
     def _mesh(self) -> CategoryShape:
         return CategoryShape.load(self.run / "shape.npz")

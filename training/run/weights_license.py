@@ -45,8 +45,10 @@ def _text(value: object) -> str:
 
 def used(data: Data, learning: Learning) -> dict[str, object]:
     """What a recipe teaches with: name of the key as ``licenses`` has it -> what it holds."""
+    from .recipe import is_named_shape
+
     found: dict[str, object] = {key: getattr(data, key) for key in _TAUGHT}
-    found["shape"] = [item for item in data.shape if not item.startswith("box:")]
+    found["shape"] = [item for item in data.shape if not is_named_shape(item)]
     found |= {f"renders.{name}": folders for name, folders in data.renders.items()}
     found |= {f"learning.{key}": getattr(learning, key) for key in ("weights", "init")}
     return {key: value for key, value in found.items() if value}

@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING
 
+from ..defaults import DEFAULT_HFOV_DEG
 from ..errors import DinemoError
 from ..train_stages import FAMILIES, RENAMED
 from . import options
@@ -26,10 +27,12 @@ _EPILOG = """\
 What the shape is made of decides what can be learnt:
   CAD models             renders teach the first round; photographs and sequences are welcome, none is needed
   box:LxWxH (metres)     no renders: --sequences must tell which way one of them faces
+  hull                   one object, of one turn of pictures and no model: --sequences is the folder of these
 
 examples:
   dinemo train --category mug --shape cad/mugs --size 0.12x0.09x0.10 --out engines/mug
   dinemo train --category car --images photos/ --shape cad/cars --sequences turntables/ --out engines/car
+  dinemo train --category my_mug --shape hull --sequences turn_of_my_mug/ --size 0.12x0.09x0.10 --out engines/my_mug
   dinemo train --config training/configs/car.yaml --data DATA --run runs/car --out engines/car
   dinemo train --run runs/car --resume            goes on where it stopped
   dinemo train report --run runs/car              one stage again
@@ -44,9 +47,10 @@ def add_parser(subparsers: Commands) -> None:
     parser.add_argument("stage", nargs="?", metavar="STAGE", type=_stage, help="only this stage of the run (default: "
                         "all that is missing)")
     parser.add_argument("--category", metavar="NAME", help="lower-case letters, digits and underscores")
-    parser.add_argument("--shape", action="append", metavar="DIR|FILE|box:LxWxH", help="folder of CAD models (OBJ, "
-                        "OFF, PLY, STL, glTF) that all face the same way, one such file, a finished .npz, or a box in "
-                        "metres; may be given several times")
+    parser.add_argument("--shape", action="append", metavar="DIR|FILE|box:LxWxH|hull", help="folder of CAD models "
+                        "(OBJ, OFF, PLY, STL, glTF) that all face the same way, one such file, a finished .npz, or a "
+                        "box in metres; may be given several times. hull: one object instead of a category, what the "
+                        "silhouettes of one turn of pictures (--sequences) enclose")
     parser.add_argument("--size", metavar="LxWxH", help="mean length, width and height of the category in metres; "
                         "it decides distance (CAD models have no unit)")
     parser.add_argument("--images", metavar="DIR", help="unlabelled photographs, one object each")
@@ -56,6 +60,10 @@ def add_parser(subparsers: Commands) -> None:
                         "for the one that says where front is")
     parser.add_argument("--reference", metavar="NAME", help="which sequence that is, if azimuth.json knows several; "
                         "no other entry is read")
+    parser.add_argument("--hfov", type=options.hfov, metavar="DEG", help="horizontal field of view of the turn of "
+                        f"--shape hull, degrees (default: the recipe's, or {DEFAULT_HFOV_DEG:g})")
+    parser.add_argument("--elevation", type=options.elevation, metavar="DEG", help="how high the camera of that turn "
+                        "stood, degrees above the object (default: found from the silhouettes)")
     parser.add_argument("--negatives", metavar="DIR", help="photographs without the object (default: drawn ones only)")
     parser.add_argument("--turntables", metavar="DIR", help="sequences with known azimuth to evaluate on, never "
                         "trained on")

@@ -15,9 +15,9 @@ from dinemo_training.data.batches import camera_centre, grid_coordinates, projec
 from dinemo_training.models.teachers import Teacher
 from dinemo_training.synthetic.render.rasterizer import rasterize, visible_vertices
 from dinemo_training.synthetic.shape.mean_mesh import vertex_normals
+from dinemo_training.synthetic.shape.visual_hull import visual_hull
 
 from .object_sequence import Frames, ObjectSequence
-from .visual_hull import visual_hull
 
 VIEWS_PER_VERTEX = 8  # of all frames that show a vertex, those that see it most squarely are kept
 _GRAZING = 0.15       # cosine between normal and view below which a vertex counts as not seen

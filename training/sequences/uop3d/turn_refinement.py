@@ -14,9 +14,9 @@ from dinemo_ros.geometry import se3, so3_exp, wrapped
 from dinemo_training.data.batches import grid_coordinates, project
 from dinemo_training.data.foreground import mask_box
 from dinemo_training.synthetic.render.rasterizer import rasterize, visible_vertices
+from dinemo_training.synthetic.shape.visual_hull import visual_hull
 
 from .object_sequence import ObjectSequence
-from .visual_hull import visual_hull
 
 _SPANS = np.radians([30.0, 18.0, 9.0])  # how far a frame may move in each pass
 _DAMPING = 0.7                          # all frames move at once

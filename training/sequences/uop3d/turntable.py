@@ -25,12 +25,11 @@ from dinemo_ros.geometry import pinhole_matrix, rotation_from_viewpoint, se3
 from dinemo_training.data.batches import project
 from dinemo_training.data.evenly import evenly_spread
 from dinemo_training.data.foreground import mask_box
-from dinemo_training.synthetic.render.rasterizer import rasterize
+from dinemo_training.synthetic.shape.visual_hull import hull_overlap, visual_hull
 
 from .instance import view_agreement, with_features
 from .object_sequence import Frames, ObjectSequence
 from .turn_refinement import refine_turn
-from .visual_hull import visual_hull
 
 _ELEVATIONS = np.radians([1, 5, 9, 13, 17, 22, 28])
 _DISTANCES = (2.2, 3.0, 4.2, 6.5)  # in units of the widest silhouette
@@ -122,19 +121,6 @@ def _settle(frames: Frames, azimuths: np.ndarray, elevation: float, distance: fl
             centres[i] += boxes[i].mean(0) - 0.5 * (uv.min(0) + uv.max(0))
         sequence = _with_cameras(frames, azimuths, elevation, distance, scale, centres)
     return sequence, hull_overlap(sequence, resolution)
-
-
-def hull_overlap(sequence: ObjectSequence, resolution: int = 48) -> float:
-    """Mean IoU of the hull's pictures with the silhouettes it was cut from: 1 for perfect masks and cameras."""
-    vertices, faces = visual_hull(sequence, resolution**3, resolution)
-    overlaps = []
-    for K, T, mask in zip(sequence.K, sequence.T_cam_own, sequence.masks, strict=True):
-        small = np.diag([0.5, 0.5, 1.0]) @ K
-        small[:2, 2] -= 0.25
-        drawn = rasterize(vertices, faces, small, T, (mask.shape[1] // 2, mask.shape[0] // 2)).mask
-        target = mask[::2, ::2] > 0
-        overlaps.append((drawn & target).sum() / max((drawn | target).sum(), 1))
-    return float(np.mean(overlaps))
 
 
 def _with_cameras(frames: Frames, azimuths: np.ndarray, elevation: float, distance: float, scale: float,

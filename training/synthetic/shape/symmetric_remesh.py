@@ -24,7 +24,7 @@ def symmetric_remesh(vertices: np.ndarray, faces: np.ndarray, vertex_count: int,
         Vertices [~vertex_count, 3] and faces [_, 3], outward, of the whole closed surface.
     """
     half = trimesh.Trimesh(vertices, faces, process=True)
-    points, area = half.vertices.copy(), _vertex_areas(half)
+    points, area = half.vertices.copy(), vertex_areas(half)
     on_plane = np.abs(points[:, 1]) < 1e-6
     points[on_plane, 1] = 0.0
 
@@ -46,10 +46,11 @@ def symmetric_remesh(vertices: np.ndarray, faces: np.ndarray, vertex_count: int,
     label = _assign(points, on_plane, seeds, is_plane)
     seeds[~is_plane] = points[cKDTree(points).query(seeds[~is_plane])[1]]
     seeds[is_plane] = points[on_plane][cKDTree(points[on_plane]).query(seeds[is_plane])[1]]
-    return _mirror(seeds, _dual_faces(label, half.faces), is_plane)
+    return _mirror(seeds, dual_faces(label, half.faces), is_plane)
 
 
-def _vertex_areas(mesh: trimesh.Trimesh) -> np.ndarray:
+def vertex_areas(mesh: trimesh.Trimesh) -> np.ndarray:
+    """[V] area that belongs to each vertex, in the square of the unit of length of ``mesh``."""
     area = np.zeros(len(mesh.vertices))
     for k in range(3):
         np.add.at(area, mesh.faces[:, k], mesh.area_faces / 3)
@@ -73,7 +74,7 @@ def _assign(points: np.ndarray, on_plane: np.ndarray, seeds: np.ndarray, is_plan
     return label
 
 
-def _dual_faces(label: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def dual_faces(label: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Triangles [_, 3] of cluster ids, one per triple of clusters that meet in fine triangles.
 
     Ragged cluster borders let a triple meet more than once, in both senses of rotation: the majority decides, and
