@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cups and bottles: frames of the CAD files, deformations, neural meshes, renders with exact labels."""
 
-from argparse import Namespace
 from dataclasses import replace
 
 import cv2
@@ -10,6 +9,7 @@ import pytest
 import yaml
 from posed_car import look_at
 from shared_data import shared_data
+from train_options import options
 
 from dinemo_ros.errors import DatasetError
 from dinemo_ros.geometry import rotation_angle
@@ -246,17 +246,14 @@ def test_a_recipe_names_a_kind_by_a_path_below_its_data(tmp_path):
               "mesh": {"profile": "vase.yaml", "vertices": 400}, "rounds": [{"steps": 1, "pools": {"synthetic": 1.0}}],
               "synthetic": {"renderer": "tabletop", "options": {"category": "$mesh.profile"}}, "average": 1}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    options = Namespace(config=str(tmp_path / "recipe.yaml"), data=str(tmp_path))
-    for name in ("category", "shape", "size", "images", "find_object", "sequences", "reference", "negatives", "seed",
-                 "turntables", "renders", "version", "detector_label"):
-        setattr(options, name, None)
-    found = resolve(options)
+    given = options("--config", tmp_path / "recipe.yaml", "--data", tmp_path)
+    found = resolve(given)
     assert found.resolved(found.synthetic.options) == {"category": str(tmp_path / "vase.yaml")}
     assert Work(found, tmp_path).shape()["size_m"] == pytest.approx([0.1, 0.1, 0.3], rel=0.05)
     with pytest.raises(RecipeError, match=r"mesh.profile: .*none.yaml does not exist"):
         recipe["mesh"]["profile"] = "none.yaml"
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-        resolve(options)
+        resolve(given)
 
 
 @pytest.mark.parametrize("line, told", [
