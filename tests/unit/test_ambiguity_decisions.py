@@ -16,9 +16,9 @@ from dinemo_ros.solver.ambiguity import (
     angles,
     azimuth_of,
     azimuth_posterior,
+    deviation,
     surface_area,
     turn_likelihoods,
-    turn_variance,
     turned_evidence,
     widened,
 )
@@ -146,15 +146,29 @@ def peaked(*places: int) -> np.ndarray:
 
 def test_a_fitted_posterior_replaces_the_local_variance_however_wide_that_is():
     covariance = 0.2 * np.eye(6)
-    assert axis_variance(widened(covariance, POSE[0], one_of(0, 1), True), POSE[0]) == pytest.approx(
-        0.5 * (2 * np.pi / TURNS) ** 2)
+    posterior = one_of(0, 1)
+    assert axis_variance(widened(covariance, POSE[0], posterior, True), POSE[0]) == pytest.approx(
+        deviation(posterior) ** 2)
+
+
+def test_the_deviation_holds_as_much_as_that_of_a_normal_error():
+    """A normal posterior has its own; a little doubt about all turns hardly widens it; not to know is 104 degrees."""
+    step, steps = 2 * np.pi / TURNS, angles()
+    for sigma in np.radians([15.0, 40.0]):
+        normal = np.exp(-0.5 * (steps / sigma) ** 2)
+        normal /= normal.sum()
+        assert deviation(normal) == pytest.approx(sigma, rel=0.03)
+        assert deviation(0.95 * normal + 0.05 / TURNS) < 1.15 * sigma
+    assert deviation(one_of(0)) == pytest.approx(0.6827 * 0.5 * step, rel=1e-3)
+    assert deviation(one_of(18)) == deviation(np.full(TURNS, 1 / TURNS)) == pytest.approx(UNIFORM_VARIANCE**0.5)
+    assert deviation(0.6 * one_of(0) + 0.4 * one_of(3)) == pytest.approx((3 - 0.5 + 0.0827 / 0.4) * step, rel=1e-3)
 
 
 def test_a_part_that_is_seen_leaves_little_doubt_and_one_that_is_behind_leaves_every_turn():
     """The likeliest turn shows the part (azimuth 0) or has it straight behind."""
     spec = AzimuthSpec(scale=1.0, unseen=1.0)
     seen, behind = azimuth_posterior(peaked(0), 0.0, spec), azimuth_posterior(peaked(0), np.pi, spec)
-    assert np.degrees(np.sqrt(turn_variance(seen))) < 60 < 80 < np.degrees(np.sqrt(turn_variance(behind)))
+    assert np.degrees(deviation(seen)) < 20 < 80 < np.degrees(deviation(behind))
     hidden = 1.0 * (np.exp(6.0) + 10) / 11  # 11 turns hide it, the mean of their likelihoods
     assert behind.min() == pytest.approx((1.0 + hidden) / (np.exp(6.0) + 35 + 36 * hidden))
 
@@ -175,9 +189,9 @@ def test_turns_that_hide_the_part_are_those_of_the_camera_that_is_behind():
 def test_blur_and_doubt_widen_by_as_much_as_they_say():
     sharp = np.where(np.arange(TURNS) == 0, 0.0, -50.0)
     wide = azimuth_posterior(sharp, 0.0, AzimuthSpec(scale=1.0, blur_deg=15.0))
-    assert np.degrees(np.sqrt(turn_variance(wide))) == pytest.approx(15.0, rel=0.01)
+    assert np.degrees(deviation(wide)) == pytest.approx(15.0, rel=0.03)
     doubted = azimuth_posterior(sharp, 0.0, AzimuthSpec(scale=1.0, doubt=0.1))
-    assert turn_variance(doubted) == pytest.approx(0.1 * UNIFORM_VARIANCE, rel=0.01)
+    np.testing.assert_allclose(doubted[1:], 0.1 / TURNS, rtol=1e-6)
     for posterior in (wide, doubted):
         assert posterior.sum() == pytest.approx(1.0) and (posterior >= 0).all()
 

@@ -35,7 +35,7 @@ Rows = TypeVar("Rows", Poses, PoseScore)  # dataclasses of tensors with one row 
 class Hypotheses:
     """H hypotheses of each of B crops, arrays or tensors [B, H, ...]; fields as in ``solver.refine.Refined``.
 
-    found: whether it counts. rank: by what the likeliest is chosen. azimuth: [B, H, TURNS] logarithms of the likelihoods
+    found: whether it counts. rank: by what the likeliest is chosen. azimuth: [B, H, TURNS] logarithms of the likelihood
     of turns, of categories whose azimuth may be uncertain, of others [B, H, 0].
     """
 

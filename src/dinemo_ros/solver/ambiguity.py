@@ -32,6 +32,7 @@ from .surface import Surface
 from .visibility import visible_row
 
 TURNS = 36  # ten degrees apart: a handle is wider than that
+_ONE_DEVIATION = math.erf(math.sqrt(0.5))  # of a normal error within one standard deviation
 
 
 def turn_likelihoods(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t: np.ndarray, size: np.ndarray,
@@ -87,18 +88,30 @@ def azimuth_of(R: np.ndarray, t: np.ndarray) -> float:
 def widened(covariance: np.ndarray, R: np.ndarray, posterior: np.ndarray, fitted: bool = False) -> np.ndarray:
     """``covariance`` [6, 6] of the pose with rotation ``R`` [3, 3], with the variance about z of ``posterior`` [TURNS].
 
-    The second moment is taken about the reported turn, not about the mean: what is published is that pose. Where the
-    posterior was not ``fitted`` and is one narrow peak, the local variance is the finer measurement and stays, but an
-    angle cannot be less known than not at all: more than the variance of a uniform one is no information.
+    What a ``fitted`` posterior says replaces the local variance, see :func:`deviation`. Of another one the second
+    moment is taken about the reported turn, not about the mean: what is published is that pose. Where it is one narrow
+    peak the local variance is the finer measurement and stays. An angle cannot be less known than not at all: more than
+    the variance of a uniform one is no information.
     """
-    spread, local = turn_variance(posterior), axis_variance(covariance, R)
-    variance = min(spread, UNIFORM_VARIANCE) if fitted else max(spread, min(local, UNIFORM_VARIANCE))
+    local = axis_variance(covariance, R)
+    if fitted:
+        variance = deviation(posterior) ** 2
+    else:
+        variance = max(float(np.sum(posterior * angles() ** 2)), min(local, UNIFORM_VARIANCE))
     return covariance if variance == local else with_axis_variance(covariance, R, variance)
 
 
-def turn_variance(posterior: np.ndarray) -> float:
-    """Second moment (rad^2) of ``posterior`` [TURNS] about no turn."""
-    return float(np.sum(posterior * angles() ** 2))
+def deviation(posterior: np.ndarray) -> float:
+    """Radians to either side of the reported turn that hold 68.3 % of ``posterior`` [TURNS], as of a normal error.
+
+    Not the root of the second moment: one percent of doubt about all turns makes ten degrees of that, and a handle that
+    is plainly seen would be announced like one that is guessed. At most what a uniform angle has.
+    """
+    step = 2 * math.pi / TURNS
+    around = np.round(np.abs(angles()) / step).astype(int)  # steps away from the reported turn, to either side
+    held = np.r_[0.0, np.cumsum(np.bincount(around, posterior))]
+    ends = np.r_[0.0, np.minimum((np.arange(len(held) - 1) + 0.5) * step, math.pi)]  # each turn stands for a step
+    return min(float(np.interp(_ONE_DEVIATION, held, ends)), math.sqrt(UNIFORM_VARIANCE))
 
 
 def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t: np.ndarray, size: np.ndarray,
