@@ -72,7 +72,8 @@ class ObjectPose(Hypothesis):
             is found where ``source`` is not "rgb", else empty or zeros.
         observations: what was known beside the picture, and whether the pose agrees with it.
         turns: [36] probability that the object is turned about its z axis by 0, 10, 20 ... degrees from the pose, of a
-            category whose azimuth a single part tells (a cup's handle); empty of others.
+            category whose azimuth a single part tells (a cup's handle); empty of others, and where no ``azimuth`` was
+            fitted for the bundle's card.
         track_id: number of the object over a sequence of images, from the tracker; None without one.
     """
 

@@ -13,13 +13,13 @@ from shared_data import ROOT
 
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.evaluation.synthetic import read_synthetic, synthetic_entries
-from dinemo_ros.geometry import turn
 from dinemo_ros.model.azimuth import AzimuthSpec
 from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.model.symmetry import Symmetry, axis_variance
-from dinemo_ros.solver.ambiguity import TURNS, angles, azimuth_posterior, deviation
+from dinemo_ros.solver.ambiguity import azimuth_posterior
+from dinemo_ros.turns import TURNS, angles, deviation
 from dinemo_training.export import azimuth_uncertainty
-from dinemo_training.export.azimuth_uncertainty import Turns, fit, likeliest, measure, turn_between
+from dinemo_training.export.azimuth_uncertainty import Turns, fit, likeliest, measure
 from dinemo_training.run.plan import stages_of
 from dinemo_training.run.recipe import Mesh, Recipe, Synthetic
 from dinemo_training.run.run_folder import RunFolder
@@ -71,12 +71,6 @@ def test_density_is_that_of_a_distribution():
     many = Turns(np.repeat(one.likelihoods, 720, 0), np.repeat(one.azimuth, 720), turns, *[np.zeros(720)] * 2,
                  np.full(720, "L0"))
     assert np.exp(many.log_densities(TRUE)).sum() * 2 * np.pi / 720 == pytest.approx(1.0, abs=1e-3)
-
-
-def test_turns_are_counted_from_the_reported_pose_to_the_true_one():
-    R = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-    assert turn_between(R, R @ turn(0.7)) == pytest.approx(0.7)
-    assert turn_between(R, R @ turn(-3.0)) == pytest.approx(-3.0)
 
 
 @pytest.fixture

@@ -12,17 +12,15 @@ from dinemo_ros.geometry import rotation_from_viewpoint, turn
 from dinemo_ros.model.azimuth import NOT_FITTED, AzimuthSpec
 from dinemo_ros.model.symmetry import UNIFORM_VARIANCE, axis_variance
 from dinemo_ros.solver.ambiguity import (
-    TURNS,
-    angles,
     azimuth_of,
     azimuth_posterior,
-    deviation,
     surface_area,
     turn_likelihoods,
     turned_evidence,
     widened,
 )
 from dinemo_ros.solver.visibility import visibility_table, visible_row
+from dinemo_ros.turns import TURNS, angles, deviation
 
 FOCAL, CENTRE, CELLS, LEVEL = 24.0, 9.5, 20, 0.12
 SIZE = np.array([1.1, 0.9, 1.05])

@@ -38,8 +38,9 @@ from dinemo_ros.model.azimuth import AzimuthSpec
 from dinemo_ros.model.bundle import Bundle, load_bundle, rewrite_card
 from dinemo_ros.model.symmetry import Symmetry
 from dinemo_ros.process.console import command_main
-from dinemo_ros.solver.ambiguity import TURNS, angles, azimuth_of, azimuth_posterior, deviation
+from dinemo_ros.solver.ambiguity import azimuth_of, azimuth_posterior
 from dinemo_ros.solver.visibility import direction_index, visibility_table
+from dinemo_ros.turns import TURNS, angles, deviation, turn_between
 from dinemo_ros.uncertainty import UncertaintySpec
 from dinemo_ros.verification.spec import PresenceSpec
 
@@ -137,12 +138,6 @@ def measure(bundle: Bundle, folders: Sequence[Path], count: int | None = None) -
                              level.name if level else CLEAN))
     return Turns(*(np.array(column) for column in zip(*rows, strict=True))) if rows else Turns(
         np.empty((0, TURNS)), *(np.empty(0) for _ in range(5)))
-
-
-def turn_between(R: np.ndarray, R_true: np.ndarray) -> float:
-    """Radians by which ``R`` [3, 3] has to be turned about object z to be as near to ``R_true`` as can be."""
-    M = R_true.T @ R
-    return math.atan2(M[0, 1] - M[1, 0], M[0, 0] + M[1, 1])
 
 
 def _chosen(folder: Path, count: int | None) -> list[SyntheticFrame]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..geometry import turn
-from ..solver.ambiguity import angles
 from ..solver.refine import CORRELATED
+from ..turns import angles
 from .category import DeviceCategory
 from .poses import Poses
 from .refine import seen_from

@@ -27,12 +27,10 @@ import numpy as np
 from ..geometry import turn, wrapped
 from ..model.azimuth import HANDLE_SEEN_DEG, AzimuthSpec
 from ..model.symmetry import UNIFORM_VARIANCE, axis_variance, with_axis_variance
+from ..turns import TURNS, angles, blurred, deviation
 from .similarity import SimilarityVolume
 from .surface import Surface
 from .visibility import visible_row
-
-TURNS = 36  # ten degrees apart: a handle is wider than that
-_ONE_DEVIATION = math.erf(math.sqrt(0.5))  # of a normal error within one standard deviation
 
 
 def turn_likelihoods(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t: np.ndarray, size: np.ndarray,
@@ -65,20 +63,6 @@ def azimuth_posterior(likelihoods: np.ndarray, azimuth: float, spec: AzimuthSpec
     return (1.0 - spec.doubt) * blurred(weight / weight.sum(), math.radians(spec.blur_deg)) + spec.doubt / TURNS
 
 
-def blurred(posterior: np.ndarray, deviation: float) -> np.ndarray:
-    """``posterior`` [TURNS] with a normal error of this standard ``deviation`` (radians) in every turn."""
-    if deviation <= 0.0:
-        return posterior
-    kernel = np.exp(-0.5 * (angles() / deviation) ** 2)
-    turned = np.fft.irfft(np.fft.rfft(posterior) * np.fft.rfft(kernel / kernel.sum()), TURNS)
-    return np.maximum(turned, 0.0)  # rounding
-
-
-def angles() -> np.ndarray:
-    """[TURNS] the turns in radians, -pi to pi, zero first."""
-    return wrapped(2 * np.pi / TURNS * np.arange(TURNS))
-
-
 def azimuth_of(R: np.ndarray, t: np.ndarray) -> float:
     """Radians, of the camera about the axis of an object at the pose R [3, 3], t [3]; 0 sees its front."""
     camera = -R.T @ t
@@ -99,19 +83,6 @@ def widened(covariance: np.ndarray, R: np.ndarray, posterior: np.ndarray, fitted
     else:
         variance = max(float(np.sum(posterior * angles() ** 2)), min(local, UNIFORM_VARIANCE))
     return covariance if variance == local else with_axis_variance(covariance, R, variance)
-
-
-def deviation(posterior: np.ndarray) -> float:
-    """Radians to either side of the reported turn that hold 68.3 % of ``posterior`` [TURNS], as of a normal error.
-
-    Not the root of the second moment: one percent of doubt about all turns makes ten degrees of that, and a handle that
-    is plainly seen would be announced like one that is guessed. At most what a uniform angle has.
-    """
-    step = 2 * math.pi / TURNS
-    around = np.round(np.abs(angles()) / step).astype(int)  # steps away from the reported turn, to either side
-    held = np.r_[0.0, np.cumsum(np.bincount(around, posterior))]
-    ends = np.r_[0.0, np.minimum((np.arange(len(held) - 1) + 0.5) * step, math.pi)]  # each turn stands for a step
-    return min(float(np.interp(_ONE_DEVIATION, held, ends)), math.sqrt(UNIFORM_VARIANCE))
 
 
 def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t: np.ndarray, size: np.ndarray,

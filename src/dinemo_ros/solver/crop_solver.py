@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import attrgetter
 from typing import TypeVar
 
@@ -16,7 +17,8 @@ import numpy as np
 from ..geometry import HALF_TURN, turn
 from ..model.symmetry import Symmetry
 from ..pose import Observation
-from .ambiguity import angles, azimuth_of, azimuth_posterior, turn_likelihoods, turned_evidence, widened
+from ..turns import angles
+from .ambiguity import azimuth_of, azimuth_posterior, turn_likelihoods, turned_evidence, widened
 from .category import COARSE_SAMPLES, Category
 from .coarse import SHIFT, Target, coarse_search, make_sums, select_distinct
 from .nearest_view import nearest_starts
@@ -222,17 +224,21 @@ class CropSolver:
         The score is a mean over the object's cells: a pose that hides the handle behind the body loses nothing by it,
         though it leaves the handle in the picture unexplained. The sum tells.
         """
-        c = self._category
-
-        def total(pose: Refined) -> float:
-            return turned_evidence(volume, c.surface, pose.R, pose.t, np.exp(pose.log_size), target.focal,
-                                   target.centre, c.azimuth.level)
-
+        total = partial(self._total, volume, target)
         best = max(poses, key=total)
-        angle = angles()[self._turn_likelihoods(volume, target, best).argmax()]
-        likeliest = Refined(best.R @ turn(angle), best.t.copy(), best.log_size.copy())
+        return _distinct([*poses, self._turned(volume, target, best)], self._category.symmetry, total)
+
+    def _turned(self, volume: SimilarityVolume, target: Target, pose: Refined) -> Refined:
+        """``pose`` at its likeliest turn about the object's axis, refined there."""
+        angle = angles()[self._turn_likelihoods(volume, target, pose).argmax()]
+        likeliest = Refined(pose.R @ turn(angle), pose.t.copy(), pose.log_size.copy())
         self._gauss_newton_refinement(volume, target, [likeliest], _FOLLOW_STEPS)
-        return _distinct([*poses, likeliest], self._category.symmetry, total)
+        return likeliest
+
+    def _total(self, volume: SimilarityVolume, target: Target, pose: Refined) -> float:
+        """Evidence of the whole view, see ``ambiguity.py``."""
+        return turned_evidence(volume, self._category.surface, pose.R, pose.t, np.exp(pose.log_size), target.focal,
+                               target.centre, self._category.azimuth.level)
 
     def _turn_likelihoods(self, volume: SimilarityVolume, target: Target, pose: Refined) -> np.ndarray:
         """Of the turns of ``pose`` about the object's axis, see ``ambiguity.py``."""
