@@ -166,7 +166,7 @@ def _handle_visibility(bundle: Bundle) -> Callable[[SyntheticFrame], float]:
 def likeliest(turns: Turns, level: float) -> AzimuthSpec:
     """The posterior under which the true turns are likeliest, value by value in turn.
 
-    level: of the bundle that ``turns`` were measured with.
+    level: a cosine, of the bundle that ``turns`` were measured with.
 
     Raises:
         ValueError: too few pictures.
