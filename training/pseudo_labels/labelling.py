@@ -117,8 +117,8 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
     shows the opposite side more often, a label needs up to twice the margin: by Bayes' rule, a view from the rear is
     the likelier mistake the more there are from the front. ``drop``: of what is left in each bin, the share of the
     smallest margin goes as well. ``keep``: at most so many, those of the largest margin (0: all), to compare labellers
-    whose scores do not mean the same. Where a part alone tells the azimuth (``symmetry.uncertain_azimuth``), a label that
-    has it behind the object says only that it was not found: it goes.
+    whose scores do not mean the same. Where a part alone tells the azimuth (``symmetry.uncertain_azimuth``), a label
+    that has it behind the object says only that it was not found: it goes.
     """
     def sure(label: Label | None, margin: float) -> bool:
         return label is not None and label.margin >= margin
