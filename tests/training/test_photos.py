@@ -2,6 +2,8 @@
 # ruff: noqa: E402  (imports after importorskip)
 """Preparing photographs: padded squares, bad files named, nothing done twice."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -13,9 +15,19 @@ for _module in ("timm", "tqdm"):
 from shared_data import shared_data
 from teacher_models import require_models
 
+from dinemo_ros.errors import BundleError
 from dinemo_training.data.foreground import SaliencyMask, mask_box
-from dinemo_training.data.photographs import PHOTO_MARGIN, crop_photo, load_photo, prepare
+from dinemo_training.data.photographs import (
+    PHOTO_MARGIN,
+    by_detector,
+    by_saliency,
+    crop_photo,
+    load_photo,
+    prepare,
+)
 from dinemo_training.data.posed_crops import CROP_SIDE
+
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -118,11 +130,29 @@ def test_saliency_finds_the_car_and_leaves_out_where_it_is_small(tmp_path):
     images.mkdir()
     cv2.imwrite(str(images / "far.png"), scene)
     cv2.imwrite(str(images / "near.png"), car)
-    assert prepare(images, tmp_path / "out", find_object=True) == ["near"]
+    assert prepare(images, tmp_path / "out", by_saliency()) == ["near"]
     mask = cv2.imread(str(tmp_path / "out/masks/near.png"), cv2.IMREAD_GRAYSCALE)
     x0, y0, x1, y1 = mask_box(np.where(mask > 127, 255, 0).astype(np.uint8))
     assert max(x1 - x0, y1 - y0) == pytest.approx(CROP_SIDE / PHOTO_MARGIN, abs=3)
     assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((CROP_SIDE / 2, CROP_SIDE / 2), abs=2)
+
+
+def test_the_detector_finds_the_one_object_and_leaves_out_where_there_are_several_or_none(tmp_path):
+    images = tmp_path / "photographs"
+    images.mkdir()
+    espresso = cv2.imread(str(TESTS / "unit" / "real_photographs" / "espresso.jpg"))
+    height, width = espresso.shape[:2]
+    cv2.imwrite(str(images / "one.png"), espresso)
+    cv2.imwrite(str(images / "two.png"), np.hstack([espresso, espresso]))
+    cv2.imwrite(str(images / "none.png"), np.full((200, 300, 3), 120, np.uint8))
+    cv2.imwrite(str(images / "small.png"), cv2.copyMakeBorder(espresso, 0, 3 * height, 0, 3 * width,
+                                                              cv2.BORDER_CONSTANT, value=(120, 120, 120)))
+    assert prepare(images, tmp_path / "out", by_detector(["cup"])) == ["one"]
+    photo = load_photo(tmp_path / "out", "one")
+    x0, y0, x1, y1 = photo.box
+    assert max(x1 - x0, y1 - y0) == pytest.approx(CROP_SIDE / PHOTO_MARGIN, abs=3) and photo.mask is None
+    with pytest.raises(BundleError, match="knows none of anvil"):
+        by_detector(["anvil"])
 
 
 def test_mask_box_holds_exactly_the_mask():

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Covariances by source and modes of shape: what is written into a bundle, and when a run does it."""
+"""Covariances by source: what is written into a bundle, and when a run does it."""
 
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from shared_data import ROOT
 
@@ -16,8 +15,6 @@ from dinemo_training.export import source_uncertainty
 from dinemo_training.run.plan import stages_of
 from dinemo_training.run.recipe import Mesh, Recipe, RecipeError, Synthetic
 from dinemo_training.run.run_folder import RunFolder
-from dinemo_training.synthetic.assets.vessel_catalogue import VesselCatalogue
-from dinemo_training.synthetic.shape.vessel_modes import add_modes, mesh_modes, profile_modes
 
 SCENE = ROOT / "config" / "demo_scene_cups"
 
@@ -53,23 +50,6 @@ def test_too_few_scenes_are_told_and_write_nothing(cup):
     with pytest.raises(ValueError, match="no source has 40 poses; render more scenes"):
         source_uncertainty.calibrate_sources(cup, scenes())
     assert (cup / "model.yaml").read_bytes() == before
-
-
-def test_modes_move_the_wall_and_what_is_on_it(cup):
-    """The first ones of invented mugs: the same for all points of a height, nothing on the axis, nothing upwards."""
-    catalogue = VesselCatalogue("cup", None)
-    modes, mesh = profile_modes(catalogue), load_bundle(cup).mesh
-    moved = mesh_modes(mesh.vertices, modes, float(mesh.extent[1]))
-    assert moved.shape == (2, len(mesh.vertices), 3) and not moved[..., 2].any()
-    radius = np.hypot(mesh.vertices[:, 0], mesh.vertices[:, 1])
-    assert not moved[:, radius < 1e-6].any()
-    top = mesh.vertices[:, 2] > 0.45 * mesh.extent[2]
-    outward = np.sum(moved[0, top, :2] * mesh.vertices[top, :2], axis=1) / np.maximum(radius[top], 1e-9)
-    wall = radius[top] > 0.4 * mesh.extent[1]
-    assert np.ptp(outward[wall] / np.minimum(radius[top][wall], 0.5 * mesh.extent[1])) < 0.02
-    # Of the deviations of the profiles the two modes hold most.
-    reach = add_modes(cup, catalogue)
-    assert np.allclose(load_bundle(cup).mesh.modes, moved, atol=1e-6) and 0.03 < min(reach) <= max(reach) < 0.5
 
 
 def recipe(**changes):

@@ -27,7 +27,7 @@ from dinemo_training.synthetic.render.dataset import write_dataset
 from dinemo_training.synthetic.render.rasterizer import rasterize
 from dinemo_training.synthetic.render.tabletop import TabletopSynthesizer
 from dinemo_training.synthetic.shape.mean_mesh import save_shape, vertex_normals
-from dinemo_training.synthetic.shape.vessel_mesh import mean_profile, vessel_mesh
+from dinemo_training.synthetic.shape.vessel_mesh import vessel_mesh
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_skins_are_opaque_on_cups_and_often_clear_on_bottles():
 
 @pytest.mark.parametrize("is_open, size", [(True, (0.113, 0.082, 0.095)), (False, (0.07, 0.07, 0.25))])
 def test_mesh_is_closed_outward_and_of_the_size_asked_for(beaker, is_open, size, tmp_path):
-    vertices, faces, places = vessel_mesh([beaker], np.array(size), is_open, 700)
+    vertices, faces, places = vessel_mesh(beaker.profile, np.array(size), is_open, 700)
     assert 450 < len(vertices) <= 700
     assert np.ptp(vertices, axis=0) == pytest.approx(size, rel=0.02)
     assert vertices[:, 1].min() == pytest.approx(-vertices[:, 1].max(), rel=0.02), "left and right are mirror images"
@@ -128,7 +128,7 @@ def test_mesh_is_closed_outward_and_of_the_size_asked_for(beaker, is_open, size,
 
 def test_a_ring_of_a_cups_body_is_one_place(beaker):
     """What the handle alone tells apart may share a feature; outside and inside, and the handle, may not."""
-    vertices, faces, places = vessel_mesh([beaker], np.array([0.113, 0.082, 0.095]), True, 700)
+    vertices, faces, places = vessel_mesh(beaker.profile, np.array([0.113, 0.082, 0.095]), True, 700)
     normals = np.tile([0, 0, 1.0], (len(vertices), 1))
     positions, place = CategoryShape(vertices, faces, normals, places).distinct_places()
     assert np.allclose(positions[place], places, atol=1e-5) and place.max() + 1 == len(positions)
@@ -143,7 +143,7 @@ def test_a_ring_of_a_cups_body_is_one_place(beaker):
     assert np.allclose(positions[place[handle[0]]], vertices[tube].mean(axis=0), atol=1e-5)
     top, floor = (places[np.argmin(np.linalg.norm(vertices - p, axis=1))] for p in ([0.041, 0, 0.03], [0.035, 0, 0.03]))
     assert np.linalg.norm(top - floor) > 0.01
-    assert vessel_mesh([beaker], np.array([0.07, 0.07, 0.25]), False)[2] is None
+    assert vessel_mesh(beaker.profile, np.array([0.07, 0.07, 0.25]), False)[2] is None
     own, none = CategoryShape(vertices, faces, normals).distinct_places()
     assert np.array_equal(own, vertices) and none is None
     rarity = CategoryShape(vertices, faces, normals, places).rarity()
@@ -153,7 +153,7 @@ def test_a_ring_of_a_cups_body_is_one_place(beaker):
 
 def test_handle_that_the_picture_does_not_show_where_the_mesh_has_it_is_not_learnt_from(beaker):
     """A cup without a handle, seen from the side: the table beside it must not be called handle."""
-    vertices, faces, places = vessel_mesh([beaker], np.array([0.113, 0.082, 0.095]), True, 700)
+    vertices, faces, places = vessel_mesh(beaker.profile, np.array([0.113, 0.082, 0.095]), True, 700)
     body = ~(vertices[faces][:, :, 0].max(axis=1) > 0.0415)
     K, T = np.array([[300.0, 0, 95.5], [0, 300.0, 95.5], [0, 0, 1]]), look_at(90, 10, centre=(0, 0, 0.3))
     mask = rasterize(vertices, faces[body], K, T, (192, 192)).mask
@@ -169,11 +169,6 @@ def test_handle_that_the_picture_does_not_show_where_the_mesh_has_it_is_not_lear
         assert len(ids) > 50
         off_body[name] = int((vertices[ids, 0] > 0.055).sum())
     assert off_body["places"] == 0 and off_body["none"] > 0
-
-
-def test_mean_profile_of_one_vessel_is_its_own(beaker):
-    profile = mean_profile([beaker])
-    assert profile.max() == pytest.approx(0.5) and profile[0] / profile[-1] == pytest.approx(0.8, abs=0.03)
 
 
 @pytest.mark.parametrize("category", sorted(CATEGORIES))

@@ -131,6 +131,7 @@ def test_where_the_foreground_leaves_the_picture_the_outline_is_silent():
     left, right = outline[3, 16], outline[3, 0]
     assert left == 0.0 and right > 0.0
     assert outline_term(np.zeros((CELLS, CELLS), np.float32)).shape == (4, 0)
+    assert outline_term(np.ones((CELLS, CELLS), np.float32)).shape == (4, 0), "an object that fills the map has none"
 
 
 def test_the_slope_of_the_outline_is_that_of_the_reach(category):

@@ -26,8 +26,8 @@ class BatchConfig:
 class CorrespondenceSampler:
     """Projects the category mesh, scaled to the instance's box, into augmented crops.
 
-    Every instance uses the mean shape: the student learns where a pixel lies *in the category box*, which is what
-    the solver needs to know, rather than which part it is (a hood is longer here and shorter there).
+    An instance whose shape is not told has the mean one: the student learns where a pixel lies *in the category box*,
+    which is what the solver needs to know, rather than which part it is (a hood is longer here and shorter there).
     """
 
     def __init__(self, shape: CategoryShape, augmentation: augment.AugmentConfig,
@@ -50,7 +50,7 @@ class CorrespondenceSampler:
         What may be pasted: ``background`` and ``occluder`` [S, S, 3], and the object of ``neighbour`` (with a mask).
         """
         a = self.augmentation
-        points = self.shape.at_size(crop.size)
+        points = self.shape.at_size(crop.size, crop.shape)
         image, mask, K, T = augment.random_view(rng, crop.image(), crop.foreground(), crop.K, crop.T_cam_obj,
                                                 project(points, crop.K, crop.T_cam_obj), background, a)
         if mask is not None and mask.any() and rng.random() < a.background:

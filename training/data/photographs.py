@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,12 +22,15 @@ from tqdm import tqdm
 
 from dinemo_ros.camera.crop import BORDER_GREY
 from dinemo_ros.camera.pinhole import Camera
-from dinemo_ros.errors import ImageError
+from dinemo_ros.detection.onnx_detector import load_detector
+from dinemo_ros.detection.regions import overlap
+from dinemo_ros.errors import BundleError, ImageError
 from dinemo_ros.geometry import pinhole_matrix
 from dinemo_ros.io.files import write_file
 from dinemo_ros.io.overlay_file import is_overlay
 from dinemo_ros.io.picture_read import imread
 from dinemo_ros.io.sources.folder import read_image
+from dinemo_ros.pose import Roi
 from dinemo_ros.process.console import command_main
 
 from ..run.arguments import parsed
@@ -36,7 +40,11 @@ from .posed_crops import CROP_SIDE, save_picture, square_around
 PHOTO_MARGIN = 1.25  # the object fills 1 / margin of the prepared crop
 _MIN_AREA = 0.15   # of the picture: anything smaller is not what the photograph is about
 _LEAST_SIDE = 16  # pixels
+_DETECTED = 0.4    # score of a box that is believed
+_SAME = 0.5        # overlap of boxes of one object
+_LEAST_FOUND = 48  # pixels along the larger side of what the detector found
 _EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+Finder = Callable[[np.ndarray], tuple[Roi, np.ndarray | None] | None]  # box and mask; None: no photograph to learn from
 _LENGTHS_AWAY = 4.0  # photographs tell nothing of their lens: the object is taken to be this many lengths away
 
 
@@ -48,7 +56,7 @@ class Photo:
     """
 
     image: np.ndarray
-    box: tuple[float, float, float, float]
+    box: Roi
     mask: np.ndarray | None = None
 
     def mirrored(self) -> Photo:
@@ -71,9 +79,10 @@ def photo_camera(side: int = CROP_SIDE) -> Camera:
     return Camera(side, side, pinhole_matrix(focal, (side - 1) / 2, (side - 1) / 2))
 
 
-def crop_photo(image: np.ndarray, mask: np.ndarray | None = None) -> Photo:
-    """A picture [H, W, 3] uint8 RGB as a prepared photograph, around its mask [H, W] or, without one, as a whole."""
-    box = (0.0, 0.0, float(image.shape[1]), float(image.shape[0])) if mask is None else mask_box(mask)
+def crop_photo(image: np.ndarray, mask: np.ndarray | None = None, box: Roi | None = None) -> Photo:
+    """A picture [H, W, 3] uint8 RGB as a prepared photograph, around its box, its mask [H, W], or else as a whole."""
+    if box is None:
+        box = (0.0, 0.0, float(image.shape[1]), float(image.shape[0])) if mask is None else mask_box(mask)
     A = square_around(box, CROP_SIDE, PHOTO_MARGIN)
     crop = cv2.warpAffine(image, A, (CROP_SIDE, CROP_SIDE), flags=cv2.INTER_AREA, borderValue=BORDER_GREY)
     if mask is not None:
@@ -106,8 +115,46 @@ def _recorded_box(folder: Path, name: str) -> tuple[float, float, float, float]:
     return tuple(record)
 
 
-def prepare(images: Path, out: Path, find_object: bool = False, limit: int | None = None) -> list[str]:
+def by_detector(labels: Sequence[str]) -> Finder:
+    """Finds the one object by the box detector that ships: a photograph with several, or none, is left out.
+
+    Raises:
+        BundleError: no detector is installed, or it knows none of ``labels``.
+    """
+    detector = load_detector()
+    if not set(labels) & set(detector.labels):
+        raise BundleError(f"the detector {detector.name} knows none of {', '.join(labels) or 'no labels'}; "
+                          "find_object: detector needs labels of the detector in card.detector of the recipe")
+
+    def find(image: np.ndarray) -> tuple[Roi, None] | None:
+        boxes = [np.array(d.box) for d in detector(image) if d.label in labels and d.score >= _DETECTED]
+        apart = [b for b in boxes[1:] if overlap(b, boxes[0]) < _SAME]
+        return None if not boxes or apart or not _large(boxes[0], image.shape) else (tuple(map(float, boxes[0])), None)
+
+    return find
+
+
+def by_saliency() -> Finder:
+    """Finds the one dominant object by a saliency mask."""
+    saliency = SaliencyMask()
+
+    def find(image: np.ndarray) -> tuple[Roi, np.ndarray] | None:
+        mask = saliency(image)
+        return None if (mask > 0).mean() < _MIN_AREA else (mask_box(mask), mask)
+
+    return find
+
+
+def _large(box: Roi, shape: Sequence[int]) -> bool:
+    """Whether ``box`` is what a picture of ``shape`` [height, width] is about, in enough pixels."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    return width * height >= _MIN_AREA * shape[0] * shape[1] and max(width, height) >= _LEAST_FOUND
+
+
+def prepare(images: Path, out: Path, find: Finder | None = None, limit: int | None = None) -> list[str]:
     """Write ``out/images``, perhaps ``out/masks``, and ``out/prepared.json``; returns the kept names.
+
+    find: :func:`by_saliency` or :func:`by_detector`; None takes every photograph as a whole.
 
     The record holds the object's box per name in pixels, null for a photograph that was left out.
 
@@ -120,11 +167,10 @@ def prepare(images: Path, out: Path, find_object: bool = False, limit: int | Non
     out.mkdir(parents=True, exist_ok=True)
     record = out / "prepared.json"
     done: dict[str, list[float] | None] = json.loads(record.read_text()) if record.is_file() else {}
-    saliency = SaliencyMask() if find_object else None
     for count, path in enumerate(tqdm(files, desc="photographs", mininterval=5)):
         if path.stem in done and (done[path.stem] is not True or (out / "masks" / f"{path.stem}.png").is_file()):
             continue  # True: from before boxes were recorded; a mask tells the box as well
-        done[path.stem] = _prepare_one(path, out, saliency)
+        done[path.stem] = _prepare_one(path, out, find)
         if count % 100 == 99:
             _write(record, done)
     _write(record, done)
@@ -133,7 +179,7 @@ def prepare(images: Path, out: Path, find_object: bool = False, limit: int | Non
     return kept
 
 
-def _prepare_one(path: Path, out: Path, saliency: SaliencyMask | None) -> tuple[float, float, float, float] | None:
+def _prepare_one(path: Path, out: Path, find: Finder | None) -> Roi | None:
     """Box of the object in the prepared crop, None for a photograph that is left out."""
     try:
         image = read_image(path)
@@ -143,10 +189,11 @@ def _prepare_one(path: Path, out: Path, saliency: SaliencyMask | None) -> tuple[
     if min(image.shape[:2]) < _LEAST_SIDE:
         print(f"{path}: {image.shape[1]}x{image.shape[0]} pixels are too few to learn from, left out")
         return None
-    mask = None if saliency is None else saliency(image)
-    if mask is not None and (mask > 0).mean() < _MIN_AREA:
+    found = (None, None) if find is None else find(image)
+    if found is None:
         return None
-    photo = crop_photo(image, mask)
+    box, mask = found
+    photo = crop_photo(image, mask, box)
     save_picture(out, path.stem, photo.image, photo.mask)
     return photo.box
 
@@ -169,7 +216,7 @@ def main() -> None:
     parser.add_argument("--find-object", action="store_true", help="the object does not fill the photograph: find it")
     parser.add_argument("--limit", type=int)
     args = parsed(parser)
-    prepare(args.images, args.out, args.find_object, args.limit)
+    prepare(args.images, args.out, by_saliency() if args.find_object else None, args.limit)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 
 On disk: ``images/<name>.jpg``, optional ``masks/<name>.png`` (255 = object) and ``labels.npz`` (no pickles):
 ``names`` [N] str, ``K`` [N, 3, 3] px, ``T_cam_obj`` [N, 4, 4] metres, ``size`` [N, 3] metres (length, width, height),
-optional ``weight`` [N] trust in the pose.
+optional ``weight`` [N] trust in the pose, optional ``shape`` [N, K] standard deviations of the modes of shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -39,6 +39,7 @@ class PosedCrop:
     T_cam_obj: np.ndarray  # [4, 4] m
     size: np.ndarray       # [3] m
     weight: float = 1.0
+    shape: np.ndarray = field(default_factory=lambda: np.zeros(0))  # [K], nothing for the mean shape
 
     def image(self) -> np.ndarray:
         """RGB uint8 [H, W, 3]; DatasetError where it is no picture, or one that would fill the memory."""
@@ -93,10 +94,11 @@ def load_posed_crops(folder: str | Path, limit: int | None = None) -> list[Posed
     folder = Path(folder)
     path = folder / "labels.npz"
     try:
-        data = read_arrays(path, ("names", "K", "T_cam_obj", "size"), ("weight",))
+        data = read_arrays(path, ("names", "K", "T_cam_obj", "size"), ("weight", "shape"))
     except DocumentError as error:
         raise DatasetError(f"{shown_path(path)}: {error}; make these pictures again") from error
     data.setdefault("weight", np.ones(len(data["names"])))
+    data.setdefault("shape", np.zeros((len(data["names"]), 0)))
     lengths = {name: np.shape(array)[:1] for name, array in data.items()}
     if len(set(lengths.values())) > 1:
         raise DatasetError(f"{shown_path(path)}: has arrays of different lengths ({lengths}); make these pictures "
@@ -108,7 +110,8 @@ def load_posed_crops(folder: str | Path, limit: int | None = None) -> list[Posed
         mask = folder / "masks" / f"{name}.png"
         crops.append(PosedCrop(name, _content(folder / "images" / f"{name}.jpg"),
                                _content(mask) if mask.is_file() else None,
-                               data["K"][i], data["T_cam_obj"][i], data["size"][i], float(data["weight"][i])))
+                               data["K"][i], data["T_cam_obj"][i], data["size"][i], float(data["weight"][i]),
+                               data["shape"][i].astype(np.float64)))
     return crops
 
 

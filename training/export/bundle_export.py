@@ -143,7 +143,7 @@ def _neural_mesh(checkpoint: Path, shape: CategoryShape, features: nn.Module, ca
     return NeuralMesh(vertices=shape.vertices.astype(np.float32), faces=shape.faces,
                       normals=shape.normals.astype(np.float32),
                       features=features.vertices.detach().numpy(),
-                      clutter=features.clutter.detach().numpy())
+                      clutter=features.clutter.detach().numpy(), modes=shape.modes.astype(np.float32))
 
 
 def largest_bundle(architecture: str) -> int:

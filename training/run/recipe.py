@@ -94,7 +94,8 @@ class Data:
     Attributes:
         shape: folders or files of CAD models in one pose, an npz of a finished mesh, ``box:LxWxH`` in metres, or
             ``hull``: of one object, what the silhouettes of the reference sequence enclose.
-        photographs: folder of unlabelled photographs; find_object: the object does not fill them, find it first.
+        photographs: folder of unlabelled photographs; find_object: the object does not fill them, find it
+            first, by saliency (true) or by the box detector that ships and the labels of card.detector ("detector").
         reference, azimuths: the sequence that defines where front is, and the JSON with its azimuths.
         sequences: folders of unposed sequences.
         renders: folders of models to draw, by the name of the renderer's option.
@@ -106,7 +107,7 @@ class Data:
 
     shape: list = field(default_factory=list)
     photographs: str | None = None
-    find_object: bool = False
+    find_object: bool | str = False
     reference: str | None = None
     azimuths: str | None = None
     sequences: list = field(default_factory=list)
@@ -118,6 +119,8 @@ class Data:
 
     def __post_init__(self) -> None:
         _check_options("data.renders", self.renders)
+        _require(self.find_object in (False, True, "detector"), "data.find_object", self.find_object,
+                 "false, true (by saliency) and detector")
         for name in ("shape", "sequences", "others", "turntable_names"):
             _require(_are_texts(getattr(self, name)), f"data.{name}", getattr(self, name), "a list of texts")
         for name, folders in self.renders.items():

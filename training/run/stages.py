@@ -26,7 +26,7 @@ from ..data.feature_cache import LINKS, write_features
 from ..data.foreground import SaliencyMask
 from ..data.label_store import read_labels, write_labels
 from ..data.negatives import write_negatives
-from ..data.photographs import prepare
+from ..data.photographs import by_detector, by_saliency, prepare
 from ..data.plain_background import ObjectMask
 from ..data.posed_crops import load_posed_crops
 from ..data.presence_boxes import Sources
@@ -55,8 +55,7 @@ from ..sequences.posed_templates import align, read_reference_azimuths, read_seq
 from ..sequences.views_between import write_views
 from ..synthetic.assets.vessel_catalogue import VesselCatalogue
 from ..synthetic.shape.mean_mesh import box_mesh, mean_mesh, read_cad, save_shape
-from ..synthetic.shape.vessel_mesh import vessel_mesh
-from ..synthetic.shape.vessel_modes import add_modes
+from ..synthetic.shape.vessel_shape import save_vessel_shape
 from ..synthetic.shape.visual_hull import hull_mesh
 from .inputs import parse_size
 from .leakage import mean_files, notes
@@ -94,10 +93,10 @@ class Work:
             save_shape(out, *box_mesh(np.array(parse_size(boxes[0])), self.recipe.mesh.vertices))
         elif sources[0].endswith(".npz"):
             shape = CategoryShape.load(sources[0]).resized(size)
-            save_shape(out, shape.vertices, shape.faces, shape.places)
+            save_shape(out, shape.vertices, shape.faces, shape.places, shape.modes)
         elif self.recipe.mesh.profile:
             catalogue = VesselCatalogue(self.recipe.mesh.profile, Path(sources[0]))
-            save_shape(out, *vessel_mesh(catalogue.plain(), size, catalogue.category.open, self.recipe.mesh.vertices))
+            save_vessel_shape(out, catalogue, size, self.recipe.mesh.vertices)
         else:
             files, left_out = mean_files(self.recipe)
             if left_out and files:
@@ -137,7 +136,11 @@ class Work:
             RecipeError: not one photograph is usable.
         """
         data = self.recipe.data
-        kept = prepare(Path(data.photographs), self.pool("photographs"), data.find_object)
+        if data.find_object == "detector":
+            find = by_detector(self.recipe.bundle_card().detector.labels)
+        else:
+            find = by_saliency() if data.find_object else None
+        kept = prepare(Path(data.photographs), self.pool("photographs"), find)
         if not kept:
             raise RecipeError(f"{data.photographs}: not one photograph is usable; look at its pictures" +
                               (", or leave --find-object out" if data.find_object else ""))
@@ -302,11 +305,8 @@ class Work:
         student = average_checkpoints([self.round(n) / "student.pt" for n in rounds], self.run / "student.pt")
         write_file(self.run / "train.json", (self.round(rounds[-1]) / "train.json").read_bytes())
         parity = export_bundle(student, self._mesh(), self._card(), self.bundle)
-        profile, files = self.recipe.mesh.profile, self.recipe.data.shape[0]
-        has_modes = profile and Path(files).is_dir()
-        modes = add_modes(self.bundle, VesselCatalogue(profile, Path(files))) if has_modes else []
         return {"parity": parity, "rounds_averaged": len(rounds), "int8": self._add_int8(),
-                **({"modes": modes} if modes else {})}
+                "modes": len(self._mesh().modes)}
 
     def _add_int8(self) -> bool:
         """The network in 8 bits beside the other, ranges from crops that it learnt from; whether there is one now.

@@ -32,7 +32,8 @@ _BORDER = 0.75  # cells from the map's border at which the object may go on
 def outline_term(foreground: np.ndarray) -> np.ndarray:
     """[4, D] unit vectors (x, y), how far the foreground [h, w] reaches along them (cells), and 1/sigma.
 
-    A direction in which the foreground touches the border of the map says nothing; nor does a picture without any.
+    A direction in which the foreground touches the border of the map says nothing; nor does a picture without any, or with
+    nothing else.
     """
     h, w = foreground.shape
     fine = cv2.resize(foreground, (w * _FINER, h * _FINER), interpolation=cv2.INTER_LINEAR)
@@ -41,6 +42,8 @@ def outline_term(foreground: np.ndarray) -> np.ndarray:
         return NO_OUTLINE
     part = label == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     outer = part & ~cv2.erode(part.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    if not outer.any():  # the object fills the whole map
+        return NO_OUTLINE
     y, x = np.nonzero(outer)
     points = (np.stack([x, y], axis=1) + 0.5) / _FINER - 0.5
     reach = points @ _UNITS.T

@@ -18,7 +18,7 @@ from dinemo_training.synthetic.shape.occupancy import surface_points
 from .asset import smooth_normals
 from .mesh_file import load_mesh_file
 
-_SLICES = 48
+SLICES = 48
 _HANDLE_SIDE = np.radians(50)  # azimuths closer to +x than this are left out when the body is measured
 
 
@@ -79,11 +79,11 @@ def measured(name: str, vertices: np.ndarray, faces: np.ndarray) -> Vessel:
     azimuth = np.abs(np.arctan2(points[:, 1], points[:, 0]))
     points = points[azimuth > _HANDLE_SIDE]
     height = np.ptp(vertices[:, 2])
-    cell = np.clip(((points[:, 2] / height + 0.5) * _SLICES).astype(int), 0, _SLICES - 1)
-    profile = np.zeros(_SLICES)
+    cell = np.clip(((points[:, 2] / height + 0.5) * SLICES).astype(int), 0, SLICES - 1)
+    profile = np.zeros(SLICES)
     np.maximum.at(profile, cell, np.hypot(points[:, 0], points[:, 1]))
     known = np.flatnonzero(profile > 0)
-    profile = np.interp(np.arange(_SLICES), known, profile[known])
+    profile = np.interp(np.arange(SLICES), known, profile[known])
     centre = vertices[faces].mean(axis=1)
     radius, outer = np.hypot(centre[:, 0], centre[:, 1]), np.interp(centre[:, 2], _levels(height), profile)
     handle = (centre[:, 0] > 1.04 * outer) & (np.abs(np.arctan2(centre[:, 1], centre[:, 0])) < _HANDLE_SIDE)
@@ -113,7 +113,7 @@ def deformed(vessel: Vessel, rng: np.random.Generator, strength: float = 1.0) ->
 
 def _levels(height: float) -> np.ndarray:
     """Heights [48] of the slices' middles, metres."""
-    return ((np.arange(_SLICES) + 0.5) / _SLICES - 0.5) * height
+    return ((np.arange(SLICES) + 0.5) / SLICES - 0.5) * height
 
 
 def _slice_change(vessel: Vessel, vertices: np.ndarray) -> np.ndarray:
@@ -183,10 +183,10 @@ def grid_faces(rows: int, corners: int) -> np.ndarray:
 
 
 def random_mug(rng: np.random.Generator) -> Vessel:
-    """An invented mug with a handle, about 0.1 m high."""
-    H, mean = 0.1, rng.uniform(0.36, 0.62) * 0.1
+    """An invented mug with a handle, 0.1 m high: from a narrow beaker to a wide coffee cup, straight or conical."""
+    H, mean = 0.1, np.exp(rng.uniform(np.log(0.33), np.log(0.68))) * 0.1
     t = np.linspace(0, 1, 20)
-    taper, bulge = rng.normal(0.03, 0.08), rng.normal(0.0, 0.06)
+    taper, bulge = np.clip(rng.normal(0.06, 0.12), -0.2, 0.4), rng.normal(0.0, 0.06)
     outer = mean * (1 + taper * (2 * t - 1) + bulge * np.sin(np.pi * t))
     foot = rng.uniform(0.6, 1.0) if rng.random() < 0.5 else 1.0  # rounded towards the table
     outer *= 1 - (1 - foot) * np.exp(-t / rng.uniform(0.05, 0.2))
@@ -199,9 +199,11 @@ def random_mug(rng: np.random.Generator) -> Vessel:
 
 
 def random_bottle(rng: np.random.Generator) -> Vessel:
-    """An invented bottle, about 0.25 m high: belly, shoulder, neck, mouth."""
-    H, belly = 0.25, rng.uniform(0.12, 0.18) * 0.25
-    neck, shoulder, start = rng.uniform(0.3, 0.5) * belly, rng.uniform(0.4, 0.65), rng.uniform(0.12, 0.3)
+    """An invented bottle, about 0.25 m high: belly, shoulder, neck, mouth; one in two is a squat one or a jar."""
+    squat = rng.random() < 0.5
+    H, belly = 0.25, rng.uniform(*((0.16, 0.34) if squat else (0.11, 0.18))) * 0.25
+    neck, shoulder = rng.uniform(0.3, 0.85 if squat else 0.5) * belly, rng.uniform(0.4, 0.8 if squat else 0.65)
+    start = rng.uniform(0.06 if squat else 0.12, 0.3)
     t = np.linspace(0, 1, 40)
     blend = np.clip((t - shoulder) / start, 0, 1)
     radius = neck + (belly - neck) * 0.5 * (1 + np.cos(np.pi * blend))

@@ -65,7 +65,7 @@ CATEGORIES = {
         0.5),
         VesselModel("07", 0.240, 1.0), VesselModel("03", 0.235, held_out=True), VesselModel("06", 0.240,
         held_out=True)),
-        bottle_skin, Symmetry("z", 0), 1.0, False, random_bottle),
+        bottle_skin, Symmetry("z", 0), 1.0, False, random_bottle, 0.5),
 }
 
 

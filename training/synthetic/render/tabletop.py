@@ -27,6 +27,7 @@ from dinemo_training.synthetic.assets.asset import Asset, Material
 from dinemo_training.synthetic.assets.skin import Skin, colour
 from dinemo_training.synthetic.assets.vessel import Vessel, lathe, measured
 from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
+from dinemo_training.synthetic.shape.vessel_modes import VesselModes, vessel_modes
 
 from .background import Photos, View, contact_shadow, ground_points, random_background
 from .dataset import (
@@ -55,9 +56,10 @@ class TabletopSynthesizer:
     """Draws sample k of a data set: ``label(k)`` is cheap, ``render(k)`` makes the picture."""
 
     def __init__(self, catalogue: VesselCatalogue, seed: int, photos: Photos, elevation: tuple[float, float] = (0.0,
-        70.0)) -> None:
-        """``elevation``: least and largest, degrees."""
+        70.0), modes: VesselModes | None = None) -> None:
+        """``elevation``: least and largest, degrees. modes: of the category, in whose terms labels tell the shape."""
         self._catalogue, self._seed, self._photos, self._elevation = catalogue, seed, photos, elevation
+        self._modes = modes
 
     def _begin(self, k: int) -> tuple[Vessel, float, Pose, np.random.Generator]:
         """Vessel in metres, by how much it is drawn larger, camera in drawn units, and the random source after that."""
@@ -72,14 +74,15 @@ class TabletopSynthesizer:
     def label(self, k: int) -> dict[str, np.ndarray | str]:
         """What ``labels.npz`` holds of sample k, by name.
 
-        K [3, 3] in pixels, T_cam_obj [4, 4] and size [3] in metres, the picture's and the asset's name.
+        K [3, 3] in pixels, T_cam_obj [4, 4] and size [3] in metres, the picture's and the asset's name, and where modes
+        are given shape [K] in standard deviations.
         """
         vessel, scale, pose, _ = self._begin(k)
         T, category = pose.T_cam_obj.copy(), self._catalogue.category
         T[:3, 3] /= scale
         size = np.array([category.length * vessel.width, vessel.width, vessel.height])
         return {"names": f"{k:06d}", "K": pose.K, "T_cam_obj": category.symmetry.canonical(T), "size": size,
-                "asset": vessel.name}
+                "asset": vessel.name, **({"shape": self._modes.coefficients(vessel)} if self._modes else {})}
 
     def render(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Picture [S, S, 3] uint8 RGB and mask [S, S] uint8 of sample k."""
@@ -290,7 +293,8 @@ def main() -> None:
     catalogue = VesselCatalogue(args.category, args.cad, args.held_out)
     print(f"{args.category}: {', '.join(e.file for e in catalogue.entries) or 'invented ones'}")
     photos = Photos(_pictures(args.backgrounds), [])
-    write_dataset(args.out, TabletopSynthesizer(catalogue, args.seed, photos, tuple(args.elevation)), args.count)
+    modes = vessel_modes(VesselCatalogue(args.category, args.cad))
+    write_dataset(args.out, TabletopSynthesizer(catalogue, args.seed, photos, tuple(args.elevation), modes), args.count)
 
 
 if __name__ == "__main__":

@@ -142,13 +142,15 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-def save_shape(path: Path, vertices: np.ndarray, faces: np.ndarray, places: np.ndarray | None = None) -> None:
-    """Write vertices, faces, normals and, where there are any, places as npz (float32 metres, faces int32).
+def save_shape(path: Path, vertices: np.ndarray, faces: np.ndarray, places: np.ndarray | None = None,
+               modes: np.ndarray | None = None) -> None:
+    """Write vertices, faces, normals and, where there are any, places and modes as npz (float32 metres, faces int32).
 
-    places [V, 3]: see :class:`dinemo_training.models.category_shape.CategoryShape`.
+    places [V, 3], modes [K, V, 3]: see :class:`dinemo_training.models.category_shape.CategoryShape`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     more = {} if places is None else {"places": places.astype(np.float32)}
+    more |= {} if modes is None else {"modes": modes.astype(np.float32)}
     write_arrays(path, vertices=vertices.astype(np.float32), faces=faces.astype(np.int32),
                  normals=vertex_normals(vertices, faces).astype(np.float32), **more)
 

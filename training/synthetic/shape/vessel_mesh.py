@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Geometry of the neural mesh of cups and bottles: the mean profile of CAD files, turned about its axis.
-
-    python -m dinemo_training.synthetic.shape.vessel_mesh --category cup --cad meshes/cup --size 0.113x0.082x0.095 \
-        --out cup_mean.npz
+"""Geometry of the neural mesh of cups and bottles: the mean profile of vessels, turned about its axis.
 
 A solid average (:mod:`dinemo_training.synthetic.shape.mean_mesh`) would blur handles away, which stand elsewhere on
 every cup, and would make a bottle nearly round where its category is declared exactly round. So only the profile is
@@ -11,30 +8,17 @@ averaged; a cup gets one handle of mean reach, and its inside is closed a little
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 
-from dinemo_ros.process.console import command_main
-from dinemo_training.run.arguments import parsed
-from dinemo_training.run.inputs import parse_size
-from dinemo_training.synthetic.assets.vessel import Vessel, lathe, sweep
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
+from dinemo_training.synthetic.assets.vessel import lathe, sweep
 
-from .mean_mesh import save_shape, vertex_normals
+from .mean_mesh import vertex_normals
 
 _FILLED = 0.18  # of the height: how far below the rim a cup is closed
+HANDLE_HIGH, HANDLE_LOW, HANDLE_THICK = 0.33, -0.30, 0.05  # of the height: where the handle's line begins and ends
 
 
-def mean_profile(vessels: list[Vessel], samples: int = 48) -> np.ndarray:
-    """Mean radius [samples] from bottom to top, of vessels brought to height and width one (lengths without a unit)."""
-    relative = [vessel.profile / (2 * vessel.profile.max()) for vessel in vessels]
-    mean = np.mean(relative, axis=0)
-    return np.interp(np.linspace(0, 1, samples), np.linspace(0, 1, len(mean)), mean / (2 * mean.max()))
-
-
-def vessel_mesh(vessels: list[Vessel], size: np.ndarray, is_open: bool,
+def vessel_mesh(profile: np.ndarray, size: np.ndarray, is_open: bool,
                 vertex_count: int = 800) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """At most ``vertex_count`` vertices [V, 3] metres, origin on the axis half way up, and outward faces [F, 3].
 
@@ -42,10 +26,12 @@ def vessel_mesh(vessels: list[Vessel], size: np.ndarray, is_open: bool,
     another, so a ring of the body is one place, see :func:`ring_places`. So is a ring around the handle's tube: it is
     thinner than a feature cell, and places that share a cell share its probability, each alone would lose to clutter.
 
-    ``size`` [3] is the box: width along y, height; a length beyond the width is the handle's, along +x.
+    Args:
+        profile: [N] radius from bottom to top, of any scale.
+        size: [3] the box in metres: width along y, height; a length beyond the width is the handle's, along +x.
     """
     length, width, height = size
-    profile = mean_profile(vessels) * width
+    profile = profile * (0.5 * width / profile.max())
     z = np.linspace(-0.5, 0.5, len(profile)) * height
     line = np.stack([profile, z], axis=1)
     line = np.concatenate([[[1e-6, -height / 2]], line])
@@ -111,10 +97,10 @@ def _handle(profile: np.ndarray, z: np.ndarray, width: float, height: float,
             reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """An ear from the wall out to ``reach`` metres from the axis: vertices, faces, the middle of each one's ring."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, 13)
-    high, low = 0.33 * height, -0.30 * height
+    high, low = HANDLE_HIGH * height, HANDLE_LOW * height
     level = 0.5 * (high + low) + 0.5 * (high - low) * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.8
     wall = np.interp(level, z, profile)
-    thick, wide = 0.05 * height, 0.09 * width
+    thick, wide = HANDLE_THICK * height, 0.09 * width
     out = np.cos(angle) ** 0.8
     x = wall + out * (reach - 0.5 * thick - wall[len(wall) // 2])
     points, faces = sweep(np.stack([x, np.zeros_like(x), level], axis=1), thick, wide, corners=6)
@@ -122,23 +108,3 @@ def _handle(profile: np.ndarray, z: np.ndarray, width: float, height: float,
     rings = points.reshape(len(level), -1, 3)
     middles = np.repeat(rings.mean(axis=1), rings.shape[1], axis=0)
     return points, _outwards(points - points.mean(axis=0), faces), middles
-
-
-def main() -> None:
-    """The command ``python -m dinemo_training.synthetic.shape.vessel_mesh``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
-    parser.add_argument("--cad", type=Path, required=True, help="folder of the category's CAD files")
-    parser.add_argument("--size", required=True, help="LENGTHxWIDTHxHEIGHT in metres, handle included")
-    parser.add_argument("--vertices", type=int, default=800)
-    parser.add_argument("--out", type=Path, required=True, help="npz to write")
-    args = parsed(parser)
-    catalogue = VesselCatalogue(args.category, args.cad, held_out=False)
-    vertices, faces, places = vessel_mesh(catalogue.plain(), np.array(parse_size(args.size)), catalogue.category.open,
-                                          args.vertices)
-    save_shape(args.out, vertices, faces, places)
-    print(f"{args.out}: {len(vertices)} vertices, {len(faces)} faces, {np.ptp(vertices, axis=0).round(4)} m")
-
-
-if __name__ == "__main__":
-    command_main(main)
