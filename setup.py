@@ -42,7 +42,8 @@ setup(
     # The training half comes along (source and settings) as dinemo_training. src/dinemo_training is a link to training:
     # one path finds both packages, in a develop install of setuptools 59 as well. What it needs is the extra "train".
     packages=find_packages("src"),
-    package_data={NAME: ["py.typed"], "dinemo_training": ["configs/*.yaml", "evaluation/splits/*", "report/*.html"]},
+    package_data={NAME: ["py.typed"],
+                  "dinemo_training": ["configs/*.yaml", "configs/*/*.yaml", "evaluation/splits/*", "report/*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (str(SHARE), ["package.xml"]),

@@ -23,7 +23,7 @@ from dinemo_ros.geometry import pinhole_matrix, rotation_from_viewpoint, se3
 from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.model.grasps import grasp_frames
 from dinemo_ros.pose import ObjectPose
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES
+from dinemo_training.synthetic.assets.vessel_kind import vessel_kind
 from dinemo_training.synthetic.render.background import View, contact_shadow
 from dinemo_training.synthetic.render.dataset import Pose, draw
 from dinemo_training.synthetic.render.environment import random_environment
@@ -61,7 +61,7 @@ def picture(category: str, bundles: Path, seed: int, azimuth_deg: float, elevati
 
 def render(category: str, seed: int, azimuth_deg: float, elevation_deg: float, distance: float):
     """Picture, camera and box of an invented vessel on a table, ``distance`` metres away."""
-    rng, kind = np.random.default_rng(seed), CATEGORIES[category]
+    rng, kind = np.random.default_rng(seed), vessel_kind(category)
     vessel = kind.invent(rng)
     scale = _DRAWN_SIDE / float(np.ptp(vessel.vertices, axis=0).max())
     K = pinhole_matrix(2.2 * SIDE, (SIDE - 1) / 2, (SIDE - 1) / 2)

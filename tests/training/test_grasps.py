@@ -20,7 +20,7 @@ def recipe_of(category: str):
     return load_recipe(ROOT / "training" / "configs" / f"{category}.yaml")
 
 
-@pytest.mark.parametrize("category", ["car", "cup", "bottle"])
+@pytest.mark.parametrize("category", ["car", "cup", "bottle", "chair"])
 def test_what_ships_is_what_the_recipe_says(category):
     assert load_bundle(ROOT / "engines" / category).card.grasps == recipe_of(category).bundle_card().grasps
 

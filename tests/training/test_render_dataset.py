@@ -15,7 +15,7 @@ from dinemo_ros.camera.pinhole import Camera
 from dinemo_ros.geometry import rotation_from_viewpoint, se3
 from dinemo_training.data.posed_crops import CROP_SIDE
 from dinemo_training.synthetic.assets.asset import GLASS, PAINT, RUBBER, Part, assemble
-from dinemo_training.synthetic.assets.car_catalogue import FLEET, HELD_OUT, load_fleet
+from dinemo_training.synthetic.assets.car_catalogue import fleet, load_fleet
 from dinemo_training.synthetic.assets.wheel import wheel_parts
 from dinemo_training.synthetic.render.background import Photos
 from dinemo_training.synthetic.render.dataset import COVERED, Pose, Synthesizer, draw, write_dataset
@@ -110,7 +110,7 @@ def test_unknown_car_is_named_with_the_known_ones():
 
 
 def test_held_out_cars_exist():
-    assert set(HELD_OUT) < {entry.name for entry in FLEET}
+    assert set(fleet().held_out) < {entry.name for entry in fleet().cars}
 
 
 def red_pixels(asset, azimuth_deg):

@@ -103,3 +103,24 @@ def test_saved_shape_is_plain_arrays(tmp_path, shape):
     with np.load(tmp_path / "shape.npz", allow_pickle=False) as data:
         assert {k: data[k].dtype.name for k in data} == {"vertices": "float32", "faces": "int32", "normals": "float32"}
         np.testing.assert_allclose(np.linalg.norm(data["normals"], axis=1), 1, atol=1e-5)
+
+
+def stool():
+    """A seat on four legs, which are 1 % of its cross-section each."""
+    pieces = [block([-0.5, -0.5, 0.3], [0.5, 0.5, 0.5])]
+    pieces += [block([x - 0.05, y - 0.05, -0.5], [x + 0.05, y + 0.05, 0.3]) for x in (-0.4, 0.4) for y in (-0.4, 0.4)]
+    offset = np.cumsum([0, *(len(v) for v, _ in pieces)])
+    faces = [f + k for (_, f), k in zip(pieces, offset, strict=False)]
+    return np.concatenate([v for v, _ in pieces]), np.concatenate(faces)
+
+
+def test_thin_legs_belong_to_the_box_and_stay_apart_where_the_recipe_says_so():
+    legs = {}
+    for body, filled in ((0.0, False), (0.0, True)):
+        vertices, _ = mean_mesh([stool()], np.ones(3), vertex_count=600, body=body, filled=filled)
+        legs[filled] = vertices[(vertices[:, 2] < 0.1) & (vertices[:, 2] > -0.4)]
+        assert len(legs[filled]) > 40
+    assert np.abs(legs[False][:, 1]).min() > 0.25 and np.abs(legs[True][:, 1]).min() < 0.05
+    points = surface_points(*stool(), 100_000)
+    assert np.ptp(body_bounds(points, 0.0), axis=0) == pytest.approx([1, 1, 1], abs=0.02)
+    assert np.ptp(body_bounds(points, 0.06), axis=0)[2] < 0.3, "a share that leaves the legs out"

@@ -11,7 +11,8 @@ from dinemo_training.data.batches import CorrespondenceSampler, project
 from dinemo_training.data.posed_crops import load_posed_crops
 from dinemo_training.models.category_shape import CategoryShape
 from dinemo_training.synthetic.assets.vessel import random_mug
-from dinemo_training.synthetic.assets.vessel_catalogue import CUP_LENGTH, VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_catalogue import VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_kind import vessel_kind
 from dinemo_training.synthetic.render.background import Photos
 from dinemo_training.synthetic.render.dataset import write_dataset
 from dinemo_training.synthetic.render.tabletop import TabletopSynthesizer
@@ -39,7 +40,8 @@ def shape(tmp_path_factory):
 
 
 def own_vertices(shape, modes, vessel):
-    return shape.at_size([CUP_LENGTH * vessel.width, vessel.width, vessel.height], modes.coefficients(vessel))
+    length = vessel_kind("cup").length * vessel.width
+    return shape.at_size([length, vessel.width, vessel.height], modes.coefficients(vessel))
 
 
 def test_mean_mesh_has_no_shape_of_its_own(shape, modes):

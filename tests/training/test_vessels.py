@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cups and bottles: frames of the CAD files, deformations, neural meshes, renders with exact labels."""
 
+from argparse import Namespace
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 from posed_car import look_at
 from shared_data import shared_data
 
+from dinemo_ros.errors import DatasetError
 from dinemo_ros.geometry import rotation_angle
 from dinemo_ros.model.neural_mesh import NeuralMesh
 from dinemo_ros.solver.surface import outward
@@ -16,16 +19,17 @@ from dinemo_training.data.augmentation import AugmentConfig
 from dinemo_training.data.batches import CorrespondenceSampler
 from dinemo_training.data.posed_crops import PosedCrop, load_posed_crops
 from dinemo_training.models.category_shape import CategoryShape
-from dinemo_training.run.inputs import located
-from dinemo_training.run.recipe import CONFIGS, load_recipe
+from dinemo_training.run.inputs import located, resolve
+from dinemo_training.run.recipe import CONFIGS, RecipeError, load_recipe
 from dinemo_training.run.stages import Work
 from dinemo_training.synthetic.assets.skin import bottle_skin, cup_skin
 from dinemo_training.synthetic.assets.vessel import deformed, lathe, measured, random_mug, with_handle
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, CUP_LENGTH, VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_catalogue import VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_kind import known_kinds, vessel_kind
 from dinemo_training.synthetic.render.background import Photos
 from dinemo_training.synthetic.render.dataset import write_dataset
 from dinemo_training.synthetic.render.rasterizer import rasterize
-from dinemo_training.synthetic.render.tabletop import TabletopSynthesizer
+from dinemo_training.synthetic.render.tabletop import TabletopSynthesizer, model_files
 from dinemo_training.synthetic.shape.mean_mesh import save_shape, vertex_normals
 from dinemo_training.synthetic.shape.vessel_mesh import vessel_mesh
 
@@ -42,7 +46,7 @@ def catalogue(category: str, held_out: bool = False) -> VesselCatalogue:
     return VesselCatalogue(category, shared_data("meshes") / category, held_out)
 
 
-@pytest.mark.parametrize("category", sorted(CATEGORIES))
+@pytest.mark.parametrize("category", known_kinds())
 def test_convention_vessels_stand_on_their_axis_with_the_handle_along_x(category):
     for held_out in (False, True):
         for vessel in catalogue(category, held_out).plain():
@@ -59,10 +63,10 @@ def test_convention_vessels_stand_on_their_axis_with_the_handle_along_x(category
 
 
 def test_held_out_files_are_never_drawn_for_training():
-    for category, spec in CATEGORIES.items():
+    for category in known_kinds():
         train, held = ({e.file for e in catalogue(category, flag).entries} for flag in (False, True))
         assert held and not train & held
-        assert {e.file for e in spec.entries} == train | held
+        assert {e.file for e in vessel_kind(category).models} == train | held
     rng = np.random.default_rng(0)
     held = catalogue("cup", held_out=True)
     assert {held.draw(rng).name for _ in range(20)} == {"02"}
@@ -171,16 +175,16 @@ def test_handle_that_the_picture_does_not_show_where_the_mesh_has_it_is_not_lear
     assert off_body["places"] == 0 and off_body["none"] > 0
 
 
-@pytest.mark.parametrize("category", sorted(CATEGORIES))
+@pytest.mark.parametrize("category", known_kinds())
 def test_labels_describe_the_picture(category, tmp_path):
     """Drawn again from its label the vessel covers the mask; the label is canonical; a rerun gives the same picture."""
     synthesizer = TabletopSynthesizer(catalogue(category), 3, Photos([], []))
     write_dataset(tmp_path, synthesizer, 3)
-    symmetry = CATEGORIES[category].symmetry
+    symmetry = vessel_kind(category).symmetry
     for k, crop in enumerate(load_posed_crops(tmp_path)):
         vessel, scale, pose, _ = synthesizer._begin(k)
         assert crop.size[1:] == pytest.approx([vessel.width, vessel.height])
-        assert crop.size[0] == pytest.approx(vessel.width * (CUP_LENGTH if category == "cup" else 1.0))
+        assert crop.size[0] == pytest.approx(vessel.width * (1.38 if category == "cup" else 1.0))
         assert np.allclose(symmetry.canonical(crop.T_cam_obj), crop.T_cam_obj)
         assert symmetry.distance(crop.T_cam_obj[:3, :3], pose.T_cam_obj[:3, :3]) < 1e-6
         if category == "cup":
@@ -198,17 +202,102 @@ def test_labels_describe_the_picture(category, tmp_path):
 
 
 def test_an_unknown_category_or_folder_is_told(tmp_path):
-    with pytest.raises(SystemExit, match="category 'vase' is not known; allowed: cup, bottle"):
+    with pytest.raises(DatasetError, match="vase is no kind of vessel that is known; allowed: bottle, cup, or"):
         VesselCatalogue("vase", tmp_path, False)
     with pytest.raises(SystemExit, match="has no 01.obj; give the folder of the category's CAD files"):
         VesselCatalogue("cup", tmp_path, False)
 
 
-@pytest.mark.parametrize("category", sorted(CATEGORIES))
+_VASE = """symmetry: {axis: z, order: 0}
+open: true
+skin: glass
+invent: bottle
+models:
+  - {file: tall, height: 0.3, weight: 2.0}
+  - {file: "07", height: 0.2, held_out: true}
+"""
+
+
+def _write_vase(folder, document: str = _VASE):
+    t = np.linspace(0, 1, 15)
+    for name in ("tall", "07"):
+        vertices, faces = lathe(np.r_[1e-5, 0.04 + 0.02 * t**2, 1e-5], np.r_[0, t, 1] * 0.3)
+        lines = [*(f"v {x} {y} {z}" for x, y, z in vertices), *(f"f {a + 1} {b + 1} {c + 1}" for a, b, c in faces)]
+        (folder / f"{name}.obj").write_text("\n".join(lines))
+    (folder / "vase.yaml").write_text(document)
+    return str(folder / "vase.yaml")
+
+
+def test_a_kind_of_ones_own_is_a_file_and_no_code(tmp_path):
+    """Renders, mesh, the files that leakage looks at: all from a YAML file and two meshes."""
+    kind = _write_vase(tmp_path)
+    vases = VesselCatalogue(kind, tmp_path)
+    assert [vessel.name for vessel in vases.plain()] == ["tall"] and vases.plain()[0].height == pytest.approx(0.3)
+    assert VesselCatalogue(kind, tmp_path, True).entries[0].file == "07"
+    label = TabletopSynthesizer(vases, 0, Photos([], [])).label(0)
+    assert label["asset"] == "tall" and label["size"][0] == pytest.approx(label["size"][1]), "length is 1 by default"
+    assert model_files({"category": kind, "cad": str(tmp_path), "held_out": True}) == [tmp_path / "07.obj"]
+    assert model_files({"category": None, "cad": str(tmp_path)}) == []
+
+
+def test_a_recipe_names_a_kind_by_a_path_below_its_data(tmp_path):
+    _write_vase(tmp_path)
+    recipe = {"category": "vase", "size": [0.1, 0.1, 0.3], "data": {"shape": ["."], "renders": {"cad": "."}},
+              "mesh": {"profile": "vase.yaml", "vertices": 400}, "rounds": [{"steps": 1, "pools": {"synthetic": 1.0}}],
+              "synthetic": {"renderer": "tabletop", "options": {"category": "$mesh.profile"}}, "average": 1}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    options = Namespace(config=str(tmp_path / "recipe.yaml"), data=str(tmp_path))
+    for name in ("category", "shape", "size", "images", "find_object", "sequences", "reference", "negatives", "seed",
+                 "turntables", "renders", "version", "detector_label"):
+        setattr(options, name, None)
+    found = resolve(options)
+    assert found.resolved(found.synthetic.options) == {"category": str(tmp_path / "vase.yaml")}
+    assert Work(found, tmp_path).shape()["size_m"] == pytest.approx([0.1, 0.1, 0.3], rel=0.05)
+    with pytest.raises(RecipeError, match=r"mesh.profile: .*none.yaml does not exist"):
+        recipe["mesh"]["profile"] = "none.yaml"
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+        resolve(options)
+
+
+@pytest.mark.parametrize("line, told", [
+    ("height: 0.3,", "key height is missing; keys are file, height"), ("skin: glass", "key skin is missing"),
+    (("skin: glass", "skin: wood"), "skin is 'wood'; allowed: ceramic, glass"),
+    (("invent: bottle", "invent: [1]"), r"invent is \[1\]; allowed: mug, bottle"),
+    (("weight: 2.0", "weight: -1"), "weight is -1; allowed: a number above 0"),
+    (("file: tall", "file: ../tall"), "file is '../tall'; allowed: the name of a file"),
+    (('"07"', "tall"), "models is .'tall'.; allowed: every file once"),
+    (("open: true", "open: 1"), "open is 1; allowed: true or false"), (("order: 0", "order: -1"), "symmetry is"),
+    (("open: true", "colour: red"), "unknown key colour"), (("0.3,", ".inf,"), "height is inf; allowed: metres"),
+    ((_VASE, "- 1"), "the file must be a mapping of keys to values"),
+    (("open: true", "length: 0.5"), "length is 0.5; allowed: 1"), (("open: true", "invented: 2"), "invented is 2"),
+])
+def test_a_wrong_kind_is_told_with_its_file(line, told, tmp_path):
+    old, new = (line, "") if isinstance(line, str) else line
+    assert old in _VASE
+    with pytest.raises(DatasetError, match=rf"vase.yaml: .*{told}"):
+        vessel_kind(_write_vase(tmp_path, _VASE.replace(old, new)))
+
+
+#: Of sample 5 with seed 11 of the held-out files, as it was when the kinds stood in code: name, translation and size in
+#: metres.
+_AS_BEFORE = {
+    "cup": ["02", 0.000496367766, 0.00461023844, 1.06372279, 0.147236235, 0.106692924, 0.065],
+    "bottle": ["03", 0.00194307419, -4.34521128e-05, 1.93171279, 0.0731117095, 0.0731117095, 0.235],
+}
+
+
+@pytest.mark.parametrize("category", known_kinds())
+def test_the_shipped_kinds_draw_what_they_drew(category):
+    label = TabletopSynthesizer(catalogue(category, held_out=True), 11, Photos([], [])).label(5)
+    name, *numbers = _AS_BEFORE[category]
+    assert label["asset"] == name and [*label["T_cam_obj"][:3, 3], *label["size"]] == pytest.approx(numbers, rel=1e-6)
+
+
+@pytest.mark.parametrize("category", known_kinds())
 def test_the_recipe_makes_the_mesh_and_declares_the_symmetry(category, tmp_path):
     recipe = load_recipe(CONFIGS / f"{category}.yaml")
     recipe = replace(recipe, data=located(recipe.data, shared_data("meshes").parent)).checked()
-    assert recipe.bundle_card().symmetry == CATEGORIES[category].symmetry
+    assert recipe.bundle_card().symmetry == vessel_kind(category).symmetry
     figures = Work(recipe, tmp_path).shape()
     assert figures["size_m"] == pytest.approx(recipe.size, rel=0.02)
     assert 0.7 * recipe.mesh.vertices < figures["vertices"] <= recipe.mesh.vertices

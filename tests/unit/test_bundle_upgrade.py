@@ -114,7 +114,7 @@ def test_the_command_says_what_changed(old, tmp_path, capsys):
     assert main(["bundle", "upgrade", str(tmp_path / "nowhere")]) == 1
 
 
-@pytest.mark.parametrize("category", ["car", "cup", "bottle"])
+@pytest.mark.parametrize("category", ["car", "cup", "bottle", "chair"])
 def test_shipped_bundles_are_of_the_format_of_today(category):
     assert load_bundle(ROOT / "engines" / category).card.format == "dinemo-bundle/2"
     assert upgrade_bundle(ROOT / "engines" / category).changes == ()

@@ -31,7 +31,7 @@ def car():
     return load_bundle(ROOT / "engines" / "car")
 
 
-@pytest.mark.parametrize("category", ["car", "bottle", "cup"])
+@pytest.mark.parametrize("category", ["car", "bottle", "cup", "chair"])
 def test_counterparts_of_shipped_meshes(category):
     mesh = load_bundle(ROOT / "engines" / category).mesh
     opposite = counterparts(mesh.vertices, mesh.normals)

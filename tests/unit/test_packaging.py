@@ -26,10 +26,11 @@ FOLDERS = ("src", "training", "resource", "config", "launch", "engines", "exampl
 NETWORKS = "*.onnx"  # 50 MB that packing would only carry about
 LIBRARY = {"dinemo_ros", "dinemo_training"}
 DATA = {"dinemo_ros/py.typed", "dinemo_training/report/page.html",
-        *(f"dinemo_training/configs/{name}.yaml" for name in ("car", "bottle", "cup"))}
+        *(f"dinemo_training/configs/{name}.yaml" for name in (
+            "car", "bottle", "cup", "chair", "vessels/cup", "vessels/bottle", "fleets/car"))}
 SHARE = {"package.xml", "config/pose.yaml", "config/fastdds.xml", "launch/pose.launch.py", "examples/grasp_once.py",
          "examples/moveit_pick.py", "examples/README.md", "launch/demo.launch.py",
-         *(f"engines/{name}/model.yaml" for name in ("car", "bottle", "cup"))}
+         *(f"engines/{name}/model.yaml" for name in ("car", "bottle", "cup", "chair"))}
 
 
 @pytest.fixture(scope="module")

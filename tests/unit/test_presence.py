@@ -184,6 +184,6 @@ def test_a_detector_can_save_and_sink_a_pose(car):
 
 
 def test_cards_of_the_shipped_bundles_have_it():
-    for category in ("car", "cup", "bottle"):
+    for category in ("car", "cup", "bottle", "chair"):
         card: Card = load_bundle(ROOT / "engines" / category).card
         assert card.presence and 0.0 < card.presence.floor < 0.5

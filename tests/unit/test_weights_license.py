@@ -94,7 +94,7 @@ def test_show_and_doctor_tell_the_terms(installed, capsys):
     assert f"weights: {RESEARCH.told()}\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("category", ["bottle", "car", "cup"])
+@pytest.mark.parametrize("category", ["bottle", "car", "chair", "cup"])
 def test_shipped_cards_state_their_terms_and_the_file_of_terms_repeats_them(category):
     stated = load_bundle(ROOT / "engines" / category).card.weights_license
     text = " ".join((ROOT / "engines" / "WEIGHTS.md").read_text().split())

@@ -24,7 +24,7 @@ from dinemo_ros.process.console import command_main
 from dinemo_training.data.posed_crops import CROP_SIDE
 from dinemo_training.run.arguments import parsed
 from dinemo_training.synthetic.assets.asset import Asset
-from dinemo_training.synthetic.assets.car_catalogue import HELD_OUT, load_fleet
+from dinemo_training.synthetic.assets.car_catalogue import fleet, load_fleet
 from dinemo_training.synthetic.render.background import Photos, View, random_background
 from dinemo_training.synthetic.render.dataset import Pose, add_source_arguments, draw, random_pose, source_folders
 from dinemo_training.synthetic.render.environment import random_environment
@@ -152,12 +152,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--held-out", action="store_true", help=f"only the held-out cars: {', '.join(HELD_OUT)}")
+    parser.add_argument("--held-out", action="store_true", help="only the cars that the fleet holds out")
     add_source_arguments(parser)
     args = parsed(parser)
     cv2.setNumThreads(1)
     assets, weights = load_fleet(source_folders(args))
-    chosen = [k for k, asset in enumerate(assets) if (asset.name in HELD_OUT) == args.held_out]
+    chosen = [k for k, asset in enumerate(assets) if (asset.name in fleet().held_out) == args.held_out]
     assets, weights = [assets[k] for k in chosen], weights[chosen] / weights[chosen].sum()
     print(f"{len(assets)} cars: {', '.join(asset.name for asset in assets)}")
     write_pairs(args.out, PairSynthesizer(assets, weights, args.seed, Photos([], [])), args.count)

@@ -28,7 +28,8 @@ from dinemo_ros.process.console import command_main
 
 from ..run.arguments import parsed
 from ..synthetic.assets.vessel import Vessel
-from ..synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
+from ..synthetic.assets.vessel_catalogue import VesselCatalogue
+from ..synthetic.assets.vessel_kind import CATEGORY_HELP
 
 ERRORS_CM = (0.0, 0.5, 1.0, 2.0, 3.0)
 _POINTS = 30_000  # of a surface: about one per square millimetre of a mug
@@ -85,7 +86,7 @@ def main() -> None:
         SystemExit: the card of the bundle has no grasps.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
+    parser.add_argument("--category", required=True, help=CATEGORY_HELP)
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle whose grasps are tried")
     parser.add_argument("--cad", type=Path, help="folder of the category's CAD files; without it all are invented")
     parser.add_argument("--held-out", action="store_true", help="the vessels that training never sees")

@@ -58,7 +58,8 @@ def resolve(arguments: Namespace) -> Recipe:
     data = located(given, base)
     learning = replace(recipe.learning, init=_existing("learning.init", recipe.learning.init, base),
                        weights=_existing("learning.weights", recipe.learning.weights, base))
-    recipe = replace(recipe, data=data, learning=learning, licenses=licenses)
+    mesh = replace(recipe.mesh, profile=_profile(recipe.mesh.profile, base))
+    recipe = replace(recipe, data=data, mesh=mesh, learning=learning, licenses=licenses)
     return recipe.checked() if arguments.config else recipe.adapted()
 
 
@@ -261,6 +262,11 @@ def _shape(text: str, base: Path) -> str:
     if path.is_file() and path.suffix.lower() not in CAD_FILES | {".npz"}:
         raise RecipeError(f"shape {path}: not a CAD model; allowed: {', '.join(sorted(CAD_FILES))}, .npz")
     return str(path)
+
+
+def _profile(name: str, base: Path) -> str:
+    """A kind of vessel by its name, or the path of a file of one's own made absolute."""
+    return str(_existing("mesh.profile", name, base)) if name.endswith((".yaml", ".yml")) else name
 
 
 def _pictures(key: str, text: str | None, base: Path) -> str | None:

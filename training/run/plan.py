@@ -17,7 +17,7 @@ from dinemo_ros.model.card import DetectorHint
 from ..report import write_report
 from .leakage import mean_files
 from .old_names import existing
-from .recipe import Learning, Recipe, is_named_shape
+from .recipe import Learning, Mesh, Recipe, is_named_shape
 from .run_folder import RunFolder, Stage
 from .stages import Work
 
@@ -44,8 +44,8 @@ def stages_of(recipe: Recipe, folder: RunFolder, out: Path) -> list[Stage]:
 
 
 def _shape(recipe: Recipe, work: Work) -> Stage:
-    files = tuple(Path(s) for s in recipe.data.shape if not is_named_shape(s))
-    settings = {"size": recipe.size, "mesh": asdict(recipe.mesh), "shape": recipe.data.shape}
+    files = tuple(Path(s) for s in recipe.data.shape if not is_named_shape(s)) + _kind(recipe)
+    settings = {"size": recipe.size, "mesh": _mesh(recipe.mesh), "shape": recipe.data.shape}
     if files and not recipe.mesh.profile and (left_out := mean_files(recipe)[1]):
         settings["left_out"] = [file.name for file in left_out]
     if recipe.one_object:
@@ -73,7 +73,8 @@ def _sequences(recipe: Recipe, work: Work) -> Stage:
 
 def _renders(recipe: Recipe, work: Work) -> list[Stage]:
     spec, models = recipe.synthetic, tuple(Path(p) for paths in recipe.data.renders.values() for p in paths)
-    shared = {"renderer": spec.renderer, "options": recipe.resolved(spec.options), "seed": recipe.seed}
+    models += _kind(recipe)
+    shared = {"renderer": spec.renderer, "options": _drawn(recipe.resolved(spec.options)), "seed": recipe.seed}
     return [Stage("synthetic", "renders to train on", work.synthetic, {**shared, "count": spec.count}, (), models,
                   (work.pool("synthetic"),)),
             Stage("held_out", "renders to measure on", work.held_out_renders,
@@ -127,6 +128,23 @@ def _round(recipe: Recipe, work: Work, number: int, pools: set[str]) -> list[Sta
 
 def _given(*paths: str | None) -> tuple[Path, ...]:
     return tuple(Path(p) for p in paths if p)
+
+
+def _kind(recipe: Recipe) -> tuple[Path, ...]:
+    """The file that says what vessels are drawn, where that is not one of the package's."""
+    return (Path(recipe.mesh.profile),) if recipe.mesh.profile.endswith((".yaml", ".yml")) else ()
+
+
+def _drawn(options: dict) -> dict:
+    """Without what a renderer did as well before the option existed: finished runs stay finished."""
+    before = {"body": Mesh().body, "symmetry": None}
+    return {name: value for name, value in options.items() if name not in before or value != before[name]}
+
+
+def _mesh(mesh: Mesh) -> dict:
+    """Without what is as it was before the key existed: finished runs stay finished."""
+    unset = {key: value for key, value in asdict(Mesh()).items() if key in ("body", "filled")}
+    return {key: value for key, value in asdict(mesh).items() if key not in unset or value != unset[key]}
 
 
 def _learning(learning: Learning) -> dict:

@@ -134,7 +134,8 @@ class Synthetic:
     dinemo_training.synthetic.render draws.
 
     ``options`` go to the renderer's command line: ``{elevation: [0, 60]}`` is ``--elevation 0 60``, true is a flag, and
-    ``$KEY`` stands for what another key of the recipe holds (``$data.photographs``); empty, it leaves the option out.
+    ``$KEY`` stands for what another key of the recipe holds (``$data.photographs``), ``$symmetry`` for the order of the
+    symmetry that ``card`` declares, if any; empty, it leaves the option out.
     ``held_out_options`` are added when the pictures to measure on are drawn, best of models that are in no training
     picture; they are drawn with another seed in any case. ``scenes`` are whole pictures with depth and the
     table's plane, of the category of ``mesh.profile``, from which covariances are fitted where these tell the distance;
@@ -144,8 +145,8 @@ class Synthetic:
     renderer: str = "shapes"
     count: int = 6000
     held_out: int = 300
-    options: dict = field(default_factory=lambda: {"size": "$size", "axes": "$mesh.axes",
-                                                   "backgrounds": "$data.negatives"})
+    options: dict = field(default_factory=lambda: {"size": "$size", "axes": "$mesh.axes", "body": "$mesh.body",
+                                                   "symmetry": "$symmetry", "backgrounds": "$data.negatives"})
     held_out_options: dict = field(default_factory=lambda: {"held-out": True})
     scenes: int = 0
 
@@ -186,16 +187,24 @@ class Mesh:
     """The neural mesh: vertices wanted, and how CAD files are turned (see
     ``dinemo_training.synthetic.shape.mean_mesh.AXES``).
 
-    ``profile`` names a category of ``dinemo_training.synthetic.assets.vessel_catalogue``: its mean profile is turned
+    ``profile`` names a kind of vessel, or the YAML file that says what it is, see
+    ``dinemo_training.synthetic.assets.vessel_kind``: its mean profile is turned
     about its axis, instead of the solid average of all files (``dinemo_training.synthetic.shape.vessel_mesh``).
+
+    ``body`` is the share of a model's largest cross-section from which on a slice belongs to its box: 0.02 leaves out a
+    car's mirrors and antennas; 0, all that there is, is for what stands on thin legs. ``filled``: the mean has no gaps
+    between left and right, as a car has none between its wheels; false keeps a chair's legs apart.
     """
 
     vertices: int = 800
     axes: str = "pascal3d"
     profile: str = ""
+    body: float = 0.02
+    filled: bool = True
 
     def __post_init__(self) -> None:
         _require(100 <= self.vertices <= 4000, "mesh.vertices", self.vertices, "100 to 4000")
+        _require(0 <= self.body < 1, "mesh.body", self.body, "0 (everything) to below 1")
 
 
 @dataclass(frozen=True)
@@ -350,6 +359,9 @@ class Recipe:
         Raises:
             RecipeError: there is no such key.
         """
+        if key == "symmetry":
+            symmetry = self.bundle_card().symmetry
+            return symmetry.order if symmetry.exact else None
         found = self
         key = KEYS.get(key, key)
         for name in key.split("."):

@@ -104,7 +104,8 @@ class Work:
             files = files or left_out
             models = [read_cad(f, self.recipe.mesh.axes) for f in files]
             print(f"mean shape of {len(files)} CAD models: {', '.join(f.name for f in files)}")
-            save_shape(out, *mean_mesh(models, size, self.recipe.mesh.vertices))
+            mesh = self.recipe.mesh
+            save_shape(out, *mean_mesh(models, size, mesh.vertices, mesh.body, mesh.filled))
         return self._shape_figures()
 
     def _shape_figures(self) -> dict:

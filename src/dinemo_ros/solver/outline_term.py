@@ -32,8 +32,8 @@ _BORDER = 0.75  # cells from the map's border at which the object may go on
 def outline_term(foreground: np.ndarray) -> np.ndarray:
     """[4, D] unit vectors (x, y), how far the foreground [h, w] reaches along them (cells), and 1/sigma.
 
-    A direction in which the foreground touches the border of the map says nothing; nor does a picture without any, or with
-    nothing else.
+    A direction in which the foreground touches the border of the map says nothing; nor does a picture without
+    any, or with nothing else.
     """
     h, w = foreground.shape
     fine = cv2.resize(foreground, (w * _FINER, h * _FINER), interpolation=cv2.INTER_LINEAR)

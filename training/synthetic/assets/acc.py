@@ -25,29 +25,16 @@ _INCH = 0.0254
 _LEFT_OUT = ("INSIDE", "REARWING", "DRIVERPART", "ANTENNA", "ROLLBAR")
 
 
-def _box(x_min: float, y_min: float, x_max: float, y_max: float) -> Polygon:
-    return ((x_min, y_min), (x_max, y_min), (x_max, y_max), (x_min, y_max))
-
-
-# Where windows are painted as light grey gradients; the other cars have dark ones.
-_WINDOWS = {
-    "155-DTM": (_box(0.25, 0.41, 0.56, 0.51), _box(0.17, 0.54, 0.29, 0.76), _box(0.49, 0.54, 0.63, 0.77),
-                _box(0.25, 0.80, 0.56, 0.90)),
-    "p406": (_box(0.27, 0.42, 0.56, 0.51), _box(0.19, 0.52, 0.34, 0.79), _box(0.54, 0.51, 0.70, 0.79),
-             _box(0.27, 0.78, 0.56, 0.89)),
-    "acura-nsx-sz": (_box(0.26, 0.58, 0.45, 0.83), _box(0.57, 0.57, 0.76, 0.82), _box(0.41, 0.54, 0.68, 0.61),
-                     _box(0.41, 0.78, 0.68, 0.86)),
-}
-
-
-def read_acc_car(folder: Path) -> list[Part]:
+def read_acc_car(folder: Path, windows: tuple[Polygon, ...] = ()) -> list[Part]:
     """Parts of the TORCS car in ``folder`` (file axes): the body of ``NAME.acc`` and four wheels.
+
+    ``windows``: outlines, as shares of the texture, of those that it paints as light grey gradients; others are dark.
 
     Raises:
         ValueError: one of the two files is no such file.
     """
     model, settings = folder / f"{folder.name}.acc", folder / f"{folder.name}.xml"
-    body = _of_file(model, lambda text: _read_objects(model, text))
+    body = _of_file(model, lambda text: _read_objects(model, text, windows))
     return body + _of_file(settings, lambda text: _wheels(text, body))
 
 
@@ -61,7 +48,7 @@ def _of_file(path: Path, parse: Callable[[str], list[Part]]) -> list[Part]:
                          f"({told(error) if str(error) else 'it breaks off'})") from error
 
 
-def _read_objects(path: Path, text: str) -> list[Part]:
+def _read_objects(path: Path, text: str, windows: tuple[Polygon, ...]) -> list[Part]:
     lines = iter(text.splitlines())
     materials: dict[str, Material] = {}
     parts, texture, name, vertices = [], None, "", np.empty((0, 3))
@@ -79,7 +66,7 @@ def _read_objects(path: Path, text: str) -> list[Part]:
             faces, corner_vertex, corner_uv = _read_surfaces(lines, int(rest))
             if texture not in materials:
                 image = texture_pixels(path.parent / texture)
-                painted = painted_texture(image, _WINDOWS.get(path.stem, ()))
+                painted = painted_texture(image, windows)
                 materials[texture] = Material((1.0, 1.0, 1.0), painted, gloss=0.7, tint=1.0)
             if len(faces) and not any(word in name for word in _LEFT_OUT):
                 parts.append(Part(vertices[corner_vertex], faces, materials[texture], corner_uv,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dinemo_training.synthetic.shape.occupancy import body_bounds, surface_points
+from dinemo_training.synthetic.shape.occupancy import BODY, body_bounds, surface_points
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,12 @@ class Asset:
 
 
 def assemble(name: str, parts: list[Part], object_from_file: np.ndarray,
-             size: float | tuple[float, float, float] | None = None) -> Asset:
+             size: float | tuple[float, float, float] | None = None, body: float = BODY) -> Asset:
     """Join ``parts`` and bring them into the object frame.
 
     ``object_from_file`` [3, 3] turns the file's axes (a rotation or reflection); ``size`` in metres is the
     length, or length, width and height of the real car (models are often too wide); None keeps the file's metres.
+    ``body`` says what belongs to the box, see :func:`dinemo_training.synthetic.shape.occupancy.body_bounds`.
     """
     materials: list[Material] = []
     parts = [part for part in parts if len(part.faces)]
@@ -108,7 +109,7 @@ def assemble(name: str, parts: list[Part], object_from_file: np.ndarray,
         material.append(np.full(len(corners), index))
         offset += len(points)
     points, corners = np.concatenate(vertices), np.concatenate(faces)
-    lower, upper = body_bounds(surface_points(points, corners, 300_000))
+    lower, upper = body_bounds(surface_points(points, corners, 300_000), body)
     centre = 0.5 * (lower + upper)
     car = Asset(name, points - centre, corners.astype(np.int32), np.concatenate(normals).astype(np.float32),
                 np.concatenate(uv).astype(np.float32), np.concatenate(material).astype(np.int32), tuple(materials),

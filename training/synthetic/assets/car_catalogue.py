@@ -1,51 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cars the synthetic pictures show, where they come from, and which way they face.
+"""The cars that synthetic pictures show: how to read each, where it comes from, which way it faces.
 
-Sources (each optional; folders are given on the command line):
-  gazebo     hatchback, SUV and Prius of the Gazebo model collection, CC BY 3.0 (Nathan Koenig and others)
+Which they are is data: ``training/configs/fleets/car.yaml``, or a file like it. Their sources (each optional; folders
+are given on the command line):
+  gazebo     hatchback, SUV and Prius of the Gazebo model collection, CC BY 3.0 (Nathan Koenig and others), and any
+             other OBJ files with textures
   torcs      ``apt-get download torcs-data && dpkg-deb -x torcs-data_*.deb DIR``: DIR/usr/share/games/torcs/cars;
              Free Art License for most cars
   metadrive  ``pip download --no-deps metadrive-simulator==0.2.5.1`` and unzip: metadrive/assets/models/vehicle;
              Apache-2.0
   cad        untextured PASCAL3D+ style models; materials are invented (``cad.py``)
-
-Every car was looked at with its axes drawn (``python -m dinemo_training.synthetic.render.fleet_sheet``): the Gazebo SUV
-and the metadrive cars face the other way than their neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from dinemo_ros.errors import DatasetError
+from dinemo_ros.io.quoting import shown_path
+
 from .acc import OBJECT_FROM_ACC, read_acc_car
 from .asset import Asset, Part, assemble
-from .cad import CAD_CARS, read_cad_car
+from .cad import CadCar, read_cad_car
+from .data_file import CONFIGS, are_numbers, document_of, is_below, is_number, listed, mapping, require
+from .paint import Polygon
 from .scene import material_by_word, read_gltf_car, read_obj_car
 from .wheel import wheel_parts
 
-# Never in the training set: they measure what the model makes of cars it has not seen.
-HELD_OUT = ("hatchback", "p406", "beetle")
-
+FOLDER = CONFIGS / "fleets"
 _MESHES = {".obj", ".gltf", ".glb", ".bin", ".acc"}
 # Front of the file's model along -y (PASCAL3D+, most of Gazebo), along +y, along -z with y up (glTF of metadrive).
-_FRONT_MINUS_Y = np.array([[0, -1.0, 0], [1.0, 0, 0], [0, 0, 1.0]])
-_FRONT_PLUS_Y = np.array([[0, 1.0, 0], [-1.0, 0, 0], [0, 0, 1.0]])
+_FRONT = {"-y": np.array([[0, -1.0, 0], [1.0, 0, 0], [0, 0, 1.0]]),
+          "+y": np.array([[0, 1.0, 0], [-1.0, 0, 0], [0, 0, 1.0]])}
 _FRONT_MINUS_Z = np.array([[0, 0, -1.0], [-1.0, 0, 0], [0, 1.0, 0]])
-
-_TORCS = ("155-DTM", "acura-nsx-sz", "baja-bug", "car1-stock1", "car1-stock2", "car1-trb1", "car2-trb1", "car3-trb1",
-          "car4-trb1", "car5-trb1", "car6-trb1", "car7-trb1", "car8-trb1", "p406")
-_ORDINARY = {"155-DTM": 1.5, "p406": 1.5, "baja-bug": 0.4}  # the rest are sports cars: half as often
-
-# Outlines in the hatchback's texture: side, wind screen, rear.
-_HATCHBACK_WINDOWS = tuple(tuple((x / 1400, y / 1400) for x, y in outline) for outline in (
-    ((378, 168), (445, 215), (466, 295), (487, 560), (489, 670), (465, 820), (423, 1015), (415, 1015), (355, 910),
-     (322, 560), (336, 245)),
-    ((510, 738), (565, 752), (712, 760), (712, 1100), (480, 1045), (460, 1025), (460, 995)),
-    ((1040, 955), (1180, 960), (1250, 978), (1265, 1120), (1075, 1120), (1040, 1110))))
 
 
 @dataclass(frozen=True)
@@ -65,70 +58,172 @@ class CarModel:
                       if f.suffix.lower() in _MESHES and f.is_file())
 
 
-def _gazebo(name: str, folder: str, mesh: str, textures: dict[str, tuple[str, str]], axes: np.ndarray,
-            size: tuple[float, float, float], glass: tuple[str, ...] = (), windows: dict | None = None) -> CarModel:
-    def read(root: Path) -> Asset:
-        files = {key: root / car / "materials/textures" / file for key, (car, file) in textures.items()}
-        return assemble(name, read_obj_car(root / folder / "meshes" / mesh, files, glass, windows), axes, size)
-    return CarModel(name, "gazebo", 1.5, read, f"{folder}/meshes/{mesh}")
+@dataclass(frozen=True)
+class Fleet:
+    """All cars that are known; of ``held_out``, by name, none is in a training set: they measure what a model makes of
+    cars that it has not seen."""
+
+    cars: tuple[CarModel, ...]
+    held_out: tuple[str, ...]
 
 
-def _metadrive(folder: str, front: float, rear: float, track: float, radius: float, width: float,
-               forward_shift: float) -> CarModel:
-    """``front``, ``rear``, ``track``: wheel centres ahead of, behind and beside the origin (its ``vehicle_type``)."""
-    def read(root: Path) -> Asset:
-        parts = read_gltf_car(root / folder / "vehicle.gltf", material_by_word, skip=("color_",))
-        return assemble(folder, parts + _wheels(parts), _FRONT_MINUS_Z)
+@dataclass(frozen=True)
+class _Entry:
+    """What every source says of a car; names of files are below the folder of the source."""
 
-    def _wheels(parts: list[Part]) -> list[Part]:
+    name: str
+    weight: float
+
+    def __post_init__(self) -> None:
+        require(is_below(self.name), "name", self.name, "a text between quotes, without ..")
+        require(is_number(self.weight, 0), "weight", self.weight, "a number above 0")
+
+
+@dataclass(frozen=True)
+class _Textured(_Entry):
+    """An OBJ file with textures by the names of its materials; size in metres, glass: materials that are windows."""
+
+    mesh: str
+    front: str
+    size: list
+    textures: dict
+    glass: list = field(default_factory=list)
+    windows: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(is_below(self.mesh), "mesh", self.mesh, "a file below the folder of the source")
+        require(self.front in _FRONT, "front", self.front, ", ".join(_FRONT))
+        require(are_numbers(self.size, 3), "size", self.size, "length, width and height in metres")
+        require(isinstance(self.textures, dict) and all(map(is_below, self.textures.values())), "textures",
+                self.textures, "names of materials with files below the folder of the source")
+        require(isinstance(self.windows, dict) and all(
+            isinstance(w, dict) and set(w) == {"of", "outlines"} and are_numbers(w["of"], 2)
+            for w in self.windows.values()), "windows", self.windows,
+                "{of: [width, height], outlines: [[[x, y], ...]]}")
+
+    def model(self) -> CarModel:
+        return CarModel(self.name, "gazebo", self.weight, self._read, self.mesh)
+
+    def _read(self, root: Path) -> Asset:
+        outlines = {name: tuple(tuple((x / w["of"][0], y / w["of"][1]) for x, y in outline)
+                                for outline in w["outlines"]) for name, w in self.windows.items()}
+        files = {name: root / file for name, file in self.textures.items()}
+        parts = read_obj_car(root / self.mesh, files, tuple(self.glass), outlines)
+        return assemble(self.name, parts, _FRONT[self.front], tuple(self.size))
+
+
+@dataclass(frozen=True)
+class _Wheelless(_Entry):
+    """A glTF file without wheels: centres of these ahead of, behind and beside its origin, their radius and width, and
+    how far the body was moved forward; metres."""
+
+    front: float
+    rear: float
+    track: float
+    radius: float
+    width: float
+    forward_shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("front", "rear", "track", "radius", "width", "forward_shift"):
+            require(is_number(getattr(self, name)), name, getattr(self, name), "metres")
+
+    def model(self) -> CarModel:
+        return CarModel(self.name, "metadrive", self.weight, self._read, self.name)
+
+    def _read(self, root: Path) -> Asset:
+        parts = read_gltf_car(root / self.name / "vehicle.gltf", material_by_word, skip=("color_",))
+        return assemble(self.name, parts + self._wheels(parts), _FRONT_MINUS_Z)
+
+    def _wheels(self, parts: list[Part]) -> list[Part]:
         floor = min(part.vertices[:, 1].min() for part in parts)
-        return [wheel for forward in (front - forward_shift, -rear - forward_shift) for side in (-1.0, 1.0)
-                for wheel in wheel_parts(np.array([side * track, floor - 0.14 + radius, -forward]), radius, width,
-                                         axle=0, outward=side)]
-    return CarModel(folder, "metadrive", 1.0, read, folder)
+        axles = (self.front - self.forward_shift, -self.rear - self.forward_shift)
+        return [wheel for forward in axles for side in (-1.0, 1.0)
+                for wheel in wheel_parts(np.array([side * self.track, floor - 0.14 + self.radius, -forward]),
+                                         self.radius, self.width, axle=0, outward=side)]
 
 
-def _torcs(name: str) -> CarModel:
-    return CarModel(name, "torcs", _ORDINARY.get(name, 0.5),
-                 lambda root: assemble(name, read_acc_car(root / name), OBJECT_FROM_ACC), f"{name}/{name}.acc")
+@dataclass(frozen=True)
+class _Acc(_Entry):
+    """A folder of TORCS; windows: boxes (x_min, y_min, x_max, y_max) of its texture, as shares of it."""
+
+    windows: list = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(isinstance(self.windows, list) and all(are_numbers(box, 4) for box in self.windows), "windows",
+                self.windows, "boxes [x_min, y_min, x_max, y_max]")
+
+    def model(self) -> CarModel:
+        outlines: tuple[Polygon, ...] = tuple(
+            ((left, low), (right, low), (right, high), (left, high)) for left, low, right, high in self.windows)
+        return CarModel(self.name, "torcs", self.weight,
+                        lambda root: assemble(self.name, read_acc_car(root / self.name, outlines), OBJECT_FROM_ACC),
+                        f"{self.name}/{self.name}.acc")
 
 
-def _cad(name: str) -> CarModel:
-    return CarModel(f"cad-{name}", "cad", 1.5,
-                 lambda root: assemble(f"cad-{name}", read_cad_car(root / f"{name}.obj", CAD_CARS[name]),
-                                       _FRONT_MINUS_Y, CAD_CARS[name].length), f"{name}.obj")
+def _cad_model(entry: Any) -> CarModel:
+    """An untextured file, with the fields of :class:`dinemo_training.synthetic.assets.cad.CadCar`."""
+    own = ("name", "weight", "mesh", "front")
+    if not isinstance(entry, dict):
+        raise ValueError("cad must be a list of mappings of keys to values")
+    missing = [key for key in own if key not in entry]
+    require(not missing, "cad", missing, f"all of {', '.join(own)}")
+    car = CadCar(**mapping(CadCar, {key: value for key, value in entry.items() if key not in own}, "cad"))
+    require(is_number(car.length, 0), "length", car.length, "metres, above 0")
+    known = _Textured(entry["name"], entry["weight"], entry["mesh"], entry["front"], [1, 1, 1], {})
+    return CarModel(known.name, "cad", known.weight, partial(_read_cad, known, car), known.mesh)
 
 
-FLEET = (
-    _gazebo("hatchback", "hatchback", "hatchback.obj", {"Hatchback": ("hatchback", "hatchback.png"),
-            "Wheels3": ("hatchback", "wheels3.png")}, _FRONT_MINUS_Y, (4.00, 1.70, 1.52),
-            windows={"Hatchback": _HATCHBACK_WINDOWS}),
-    _gazebo("suv", "suv", "suv.obj", {"SUV_Body": ("suv", "suv.png"), "SUV_Wheels": ("suv", "wheels_01.png")},
-            _FRONT_PLUS_Y, (4.82, 2.06, 1.98)),
-    _gazebo("prius", "prius_hybrid", "Hybrid.obj", {"Hybrid": ("prius_hybrid", "Hybrid.png"),
-            "Hybrid_Interior": ("prius_hybrid", "Hybrid_Interior.png"), "Wheels3": ("prius_hybrid", "Wheels3.png")},
-            _FRONT_MINUS_Y, (4.54, 1.76, 1.47), glass=("Windows",)),
-    _metadrive("ferra", 1.05234, 1.4166, 0.815, 0.313, 0.22, 0.0),
-    _metadrive("130", 1.285, 1.203, 0.78, 0.33, 0.22, -0.05),
-    _metadrive("beetle", 1.4126, 1.07, 0.66, 0.34, 0.18, -0.2),
-    *(_torcs(name) for name in _TORCS),
-    *(_cad(name) for name in CAD_CARS),
-)
+def _read_cad(known: _Textured, car: CadCar, root: Path) -> Asset:
+    return assemble(known.name, read_cad_car(root / known.mesh, car), _FRONT[known.front], car.length)
 
 
-def load_fleet(sources: dict[str, Path | None], names: list[str] | None = None) -> tuple[list[Asset], np.ndarray]:
+@lru_cache(maxsize=8)
+def fleet(name: str = "car") -> Fleet:
+    """The fleet of this name in ``training/configs/fleets``, or of the YAML file at this path.
+
+    Raises:
+        DatasetError: there is none, or a key of it is wrong; the message names it.
+    """
+    path, document = document_of(name, FOLDER, "fleet")
+    try:
+        return _fleet(document)
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{shown_path(path)}: {error}") from error
+
+
+def _fleet(document: Any) -> Fleet:
+    kinds = {"gazebo": _Textured, "metadrive": _Wheelless, "torcs": _Acc}
+    known = ("held_out", *kinds, "cad")
+    if not isinstance(document, dict) or set(document) - set(known):
+        raise ValueError(f"a fleet is a mapping with the keys {', '.join(known)}")
+    cars = [entry.model() for source, kind in kinds.items() for entry in listed(kind, document.get(source, []), source)]
+    cars += [_cad_model(entry) for entry in document.get("cad", [])]
+    held_out = tuple(document.get("held_out", ()))
+    unknown = set(held_out) - {car.name for car in cars}
+    require(not unknown, "held_out", sorted(unknown), "names of cars of the file")
+    return Fleet(tuple(cars), held_out)
+
+
+def load_fleet(sources: dict[str, Path | None], names: list[str] | None = None,
+               known: Fleet | None = None) -> tuple[list[Asset], np.ndarray]:
     """Assets and their drawing weights [A] (sum 1) of all cars whose source folder is given.
 
-    ``sources`` maps gazebo, torcs, metadrive, cad to folders or None; ``names`` picks cars by name.
+    ``sources`` maps gazebo, torcs, metadrive, cad to folders or None; ``names`` picks cars by name; ``known``: the
+    fleet, by default the shipped one.
 
     Raises:
         SystemExit: a car that was asked for is not available, or no source is given.
     """
-    entries = [e for e in FLEET if sources.get(e.source) and (names is None or e.name in names)]
+    known = known or fleet()
+    entries = [e for e in known.cars if sources.get(e.source) and (names is None or e.name in names)]
     missing = set(names or ()) - {e.name for e in entries}
     if missing:
         raise SystemExit(f"cars not available: {', '.join(sorted(missing))}; known are "
-                         f"{', '.join(e.name for e in FLEET)}, each needs the folder of its source")
+                         f"{', '.join(e.name for e in known.cars)}, each needs the folder of its source")
     if not entries:
         raise SystemExit("no cars to draw: give at least one of --gazebo, --torcs, --metadrive, --cad")
     weights = np.array([e.weight for e in entries])

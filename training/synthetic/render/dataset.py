@@ -30,7 +30,7 @@ from dinemo_training.data.picture_file import write_picture
 from dinemo_training.data.posed_crops import CROP_SIDE
 from dinemo_training.run.arguments import parsed
 from dinemo_training.synthetic.assets.asset import Asset
-from dinemo_training.synthetic.assets.car_catalogue import FLEET, HELD_OUT, load_fleet
+from dinemo_training.synthetic.assets.car_catalogue import fleet, load_fleet
 
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
 from .environment import Environment, random_environment
@@ -276,8 +276,9 @@ def model_files(options: dict) -> list[Path]:
     """The meshes that a command with these options draws, see :mod:`dinemo_training.run.leakage`."""
     sources = {source: one_folder(options.get(source)) for source in _SOURCES}
     names = options.get("assets")
-    chosen = [e for e in FLEET if sources.get(e.source) and (
-        e.name in names if names else (e.name in HELD_OUT) == bool(options.get("held_out")))]
+    known = fleet(options.get("fleet") or "car")
+    chosen = [e for e in known.cars if sources.get(e.source) and (
+        e.name in names if names else (e.name in known.held_out) == bool(options.get("held_out")))]
     return [file for entry in chosen for file in entry.meshes(sources[entry.source])]
 
 
@@ -288,16 +289,19 @@ def main() -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--assets", nargs="*", help="names of cars; default: all but the held-out ones")
-    parser.add_argument("--held-out", action="store_true", help=f"only the held-out cars: {', '.join(HELD_OUT)}")
+    parser.add_argument("--held-out", action="store_true", help="only the cars that the fleet holds out")
+    parser.add_argument("--fleet", default="car", help="which cars there are: the name of one of "
+                        "training/configs/fleets, or the path of such a YAML file (default: %(default)s)")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs without cars")
     parser.add_argument("--photo-corners", type=Path, help="folder of photographs of a centred object: only the "
                         "upper corners become background")
     add_source_arguments(parser)
     args = parsed(parser)
     cv2.setNumThreads(1)
-    assets, weights = load_fleet(source_folders(args), args.assets)
+    known = fleet(args.fleet)
+    assets, weights = load_fleet(source_folders(args), args.assets, known)
     if not args.assets:
-        chosen = [k for k, asset in enumerate(assets) if (asset.name in HELD_OUT) == args.held_out]
+        chosen = [k for k, asset in enumerate(assets) if (asset.name in known.held_out) == args.held_out]
         assets, weights = [assets[k] for k in chosen], weights[chosen] / weights[chosen].sum()
     photos = Photos(_pictures(args.backgrounds), _pictures(args.photo_corners))
     print(f"{len(assets)} cars: {', '.join(asset.name for asset in assets)}")

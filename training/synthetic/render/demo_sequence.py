@@ -4,7 +4,8 @@
     python -m dinemo_training.synthetic.render.demo_sequence --gazebo DIR --out config/demo_sequence
 
 Writes frames ``NNN.jpg``, ``camera_info.yaml`` (camera_calibration format), ``ground_truth.json`` (exact pose, size
-and box of the car per frame) and ``ATTRIBUTION.md``. The car is in no training set (``HELD_OUT``).
+and box of the car per frame) and ``ATTRIBUTION.md``. The car is in no training set (``held_out`` of
+``training/configs/fleets/car.yaml``).
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ from tqdm import tqdm
 from dinemo_ros.process.console import command_main
 from dinemo_ros.scene.support_plane import SupportPlane
 from dinemo_training.run.arguments import parsed
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_catalogue import VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_kind import CATEGORY_HELP
 from dinemo_training.synthetic.plane_noise import lifted, tilted_about_camera, tilted_about_foot
 
 from . import tabletop
@@ -92,8 +93,8 @@ def model_files(options: dict) -> list[Path]:
 def main() -> None:
     """The command ``python -m dinemo_training.synthetic.render.scenes``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--category", required=True, action="append", choices=sorted(CATEGORIES),
-                        help="may be given several times: they take turns")
+    parser.add_argument("--category", required=True, action="append",
+                        help=f"{CATEGORY_HELP}; may be given several times: they take turns")
     parser.add_argument("--cad", type=Path, help="folder of the category's CAD files, or of folders by the names of "
                         "the categories; without it all are invented")
     parser.add_argument("--out", type=Path, required=True)

@@ -21,12 +21,14 @@ import numpy as np
 import trimesh
 
 from dinemo_ros.geometry import rotation_from_viewpoint
+from dinemo_ros.model.symmetry import NO_SYMMETRY, Symmetry
 from dinemo_ros.process.console import command_main
 from dinemo_training.data.posed_crops import CROP_SIDE
 from dinemo_training.run.arguments import parsed
 from dinemo_training.run.inputs import cad_files, parse_size
 from dinemo_training.synthetic.assets.asset import Asset, Material, Part, assemble
 from dinemo_training.synthetic.shape.mean_mesh import AXES, read_cad
+from dinemo_training.synthetic.shape.occupancy import BODY
 
 from .background import Photos, View, contact_shadow, ground_points, random_background, random_colour
 from .dataset import COVERED, Pose, draw, draw_blob, framed_pose, sun_shadow, write_dataset
@@ -40,11 +42,12 @@ _PATTERN_SIDE = 128
 _EVERY = 4            # one in so many models is held out
 
 
-def read_model(path: Path, axes: str, size: np.ndarray) -> Asset:
+def read_model(path: Path, axes: str, size: np.ndarray, body: float = BODY) -> Asset:
     """A CAD model in the object frame at the category's mean volume, its largest connected pieces as materials.
 
     Args:
         size: [3] metres, mean of the category; proportions stay the model's own.
+        body: what belongs to the model's box, see :func:`dinemo_training.synthetic.shape.occupancy.body_bounds`.
     """
     vertices, faces = read_cad(path, axes)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
@@ -57,7 +60,7 @@ def read_model(path: Path, axes: str, size: np.ndarray) -> Asset:
     parts = [Part(mesh.vertices, mesh.faces[group == k], Material()) for k in np.unique(group)]
     for k, part in enumerate(parts):  # materials are distinguished by identity
         parts[k] = replace(part, material=replace(part.material, gloss=0.001 * k))
-    asset = assemble(path.stem, parts, np.eye(3))
+    asset = assemble(path.stem, parts, np.eye(3), body=body)
     asset = asset.scaled(np.full(3, np.cbrt(np.prod(size) / np.prod(asset.size))))
     return replace(asset, uv=_box_coordinates(asset))
 
@@ -103,12 +106,13 @@ class ShapeSynthesizer:
 
     Args:
         elevation: [2] degrees, least and most. tilt: standard deviation of the in-plane turn, degrees.
+        symmetry: of the category: poses are labelled by their canonical representative.
     """
 
     def __init__(self, assets: list[Asset], seed: int, elevation: tuple[float, float], tilt: float,
-                 photos: Photos) -> None:
+                 photos: Photos, symmetry: Symmetry = NO_SYMMETRY) -> None:
         self._assets, self._seed, self._elevation, self._tilt = assets, seed, elevation, tilt
-        self._photos = photos
+        self._photos, self._symmetry = photos, symmetry
 
     def _begin(self, k: int) -> tuple[Asset, float, Pose, np.random.Generator]:
         """Asset at studio scale, metres per studio metre, pose at studio scale."""
@@ -126,7 +130,8 @@ class ShapeSynthesizer:
         asset, scale, pose, _ = self._begin(k)
         T = pose.T_cam_obj.copy()
         T[:3, 3] *= scale
-        return {"names": f"{k:06d}", "K": pose.K, "T_cam_obj": T, "size": asset.size * scale, "asset": asset.name}
+        return {"names": f"{k:06d}", "K": pose.K, "T_cam_obj": self._symmetry.canonical(T), "size": asset.size * scale,
+                "asset": asset.name}
 
     def render(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Picture [S, S, 3] uint8 RGB and mask [S, S] uint8 of sample k."""
@@ -178,19 +183,25 @@ def main() -> None:
     parser.add_argument("--axes", choices=AXES, default="pascal3d", help="of the CAD files (default: %(default)s)")
     parser.add_argument("--size", nargs="+", required=True, metavar="LxWxH", help="mean of the category, metres; or "
                         "three numbers")
+    parser.add_argument("--body", type=float, default=BODY, help="share of the largest cross-section from which on a "
+                        "slice belongs to a model's box; 0: everything does (default: %(default)s)")
     parser.add_argument("--elevation", type=float, nargs=2, default=(-10.0, 50.0), metavar=("LEAST", "MOST"),
                         help="degrees (default: %(default)s)")
     parser.add_argument("--tilt", type=float, default=4.0, help="spread of the in-plane turn, degrees")
+    parser.add_argument("--symmetry", type=int, metavar="ORDER", help="turns about z that leave the shape as it is: 0 "
+                        "any, n by a n-th (default: none)")
     parser.add_argument("--held-out", action="store_true", help="draw the models that training never sees")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs without the object")
     args = parsed(parser)
     cv2.setNumThreads(1)
     files = chosen_models(cad_files(args.cad), args.held_out)
     print(f"{len(files)} models: {', '.join(f.stem for f in files)}")
-    assets = [read_model(f, args.axes, np.array(parse_size("x".join(args.size)))) for f in files]
+    assets = [read_model(f, args.axes, np.array(parse_size("x".join(args.size))), args.body) for f in files]
     pictures = args.backgrounds.rglob("*") if args.backgrounds else ()
     photos = Photos(sorted(p for p in pictures if p.suffix.lower() in (".jpg", ".jpeg", ".png")), [])
-    write_dataset(args.out, ShapeSynthesizer(assets, args.seed, tuple(args.elevation), args.tilt, photos), args.count)
+    symmetry = NO_SYMMETRY if args.symmetry is None else Symmetry("z", args.symmetry)
+    source = ShapeSynthesizer(assets, args.seed, tuple(args.elevation), args.tilt, photos, symmetry)
+    write_dataset(args.out, source, args.count)
 
 
 if __name__ == "__main__":

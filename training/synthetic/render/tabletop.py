@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic training pictures of cups and bottles on tables, with exact poses, from untextured CAD files.
+"""Synthetic training pictures of vessels on tables, with exact poses, from untextured CAD files.
 
     python -m dinemo_training.synthetic.render.tabletop --category cup --cad meshes/cup --out synth --count 2500 \
         [--held-out]
@@ -7,7 +7,7 @@
 Writes what :mod:`dinemo_training.synthetic.render.dataset` writes; T_cam_obj is the canonical representative under the
 category's symmetry (``dinemo_ros.model.symmetry``), size the box to which the neural mesh is stretched. Every sample
 has a new skin; the shapes are the CAD files deformed, and invented ones
-(``dinemo_training.synthetic.assets.vessel_catalogue``).
+(``dinemo_training.synthetic.assets.vessel_kind``).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from dinemo_ros.process.console import command_main
 from dinemo_training.data.posed_crops import CROP_SIDE
 from dinemo_training.run.arguments import parsed
 from dinemo_training.synthetic.assets.asset import Asset, Material
-from dinemo_training.synthetic.assets.skin import Skin, colour
+from dinemo_training.synthetic.assets.skin import Skin, colour, cup_skin
 from dinemo_training.synthetic.assets.vessel import Vessel, lathe, measured
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_catalogue import VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_kind import CATEGORY_HELP, vessel_kind
 from dinemo_training.synthetic.shape.vessel_modes import VesselModes, vessel_modes
 
 from .background import Photos, View, contact_shadow, ground_points, random_background
@@ -202,7 +203,7 @@ def thing(radius: float, height: float, corners: int, rng: np.random.Generator, 
     turn = rng.uniform(0, np.pi)
     vertices[:, :2] = vertices[:, :2] @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     body = measured("thing", vertices * [1, rng.uniform(narrowest, 1), 1], faces)
-    skin = CATEGORIES["cup"].skin(rng)
+    skin = cup_skin(rng)
     textures = (Material((1.0, 1.0, 1.0), skin.texture, skin.gloss), Material(tuple(colour(rng)), gloss=skin.gloss))
     lid = np.abs(body.normals[:, 0, 2]) > 0.7
     return Asset("thing", body.vertices, faces.astype(np.int32), body.normals, body.coordinates().astype(np.float32),
@@ -269,17 +270,17 @@ def _surface(asset: Asset, fragments: Fragments, K: np.ndarray, T_cam_obj: np.nd
 
 def model_files(options: dict) -> list[Path]:
     """The CAD files that a command with these options draws, see :mod:`dinemo_training.run.leakage`."""
-    folder, category = one_folder(options.get("cad")), CATEGORIES.get(options.get("category"))
-    if folder is None or category is None:
+    folder, category = one_folder(options.get("cad")), options.get("category")
+    if folder is None or not isinstance(category, str):
         return []
-    entries = [e for e in category.entries if e.held_out == bool(options.get("held_out"))]
+    entries = [e for e in vessel_kind(category).models if e.held_out == bool(options.get("held_out"))]
     return [file for e in entries if (file := folder / f"{e.file}.obj").is_file()]
 
 
 def main() -> None:
     """The command ``python -m dinemo_training.synthetic.render.tabletop``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
+    parser.add_argument("--category", required=True, help=CATEGORY_HELP)
     parser.add_argument("--cad", type=Path, help="folder of the category's CAD files; without it all are invented")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)

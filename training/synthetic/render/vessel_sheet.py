@@ -20,7 +20,8 @@ from dinemo_ros.process.console import command_main
 from dinemo_training.data.picture_file import write_picture
 from dinemo_training.run.arguments import parsed
 from dinemo_training.synthetic.assets.vessel import Vessel
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_catalogue import VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_kind import CATEGORY_HELP
 
 from .rasterizer import rasterize
 
@@ -47,7 +48,7 @@ def portrait(vessel: Vessel, azimuth_deg: float, elevation_deg: float) -> np.nda
 def main() -> None:
     """The command ``python -m dinemo_training.synthetic.render.vessel_sheet``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
+    parser.add_argument("--category", required=True, help=CATEGORY_HELP)
     parser.add_argument("--cad", type=Path, required=True, help="folder of the category's CAD files")
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     args = parsed(parser)

@@ -24,7 +24,7 @@ from dinemo_training.run.inputs import parse_size
 
 from ...run.arguments import parsed
 from ..assets.mesh_file import load_mesh_file
-from .occupancy import body_bounds, solid_occupancy, surface_points
+from .occupancy import BODY, body_bounds, solid_occupancy, surface_points
 from .symmetric_remesh import symmetric_remesh
 
 CAR_SIZE = (4.25, 1.75, 1.50)  # metres, mean length, width, height of passenger cars
@@ -56,34 +56,42 @@ def read_cad(path: Path, axes: str = "pascal3d") -> tuple[np.ndarray, np.ndarray
     return vertices @ AXES[axes].T, faces
 
 
-def mean_occupancy(shapes: list[tuple[np.ndarray, np.ndarray]], size: np.ndarray) -> np.ndarray:
+def mean_occupancy(shapes: list[tuple[np.ndarray, np.ndarray]], size: np.ndarray, body: float = BODY,
+                   filled: bool = True) -> np.ndarray:
     """Share (0 to 1) of ``shapes`` that fill each voxel [X, Y, Z] of a box, left-right symmetric.
 
     Args:
         shapes: vertices [V, 3] and faces [F, 3] each. size: [3] of the box; only its ratios count.
+        body: what belongs to a model's box, see :func:`body_bounds`. filled: no gaps between left and right.
     """
     grid = tuple(2 * (size / size.max() * VOXELS / 2).astype(int) + 1)  # odd: a layer lies on the plane of symmetry
     total = np.zeros(grid)
     for vertices, faces in shapes:
         points = surface_points(vertices, faces, SURFACE_POINTS)
-        lower, upper = body_bounds(points)
+        lower, upper = body_bounds(points, body)
+        if not body:  # what lies exactly on the box, a flat top, is inside
+            upper = upper + 1e-6 * (upper - lower)
         total += solid_occupancy(points, lower, upper, grid)
     mean = 0.5 * (total + total[:, ::-1]) / len(shapes)
+    if not filled:
+        return mean
     # Between left and right there are no gaps: the inner sides of wheels and arches would take vertices that no
-    # camera sees, and the walls there are thinner than the spacing of the vertices.
+    # camera sees, and the walls there are thinner than the spacing of the vertices. Legs of a chair are another matter.
     from_left = np.maximum.accumulate(mean, axis=1)
     return np.minimum(from_left, from_left[:, ::-1])
 
 
 def mean_mesh(shapes: list[tuple[np.ndarray, np.ndarray]], size: np.ndarray,
-              vertex_count: int = 800) -> tuple[np.ndarray, np.ndarray]:
+              vertex_count: int = 800, body: float = BODY, filled: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Vertices [V, 3] in metres, object frame, and faces [F, 3] (outward) of the mean shape in the box ``size`` [3].
+
+    ``body`` and ``filled``: see :func:`mean_occupancy`.
 
     Raises:
         ValueError: the models have no solid in common.
     """
     size = np.asarray(size, dtype=np.float64)
-    occupancy = np.pad(mean_occupancy(shapes, size), 6)
+    occupancy = np.pad(mean_occupancy(shapes, size, body, filled), 6)
     level = ndimage.gaussian_filter(occupancy, SMOOTHING)
     if not (level > 0.5).any():
         raise ValueError(f"{len(shapes)} CAD models have no solid part in common: look at their axes and alignment, "
@@ -167,6 +175,9 @@ def main() -> None:
     source.add_argument("--box", help="LENGTHxWIDTHxHEIGHT in metres: a cuboid instead of a CAD mean")
     parser.add_argument("--size", default="x".join(map(str, CAR_SIZE)), help="box of the mean shape, metres")
     parser.add_argument("--vertices", type=int, default=800)
+    parser.add_argument("--body", type=float, default=BODY, help="share of the largest cross-section from which on a "
+                        "slice belongs to a model's box; 0: everything does (default: %(default)s)")
+    parser.add_argument("--hollow", action="store_true", help="keep gaps between left and right: legs")
     parser.add_argument("--axes", choices=AXES, default="pascal3d", help="axes of the CAD files (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="npz to write")
     args = parsed(parser)
@@ -177,7 +188,7 @@ def main() -> None:
         if not files:
             raise SystemExit(f"no .obj or .off file in {', '.join(map(str, args.cad))}")
         vertices, faces = mean_mesh([read_cad(f, args.axes) for f in files], np.array(parse_size(args.size)),
-                                    args.vertices)
+                                    args.vertices, args.body, not args.hollow)
     save_shape(args.out, vertices, faces)
     print(f"{args.out}: {len(vertices)} vertices, {len(faces)} faces")
 

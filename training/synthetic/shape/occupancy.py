@@ -37,11 +37,15 @@ def solid_occupancy(points: np.ndarray, lower: np.ndarray, upper: np.ndarray,
     return inside
 
 
-def body_bounds(points: np.ndarray, share: float = 0.02, resolution: int = 192) -> tuple[np.ndarray, np.ndarray]:
+BODY = 0.02  # least share that a car's body takes, see body_bounds
+
+
+def body_bounds(points: np.ndarray, share: float = BODY, resolution: int = 192) -> tuple[np.ndarray, np.ndarray]:
     """Bounds (lower [3], upper [3]) of the body in ``points`` [N, 3] without mirrors, antennas and spoiler tips.
 
     A slice belongs to the body when its solid cross-section exceeds ``share`` of the largest one along that axis:
     2 % lets the soles of the tyres in (about 3 %) and keeps mirrors out (0.4 %).
+    A category whose legs are thin wants 0: everything counts (``mesh.body`` of a recipe).
     (NeMo drops 1 % of the vertices per axis instead, which depends on how the modeller spent his polygons.)
     """
     lower, upper = points.min(axis=0), points.max(axis=0)

@@ -15,7 +15,8 @@ import numpy as np
 from dinemo_ros.process.console import command_main
 from dinemo_training.run.arguments import parsed
 from dinemo_training.run.inputs import parse_size
-from dinemo_training.synthetic.assets.vessel_catalogue import CATEGORIES, VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_catalogue import VesselCatalogue
+from dinemo_training.synthetic.assets.vessel_kind import CATEGORY_HELP
 
 from .mean_mesh import save_shape
 from .vessel_mesh import vessel_mesh
@@ -34,7 +35,7 @@ def save_vessel_shape(out: Path, catalogue: VesselCatalogue, size: np.ndarray, v
 def main() -> None:
     """The command ``python -m dinemo_training.synthetic.shape.vessel_shape``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--category", required=True, choices=sorted(CATEGORIES))
+    parser.add_argument("--category", required=True, help=CATEGORY_HELP)
     parser.add_argument("--cad", type=Path, help="folder of the category's CAD files; without it all are invented")
     parser.add_argument("--size", required=True, help="LENGTHxWIDTHxHEIGHT in metres, handle included")
     parser.add_argument("--vertices", type=int, default=800)
