@@ -99,21 +99,39 @@ def turned_evidence(volume: SimilarityVolume, surface: Surface, R: np.ndarray, t
     camera = -R.T @ t / size  # its centre in the frame of the mean shape
     azimuth, elevation = math.atan2(camera[1], camera[0]), math.atan2(camera[2], math.hypot(camera[0], camera[1]))
     ray = camera - surface.vertices[:count]
-    facing = np.sum(ray * surface.normals[:count], axis=1) / np.linalg.norm(ray, axis=1)
+    facing = np.einsum("vk,vk->v", ray, surface.normals[:count]) / np.sqrt(np.einsum("vk,vk->v", ray, ray))
     seen = np.flatnonzero(visible_row(surface, azimuth, elevation)[:count] & (facing > 0.0))
     points = (surface.vertices[seen] * size) @ R.T + t
     h, w = volume.background_score.shape
     x, y = (focal * points[:, k] / points[:, 2] + centre for k in (0, 1))
     inside = (x > -1) & (y > -1) & (x < w) & (y < h) & (points[:, 2] > 0)
     seen, x, y, z = seen[inside], x[inside], y[inside], points[inside, 2]
-    j, i = np.floor(x).astype(int), np.floor(y).astype(int)
-    value = np.zeros(len(seen))
-    for row, down in ((i, 1 - (y - i)), (i + 1, y - i)):
-        for column, right in ((j, 1 - (x - j)), (j + 1, x - j)):
-            there = (row >= 0) & (row < h) & (column >= 0) & (column < w)  # nothing is known beyond the crop
-            cell = np.where(there, row * w + column, 0)
-            value += np.where(there, down * right * (volume.similarity[seen, cell] - level), 0.0)
+    value = _bilinear(volume.similarity, (h, w), seen, x, y, level)
     return float(np.sum(value * facing[seen] * (focal / z) ** 2))  # cells that a square metre covers from there
+
+
+def _bilinear(similarity: np.ndarray, shape: tuple[int, int], seen: np.ndarray, x: np.ndarray, y: np.ndarray,
+              level: float) -> np.ndarray:
+    """[n] cosines less ``level`` of the vertices ``seen`` [n] at cells x, y [n], between cells; zero beyond the crop.
+
+    similarity: [V, h * w] cosines. shape: (h, w) cells.
+    """
+    h, w = shape
+    j, i = np.floor(x).astype(int), np.floor(y).astype(int)
+    right, down = x - j, y - i
+    plane, cells = seen * (h * w), similarity.ravel()
+    if i.size and i.min() >= 0 and j.min() >= 0 and i.max() < h - 1 and j.max() < w - 1:  # nearly always
+        corner = plane + i * w + j
+        upper = (1 - right) * cells.take(corner) + right * cells.take(corner + 1)
+        lower = (1 - right) * cells.take(corner + w) + right * cells.take(corner + w + 1)
+        return (1 - down) * upper + down * lower - level
+    value = np.zeros(len(seen))
+    for row, of_row in ((i, 1 - down), (i + 1, down)):
+        for column, of_column in ((j, 1 - right), (j + 1, right)):
+            there = (row >= 0) & (row < h) & (column >= 0) & (column < w)
+            at = np.where(there, plane + row * w + column, 0)
+            value += np.where(there, of_row * of_column * (cells.take(at) - level), 0.0)
+    return value
 
 
 def surface_area(surface: Surface, size: np.ndarray) -> float:
