@@ -82,6 +82,8 @@ def test_the_same_picture_again_tells_nothing_new_and_other_sides_do():
     assert announced(same[-1]) == pytest.approx(announced(same[0]), rel=0.02)
     trembling = followed([cup(60 + (-1) ** k, peak(0.0, 25.0)) for k in range(30)], 0.0)
     assert announced(trembling[-1]) == pytest.approx(announced(trembling[0]), rel=0.02)
+    near = followed([cup(azimuth, peak(0.0, 25.0)) for azimuth in (60, 75, 90, 105)], 0.0)
+    assert announced(near[-1]) == pytest.approx(announced(near[0]), rel=0.05), "from so near they err alike"
     around = followed([cup(azimuth, peak(0.0, 25.0)) for azimuth in range(0, 360, 15)], 0.0)
     assert announced(around[-1]) < 0.6 * announced(around[0])
 
