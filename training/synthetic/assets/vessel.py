@@ -184,9 +184,20 @@ def grid_faces(rows: int, corners: int) -> np.ndarray:
 
 def random_mug(rng: np.random.Generator) -> Vessel:
     """An invented mug with a handle, 0.1 m high: from a narrow beaker to a wide coffee cup, straight or conical."""
-    H, mean = 0.1, np.exp(rng.uniform(np.log(0.33), np.log(0.68))) * 0.1
+    radius = float(np.exp(rng.uniform(np.log(0.33), np.log(0.68))))
+    return _mug(radius, float(np.clip(rng.normal(0.06, 0.12), -0.2, 0.4)), rng)
+
+
+def plain_mug(rng: np.random.Generator) -> Vessel:
+    """An invented mug of usual proportions, 0.1 m high."""
+    return _mug(rng.uniform(0.36, 0.62), rng.normal(0.03, 0.08), rng)
+
+
+def _mug(radius: float, taper: float, rng: np.random.Generator) -> Vessel:
+    """``radius``: mean, over the height. taper: how much wider the rim is than that, and narrower the foot."""
+    H, mean = 0.1, radius * 0.1
     t = np.linspace(0, 1, 20)
-    taper, bulge = np.clip(rng.normal(0.06, 0.12), -0.2, 0.4), rng.normal(0.0, 0.06)
+    bulge = rng.normal(0.0, 0.06)
     outer = mean * (1 + taper * (2 * t - 1) + bulge * np.sin(np.pi * t))
     foot = rng.uniform(0.6, 1.0) if rng.random() < 0.5 else 1.0  # rounded towards the table
     outer *= 1 - (1 - foot) * np.exp(-t / rng.uniform(0.05, 0.2))

@@ -18,13 +18,14 @@ from dinemo_ros.model.symmetry import Symmetry
 
 from .data_file import CONFIGS, document_of, is_below, is_number, listed, mapping, names_in, require
 from .skin import Skin, bottle_skin, cup_skin
-from .vessel import Vessel, random_bottle, random_mug
+from .vessel import Vessel, plain_mug, random_bottle, random_mug
 
 FOLDER = CONFIGS / "vessels"
 CATEGORY_HELP = "a kind of vessel: the name of one of training/configs/vessels, or the path of such a YAML file"
 #: What ``skin`` and ``invent`` of a kind may name.
 SKINS: dict[str, Callable[..., Skin]] = {"ceramic": cup_skin, "glass": bottle_skin}
-INVENTED: dict[str, Callable[[np.random.Generator], Vessel]] = {"mug": random_mug, "bottle": random_bottle}
+INVENTED: dict[str, Callable[[np.random.Generator], Vessel]] = {"mug": random_mug, "plain mug": plain_mug,
+                                                                "bottle": random_bottle}
 
 
 @dataclass(frozen=True)

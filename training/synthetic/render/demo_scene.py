@@ -63,7 +63,7 @@ do for the distance, it is no measurement of the bundle.
 
 def demo_scene() -> TableScene:
     """The mug on its table with two things beside it."""
-    catalogue, rng = VesselCatalogue("cup", None), np.random.default_rng(_SEED)
+    catalogue, rng = VesselCatalogue("plain_mug", None), np.random.default_rng(_SEED)
     scene = placed(catalogue.draw(rng), catalogue, rng)
     things = []
     for place in _PLACES:
