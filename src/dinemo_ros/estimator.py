@@ -300,14 +300,15 @@ class PoseEstimator:
         return ObjectPose(best.T_cam_obj, best.score, best.size, category=self.bundle.card.category,
                           covariance=covariance, roi=tuple(box.tolist()), runners_up=tuple(others),
                           visible=first.visible, size_covariance=size_covariance, source=first.source,
-                          observations=first.observations, shape=first.shape)
+                          observations=first.observations, shape=first.shape,
+                          turns=first.turns if self.bundle.card.azimuth else ())
 
     def _experienced(self, pose: ObjectPose, camera: Camera) -> ObjectPose:
         """What is reported of a pose: probability and covariances as the bundle's ``uncertainty`` knows them."""
         known, symmetry = self.bundle.card.uncertainty_of(pose.source), self.bundle.card.symmetry
         if not known:
             return pose
-        pose = as_experienced(pose, known, symmetry, self.covered(pose, camera))
+        pose = as_experienced(pose, known, symmetry, self.covered(pose, camera), bool(pose.turns))
         return replace(pose, covariance=symmetry.covariance(pose.covariance, pose.T_cam_obj[:3, :3]),
                        size_covariance=symmetry.size_covariance(pose.size_covariance, pose.size))
 

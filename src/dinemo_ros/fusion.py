@@ -24,6 +24,9 @@ as scatter round the mean, in units of the covariances (the squared ratio of Bir
 Poses without scatter are worth one; poses that scatter as their covariances say are worth N, and the second term keeps
 the result from being too small by the chance of few frames; poses that scatter more are covered by it.
 
+Of a category whose azimuth a single part tells, poses may come with probabilities of all turns (``ObjectPose.turns``).
+Then the mean has their product to the power N_eff / N, and the variance about the axis is what that says.
+
 Only numpy, no state, no randomness: the same poses give the same answer.
 """
 
@@ -42,6 +45,7 @@ from .detection.regions import overlap
 from .geometry import rotation_angle, se3, so3_exp, so3_log
 from .model.symmetry import UNIFORM_VARIANCE, Symmetry, knows_azimuth, with_axis_variance
 from .pose import ObjectPose
+from .turns import counted_from, deviation, product, turn_between
 
 #: Rotations farther apart than this, radians, are of two readings of an object (front for rear).
 SAME_READING = math.radians(30)
@@ -169,8 +173,20 @@ def fuse(poses: Sequence[ObjectPose], symmetry: Symmetry, dropped: int = 0) -> F
         track_id=reference.track_id if len({pose.track_id for pose in poses}) == 1 else None,
         probability=_mean_known([pose.probability for pose in poses]),
         presence=_mean_known([pose.presence for pose in poses]))
+    mean = _with_turns(mean, poses, effective_count(information, deviations))
     return Fused(mean, len(poses), dropped, float(np.linalg.norm(deviations[:, :3], axis=1).max()),
                  float(np.linalg.norm(deviations[:, 3:], axis=1).max()))
+
+
+def _with_turns(mean: ObjectPose, poses: Sequence[ObjectPose], worth: float) -> ObjectPose:
+    """``mean`` with what all ``poses`` say of its turn about object z, together ``worth`` so many independent ones."""
+    if not all(pose.turns for pose in poses):
+        return replace(mean, turns=())
+    R = mean.T_cam_obj[:3, :3]
+    each = [counted_from(pose.turns, turn_between(pose.T_cam_obj[:3, :3], R)) for pose in poses]
+    turns = product(each, [worth / len(poses)] * len(poses))
+    return replace(mean, turns=tuple(turns.tolist()),
+                   covariance=with_axis_variance(mean.covariance, R, deviation(turns) ** 2))
 
 
 def effective_count(information: np.ndarray, deviations: np.ndarray) -> float:

@@ -28,6 +28,7 @@ from .geometry import se3, so3_exp, so3_log
 from .pose import Hypothesis, ObjectPose, Roi
 from .scene.depth_image import DepthImage
 from .scene.support_plane import SupportPlane
+from .turn_belief import TurnBelief, believed
 
 _VELOCITY_GAIN = 0.7  # weight of the newest difference of two poses in the velocity
 _FLIP_MEMORY = 0.8  # per image; evidence for the flip is summed up over about five of them
@@ -76,6 +77,7 @@ class Track:
         level: its usual score; flip: summed evidence that it is the other way round.
         hidden: behind another track, or taken for it: it goes on with its velocity only.
         residual: how far it was found from where it was predicted, as a share of its distance.
+        turns: what its pictures up to now say of its turn about its axis, of a category whose azimuth may be hidden.
     """
 
     identity: int
@@ -89,6 +91,7 @@ class Track:
     images: int = 0
     hidden: bool = False
     residual: float = 0.0
+    turns: TurnBelief | None = None
     _before: tuple = ()
 
     def move_on(self, dt: float) -> None:
@@ -103,7 +106,8 @@ class Track:
 
         dt: seconds since the last image. stamp_s: of this one. smoothing: share of the prediction that is kept.
         """
-        self._before = self.pose, self.velocity, self.spin, self.seen_s, self.level
+        self._before = self.pose, self.velocity, self.spin, self.seen_s, self.level, self.turns
+        self.turns, found = believed(self.turns, self.pose, found, stamp_s - self.seen_s)
         moved = found.T_cam_obj[:3, 3] - self.pose.T_cam_obj[:3, 3]
         turned = so3_log(found.T_cam_obj[:3, :3] @ self.pose.T_cam_obj[:3, :3].T)
         self.residual = float(np.linalg.norm(moved) / np.linalg.norm(found.T_cam_obj[:3, 3]))
@@ -119,7 +123,7 @@ class Track:
 
     def take_back(self) -> None:
         """Undo the last :meth:`correct`: what was found was something else."""
-        self.pose, self.velocity, self.spin, self.seen_s, self.level = self._before
+        self.pose, self.velocity, self.spin, self.seen_s, self.level, self.turns = self._before
         self.hidden = True
 
     def weigh_flip(self, found: ObjectPose) -> ObjectPose:
@@ -132,7 +136,7 @@ class Track:
             return found
         self.flip = 0.0
         return replace(found, T_cam_obj=other.T_cam_obj, score=other.score, size=other.size, probability=None,
-                       runners_up=(Hypothesis(found.T_cam_obj, found.score, found.size),))
+                       turns=(), runners_up=(Hypothesis(found.T_cam_obj, found.score, found.size),))
 
 
 class PoseTracker:

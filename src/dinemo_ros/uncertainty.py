@@ -30,7 +30,7 @@ import numpy as np
 from .detection.regions import overlap
 from .errors import BundleError
 from .io.quoting import shown
-from .model.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
+from .model.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance, with_axis_variance
 from .pose import ObjectPose
 
 EVIDENCE = ("one", "score", "visible", "lead", "sharpness", "fit")  # what the coefficients of the probability multiply
@@ -178,7 +178,8 @@ def evidence_of(pose: ObjectPose, symmetry: Symmetry, box: np.ndarray) -> tuple[
     return 1.0, pose.score, pose.visible, lead, sharpness, overlap(box, np.asarray(pose.roi))
 
 
-def as_experienced(pose: ObjectPose, known: UncertaintySpec, symmetry: Symmetry, box: np.ndarray) -> ObjectPose:
+def as_experienced(pose: ObjectPose, known: UncertaintySpec, symmetry: Symmetry, box: np.ndarray,
+                   turn_is_fitted: bool = False) -> ObjectPose:
     """``pose`` with the covariances and the probability that ``known`` makes of those of the solver.
 
     Args:
@@ -186,9 +187,15 @@ def as_experienced(pose: ObjectPose, known: UncertaintySpec, symmetry: Symmetry,
         known: of the bundle.
         symmetry: of the category.
         box: [4] pixels, see :func:`evidence_of`.
+        turn_is_fitted: the variance about the axis is that of a posterior over all turns which was fitted to errors by
+            itself; a second factor would flatten what it says.
     """
     evidence = evidence_of(pose, symmetry, box)
     probability = known.probability_of(evidence)
-    return replace(pose, covariance=known.covariance(pose.covariance, pose.T_cam_obj, pose.size, probability, evidence),
+    covariance = known.covariance(pose.covariance, pose.T_cam_obj, pose.size, probability, evidence)
+    if turn_is_fitted:
+        R = pose.T_cam_obj[:3, :3]
+        covariance = with_axis_variance(covariance, R, axis_variance(pose.covariance, R))
+    return replace(pose, covariance=covariance,
                    size_covariance=known.size_covariance(pose.size_covariance, pose.size, probability),
                    probability=probability)

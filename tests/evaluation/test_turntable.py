@@ -122,6 +122,21 @@ def test_what_a_sample_gives_to_the_estimator_and_to_baselines(turntables, rois,
     assert sample.truth == ViewTruth(10.0, 20.0)
 
 
+def test_the_region_may_be_the_box_of_the_mask_as_baselines_have_it(turntables, tmp_path):
+    """Then all rows of a table look at one and the same place."""
+    cv2.imwrite(str(turntables / "red" / "000.jpg"), np.full((48, 64, 3), 90, np.uint8))
+    frames = read_turntables(turntables, ["red"])[:1]
+    with pytest.raises(DatasetError, match="--rois mask takes the box of each frame's mask; give their folder"):
+        region_source(frames, "mask")
+    mask = np.zeros((48, 64), np.uint8)
+    (tmp_path / "red").mkdir(exist_ok=True)
+    for filled, region in ((np.s_[10:30, 20:50], (20.0, 10.0, 50.0, 30.0)), (np.s_[:0, :0], (0.0, 0.0, 64.0, 48.0))):
+        painted = mask.copy()
+        painted[filled] = 255
+        cv2.imwrite(str(tmp_path / "red" / "000.png"), painted)
+        assert turntable_entries(frames, 25.0, "mask", tmp_path)[0].load().roi == region
+
+
 def test_a_folder_without_boxes_is_measured_as_before(turntables):
     cv2.imwrite(str(turntables / "red" / "000.jpg"), np.full((48, 64, 3), 90, np.uint8))
     frames = read_turntables(turntables, ["red"])

@@ -8,9 +8,10 @@ from unit.planted_cup import cup_card, cup_mesh, cup_scene
 from dinemo_ros.geometry import rotation_angle, rotation_from_viewpoint
 from dinemo_ros.model.symmetry import UNIFORM_VARIANCE, Symmetry, axis_variance
 from dinemo_ros.solver import PoseSolver, Start, prepare_category
-from dinemo_ros.solver.ambiguity import TURNS, angles, widened
+from dinemo_ros.solver.ambiguity import widened
 from dinemo_ros.solver.crop_solver import CropSolver
 from dinemo_ros.solver.refine import Refined
+from dinemo_ros.turns import TURNS, angles
 
 CUP, BOTTLE = Symmetry("z", 1), Symmetry("z", 0)
 

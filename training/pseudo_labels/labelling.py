@@ -30,6 +30,7 @@ from dinemo_ros.errors import DocumentError
 from dinemo_ros.estimator import PoseEstimator
 from dinemo_ros.geometry import viewpoint_from_rotation
 from dinemo_ros.io.document import CARD, parse_yaml
+from dinemo_ros.model.azimuth import HANDLE_SEEN_DEG
 from dinemo_ros.model.bundle import load_bundle
 from dinemo_ros.model.symmetry import NO_SYMMETRY, Symmetry
 from dinemo_ros.process.console import command_main
@@ -116,7 +117,8 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
     shows the opposite side more often, a label needs up to twice the margin: by Bayes' rule, a view from the rear is
     the likelier mistake the more there are from the front. ``drop``: of what is left in each bin, the share of the
     smallest margin goes as well. ``keep``: at most so many, those of the largest margin (0: all), to compare labellers
-    whose scores do not mean the same.
+    whose scores do not mean the same. Where a part alone tells the azimuth (``symmetry.uncertain_azimuth``), a label
+    that has it behind the object says only that it was not found: it goes.
     """
     def sure(label: Label | None, margin: float) -> bool:
         return label is not None and label.margin >= margin
@@ -127,6 +129,8 @@ def select(photos: Path, labels: Path, min_score: float, min_margin: float, prev
         before = read_labels(previous)
         kept = {name: label for name, label in kept.items() if sure(before.get(name), previous_margin) and
                 symmetry.distance(before[name].T_cam_obj[:3, :3], label.T_cam_obj[:3, :3]) < np.deg2rad(AGREE_DEG)}
+    if symmetry.uncertain_azimuth:
+        kept = {name: label for name, label in kept.items() if _folded_azimuth([label])[0] <= HANDLE_SEEN_DEG}
     bins = _azimuth_bins(kept.values())
     counts = np.bincount(bins, minlength=18)
     needed = min_margin * np.clip(counts[17 - bins] / np.maximum(counts[bins], 1), 1, 2)
@@ -154,9 +158,13 @@ def _surest(labels: dict[str, Label], drop: float) -> dict[str, Label]:
 
 def _azimuth_bins(labels: Iterable[Label]) -> np.ndarray:
     """Ten-degree bin of each label's azimuth [N], 0 front to 17 rear, left and right sides together."""
+    return np.minimum((_folded_azimuth(labels) / 10).astype(int), 17)
+
+
+def _folded_azimuth(labels: Iterable[Label]) -> np.ndarray:
+    """Azimuth [N] in degrees, 0 front to 180 rear, left and right sides together."""
     azimuth = np.array([viewpoint_from_rotation(label.T_cam_obj[:3, :3])[0] for label in labels])
-    folded = np.minimum(np.abs(azimuth), 2 * np.pi - np.abs(azimuth))
-    return np.minimum((np.rad2deg(folded) / 10).astype(int), 17)
+    return np.rad2deg(np.minimum(np.abs(azimuth), 2 * np.pi - np.abs(azimuth)))
 
 
 def _symmetry(text: str) -> Symmetry:

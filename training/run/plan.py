@@ -183,6 +183,11 @@ def _sources(recipe: Recipe, work: Work, before: str) -> Stage:
                  {"scenes": recipe.synthetic.scenes, "seed": recipe.seed}, (before,), models, (work.run / "scenes",))
 
 
+def _azimuth(recipe: Recipe, work: Work) -> Stage:
+    return Stage("azimuth", "how far the evidence of all turns is believed", work.azimuth, {"count": recipe.evaluate},
+                 ("export", "held_out"), (), (work.run / "azimuth.json",))
+
+
 def _result(recipe: Recipe, folder: RunFolder, work: Work, out: Path, pools: set[str]) -> list[Stage]:
     run, turntables = work.run, recipe.data.turntables
     last = f"bundle{len(recipe.rounds) - 1}"
@@ -191,12 +196,15 @@ def _result(recipe: Recipe, folder: RunFolder, work: Work, out: Path, pools: set
     presence = [_presence(recipe, work, pools)] if "synthetic" in pools else []
     sources = [_sources(recipe, work, "presence" if presence else "calibrate")] if recipe.synthetic.scenes else []
     final = "sources" if sources else "presence" if presence else "calibrate"
+    tells = recipe.bundle_card().symmetry.uncertain_azimuth and "held_out" in pools
+    azimuth = [_azimuth(recipe, work)] if tells else []
     return [
         Stage("export", "mean weights as a checked bundle", work.export,
               {"average": recipe.average, "card": _card(recipe)}, ("shape", last), (),
               (run / "bundle", run / "student.pt")),
+        *azimuth,
         Stage("calibrate", "distance, accepted score, uncertainty", work.calibrate, {"count": recipe.evaluate},
-              ("export", *measured), (), (run / "calibration.npz",)),
+              ("export", *(stage.name for stage in azimuth), *measured), (), (run / "calibration.npz",)),
         *presence, *sources,
         Stage("evaluate", "errors on held-out pictures", work.evaluate,
               {"count": recipe.evaluate, "spins": recipe.data.turntable_names}, (final, *measured),

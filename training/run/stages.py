@@ -31,8 +31,8 @@ from ..data.plain_background import ObjectMask
 from ..data.posed_crops import load_posed_crops
 from ..data.presence_boxes import Sources
 from ..evaluation.bundle_accuracy import evaluate_bundle
+from ..export import azimuth_uncertainty, presence, uncertainty
 from ..export import calibrate as calibration
-from ..export import presence, uncertainty
 from ..export.bundle_export import check_bundle, export_bundle
 from ..export.source_uncertainty import calibrate_sources
 from ..models.category_shape import CategoryShape
@@ -324,6 +324,20 @@ class Work:
             print(f"the bundle goes without a network in int8: {error}")
             return False
         return True
+
+    def azimuth(self) -> dict:
+        """The posterior over the turns about the axis, where a single part tells them; a mesh without such a part goes
+        without."""
+        out = self.run / "azimuth.json"
+        out.unlink(missing_ok=True)
+        try:
+            summary = azimuth_uncertainty.fit(self.bundle, [self.held_out], self.recipe.evaluate)
+        except ValueError as error:
+            print(f"the bundle goes without a fitted posterior over its azimuth: {error}")
+            return {}
+        write_file(out, json.dumps(summary, indent=1) + "\n")
+        shown = {"announced_seen_deg": "handle seen", "announced_hidden_deg": "handle hidden"}
+        return {name: summary[group]["announced_median_deg"] for name, group in shown.items() if group in summary}
 
     def calibrate(self) -> dict:
         """Distance and accepted score, measured on pictures that no round was trained on."""

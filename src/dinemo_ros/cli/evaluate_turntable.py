@@ -50,8 +50,9 @@ def add_kind(kinds: Commands) -> None:
     parser = shared.add_kind(kinds, "turntable", "full turns around one object, azimuth known", _DESCRIPTION)
     parser.add_argument("--hfov", type=options.hfov, metavar="DEG", default=DEFAULT_HFOV_DEG, help="horizontal "
                         "field of view assumed for these uncalibrated pictures, degrees (default: %(default)g)")
-    parser.add_argument("--rois", choices=("box", "frame", "auto"), help="where to look: the box of azimuth.json, the "
-                        "whole picture, or what --detector says (default: box where there are boxes, else frame)")
+    parser.add_argument("--rois", choices=("box", "mask", "frame", "auto"), help="where to look: the box of "
+                        "azimuth.json, that of the frame's mask (--masks), the whole picture, or what --detector says "
+                        "(default: box where there are boxes, else frame)")
     parser.add_argument("--sequence", action="append", metavar="NAME", help="only this sequence; may be given "
                         "several times (default: all)")
     parser.add_argument("--elevation", type=options.elevation, metavar="DEG", help="elevation of the camera in "
@@ -63,8 +64,8 @@ def add_kind(kinds: Commands) -> None:
     parser.add_argument("--rival", action="append", type=options.named_file, metavar="NAME=FILE", default=[],
                         help="a row of another program's answers, read from JSON; may be given several times")
     parser.add_argument("--masks", metavar="DIR", type=Path, help="masks DIR/SEQUENCE/FRAME.png that say where "
-                        "the object is, for --occlusion (default: the silhouette of the pose found in the clean "
-                        "picture)")
+                        "the object is, for --occlusion and --rois mask (default: the silhouette of the pose found "
+                        "in the clean picture)")
     shared.add_occlusion_options(parser)
     parser.set_defaults(run=run)
 
@@ -82,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     prepared = shared.prepare(arguments)
     frames, parts = _frames(arguments)
     rivals = [Rival.read(name, path) for name, path in arguments.rival]
-    arguments.rois = region_source(frames, arguments.rois)
+    arguments.rois = region_source(frames, arguments.rois, arguments.masks)
     views = _views(frames, parts, prepared.card, arguments)
     entries = turntable_entries(frames, arguments.hfov, arguments.rois, arguments.masks, views is not None)
     if not arguments.sequence and not parts:  # who names sequences knows that there are others

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from ..geometry import turn
-from ..solver.ambiguity import _OCCLUDED, angles
 from ..solver.refine import CORRELATED
-from ..solver.similarity import UNIT
+from ..turns import angles
 from .category import DeviceCategory
 from .poses import Poses
 from .refine import seen_from
@@ -22,9 +21,9 @@ def turns() -> np.ndarray:
     return np.array([turn(angle) for angle in angles()])
 
 
-def azimuth_posterior(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, cosine: Tensor,
-                      turned: Tensor) -> Tensor:
-    """[H, TURNS] probability that each object is turned by ``angles()`` about its z axis.
+def turn_likelihoods(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses, cosine: Tensor,
+                     turned: Tensor) -> Tensor:
+    """[H, TURNS] logarithm of the likelihood, up to a constant, of a turn of each object by ``angles()`` about its z.
 
     Args:
         camera: [B, 2] focal length and principal point, cells. poses: H of them, crop camera frame, metres.
@@ -39,18 +38,17 @@ def azimuth_posterior(volume: DeviceVolume, category: DeviceCategory, camera: Te
     around = Poses((poses.R[:, None] @ turned).flatten(0, 1), each(poses.t), each(poses.log_size), each(poses.crop))
     evidence = turned_evidence(volume, category, camera, around).reshape(H, T)
     variance = (2 * (1 - cosine)).clamp(min=1e-2) / category.dimension
-    unit = variance * CORRELATED * category.covariance_scale
-    per_vertex = _surface_area(category, poses) / volume.evidence.shape[1]
-    return torch.softmax(evidence * (per_vertex / unit)[:, None], dim=1)
+    unit = variance * CORRELATED * category.turn_scale
+    per_vertex = _surface_area(category, poses) / volume.similarity.shape[1]
+    return evidence * (per_vertex / unit)[:, None]
 
 
 def turned_evidence(volume: DeviceVolume, category: DeviceCategory, camera: Tensor, poses: Poses) -> Tensor:
-    """[H] evidence max(s - background_score, -cost) over the cells that each object covers, by the volume's vertices.
+    """[H] evidence s - level over the cells that each object covers, by the volume's vertices.
 
     camera: [B, 2] focal length and principal point, cells. poses: H of them, crop camera frame, metres.
     """
-    _, V, height, width = volume.evidence.shape
-    h, w = volume.foreground.shape[1:]
+    V, (h, w) = volume.similarity.shape[1], volume.foreground.shape[1:]
     shown, facing = seen_from(category, poses)
     points = poses.points(category.vertices[:V])
     z = points[..., 2]
@@ -59,16 +57,15 @@ def turned_evidence(volume: DeviceVolume, category: DeviceCategory, camera: Tens
     x, y = (focal * points[..., k] / safe + centre for k in (0, 1))
     shown = shown & (x > -1) & (y > -1) & (x < w) & (y < h) & (z > 0)
     x, y = x.clamp(-1, w), y.clamp(-1, h)
-    j, i = torch.floor(x), torch.floor(y)
-    u, v = x - j, y - i
-    # Clamped once more as addresses: what is not a number passes the first clamp, see ``seen_from``.
-    row, column = i.long().clamp(-1, h) + volume.pad, j.long().clamp(-1, w) + volume.pad     # zeros in the padding
+    left, top = torch.floor(x), torch.floor(y)
     plane = poses.crop[:, None] * V + torch.arange(V, device=x.device)
-    corner = (plane * height + row) * width + column
-    cells = volume.evidence.reshape(-1)
-    value = ((1 - v) * ((1 - u) * cells[corner] + u * cells[corner + 1])
-             + v * ((1 - u) * cells[corner + width] + u * cells[corner + width + 1]))
-    value = torch.where(value > 0, value / UNIT, -_OCCLUDED)
+    cosines, value = volume.similarity.reshape(-1), torch.zeros_like(x)
+    for i, down in ((top, 1 - (y - top)), (top + 1, y - top)):
+        for j, right in ((left, 1 - (x - left)), (left + 1, x - left)):
+            there = (i >= 0) & (i < h) & (j >= 0) & (j < w)  # nothing is known beyond the crop
+            # Clamped as addresses: what is not a number passes every comparison, see ``seen_from``.
+            at = (plane * h + i.long().clamp(0, h - 1)) * w + j.long().clamp(0, w - 1)
+            value = value + torch.where(there, down * right * (cosines[at] - category.level), 0.0)
     return torch.where(shown, value * facing * (focal / safe) ** 2, 0.0).sum(1)
 
 

@@ -45,6 +45,8 @@ class DeviceCategory:
     dimension: float
     depth_scale: float
     covariance_scale: float
+    turn_scale: float
+    level: float  # of a cell's cosine, see ``solver/ambiguity.py``
     upright: float  # 1/sigma^2 of the residual in ``solver/upright_prior.py``
     azimuths: int
     elevations: int
@@ -83,8 +85,9 @@ def to_device(category: Category, device: torch.device) -> DeviceCategory:
         real(views.rotations), whole(views.index), real(views.weight), real(views.points.transpose(0, 2, 1)),
         real(views.outline), real(category.scales), real(category.prior), real(category.mean_size),
         _nearest(category.nearest, real, whole), float(category.temperature), float(category.dimension),
-        float(category.depth_scale), float(category.covariance_scale), float(category.upright[0]), surface.azimuths,
-        surface.elevations, category.evidence == "posterior", category.symmetry)
+        float(category.depth_scale), float(category.covariance_scale), float(category.turn_scale),
+        float(category.azimuth.level), float(category.upright[0]), surface.azimuths, surface.elevations,
+        category.evidence == "posterior", category.symmetry)
 
 
 def _nearest(views: NearestViews, real: Callable[[np.ndarray], Tensor],

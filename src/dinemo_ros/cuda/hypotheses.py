@@ -19,7 +19,7 @@ from ..geometry import HALF_TURN, turn
 from ..gpu.full_float32 import full_float32
 from ..solver import crop_solver as cpu
 from ..solver.coarse import SHIFT
-from .ambiguity import azimuth_posterior, turned_evidence, turns
+from .ambiguity import turn_likelihoods, turned_evidence, turns
 from .category import DeviceCategory
 from .coarse import DeviceTarget, coarse_search
 from .distinct import distance, distinct_views, keep_distinct
@@ -35,8 +35,8 @@ Rows = TypeVar("Rows", Poses, PoseScore)  # dataclasses of tensors with one row 
 class Hypotheses:
     """H hypotheses of each of B crops, arrays or tensors [B, H, ...]; fields as in ``solver.refine.Refined``.
 
-    found: whether it counts. rank: by what the likeliest is chosen. azimuth: [B, H, TURNS] the posterior over turns, of
-    categories whose azimuth may be uncertain, of others [B, H, 0].
+    found: whether it counts. rank: by what the likeliest is chosen. azimuth: [B, H, TURNS] logarithms of the likelihood
+    of turns, of categories whose azimuth may be uncertain, of others [B, H, 0].
     """
 
     R: Tensor
@@ -191,7 +191,7 @@ class Search:
         total = turned_evidence(volume, c, target.camera, poses).reshape(found.shape)
         at = _best(total, found)
         best = _taken(poses, at)
-        azimuth = azimuth_posterior(volume, c, target.camera, best, evaluated.cosine[at], self._turns)
+        azimuth = turn_likelihoods(volume, c, target.camera, best, evaluated.cosine[at], self._turns)
         likeliest = Poses(best.R @ self._turns[azimuth.argmax(1)], best.t, best.log_size, best.crop)
         likeliest, one = self._gauss_newton_refined(volume, target, likeliest, cpu._FOLLOW_STEPS)
         evaluated = _side_by_side(evaluated, one, len(found))
@@ -199,12 +199,12 @@ class Search:
 
     def _stacked(self, volume: DeviceVolume, target: DeviceTarget, poses: Poses, evaluated: PoseScore,
                  found: Tensor) -> Hypotheses:
-        """With totals as rank and posteriors where the azimuth may be uncertain."""
+        """With totals as rank and likelihoods of turns where the azimuth may be uncertain."""
         c = self.category
         rank, azimuth = _rank(target, poses, evaluated), evaluated.score.new_zeros(len(evaluated.score), 0)
         if c.symmetry.uncertain_azimuth:
             rank = turned_evidence(volume, c, target.camera, poses)
-            azimuth = azimuth_posterior(volume, c, target.camera, poses, evaluated.cosine, self._turns)
+            azimuth = turn_likelihoods(volume, c, target.camera, poses, evaluated.cosine, self._turns)
         parts = (poses.R, poses.t, poses.log_size, evaluated.normal, evaluated.score, evaluated.cosine,
                  evaluated.visible, found.flatten(), rank, azimuth)
         return Hypotheses(*(part.reshape(*found.shape, *part.shape[1:]) for part in parts))

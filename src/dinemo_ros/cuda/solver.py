@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 from types import ModuleType
 
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ..gpu.graph import GraphCache
 from ..solver import crop_solver as cpu
-from ..solver.ambiguity import widened
 from ..solver.category import Category
 from ..solver.coarse import Target
 from ..solver.crop_solver import SolvedPose, Start
@@ -126,8 +125,7 @@ class DeviceSolver:
         """On the host: with covariance, the first one's with the uncertainty of its azimuth."""
         solved = [cpu.solved_pose(pose, self._host) for pose in poses]
         if solved and self._host.symmetry.uncertain_azimuth:
-            covariance = widened(solved[0].covariance, poses[0].R, poses[0].azimuth)
-            solved[0] = replace(solved[0], covariance=covariance)
+            solved[0] = cpu.with_turns(solved[0], poses[0], poses[0].azimuth, self._host)
         return solved
 
 

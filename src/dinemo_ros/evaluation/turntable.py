@@ -5,7 +5,7 @@ Layout: ``DIR/SEQUENCE/*.jpg`` and ``DIR/azimuth.json`` with
 ``{"SEQUENCE": {"azimuth_deg": {"000.jpg": 88.1, ...}, "elevation_deg": ..., "box": ...}, ...}``, an example in
 docs/evaluation.md. There is no calibration, so a field of view is assumed; azimuth within 30 degrees hardly depends on
 it. Masks of the object, where somebody has them, lie elsewhere as ``MASKS/SEQUENCE/000.png``
-(``dinemo_training.data.turntable_masks`` makes them): nothing but the occlusion levels reads them.
+(``dinemo_training.data.turntable_masks`` makes them): the occlusion levels read them, and ``--rois mask``.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ..io.picture_read import imread
 from ..io.quoting import shown
 from ..io.sources.folder import images_by_stem, read_image
 from ..pose import Roi
-from .sample import LabelledSample, Sample
+from .sample import LabelledSample, Sample, mask_box
 from .truth import AzimuthTruth, Truth
 from .turntable_annotations import ANNOTATIONS, read_annotations
 from .view_truth import ViewTruth
 
-REGIONS = ("box", "frame", "auto")
+REGIONS = ("box", "mask", "frame", "auto")
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,19 @@ def left_out(directory: Path) -> list[str]:
     return told
 
 
-def region_source(frames: Sequence[TurntableFrame], wanted: str | None = None) -> str:
+def region_source(frames: Sequence[TurntableFrame], wanted: str | None = None, masks: Path | None = None) -> str:
     """One of :data:`REGIONS`: the one that is ``wanted``; with None "box" where the frames have boxes, else "frame".
 
+    masks: the folder of masks, where there is one.
+
     Raises:
-        DatasetError: only some frames have a box, or none and they are wanted.
+        DatasetError: only some frames have a box, or none and they are wanted; the boxes of masks that are not given.
     """
+    if wanted == "mask":
+        if masks is None:
+            raise DatasetError("--rois mask takes the box of each frame's mask; give their folder by --masks, or say "
+                               "--rois box, frame or auto")
+        return wanted
     without = [frame for frame in frames if frame.box is None]
     if wanted in ("frame", "auto") or wanted is None and len(without) == len(frames):
         return wanted or "frame"
@@ -135,7 +142,7 @@ def turntable_entries(frames: Sequence[TurntableFrame], hfov_deg: float, rois: s
     Raises:
         DatasetError: a mask or a box is missing.
     """
-    rois, views = region_source(frames, rois), views or knows_views(frames)
+    rois, views = region_source(frames, rois, masks), views or knows_views(frames)
 
     def mask_of(frame: TurntableFrame) -> Path:
         return masks / frame.sequence / f"{frame.path.stem}.png"
@@ -146,7 +153,9 @@ def turntable_entries(frames: Sequence[TurntableFrame], hfov_deg: float, rois: s
         mask = None if masks is None else read_mask(mask_of(frame), (height, width))
         truth: Truth = (ViewTruth(frame.azimuth_deg, frame.elevation_deg) if views
                         else AzimuthTruth(frame.azimuth_deg))
-        region = {"box": frame.box, "frame": (0.0, 0.0, float(width), float(height)), "auto": None}[rois]
+        whole = (0.0, 0.0, float(width), float(height))
+        masked = (mask is not None and mask_box(mask)) or whole  # an empty mask says nothing of where to look
+        region = {"box": frame.box, "mask": masked, "frame": whole, "auto": None}[rois]
         return Sample(image, Camera.from_hfov(width, height, hfov_deg), region, mask, truth, frame.box)
 
     lacking = [path for path in map(mask_of, frames) if not path.is_file()] if masks is not None else []

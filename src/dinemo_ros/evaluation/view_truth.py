@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry import rotation_from_viewpoint
+from ..model.azimuth import HANDLE_SEEN_DEG
 from ..model.symmetry import Symmetry, axis_variance
 from ..pose import Hypothesis, ObjectPose
 from .coverage import azimuth_content, chi_square_content
 from .metrics import azimuth_error_deg
 from .truth import ReferenceObject, announces
 
-HANDLE_SEEN_DEG = 125.0  # how far the handle may point away from the camera and still show beside the body
 FROM_ABOVE_DEG = 85.0  # from here on up azimuth and theta are one angle
 _ALONG_AXIS = 1e-6
 

@@ -17,6 +17,7 @@ from ..errors import BundleError
 from ..uncertainty import UncertaintySpec
 from ..verification.spec import PresenceSpec
 from .allowed import require
+from .azimuth import AzimuthSpec
 from .grasps import GraspSpec, check_grasps
 from .symmetry import Symmetry
 from .weights_license import WeightsLicense
@@ -188,6 +189,7 @@ class Card:
         license: in words, of everything in the bundle. weights_license: what may be done with the weights.
         uncertainty: what is applied to poses whose distance is known from the picture alone.
         uncertainty_by_source: the same by what else the distance is known from, see :data:`SOURCES`.
+        azimuth: how far the evidence of all turns about the axis is believed, where a single part tells the azimuth.
         presence: how likely it is that there is an object at all, and how likely it has to be.
         grasps: where a gripper takes hold of it.
         detector: what box detectors call it.
@@ -207,6 +209,7 @@ class Card:
     calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
     uncertainty: UncertaintySpec = _optional(UncertaintySpec)
     uncertainty_by_source: dict[str, UncertaintySpec] = _optional(dict)
+    azimuth: AzimuthSpec = _optional(AzimuthSpec)
     presence: PresenceSpec = _optional(PresenceSpec)
     grasps: tuple[GraspSpec, ...] = _optional(tuple)
     detector: DetectorHint = _optional(DetectorHint)

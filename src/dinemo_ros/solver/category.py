@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..model.azimuth import NOT_FITTED, AzimuthSpec
 from ..model.bundle import Card
 from ..model.mirror import counterparts, side_by_side
 from ..model.neural_mesh import NeuralMesh
@@ -52,6 +53,7 @@ class Category:
         symmetry: of the category.
         modes: [K, V, 3] metres, see ``shape_step.py``; the vertices in the surface's order.
         spread: how far poses from the picture alone are off, see :func:`spread_of`.
+        azimuth: how far the evidence of all turns is believed.
     """
 
     surface: Surface
@@ -71,6 +73,12 @@ class Category:
     symmetry: Symmetry
     modes: np.ndarray
     spread: Spread
+    azimuth: AzimuthSpec = NOT_FITTED
+
+    @property
+    def turn_scale(self) -> float:
+        """What the variance of a cell's cosine is multiplied by where turns are compared."""
+        return self.azimuth.scale or self.covariance_scale
 
 
 def prepare_category(mesh: NeuralMesh, card: Card, evidence: str = "clutter") -> Category:
@@ -87,7 +95,8 @@ def prepare_category(mesh: NeuralMesh, card: Card, evidence: str = "clutter") ->
         card.features.temperature, evidence, np.array(card.size_prior.mean_m),
         1.0 / np.array(card.size_prior.log_sigma) ** 2, upright_prior(card.search, card.score.covariance_scale),
         effective_dimension(surface.features), card.score.covariance_scale, card.calibration.depth_scale,
-        np.array(card.search.scale), card.symmetry, surface_modes(mesh), spread_of(card))
+        np.array(card.search.scale), card.symmetry, surface_modes(mesh), spread_of(card),
+        card.azimuth)
 
 
 def spread_of(card: Card) -> Spread:

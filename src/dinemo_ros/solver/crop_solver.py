@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import attrgetter
 from typing import TypeVar
 
@@ -16,7 +17,8 @@ import numpy as np
 from ..geometry import HALF_TURN, turn
 from ..model.symmetry import Symmetry
 from ..pose import Observation
-from .ambiguity import angles, azimuth_posterior, turned_evidence, widened
+from ..turns import angles
+from .ambiguity import azimuth_of, azimuth_posterior, turn_likelihoods, turned_evidence, widened
 from .category import COARSE_SAMPLES, Category
 from .coarse import SHIFT, Target, coarse_search, make_sums, select_distinct
 from .nearest_view import nearest_starts
@@ -58,7 +60,7 @@ class SolvedPose:
         covariance: [6, 6] of (x, y, z, rot_x, rot_y, rot_z) along the crop camera's axes, rotation about the object's
             origin; metres and radians.
         size_covariance: [3, 3] of the size, square metres.
-        source, observations, shape: see :class:`~dinemo_ros.pose.ObjectPose`.
+        source, observations, shape, turns: see :class:`~dinemo_ros.pose.ObjectPose`.
         pictured: the pose by the picture alone, where more was known.
     """
 
@@ -71,6 +73,7 @@ class SolvedPose:
     source: str = "rgb"
     observations: tuple[Observation, ...] = ()
     shape: tuple[float, ...] = ()
+    turns: tuple[float, ...] = ()
     pictured: SolvedPose | None = None
 
 
@@ -221,27 +224,33 @@ class CropSolver:
         The score is a mean over the object's cells: a pose that hides the handle behind the body loses nothing by it,
         though it leaves the handle in the picture unexplained. The sum tells.
         """
-        def total(pose: Refined) -> float:
-            return turned_evidence(volume, self._category.surface, pose.R, pose.t, np.exp(pose.log_size), target.focal,
-                                   target.centre)
-
+        total = partial(self._total, volume, target)
         best = max(poses, key=total)
-        angle = angles()[self._azimuths(volume, target, best).argmax()]
-        likeliest = Refined(best.R @ turn(angle), best.t.copy(), best.log_size.copy())
-        self._gauss_newton_refinement(volume, target, [likeliest], _FOLLOW_STEPS)
-        return _distinct([*poses, likeliest], self._category.symmetry, total)
+        return _distinct([*poses, self._turned(volume, target, best)], self._category.symmetry, total)
 
-    def _azimuths(self, volume: SimilarityVolume, target: Target, pose: Refined) -> np.ndarray:
-        """Posterior over the turns of ``pose`` about the object's axis, see ``ambiguity.py``."""
+    def _turned(self, volume: SimilarityVolume, target: Target, pose: Refined) -> Refined:
+        """``pose`` at its likeliest turn about the object's axis, refined there."""
+        angle = angles()[self._turn_likelihoods(volume, target, pose).argmax()]
+        likeliest = Refined(pose.R @ turn(angle), pose.t.copy(), pose.log_size.copy())
+        self._gauss_newton_refinement(volume, target, [likeliest], _FOLLOW_STEPS)
+        return likeliest
+
+    def _total(self, volume: SimilarityVolume, target: Target, pose: Refined) -> float:
+        """Evidence of the whole view, see ``ambiguity.py``."""
+        return turned_evidence(volume, self._category.surface, pose.R, pose.t, np.exp(pose.log_size), target.focal,
+                               target.centre, self._category.azimuth.level)
+
+    def _turn_likelihoods(self, volume: SimilarityVolume, target: Target, pose: Refined) -> np.ndarray:
+        """Of the turns of ``pose`` about the object's axis, see ``ambiguity.py``."""
         c = self._category
-        unit = noise_variance(pose.cosine, c.dimension) * CORRELATED * c.covariance_scale
-        return azimuth_posterior(volume, c.surface, pose.R, pose.t, np.exp(pose.log_size), target.focal, target.centre,
-                                 unit)
+        unit = noise_variance(pose.cosine, c.dimension) * CORRELATED * c.turn_scale
+        return turn_likelihoods(volume, c.surface, pose.R, pose.t, np.exp(pose.log_size), target.focal, target.centre,
+                                c.azimuth.level, unit)
 
     def _with_azimuth_uncertainty(self, solved: SolvedPose, volume: SimilarityVolume, target: Target,
                                   pose: Refined) -> SolvedPose:
-        """``solved`` with the variance about the object's axis that all turns about it, and not one alone, justify."""
-        return replace(solved, covariance=widened(solved.covariance, pose.R, self._azimuths(volume, target, pose)))
+        """``solved`` with what all turns about the object's axis, and not one alone, say of it."""
+        return with_turns(solved, pose, self._turn_likelihoods(volume, target, pose), self._category)
 
     def _with_observations(self, volume: SimilarityVolume, target: Target, poses: list[Refined]) -> list[SolvedPose]:
         """``poses`` in metres, the best of them refined with what is known beside the picture."""
@@ -254,6 +263,16 @@ class CropSolver:
         return [replace(solved_pose(pose, self._category), source=what.source, observations=what.observations,
                         shape=tuple(what.shape.tolist()), pictured=first)
                 for pose, first, what in zip(poses, pictured, known, strict=False)] + pictured[_LAST:]
+
+
+def with_turns(solved: SolvedPose, pose: Refined, likelihoods: np.ndarray, category: Category) -> SolvedPose:
+    """``solved`` with the posterior over the turns of ``pose``, and the variance about the axis that follows from it.
+
+    likelihoods: [TURNS] of the turns, see ``ambiguity.py``.
+    """
+    posterior = azimuth_posterior(likelihoods, azimuth_of(pose.R, pose.t), category.azimuth)
+    covariance = widened(solved.covariance, pose.R, posterior, bool(category.azimuth))
+    return replace(solved, covariance=covariance, turns=tuple(posterior.tolist()))
 
 
 def solved_pose(pose: Refined, category: Category) -> SolvedPose:
