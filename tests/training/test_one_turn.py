@@ -35,6 +35,7 @@ from dinemo_training.run import main as pipeline
 from dinemo_training.run import stages
 from dinemo_training.run.inputs import resolve
 from dinemo_training.run.recipe import RecipeError, build_recipe
+from dinemo_training.sequences import one_turn
 from dinemo_training.sequences.one_turn import fit_turn, read_turn, write_turn
 from dinemo_training.sequences.views_between import HullPainter, write_views
 from dinemo_training.synthetic.render.rasterizer import rasterize
@@ -148,6 +149,14 @@ def test_equal_steps_find_their_way_round(tmp_path, sense):
     assert np.abs(np.rad2deg(wrapped(turn.azimuths - np.deg2rad(sense * STEPS)))).max() < 1e-6
     assert ("counter-clockwise" in turn.told()) == (sense == 1) and "BUT" not in turn.told()
     assert turn.figures()["way_round"] == "found"
+
+
+def test_of_many_frames_some_are_taken_with_their_own_azimuths(tmp_path, monkeypatch):
+    monkeypatch.setattr(one_turn, "MOST", 6)
+    write_pictures(tmp_path / "crate", STEPS)
+    turn = fit_turn(*read_turn(tmp_path / "crate", None, bright), HFOV, ELEVATION)
+    assert turn.sequence.files == [f"{k:03d}.png" for k in (0, 1, 3, 4, 6, 7)]
+    assert np.rad2deg(turn.azimuths) == pytest.approx(STEPS[[0, 1, 3, 4, 6, 7]])
 
 
 def test_azimuths_of_the_wrong_sense_are_doubted(tmp_path, found):

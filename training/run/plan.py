@@ -64,7 +64,7 @@ def _photographs(recipe: Recipe, work: Work) -> Stage:
 def _sequences(recipe: Recipe, work: Work) -> Stage:
     data = recipe.data
     if recipe.one_object:
-        return Stage("sequences", "the turn, and views drawn between its pictures", work.turn_views,
+        return Stage("sequences", "pictures of the turn, and views drawn between them where asked for", work.turn_views,
                      {"between": recipe.turn.between, "seed": recipe.seed}, ("shape",), (), (work.pool("sequences"),))
     return Stage("sequences", "sequences, aligned and posed without labels", work.sequences,
                  {"teacher": recipe.teacher}, ("shape",),

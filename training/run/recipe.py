@@ -173,7 +173,7 @@ class Turn:
 
     hfov_deg: float = DEFAULT_HFOV_DEG
     elevation_deg: float | None = None
-    between: int = 240
+    between: int = 0
 
     def __post_init__(self) -> None:
         _require(5 <= self.hfov_deg <= 120, "turn.hfov_deg", self.hfov_deg, "5 to 120")
