@@ -30,6 +30,11 @@ def decode(card: DetectorCard, outputs: Mapping[str, np.ndarray], width: int, he
     """Boxes [N, 4] and scores [N, classes], by the decoding that the card names; see the module.
 
     A box that is not finite has no score, unless every one that is to be believed is like that: then it is told.
+
+    width, height: of the network's picture, pixels, as the boxes are.
+
+    Raises:
+        WrongOutputError: an output is no array of numbers, scores are not 0 to 1, or no sure box is finite.
     """
     for name, value in outputs.items():
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":

@@ -95,9 +95,12 @@ def _view(image: BopImage) -> SceneView:
 
 
 def table_frame(plane: SupportPlane, T_cam_obj: np.ndarray) -> np.ndarray:
-    """T_cam_table [4, 4]: on ``plane`` below the object of the pose [4, 4], x as the object's, z up.
+    """T_cam_table [4, 4] metres: on ``plane`` below the object of the pose [4, 4], x as the object's, z up.
 
     An object that rests has one such frame whatever the camera does.
+
+    Raises:
+        DatasetError: the object's x axis stands upright on the plane.
     """
     z, centre = np.asarray(plane.normal, dtype=np.float64), T_cam_obj[:3, 3]
     x = T_cam_obj[:3, 0] - (T_cam_obj[:3, 0] @ z) * z

@@ -56,7 +56,11 @@ def mapping(kind: type, data: Any, where: str) -> dict:
 
 
 def listed(kind: type[Part], data: Any, where: str) -> tuple[Part, ...]:
-    """A list of mappings as a tuple of ``kind``."""
+    """A list of mappings as a tuple of ``kind``.
+
+    Raises:
+        ValueError: it is no list, or an item of it is no such mapping.
+    """
     if not isinstance(data, list):
         raise ValueError(f"{where} must be a list, got {type(data).__name__}")
     return tuple(kind(**mapping(kind, item, where)) for item in data)
@@ -69,7 +73,7 @@ def require(condition: bool, key: str, value: Any, allowed: str) -> None:
 
 
 def is_number(value: Any, low: float = -1e6, high: float = 1e6) -> bool:
-    """Whether ``value`` is a finite number above ``low``, at most ``high``."""
+    """Whether ``value`` is a finite number above ``low``, at most ``high``, all in the unit of the key that has it."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return number and math.isfinite(value) and low < value <= high
 

@@ -117,7 +117,7 @@ def relative_profile(vessel: Vessel) -> np.ndarray:
 
 
 def handle_of(vessel: Vessel) -> np.ndarray:
-    """[3] reach beyond the wall over half the body's width, middle and half span over the height."""
+    """[3], without a unit: reach beyond the wall over half the body's width, middle and half span over the height."""
     points = vessel.vertices[np.unique(vessel.faces[vessel.handle])]
     tip = points[points[:, 0].argmax()]
     top, bottom = points[:, 2].max(), points[:, 2].min()
