@@ -174,7 +174,8 @@ def _best_path(log: np.ndarray, cost: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def settled_path(votes: np.ndarray) -> tuple[float, np.ndarray, bool]:
-    """Mean log vote of equal steps, azimuths [N] (radians) of the path that explains votes [N, BINS], and whether it is that."""
+    """Mean log vote of equal steps, azimuths [N] in radians that explain votes [N, BINS], and whether these are equal
+    steps."""
     score, equal = equal_steps(votes)
     uniform = score > _UNIFORM_LOG_VOTE
     return score, equal if uniform else smooth_path(votes), uniform
