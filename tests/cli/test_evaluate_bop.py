@@ -137,7 +137,8 @@ def test_an_object_outside_of_its_picture_is_wrong_and_named(bundle, copy, split
     (["{s}", "--objects", "{o}", "--json", "{t}"], "is a folder; give the name of a file"),
     (["{s}", "--objects", "{o}", "--bundle", "cup"], "cup: is a bundle of the category 'cup', and the objects"),
     (["{s}", "--objects", "{o}", "--bundle", "{b}", "--bundle", "{b}"], "and another --bundle is of it, too"),
-    (["{s}", "--objects", "{t}/spoon.json"], "no bundle of the category 'spoon' is shipped (bottle, car, cup are)"),
+    (["{s}", "--objects", "{t}/spoon.json"],
+     "no bundle of the category 'spoon' is shipped (bottle, car, chair, cup are)"),
     (["{s}", "--objects", "{t}/small.json", "--bundle", "{b}"], "times as large as their boxes"),
 ], ids=range(17))
 def test_refused_in_one_sentence_before_the_work(bundle, split, tmp_path, capsys, words, says):

@@ -259,7 +259,7 @@ def test_a_recipe_names_a_kind_by_a_path_below_its_data(tmp_path):
 @pytest.mark.parametrize("line, told", [
     ("height: 0.3,", "key height is missing; keys are file, height"), ("skin: glass", "key skin is missing"),
     (("skin: glass", "skin: wood"), "skin is 'wood'; allowed: ceramic, glass"),
-    (("invent: bottle", "invent: [1]"), r"invent is \[1\]; allowed: mug, bottle"),
+    (("invent: bottle", "invent: [1]"), r"invent is \[1\]; allowed: mug, plain mug, bottle"),
     (("weight: 2.0", "weight: -1"), "weight is -1; allowed: a number above 0"),
     (("file: tall", "file: ../tall"), "file is '../tall'; allowed: the name of a file"),
     (('"07"', "tall"), "models is .'tall'.; allowed: every file once"),

@@ -21,6 +21,7 @@ from dinemo_ros.geometry import pinhole_matrix, ray_rotation, rotation_from_view
 from dinemo_ros.io.files import write_file
 from dinemo_ros.process.console import command_main
 from dinemo_training.run.arguments import parsed
+from dinemo_training.synthetic.assets.data_file import CONFIGS
 from dinemo_training.synthetic.assets.solids import moved
 from dinemo_training.synthetic.assets.vessel_catalogue import VesselCatalogue
 
@@ -63,7 +64,7 @@ do for the distance, it is no measurement of the bundle.
 
 def demo_scene() -> TableScene:
     """The mug on its table with two things beside it."""
-    catalogue, rng = VesselCatalogue("plain_mug", None), np.random.default_rng(_SEED)
+    catalogue, rng = VesselCatalogue(str(CONFIGS / "scenes" / "plain_mug.yaml"), None), np.random.default_rng(_SEED)
     scene = placed(catalogue.draw(rng), catalogue, rng)
     things = []
     for place in _PLACES:
