@@ -4,7 +4,7 @@
 import json
 import math
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,19 @@ def test_the_fitted_deviation_holds_two_thirds_of_other_turns():
     sure = announced < 1.5  # where it is at its most, that of a uniform angle, it holds less by definition
     assert sure.mean() > 0.5
     assert np.mean(np.abs(others.turn[sure]) < announced[sure]) == pytest.approx(0.683, abs=0.06)
+
+
+def test_hidden_handles_count_more_than_their_number():
+    """What misleads about a tenth of the pictures, all with hidden handles, makes the posterior doubt more."""
+    seen, misled = drawn(TRUE, 400), drawn(TRUE, 45, 1)
+    anywhere = np.random.default_rng(2).uniform(-np.pi, np.pi, len(misled))
+    together = [np.concatenate([getattr(seen, f.name), getattr(misled, f.name)]) for f in fields(Turns)]
+    alike = replace(Turns(*together), turn=np.r_[seen.turn, anywhere])
+    hidden = replace(alike, seen=np.r_[seen.seen, np.zeros(len(misled))])
+    weighed, plain = likeliest(hidden, TRUE.level), likeliest(alike, TRUE.level)
+    of_hidden = hidden.seen == 0.0
+    gained = (hidden.log_densities(weighed) - hidden.log_densities(plain))[of_hidden]
+    assert weighed.doubt > plain.doubt and gained.mean() > 0.05
 
 
 def test_density_is_that_of_a_distribution():

@@ -11,7 +11,8 @@ often the error lies within one and two of them, and the mean logarithm of the d
 turn.
 
 ``--fit`` writes the key ``azimuth`` into the card: the posterior under which the true turns of all these pictures are
-likeliest (:class:`dinemo_ros.model.azimuth.AzimuthSpec`). The variance about the axis is then that of the posterior
+likeliest (:class:`dinemo_ros.model.azimuth.AzimuthSpec`), each hidden handle counted three times: they are few, and a
+robot that is sure of one reaches for what is not there. The variance about the axis is then that of the posterior
 alone, and the factors of ``uncertainty`` leave it: fit those afterwards, they read what the solver announces.
 """
 
@@ -50,6 +51,7 @@ from ..run.arguments import parsed
 
 FEWEST = 20  # pictures with a pose below which nothing is fitted
 _SEEN = 0.15  # share of the handle's vertices from which on it counts as seen
+_HIDDEN_COUNTS = 3.0  # pictures with a seen handle
 _AXIS = Symmetry("z", 0)  # two poses that differ by a turn are one
 _BIN = 2 * math.pi / TURNS
 _NEVER = 1e-300  # of a turn: its logarithm stays a number
@@ -164,7 +166,7 @@ def _handle_visibility(bundle: Bundle) -> Callable[[SyntheticFrame], float]:
 
 
 def likeliest(turns: Turns, level: float) -> AzimuthSpec:
-    """The posterior under which the true turns are likeliest, value by value in turn.
+    """The posterior under which the true turns are likeliest, value by value in turn; hidden handles count more.
 
     level: a cosine, of the bundle that ``turns`` were measured with.
 
@@ -174,12 +176,14 @@ def likeliest(turns: Turns, level: float) -> AzimuthSpec:
     if len(turns) < FEWEST:
         raise ValueError(f"{len(turns)} pictures got a pose; at least {FEWEST} are needed to fit the azimuth's "
                          "posterior")
+    weight = np.where(turns.seen < _SEEN, _HIDDEN_COUNTS, 1.0)
+    weight /= weight.sum()
     best = AzimuthSpec(level, scale=2.0, unseen=0.1, blur_deg=10.0, doubt=0.05)
     for _ in range(_ROUNDS):
         before = best
         for name, values in _TRIED.items():
             tried = [replace(best, **{name: float(f"{value:.4g}")}) for value in values]
-            best = max([best, *tried], key=lambda spec: float(np.mean(turns.log_densities(spec))))
+            best = max([best, *tried], key=lambda spec: float(weight @ turns.log_densities(spec)))
         if best == before:
             break
     return best
