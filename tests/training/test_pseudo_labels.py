@@ -257,6 +257,19 @@ def test_selection_can_drop_the_least_sure_of_every_direction(tmp_path):
     assert select(tmp_path, tmp_path / "found.npz", min_score=0.9, min_margin=0.05, drop=0.3) == 0
 
 
+def test_a_label_that_hides_what_tells_the_turn_is_not_learnt_from(tmp_path):
+    """Of a cup whose handle is not found the handle is put behind it; a car seen from the rear is a car."""
+    (tmp_path / "images").mkdir()
+    azimuths = {"front": 0.0, "side": 90.0, "just_seen": -120.0, "hidden": 130.0, "behind": 180.0}
+    for name in azimuths:
+        save_picture(tmp_path, name, np.zeros((8, 8, 3), np.uint8))
+    write_labels(tmp_path / "found.npz", {name: Label(candidate(azimuth, 0.5).T_cam_obj, SIZE, 0.5, 0.1, 1.0)
+                                          for name, azimuth in azimuths.items()})
+    assert select(tmp_path, tmp_path / "found.npz", 0.2, 0.0, symmetry=Symmetry("z", 1)) == 3
+    assert {c.name for c in load_posed_crops(tmp_path)} == {"front", "side", "just_seen"}
+    assert select(tmp_path, tmp_path / "found.npz", 0.2, 0.0) == 5
+
+
 def test_selection_can_keep_a_number_of_labels_the_surest(tmp_path):
     (tmp_path / "images").mkdir()
     names = [f"{i:03d}" for i in range(20)]
