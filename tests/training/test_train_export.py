@@ -300,6 +300,14 @@ def test_parity_sees_tampered_weights_and_nan(student, bundle):
     assert np.isnan(broken.cosine) and np.isnan(broken.difference) and not broken.good
 
 
+def test_the_bundle_has_the_modes_of_its_shape(trained, tmp_path):
+    """By which a plane or depth tells how this object differs from the mean one."""
+    shape = car_shape()
+    modes = np.random.default_rng(0).normal(0, 0.01, (2, *shape.vertices.shape))
+    export.export_bundle(trained / "student.pt", replace(shape, modes=modes), CARD, tmp_path / "bundle")
+    assert load_bundle(tmp_path / "bundle").mesh.modes == pytest.approx(modes, abs=1e-6)
+
+
 def test_a_graph_that_is_not_the_network_writes_nothing(trained, tmp_path, monkeypatch):
     """The exporter is made to damage the weights on their way into ONNX, in the way that is hardest to see."""
     def damaged(backbone):
